@@ -1,0 +1,40 @@
+/**
+ * Every way in which sightline refuses a request. Codes are stable: match on them, not on messages.
+ *
+ * The caller can mend every one but `INTERNAL`; the command line answers those with exit code 2.
+ */
+export type ErrorCode =
+  | 'FILE_NOT_FOUND'
+  | 'NOT_A_FILE'
+  | 'NOT_TORCHSCRIPT'
+  | 'UNSUPPORTED_MODEL'
+  | 'UNKNOWN_MODEL'
+  | 'INVALID_CARD'
+  | 'INVALID_IMAGE'
+  | 'INVALID_INPUT'
+  | 'INVALID_OPTION'
+  | 'UNKNOWN_NODE'
+  | 'UNKNOWN_TARGET'
+  | 'METHOD_NOT_APPLICABLE'
+  | 'STEP_FAILED'
+  | 'DEVICE_UNAVAILABLE'
+  | 'OUT_OF_MEMORY'
+  | 'QUEUE_FULL'
+  | 'MODEL_CLOSED'
+  | 'ABORTED'
+  | 'NATIVE_MISSING'
+  | 'INTERNAL';
+
+/** The one error class of the package: a sentence for people in `message`, a stable `code` for programs. */
+export class SightlineError extends Error {
+  readonly code: ErrorCode;
+  /** What a program may want besides the code, such as the full LibTorch message or the list of known names. */
+  readonly details: Readonly<Record<string, unknown>>;
+
+  constructor(code: ErrorCode, message: string, options: { cause?: unknown; details?: Record<string, unknown> } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'SightlineError';
+    this.code = code;
+    this.details = options.details ?? {};
+  }
+}
