@@ -1,0 +1,59 @@
+#include "engine/graph_ops.h"
+
+#include <torch/csrc/jit/ir/constants.h>
+#include <torch/library.h>
+
+#include <cstring>
+
+namespace sightline {
+
+namespace {
+
+at::Tensor mark(const at::Tensor& x, std::string /*path*/) { return x; }
+
+at::Tensor leaf(const at::Tensor& x) {
+  return at::GradMode::is_enabled() ? x.detach().requires_grad_(true) : x;
+}
+
+}  // namespace
+
+TORCH_LIBRARY(sightline, library) {
+  library.def("mark(Tensor(a) x, str path) -> Tensor(a)", &mark);
+  library.def("leaf(Tensor x) -> Tensor", &leaf);
+}
+
+c10::Symbol mark_symbol() { return c10::Symbol::fromQualString("sightline::mark"); }
+c10::Symbol leaf_symbol() { return c10::Symbol::fromQualString("sightline::leaf"); }
+
+std::optional<c10::IValue> constant_of(const torch::jit::Value* value) {
+  if (value->node()->kind() != c10::prim::Constant) return std::nullopt;
+  return torch::jit::toIValue(value);
+}
+
+std::optional<std::vector<int64_t>> recorded_sizes(const torch::jit::Value* value) {
+  const auto type = value->type()->cast<c10::TensorType>();
+  if (!type) return std::nullopt;
+  const auto sizes = type->sizes().concrete_sizes();
+  if (!sizes) return std::nullopt;
+  return *sizes;
+}
+
+std::optional<at::ScalarType> recorded_dtype(const torch::jit::Value* value) {
+  const auto type = value->type()->cast<c10::TensorType>();
+  return type ? type->scalarType() : std::nullopt;
+}
+
+bool is_tensor(const torch::jit::Value* value) { return value->type()->isSubtypeOf(*c10::TensorType::get()); }
+
+bool is_aten(const torch::jit::Node* node, const char* name) {
+  return node->kind().is_aten() && std::strcmp(node->kind().toUnqualString(), name) == 0;
+}
+
+bool is_any_of(const torch::jit::Node* node, std::initializer_list<const char*> names) {
+  for (const char* name : names) {
+    if (is_aten(node, name)) return true;
+  }
+  return false;
+}
+
+}  // namespace sightline

@@ -1,0 +1,24 @@
+// The two operators that the engine puts into graphs, and helpers to read graphs.
+#pragma once
+
+#include "engine/pch.h"
+
+namespace sightline {
+
+// sightline::mark(Tensor(a) x, str path) -> Tensor(a): returns x; names it while a graph is being straightened.
+c10::Symbol mark_symbol();
+// sightline::leaf(Tensor x) -> Tensor: cuts the autograd graph at x and makes x its leaf. Without gradients, x.
+c10::Symbol leaf_symbol();
+
+// The constant that a value holds, following prim::Constant only.
+std::optional<c10::IValue> constant_of(const torch::jit::Value* value);
+// The sizes that tracing recorded for a value; none where it is not a tensor or has no complete shape.
+std::optional<std::vector<int64_t>> recorded_sizes(const torch::jit::Value* value);
+std::optional<at::ScalarType> recorded_dtype(const torch::jit::Value* value);
+
+bool is_tensor(const torch::jit::Value* value);
+// Whether the node is `aten::NAME`, whatever its overload.
+bool is_aten(const torch::jit::Node* node, const char* name);
+bool is_any_of(const torch::jit::Node* node, std::initializer_list<const char*> names);
+
+}  // namespace sightline

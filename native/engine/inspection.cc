@@ -1,0 +1,286 @@
+#include "engine/inspection.h"
+
+#include "engine/graph_ops.h"
+
+namespace sightline {
+
+using torch::jit::Graph;
+using torch::jit::Node;
+using torch::jit::Value;
+
+namespace {
+
+// More tokens than this before the patches is no known model: class, distillation and up to 8 registers.
+constexpr int64_t kMaxPrefixTokens = 12;
+constexpr int kSearchDepth = 24;
+
+bool is_convolution(const Node* node) { return is_any_of(node, {"_convolution", "conv2d"}); }
+
+// Whether the feature's two axes are the image's, at a whole-numbered stride.
+bool matches_image(int64_t rows, int64_t columns, int64_t height, int64_t width) {
+  if (rows < 1 || columns < 1 || rows > height || columns > width) return false;
+  const auto stride = [](int64_t image, int64_t feature) { return (image + feature - 1) / feature; };
+  return stride(height, rows) == stride(width, columns);
+}
+
+Layout layout_of(const Value* value, int64_t height, int64_t width) {
+  const auto sizes = recorded_sizes(value);
+  if (!sizes) return Layout::Other;
+  if (sizes->size() == 2) return Layout::Vector;
+  if (sizes->size() == 3) return Layout::Tokens;
+  if (sizes->size() != 4) return Layout::Other;
+  const auto& s = *sizes;
+  // Layer norm works on the last axis, so its output says where the channels are; so do convolution and batch norm.
+  const Node* node = value->node();
+  if (is_any_of(node, {"layer_norm"})) return Layout::ChannelsLast;
+  if (is_convolution(node) || is_any_of(node, {"batch_norm", "max_pool2d", "adaptive_avg_pool2d"})) {
+    return Layout::ChannelsFirst;
+  }
+  const bool first = matches_image(s[2], s[3], height, width);
+  const bool last = matches_image(s[1], s[2], height, width);
+  if (first && last) return s[1] >= s[3] ? Layout::ChannelsFirst : Layout::ChannelsLast;
+  if (first) return Layout::ChannelsFirst;
+  return last ? Layout::ChannelsLast : Layout::Other;
+}
+
+const Value* through(const Value* value, std::initializer_list<const char*> names) {
+  for (int depth = 0; depth < kSearchDepth && is_any_of(value->node(), names); ++depth) value = value->node()->input(0);
+  return value;
+}
+
+std::optional<at::Tensor> constant_tensor(const Value* value) {
+  const auto constant = constant_of(value);
+  if (!constant || !constant->isTensor()) return std::nullopt;
+  return constant->toTensor();
+}
+
+struct LinearHead {
+  const Value* input;
+  at::Tensor weight, bias;
+};
+
+std::optional<LinearHead> read_linear(const Value* logits) {
+  const Value* output = through(logits, {"dropout", "to", "contiguous", "flatten", "squeeze", "reshape", "view"});
+  const Node* node = output->node();
+  if (is_aten(node, "linear")) {
+    const auto weight = constant_tensor(node->input(1));
+    if (!weight) return std::nullopt;
+    return LinearHead{node->input(0), *weight, constant_tensor(node->input(2)).value_or(at::Tensor())};
+  }
+  if (is_aten(node, "addmm")) {
+    const Value* transposed = node->input(2);
+    if (is_any_of(transposed->node(), {"t", "transpose", "numpy_T"})) {
+      const auto weight = constant_tensor(transposed->node()->input(0));
+      if (!weight) return std::nullopt;
+      return LinearHead{node->input(1), *weight, constant_tensor(node->input(0)).value_or(at::Tensor())};
+    }
+    const auto weight = constant_tensor(transposed);
+    if (!weight) return std::nullopt;
+    return LinearHead{node->input(1), weight->t(), constant_tensor(node->input(0)).value_or(at::Tensor())};
+  }
+  if (is_convolution(node)) {
+    const auto weight = constant_tensor(node->input(1));
+    if (!weight || weight->dim() != 4 || weight->size(2) != 1 || weight->size(3) != 1) return std::nullopt;
+    return LinearHead{node->input(0), weight->flatten(1), constant_tensor(node->input(2)).value_or(at::Tensor())};
+  }
+  return std::nullopt;
+}
+
+bool averages_space(const Node* node, Layout layout) {
+  const auto in = recorded_sizes(node->input(0));
+  const auto out = recorded_sizes(node->output());
+  if (!in || !out) return false;
+  if (is_any_of(node, {"adaptive_avg_pool2d", "avg_pool2d"})) {
+    return in->size() == 4 && out->size() == 4 && out->at(2) == 1 && out->at(3) == 1;
+  }
+  if (!is_aten(node, "mean")) return false;
+  const auto dims = constant_of(node->input(1));
+  if (!dims || !dims->isIntList()) return false;
+  std::set<int64_t> axes;
+  for (const int64_t dim : dims->toIntVector()) axes.insert(dim < 0 ? dim + static_cast<int64_t>(in->size()) : dim);
+  switch (layout) {
+    case Layout::ChannelsFirst: return axes == std::set<int64_t>{2, 3};
+    case Layout::ChannelsLast: return axes == std::set<int64_t>{1, 2};
+    case Layout::Tokens: return axes == std::set<int64_t>{1};
+    default: return false;
+  }
+}
+
+std::string name_of(const StraightGraph& straight, const Value* value) {
+  std::string best;
+  for (const auto& node : straight.nodes) {
+    if (node.value != value) continue;
+    if (best.empty() || node.name.size() < best.size()) best = node.name;
+  }
+  return best;
+}
+
+std::optional<PooledHead> find_pooled_head(const StraightGraph& straight, int64_t height, int64_t width) {
+  const auto linear = read_linear(straight.logits);
+  if (!linear) return std::nullopt;
+  const Value* pooled =
+      through(linear->input, {"dropout", "flatten", "reshape", "view", "squeeze", "contiguous", "to"});
+  const Node* pool = pooled->node();
+  if (pool->inputs().empty() || !is_tensor(pool->input(0))) return std::nullopt;
+  const Value* feature = pool->input(0);
+  Layout layout = layout_of(feature, height, width);
+  if (is_aten(pool, "adaptive_avg_pool2d") || is_aten(pool, "avg_pool2d")) layout = Layout::ChannelsFirst;
+  if (!averages_space(pool, layout)) return std::nullopt;
+  const auto sizes = recorded_sizes(feature);
+  const int64_t channels = layout == Layout::ChannelsFirst ? sizes->at(1) : sizes->back();
+  if (linear->weight.dim() != 2 || linear->weight.size(1) != channels) return std::nullopt;
+  std::string name = name_of(straight, feature);
+  // Torchvision's Swin permutes between its last norm and the pooling: the pooled value has no module of its own.
+  if (name.empty() && is_aten(feature->node(), "permute")) {
+    const Value* before = feature->node()->input(0);
+    name = name_of(straight, before);
+    layout = layout_of(before, height, width);
+  }
+  if (name.empty()) return std::nullopt;
+  return PooledHead{name, layout, linear->weight, linear->bias};
+}
+
+// The grid of the convolution that cuts patches; else a square number of patches after a usual count of prefix tokens.
+std::optional<TokenInfo> find_tokens(const StraightGraph& straight, const std::vector<AttentionSite>& sites) {
+  const AttentionSite* global = nullptr;
+  for (const auto& site : sites) {
+    if (site.windows == 1) {
+      global = &site;
+      break;
+    }
+  }
+  if (global == nullptr) return std::nullopt;
+  for (const auto& site : sites) {
+    if (site.windows != 1 || site.tokens != global->tokens) return std::nullopt;
+  }
+  const int64_t tokens = global->tokens;
+  std::optional<TokenInfo> info;
+  for (const Node* node : straight.graph->nodes()) {
+    if (node == global->result->node()) break;
+    if (!is_convolution(node)) continue;
+    const auto sizes = recorded_sizes(node->output());
+    if (!sizes || sizes->size() != 4) continue;
+    const int64_t prefix = tokens - sizes->at(2) * sizes->at(3);
+    if (prefix >= 0 && prefix <= kMaxPrefixTokens) info = TokenInfo{sizes->at(2), sizes->at(3), prefix, std::nullopt};
+  }
+  for (const int64_t prefix : {1, 0, 2, 5, 4}) {
+    if (info) break;
+    const auto side = static_cast<int64_t>(std::llround(std::sqrt(static_cast<double>(tokens - prefix))));
+    if (side > 0 && side * side == tokens - prefix) info = TokenInfo{side, side, prefix, std::nullopt};
+  }
+  if (!info) return std::nullopt;
+
+  // Back from the scores to where tokens are first dropped: by selecting one, or by their mean.
+  std::deque<std::pair<const Value*, int>> queue{{straight.logits, 0}};
+  std::unordered_set<const Value*> seen;
+  bool found = false;
+  while (!queue.empty() && !found) {
+    const auto [value, depth] = queue.front();
+    queue.pop_front();
+    if (depth > kSearchDepth || !seen.insert(value).second) continue;
+    const Node* node = value->node();
+    for (const Value* input : node->inputs()) {
+      if (!is_tensor(input)) continue;
+      const auto sizes = recorded_sizes(input);
+      if (sizes && sizes->size() == 3 && sizes->at(1) == tokens) {
+        if (is_aten(node, "select")) {
+          const auto index = constant_of(node->input(2));
+          if (index) info->class_token = index->toInt();
+          found = true;
+        } else if (is_aten(node, "slice")) {
+          // One token is the class token; fewer than all are the patches alone, whose mean follows.
+          const auto out = recorded_sizes(value);
+          const int64_t kept = out && out->size() == 3 ? out->at(1) : tokens;
+          if (kept == 1) {
+            const auto start = constant_of(node->input(2));
+            info->class_token = start && start->isInt() ? start->toInt() : 0;
+          }
+          found = kept != tokens;
+        } else if (is_aten(node, "mean")) {
+          found = true;
+        }
+        if (found) break;
+      }
+      queue.emplace_back(input, depth + 1);
+    }
+  }
+  if (!found && info->prefix > 0) info->class_token = 0;
+  if (info->class_token && *info->class_token < 0) *info->class_token += tokens;
+  if (info->prefix == 0) info->class_token.reset();
+  return info;
+}
+
+// What the last attention's projections read: back from its queries over reshapes and one linear layer.
+std::string last_attention_input(const StraightGraph& straight, const AttentionSite& site) {
+  const Value* value = site.query;
+  bool projected = false;
+  for (int depth = 0; depth < kSearchDepth; ++depth) {
+    if (projected) {
+      const auto name = name_of(straight, value);
+      if (!name.empty()) return name;
+    }
+    const Node* node = value->node();
+    if (node->inputs().empty() || !is_tensor(node->input(0))) {
+      // A list of chunks (`unbind`) unpacked: its source is one step further.
+      if (node->kind() != c10::prim::ListUnpack) return {};
+      value = node->input(0)->node()->input(0);
+      continue;
+    }
+    if (is_any_of(node, {"linear", "addmm", "matmul", "baddbmm"})) projected = true;
+    if (projected && is_any_of(node, {"layer_norm"})) return name_of(straight, value);
+    value = is_aten(node, "addmm") ? node->input(1) : node->input(0);
+  }
+  return {};
+}
+
+std::string last_spatial_feature(const StraightGraph& straight, int64_t height, int64_t width) {
+  const Value* last = nullptr;
+  for (const auto& node : straight.nodes) {
+    const auto sizes = recorded_sizes(node.value);
+    if (!sizes || sizes->size() != 4) continue;
+    const Layout layout = layout_of(node.value, height, width);
+    if (layout == Layout::ChannelsFirst && sizes->at(2) * sizes->at(3) > 1) last = node.value;
+    if (layout == Layout::ChannelsLast && sizes->at(1) * sizes->at(2) > 1) last = node.value;
+  }
+  return last == nullptr ? std::string() : name_of(straight, last);
+}
+
+}  // namespace
+
+const char* layout_name(Layout layout) {
+  switch (layout) {
+    case Layout::Tokens: return "tokens";
+    case Layout::ChannelsFirst: return "channels-first";
+    case Layout::ChannelsLast: return "channels-last";
+    case Layout::Vector: return "vector";
+    default: return "other";
+  }
+}
+
+NetworkInfo inspect_graph(const StraightGraph& straight, const std::vector<AttentionSite>& sites, int64_t height,
+                          int64_t width) {
+  NetworkInfo info{};
+  info.height = height;
+  info.width = width;
+  info.classes = recorded_sizes(straight.logits)->at(1);
+  info.has_module_names = straight.has_module_names;
+  info.is_quantized = straight.is_quantized;
+  for (const auto& node : straight.nodes) {
+    info.nodes.push_back(
+        {node.name, recorded_sizes(node.value).value_or(std::vector<int64_t>{}), layout_of(node.value, height, width)});
+  }
+  for (const auto& site : sites) {
+    info.attention.push_back({site.name,
+                              site.form == AttentionSite::Form::ScaledDotProduct ? "scaled-dot-product" : "softmax",
+                              site.heads, site.tokens, site.head_size, site.windows, site.opaque});
+  }
+  info.tokens = find_tokens(straight, sites);
+  info.head = find_pooled_head(straight, height, width);
+  if (info.head && info.head->layout != Layout::Tokens) info.target_layer = info.head->feature;
+  if (info.target_layer.empty() && info.tokens) info.target_layer = last_attention_input(straight, sites.back());
+  if (info.target_layer.empty()) info.target_layer = last_spatial_feature(straight, height, width);
+  info.operators = std::distance(straight.graph->nodes().begin(), straight.graph->nodes().end());
+  return info;
+}
+
+}  // namespace sightline

@@ -1,0 +1,29 @@
+// From a loaded module to one straight graph: no calls, no branches, no mutation, every module's output by name.
+#pragma once
+
+#include "engine/pch.h"
+
+namespace sightline {
+
+struct NamedValue {
+  std::string name;
+  torch::jit::Value* value;
+};
+
+// A straight graph for one input size. Its only outputs so far: `logits`.
+struct StraightGraph {
+  std::shared_ptr<torch::jit::Graph> graph;
+  torch::jit::Value* image = nullptr;
+  torch::jit::Value* logits = nullptr;
+  // Module outputs in the order of execution. A module that is called again gets `path:1`, `path:2`, and so on.
+  std::vector<NamedValue> nodes;
+  // False for frozen archives, whose nodes get structural names (`conv[3]`) since their modules are gone.
+  bool has_module_names = true;
+  bool is_quantized = false;
+};
+
+// Inlines, re-traces with gradients on, and functionalises the module's forward for `example` [1, 3, H, W], which runs
+// the model once. Throws EngineError UNSUPPORTED_MODEL or INVALID_INPUT.
+StraightGraph straighten(const torch::jit::Module& module, const at::Tensor& example);
+
+}  // namespace sightline
