@@ -1,13 +1,16 @@
 // The precompiled header: a source file that includes LibTorch takes about 20 s without it.
 #pragma once
 
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/grad_mode.h>
 #include <torch/script.h>
-#include <torch/torch.h>
 
 #include <torch/csrc/jit/ir/ir.h>
 #include <torch/csrc/jit/runtime/interpreter.h>
 
+#include <array>
 #include <atomic>
+#include <cmath>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
