@@ -279,7 +279,17 @@ NetworkInfo inspect_graph(const StraightGraph& straight, const std::vector<Atten
   if (info.head && info.head->layout != Layout::Tokens) info.target_layer = info.head->feature;
   if (info.target_layer.empty() && info.tokens) info.target_layer = last_attention_input(straight, sites.back());
   if (info.target_layer.empty()) info.target_layer = last_spatial_feature(straight, height, width);
-  info.operators = std::distance(straight.graph->nodes().begin(), straight.graph->nodes().end());
+  for (const Node* node : straight.graph->nodes()) {
+    if (node->kind() == c10::prim::Constant) continue;
+    ++info.operators;
+    for (const Value* output : node->outputs()) {
+      const auto sizes = recorded_sizes(output);
+      if (!sizes) continue;
+      int64_t elements = 1;
+      for (const int64_t size : *sizes) elements *= size;
+      info.activation_bytes += elements * static_cast<int64_t>(c10::elementSize(recorded_dtype(output).value_or(at::kFloat)));
+    }
+  }
   return info;
 }
 

@@ -73,11 +73,10 @@ int64_t count_operators(const Graph& graph) {
 
 }  // namespace
 
-Program::Program(std::shared_ptr<Graph> graph, bool records_gradients, std::vector<int64_t> windows)
+Program::Program(std::shared_ptr<Graph> graph, bool records_gradients)
     : graph_(std::move(graph)),
       code_(graph_, "sightline"),
       records_gradients_(records_gradients),
-      windows_(std::move(windows)),
       operators_(count_operators(*graph_)) {}
 
 std::vector<at::Tensor> Program::run(const c10::IValue& self, const at::Tensor& images) const {
@@ -134,11 +133,9 @@ std::unique_ptr<Program> Network::build(const std::vector<TapRequest>& requests)
   };
 
   std::vector<Value*> taps;
-  std::vector<int64_t> windows;
   std::map<int64_t, Value*> opened;
   for (const auto& request : requests) {
     const Tap& tap = request.tap;
-    windows.push_back(0);
     if (tap.kind == Tap::Kind::Logits) {
       taps.push_back(outputs(kLogitsOutput));
       continue;
@@ -161,7 +158,6 @@ std::unique_ptr<Program> Network::build(const std::vector<TapRequest>& requests)
     }
     const AttentionSite& site = sites_[tap.site];
     const auto& positions = site_outputs_[tap.site];
-    if (site.windows > 1) windows.back() = site.windows;
     if (tap.kind == Tap::Kind::Attention) {
       if (!site.opaque.empty()) {
         throw EngineError("METHOD_NOT_APPLICABLE", "The attention of '" + site.name + "' cannot be tapped: " + site.opaque + ".");
@@ -236,7 +232,7 @@ std::unique_ptr<Program> Network::build(const std::vector<TapRequest>& requests)
   torch::jit::ConstantPropagation(graph);
   torch::jit::EliminateDeadCode(graph);
   graph->lint();
-  return std::make_unique<Program>(std::move(graph), records_gradients, std::move(windows));
+  return std::make_unique<Program>(std::move(graph), records_gradients);
 }
 
 }  // namespace sightline

@@ -49,7 +49,8 @@ struct NetworkInfo {
   std::optional<PooledHead> head;
   // The last spatial feature of a CNN, the input of the last attention of a ViT; empty if neither is found.
   std::string target_layer;
-  int64_t operators;
+  int64_t operators;         // of one whole run
+  int64_t activation_bytes;  // of all values of one run on one image, what a run with gradients may have to keep
 };
 
 // One thing to read out of a run.
@@ -71,7 +72,7 @@ struct TapRequest {
 // gradients of tapped values from its second run on.
 class Program {
  public:
-  Program(std::shared_ptr<torch::jit::Graph> graph, bool records_gradients, std::vector<int64_t> windows);
+  Program(std::shared_ptr<torch::jit::Graph> graph, bool records_gradients);
 
   // Runs on `images` [N, 3, H, W]; returns one tensor per request, those with gradients attached to the autograd graph.
   std::vector<at::Tensor> run(const c10::IValue& self, const at::Tensor& images) const;
@@ -83,8 +84,6 @@ class Program {
   std::shared_ptr<torch::jit::Graph> graph_;
   torch::jit::Code code_;
   bool records_gradients_;
-  // For each output the windows per image if it comes from windowed attention, else 0.
-  std::vector<int64_t> windows_;
   int64_t operators_;
 };
 

@@ -222,7 +222,7 @@ std::vector<NamedValue> resolve_marks(Graph& graph) {
 }
 
 // `conv[3]`: what a frozen archive, whose module names are gone, can still say of its nodes.
-std::vector<NamedValue> structural_names(const Graph& graph) {
+std::vector<NamedValue> structural_names(Graph& graph) {
   static const std::vector<std::pair<const char*, const char*>> kinds = {
       {"_convolution", "conv"}, {"conv2d", "conv"},     {"batch_norm", "norm"}, {"layer_norm", "norm"},
       {"group_norm", "norm"},   {"linear", "linear"},   {"relu", "relu"},       {"gelu", "gelu"},

@@ -1,0 +1,237 @@
+#include "bridge/marshal.h"
+
+namespace sightline {
+
+namespace {
+
+// Below this, copying into V8's heap costs less than a foreign buffer's bookkeeping.
+constexpr size_t kExternalBytes = 64 * 1024;
+
+std::vector<int> ints(const Napi::Value& value) {
+  const auto array = value.As<Napi::Array>();
+  std::vector<int> result;
+  for (uint32_t i = 0; i < array.Length(); ++i) result.push_back(array.Get(i).As<Napi::Number>().Int32Value());
+  return result;
+}
+
+std::vector<int64_t> longs(const Napi::Value& value) {
+  const auto array = value.As<Napi::Array>();
+  std::vector<int64_t> result;
+  for (uint32_t i = 0; i < array.Length(); ++i) result.push_back(array.Get(i).As<Napi::Number>().Int64Value());
+  return result;
+}
+
+std::string text(const Napi::Object& object, const char* name) { return object.Get(name).As<Napi::String>().Utf8Value(); }
+
+int64_t integer(const Napi::Object& object, const char* name) { return object.Get(name).As<Napi::Number>().Int64Value(); }
+
+Attribute attribute(const Napi::Value& value) {
+  if (value.IsBoolean()) return value.As<Napi::Boolean>().Value();
+  if (value.IsNumber()) return value.As<Napi::Number>().DoubleValue();
+  if (value.IsString()) return value.As<Napi::String>().Utf8Value();
+  const auto array = value.As<Napi::Array>();
+  std::vector<double> numbers;
+  for (uint32_t i = 0; i < array.Length(); ++i) numbers.push_back(array.Get(i).As<Napi::Number>().DoubleValue());
+  return numbers;
+}
+
+Tap::Kind tap_kind(const std::string& name) {
+  static const std::map<std::string, Tap::Kind> kinds = {
+      {"logits", Tap::Kind::Logits}, {"image", Tap::Kind::Image}, {"node", Tap::Kind::Node},
+      {"attention", Tap::Kind::Attention}, {"query", Tap::Kind::Query}, {"key", Tap::Kind::Key},
+      {"value", Tap::Kind::Value}};
+  const auto found = kinds.find(name);
+  if (found == kinds.end()) throw EngineError("INTERNAL", "There is no tap '" + name + "'.");
+  return found->second;
+}
+
+Block block_from_js(const Napi::Object& object);
+
+Step step_from_js(const Napi::Object& object) {
+  Step step;
+  step.op = text(object, "op");
+  step.inputs = ints(object.Get("inputs"));
+  step.outputs = ints(object.Get("outputs"));
+  step.where = text(object, "where");
+  const auto settings = object.Get("settings").As<Napi::Object>();
+  const auto names = settings.GetPropertyNames();
+  for (uint32_t i = 0; i < names.Length(); ++i) {
+    const auto name = names.Get(i).As<Napi::String>();
+    step.attributes.set(name.Utf8Value(), attribute(settings.Get(name)));
+  }
+  if (object.Has("taps")) {
+    const auto taps = object.Get("taps").As<Napi::Array>();
+    for (uint32_t i = 0; i < taps.Length(); ++i) {
+      const auto entry = taps.Get(i).As<Napi::Object>();
+      Tap tap{tap_kind(text(entry, "kind")), {}, -1};
+      if (tap.kind == Tap::Kind::Node) tap.node = text(entry, "node");
+      if (entry.Has("site")) tap.site = integer(entry, "site");
+      step.taps.push_back({tap, entry.Get("gradient").ToBoolean().Value()});
+    }
+  }
+  if (object.Has("body")) step.body = std::make_shared<Block>(block_from_js(object.Get("body").As<Napi::Object>()));
+  if (object.Has("data")) {
+    const auto data = object.Get("data").As<Napi::Float32Array>();
+    step.constant = at::empty(longs(object.Get("shape")), at::kFloat);
+    if (step.constant.numel() != static_cast<int64_t>(data.ElementLength())) {
+      throw EngineError("INVALID_INPUT", "A constant holds " + std::to_string(data.ElementLength()) +
+                                             " values, but its shape asks for " + std::to_string(step.constant.numel()) + ".");
+    }
+    std::memcpy(step.constant.data_ptr(), data.Data(), data.ByteLength());
+  }
+  return step;
+}
+
+Block block_from_js(const Napi::Object& object) {
+  Block block;
+  block.registers = object.Get("registers").As<Napi::Number>().Int32Value();
+  block.parameters = ints(object.Get("parameters"));
+  block.results = ints(object.Get("results"));
+  const auto steps = object.Get("steps").As<Napi::Array>();
+  for (uint32_t i = 0; i < steps.Length(); ++i) block.steps.push_back(step_from_js(steps.Get(i).As<Napi::Object>()));
+  return block;
+}
+
+Napi::Array array_to_js(Napi::Env env, const std::vector<int64_t>& values) {
+  auto array = Napi::Array::New(env, values.size());
+  for (size_t i = 0; i < values.size(); ++i) array.Set(static_cast<uint32_t>(i), Napi::Number::New(env, static_cast<double>(values[i])));
+  return array;
+}
+
+Napi::ArrayBuffer buffer_to_js(Napi::Env env, const at::Tensor& tensor) {
+  const size_t bytes = tensor.nbytes();
+  if (bytes >= kExternalBytes) {
+    auto* owner = new at::Tensor(tensor);
+    try {
+      return Napi::ArrayBuffer::New(env, tensor.data_ptr(), bytes, [owner](Napi::BasicEnv, void*) { delete owner; });
+    } catch (const Napi::Error&) {
+      // Electron and other sandboxed builds of V8 allow no foreign memory: copied below.
+      delete owner;
+    }
+  }
+  auto buffer = Napi::ArrayBuffer::New(env, bytes);
+  std::memcpy(buffer.Data(), tensor.data_ptr(), bytes);
+  return buffer;
+}
+
+}  // namespace
+
+std::shared_ptr<Plan> plan_from_js(Napi::Object object) {
+  auto plan = std::make_shared<Plan>();
+  plan->method = text(object, "method");
+  plan->block = block_from_js(object.Get("block").As<Napi::Object>());
+  plan->logits = object.Get("logits").As<Napi::Number>().Int32Value();
+  plan->memory = integer(object, "memory");
+  const auto outputs = object.Get("outputs").As<Napi::Array>();
+  for (uint32_t i = 0; i < outputs.Length(); ++i) {
+    const auto output = outputs.Get(i).As<Napi::Object>();
+    plan->outputs.push_back({text(output, "name"), output.Get("value").As<Napi::Number>().Int32Value()});
+  }
+  plan->schedule();
+  return plan;
+}
+
+std::unique_ptr<Request> request_from_js(Napi::Object object) {
+  auto request = std::make_unique<Request>();
+  request->label = text(object, "label");
+  request->height = integer(object, "height");
+  request->width = integer(object, "width");
+  request->targets = longs(object.Get("targets"));
+  if (object.Has("preprocessing")) {
+    const auto how = object.Get("preprocessing").As<Napi::Object>();
+    const auto triple = [&](const char* name) {
+      const auto values = how.Get(name).As<Napi::Array>();
+      std::array<double, 3> result{};
+      for (uint32_t i = 0; i < 3; ++i) result[i] = values.Get(i).As<Napi::Number>().DoubleValue();
+      return result;
+    };
+    request->preprocessing = Preprocessing{integer(how, "resizedWidth"), integer(how, "resizedHeight"),
+                                           integer(how, "left"), integer(how, "top"), request->width, request->height,
+                                           text(how, "interpolation") == "bicubic", triple("mean"), triple("std")};
+    // Not copied: the buffer is ours, freshly decoded, and the caller holds it until the request is settled.
+    auto data = object.Get("pixels").As<Napi::Uint8Array>();
+    request->pixels = at::from_blob(data.Data(), {integer(object, "sourceHeight"), integer(object, "sourceWidth"), 3}, at::kByte);
+  } else {
+    // Copied: it is the user's, who may go on writing to it.
+    const auto data = object.Get("tensor").As<Napi::Float32Array>();
+    request->tensor = at::empty({3, request->height, request->width}, at::kFloat);
+    std::memcpy(request->tensor.data_ptr(), data.Data(), request->tensor.nbytes());
+  }
+  return request;
+}
+
+Napi::Object info_to_js(Napi::Env env, const NetworkInfo& info) {
+  auto object = Napi::Object::New(env);
+  object.Set("height", static_cast<double>(info.height));
+  object.Set("width", static_cast<double>(info.width));
+  object.Set("classes", static_cast<double>(info.classes));
+  object.Set("hasModuleNames", info.has_module_names);
+  object.Set("isQuantized", info.is_quantized);
+  object.Set("targetLayer", info.target_layer);
+  object.Set("operators", static_cast<double>(info.operators));
+  object.Set("activationBytes", static_cast<double>(info.activation_bytes));
+  auto nodes = Napi::Array::New(env, info.nodes.size());
+  for (size_t i = 0; i < info.nodes.size(); ++i) {
+    auto node = Napi::Object::New(env);
+    node.Set("name", info.nodes[i].name);
+    node.Set("shape", array_to_js(env, info.nodes[i].sizes));
+    node.Set("layout", layout_name(info.nodes[i].layout));
+    nodes.Set(static_cast<uint32_t>(i), node);
+  }
+  object.Set("nodes", nodes);
+  auto sites = Napi::Array::New(env, info.attention.size());
+  for (size_t i = 0; i < info.attention.size(); ++i) {
+    const auto& site = info.attention[i];
+    auto entry = Napi::Object::New(env);
+    entry.Set("name", site.name);
+    entry.Set("form", site.form);
+    entry.Set("heads", static_cast<double>(site.heads));
+    entry.Set("tokens", static_cast<double>(site.tokens));
+    entry.Set("headSize", static_cast<double>(site.head_size));
+    entry.Set("windows", static_cast<double>(site.windows));
+    entry.Set("opaque", site.opaque);
+    sites.Set(static_cast<uint32_t>(i), entry);
+  }
+  object.Set("attention", sites);
+  if (info.tokens) {
+    auto tokens = Napi::Object::New(env);
+    tokens.Set("height", static_cast<double>(info.tokens->height));
+    tokens.Set("width", static_cast<double>(info.tokens->width));
+    tokens.Set("prefix", static_cast<double>(info.tokens->prefix));
+    tokens.Set("classToken", info.tokens->class_token ? Napi::Number::New(env, static_cast<double>(*info.tokens->class_token)) : env.Null());
+    object.Set("tokens", tokens);
+  } else {
+    object.Set("tokens", env.Null());
+  }
+  if (info.head) {
+    auto head = Napi::Object::New(env);
+    head.Set("feature", info.head->feature);
+    head.Set("layout", layout_name(info.head->layout));
+    head.Set("channels", static_cast<double>(info.head->weight.size(1)));
+    object.Set("head", head);
+  } else {
+    object.Set("head", env.Null());
+  }
+  return object;
+}
+
+Napi::Object result_to_js(Napi::Env env, const Request::Result& result) {
+  auto object = Napi::Object::New(env);
+  auto outputs = Napi::Object::New(env);
+  for (const auto& output : result.outputs) {
+    const auto values = output.values.contiguous();
+    auto entry = Napi::Object::New(env);
+    const auto buffer = buffer_to_js(env, values);
+    entry.Set("data", Napi::Float32Array::New(env, static_cast<size_t>(values.numel()), buffer, 0));
+    entry.Set("shape", array_to_js(env, values.sizes().vec()));
+    outputs.Set(output.name, entry);
+  }
+  object.Set("outputs", outputs);
+  object.Set("targets", array_to_js(env, result.targets));
+  object.Set("operators", static_cast<double>(result.operators));
+  object.Set("chunk", static_cast<double>(result.chunk));
+  object.Set("batch", static_cast<double>(result.batch));
+  return object;
+}
+
+}  // namespace sightline

@@ -1,0 +1,18 @@
+// Between JS values and the engine's structures.
+#pragma once
+
+#include "bridge/napi_setup.h"
+
+#include "engine/network.h"
+#include "engine/plan.h"
+#include "engine/scheduler.h"
+
+namespace sightline {
+
+std::shared_ptr<Plan> plan_from_js(Napi::Object object);
+// Reads one request. Its pixels are not copied: `object` must live until the request is settled.
+std::unique_ptr<Request> request_from_js(Napi::Object object);
+Napi::Object info_to_js(Napi::Env env, const NetworkInfo& info);
+Napi::Object result_to_js(Napi::Env env, const Request::Result& result);
+
+}  // namespace sightline

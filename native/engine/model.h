@@ -1,0 +1,41 @@
+// A loaded archive on a device. Lives on its device's worker thread.
+#pragma once
+
+#include "engine/pch.h"
+
+#include "engine/network.h"
+
+namespace sightline {
+
+struct LoadOptions {
+  std::string path;
+  std::string device = "auto";  // "auto", "cpu", "cuda", "cuda:1"
+  std::string dtype = "f32";    // "f32", "bf16", "f16"
+};
+
+// "auto" becomes "cuda:0" where CUDA runs, else "cpu". Throws EngineError DEVICE_UNAVAILABLE, INVALID_OPTION.
+at::Device resolve_device(const std::string& name);
+
+class Model {
+ public:
+  // Throws EngineError NOT_TORCHSCRIPT, UNSUPPORTED_MODEL, OUT_OF_MEMORY.
+  Model(const LoadOptions& options, at::Device device);
+
+  // The model at an input size, straightened on first use. Sizes are few; the last 8 used are kept.
+  Network& network(int64_t height, int64_t width);
+
+  const c10::IValue& self() const { return self_; }
+  at::Device device() const { return device_; }
+  at::ScalarType dtype() const { return dtype_; }
+  int64_t weight_bytes() const { return weight_bytes_; }
+
+ private:
+  torch::jit::Module module_;
+  c10::IValue self_;
+  at::Device device_;
+  at::ScalarType dtype_;
+  int64_t weight_bytes_ = 0;
+  std::deque<std::pair<std::pair<int64_t, int64_t>, std::unique_ptr<Network>>> networks_;  // last used first
+};
+
+}  // namespace sightline

@@ -1,0 +1,30 @@
+// The steps' vocabulary: what lib/symbolic can record, by name.
+#pragma once
+
+#include "engine/pch.h"
+
+#include "engine/network.h"
+#include "engine/plan.h"
+
+namespace sightline {
+
+// What a step may need besides its inputs.
+struct StepContext {
+  const NetworkInfo* network = nullptr;
+  at::Tensor targets;  // [batch] int64: the class asked for, of the target at hand
+};
+
+using Tensors = std::vector<at::Tensor>;
+
+struct Operation {
+  // Inputs are float32 (reduced precision was widened), outputs as many as the step records.
+  std::function<Tensors(const Tensors&, const Attributes&, const StepContext&)> run;
+  bool reads_target = false;
+  // Run by the interpreter itself: forward, gradient, constant and the loops.
+  bool is_control = false;
+};
+
+// The operation of that name, or null.
+const Operation* find_operation(const std::string& name);
+
+}  // namespace sightline

@@ -1,0 +1,249 @@
+#include "engine/scheduler.h"
+
+#include <ATen/Parallel.h>
+#include <c10/core/AutogradState.h>
+#include <c10/core/DeviceGuard.h>
+
+namespace sightline {
+
+namespace {
+
+bool gathers_with(const Request& first, const Request& other) {
+  return first.model == other.model && first.plan == other.plan && first.height == other.height &&
+         first.width == other.width && first.targets.size() == other.targets.size();
+}
+
+void fail(Request& request, const EngineError& error) {
+  counters().failed += 1;
+  request.failed(error);
+}
+
+std::atomic<bool> is_shut_down{false};
+
+std::mutex& workers_mutex() {
+  static auto* mutex = new std::mutex;
+  return *mutex;
+}
+
+// Leaked on purpose: destructors of statics run in an order that LibTorch's own do not survive.
+std::map<std::string, std::shared_ptr<Worker>>& workers() {
+  static auto* map = new std::map<std::string, std::shared_ptr<Worker>>;
+  return *map;
+}
+
+}  // namespace
+
+Counters& counters() {
+  static auto* instance = new Counters;
+  return *instance;
+}
+
+Worker::Worker(at::Device device) : device_(device), thread_([this] { loop(); }) {}
+
+Worker::~Worker() { stop(); }
+
+void Worker::submit(std::vector<std::unique_ptr<Request>> requests, size_t limit) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (stopping_) throw EngineError("MODEL_CLOSED", "The engine is shutting down.");
+    if (waiting_requests_ + requests.size() > limit) {
+      throw EngineError("QUEUE_FULL", std::to_string(waiting_requests_) + " images wait already, of " + std::to_string(limit) +
+                                          " that may; send fewer at once, or raise maxQueue.");
+    }
+    waiting_requests_ += requests.size();
+    counters().queued += static_cast<int64_t>(requests.size());
+    for (auto& request : requests) queue_.push_back({std::move(request), nullptr, nullptr});
+  }
+  wake_.notify_all();
+}
+
+void Worker::post(std::function<void()> task, std::function<void(EngineError)> failed) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (stopping_) throw EngineError("MODEL_CLOSED", "The engine is shutting down.");
+    queue_.push_back({nullptr, std::move(task), std::move(failed)});
+  }
+  wake_.notify_all();
+}
+
+void Worker::stop() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  if (thread_.joinable() && thread_.get_id() != std::this_thread::get_id()) thread_.join();
+}
+
+void Worker::loop() {
+  // Thread-local all: the guard for the device, backward passes on this very thread rather than on one of autograd's
+  // own, which would outlive us at exit.
+  const c10::OptionalDeviceGuard guard(device_.is_cuda() ? std::optional<at::Device>(device_) : std::nullopt);
+  c10::AutogradState::get_tls_state().set_multithreading_enabled(false);
+  at::init_num_threads();
+
+  std::unique_lock<std::mutex> lock(mutex_);
+  while (true) {
+    wake_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
+    if (stopping_) break;
+    if (!queue_.front().request) {
+      auto item = std::move(queue_.front());
+      queue_.pop_front();
+      lock.unlock();
+      try {
+        item.task();
+      } catch (...) {
+        item.failed(translate_current_exception("INTERNAL", "The engine failed"));
+      }
+      // Closures hold models: they end here, off the lock.
+      item = {};
+      lock.lock();
+      continue;
+    }
+    auto batch = gather(lock);
+    lock.unlock();
+    run_batch(std::move(batch));
+    lock.lock();
+  }
+  auto left = std::move(queue_);
+  queue_.clear();
+  waiting_requests_ = 0;
+  lock.unlock();
+  const EngineError closed("MODEL_CLOSED", "The engine was shut down before the request ran.");
+  for (auto& item : left) {
+    if (item.request) {
+      counters().queued -= 1;
+      fail(*item.request, closed);
+    } else {
+      item.failed(closed);
+    }
+  }
+}
+
+// The first request, and every other waiting one that can share its batch. A task in the queue is a fence: what was
+// asked for after a close must not run before it.
+std::vector<std::unique_ptr<Request>> Worker::gather(std::unique_lock<std::mutex>& lock) {
+  std::vector<std::unique_ptr<Request>> batch;
+  const auto take = [&](std::deque<Item>::iterator it) {
+    batch.push_back(std::move(it->request));
+    waiting_requests_ -= 1;
+    counters().queued -= 1;
+    return queue_.erase(it);
+  };
+  take(queue_.begin());
+  const auto limit = static_cast<size_t>(std::max<int64_t>(1, batch[0]->max_batch));
+  const auto deadline = std::chrono::steady_clock::now() + batch[0]->max_delay;
+  while (true) {
+    bool fenced = false;
+    for (auto it = queue_.begin(); it != queue_.end() && batch.size() < limit;) {
+      if (!it->request) {
+        fenced = true;
+        break;
+      }
+      it = gathers_with(*batch[0], *it->request) ? take(it) : std::next(it);
+    }
+    if (batch.size() >= limit || fenced || stopping_) break;
+    if (wake_.wait_until(lock, deadline) == std::cv_status::timeout) break;
+  }
+  return batch;
+}
+
+void Worker::run_batch(std::vector<std::unique_ptr<Request>> batch) {
+  const auto fail_all = [](const std::vector<std::unique_ptr<Request>>& requests) {
+    const auto error = translate_current_exception("INTERNAL", "The engine failed");
+    for (const auto& request : requests) fail(*request, error);
+  };
+  Network* found = nullptr;
+  Model& model = *batch[0]->model;
+  try {
+    found = &model.network(batch[0]->height, batch[0]->width);
+  } catch (...) {
+    fail_all(batch);
+    return;
+  }
+  Network& network = *found;
+
+  // One image's fault must not fail its neighbours: what can be wrong with an image is found before the batch is made.
+  std::vector<std::unique_ptr<Request>> sound;
+  std::vector<at::Tensor> images;
+  std::vector<int64_t> flat;
+  for (auto& request : batch) {
+    try {
+      if (request->cancelled->load()) throw EngineError("ABORTED", "The request was aborted.");
+      for (const int64_t target : request->targets) {
+        if (target >= network.info().classes || -target > network.info().classes) {
+          throw EngineError("UNKNOWN_TARGET", "There is no class " + std::to_string(target >= 0 ? target : -target) +
+                                                  "; the model has " + std::to_string(network.info().classes) + ".");
+        }
+      }
+      at::NoGradGuard no_gradients;
+      auto image = request->preprocessing ? preprocess(request->pixels, *request->preprocessing, device_)
+                                          : request->tensor.to(device_);
+      if (!request->preprocessing && !at::isfinite(image).all().item<bool>()) {
+        throw EngineError("INVALID_INPUT", request->label + " holds NaN or infinite values; preprocess it again.");
+      }
+      images.push_back(image);
+      flat.insert(flat.end(), request->targets.begin(), request->targets.end());
+      sound.push_back(std::move(request));
+    } catch (...) {
+      fail(*request, translate_current_exception("INTERNAL", request->label));
+    }
+  }
+  if (sound.empty()) return;
+
+  const auto count = static_cast<int64_t>(sound.size());
+  counters().running += count;
+  const auto settle = [&] { counters().running -= count; };
+  try {
+    const auto targets = at::tensor(flat, at::kLong).view({count, static_cast<int64_t>(sound[0]->targets.size())});
+    const auto cancelled = [&] {
+      if (stopping_) return true;
+      for (const auto& request : sound) {
+        if (!request->cancelled->load()) return false;
+      }
+      return true;
+    };
+    const auto result = run_plan(*sound[0]->plan, network, model.self(), at::stack(images).to(model.dtype()), targets,
+                                 cancelled);
+    counters().batches += 1;
+    settle();
+    for (int64_t i = 0; i < count; ++i) {
+      Request& request = *sound[i];
+      if (request.cancelled->load()) {
+        fail(request, EngineError("ABORTED", "The request was aborted."));
+        continue;
+      }
+      Request::Result single{{}, {}, result.operators, result.chunk, count};
+      for (const auto& output : result.outputs) single.outputs.push_back({output.name, output.values.select(0, i)});
+      if (result.targets.defined()) {
+        const auto row = result.targets.select(0, i).contiguous();
+        single.targets.assign(row.data_ptr<int64_t>(), row.data_ptr<int64_t>() + row.numel());
+      }
+      counters().completed += 1;
+      request.done(std::move(single));
+    }
+  } catch (...) {
+    settle();
+    fail_all(sound);
+  }
+}
+
+std::shared_ptr<Worker> worker_for(at::Device device) {
+  const std::lock_guard<std::mutex> lock(workers_mutex());
+  if (is_shut_down) throw EngineError("MODEL_CLOSED", "The process is ending; nothing new can be started.");
+  auto& worker = workers()[device.str()];
+  if (!worker) worker = std::make_shared<Worker>(device);
+  return worker;
+}
+
+void stop_workers(bool for_good) {
+  if (for_good) is_shut_down = true;
+  std::map<std::string, std::shared_ptr<Worker>> stopping;
+  {
+    const std::lock_guard<std::mutex> lock(workers_mutex());
+    stopping.swap(workers());
+  }
+  for (auto& [name, worker] : stopping) worker->stop();
+}
+
+}  // namespace sightline

@@ -1,0 +1,81 @@
+// One worker thread per device runs all LibTorch work; a bounded queue feeds it and gathers requests into batches.
+#pragma once
+
+#include "engine/pch.h"
+
+#include "engine/errors.h"
+#include "engine/interpreter.h"
+#include "engine/model.h"
+#include "engine/plan.h"
+#include "engine/preprocess.h"
+
+namespace sightline {
+
+// One image and what is asked of it.
+struct Request {
+  std::shared_ptr<Model> model;
+  std::shared_ptr<const Plan> plan;
+  // Either pixels with their preprocessing, or a finished [3, H, W] float32 tensor.
+  at::Tensor pixels;
+  std::optional<Preprocessing> preprocessing;
+  at::Tensor tensor;
+  int64_t height = 0, width = 0;
+  std::vector<int64_t> targets;
+  int64_t max_batch = 8;
+  std::chrono::microseconds max_delay{0};
+  std::string label;  // names the image in messages
+  std::shared_ptr<std::atomic<bool>> cancelled;
+
+  struct Result {
+    std::vector<BatchOutput> outputs;  // without the batch axis
+    std::vector<int64_t> targets;
+    int64_t operators, chunk, batch;
+  };
+  // Exactly one of the two is called, once, on the worker thread or on the thread that stops it.
+  std::function<void(Result)> done;
+  std::function<void(EngineError)> failed;
+};
+
+struct Counters {
+  std::atomic<int64_t> models{0}, weight_bytes{0}, queued{0}, running{0}, completed{0}, failed{0}, batches{0};
+};
+Counters& counters();
+
+class Worker {
+ public:
+  explicit Worker(at::Device device);
+  ~Worker();
+
+  // Throws EngineError QUEUE_FULL when `limit` requests wait, MODEL_CLOSED once stopped. All or none are taken.
+  void submit(std::vector<std::unique_ptr<Request>> requests, size_t limit);
+  // Runs a task of its own between requests, in order; `failed` gets what it throws.
+  void post(std::function<void()> task, std::function<void(EngineError)> failed);
+  // Finishes the batch at hand at the next step, fails what waits, and joins. Idempotent.
+  void stop();
+
+ private:
+  struct Item {
+    std::unique_ptr<Request> request;
+    std::function<void()> task;
+    std::function<void(EngineError)> failed;
+  };
+  void loop();
+  void run_batch(std::vector<std::unique_ptr<Request>> batch);
+  std::vector<std::unique_ptr<Request>> gather(std::unique_lock<std::mutex>& lock);
+
+  at::Device device_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<Item> queue_;
+  size_t waiting_requests_ = 0;
+  std::atomic<bool> stopping_{false};
+  std::thread thread_;
+};
+
+// The worker of a device, started on first use.
+std::shared_ptr<Worker> worker_for(at::Device device);
+// Stops and joins every worker. LibTorch work that still runs while the process exits would crash it.
+// `for_good`: the process ends, so none may be started again.
+void stop_workers(bool for_good);
+
+}  // namespace sightline
