@@ -111,11 +111,14 @@ async function compose(image: DecodedImage, map: HeatMapLike, plan: Plan): Promi
   return pngOf(await framed(picture, plan, range.state === 'ok' ? scale : null));
 }
 
-/** The image at its output size, in memory of its own, so that painting leaves the decoded image untouched. */
+/**
+ * The image at its output size, in memory of its own, so that painting leaves the decoded image untouched. sharp makes
+ * even the plain copy, since it does so on its own thread.
+ */
 async function sized(image: DecodedImage, plan: Plan): Promise<Raster> {
   const { width, height } = plan;
-  if (width === image.width) return { data: image.data.slice(), width, height };
-  const data = await sharpOf(image).resize(width, height, { fit: 'fill' }).raw().toBuffer();
+  const whole = sharpOf(image);
+  const data = await (width === image.width ? whole : whole.resize(width, height, { fit: 'fill' })).raw().toBuffer();
   return { data, width, height };
 }
 

@@ -38,7 +38,9 @@ export function nearestNames(name: string, known: Iterable<string>, limit = 3): 
   }
   // Sorting by name second keeps the answer independent of the order in which names were listed.
   scored.sort((x, y) => x.score - y.score || (x.candidate < y.candidate ? -1 : 1));
-  return scored.slice(0, limit).map(({ candidate }) => candidate);
+  // A clear favourite stands alone; others are named only when they are about as near.
+  const worst = (scored[0]?.score ?? 0) + 0.15;
+  return scored.filter(({ score }) => score <= worst).slice(0, limit).map(({ candidate }) => candidate);
 }
 
 /** The sentence that follows an error about a name: `Did you mean "a" or "b"?`, the known names, or nothing. */
