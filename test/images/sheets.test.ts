@@ -1,4 +1,4 @@
-import sharp from 'sharp';
+import sharp, { type Sharp } from 'sharp';
 import { describe, expect, it } from 'vitest';
 
 import { createCanvas, fillBox, paste, pngOf, strokeBox, type Rgb } from '../../lib/images/canvas.js';
@@ -12,7 +12,7 @@ const BLUE: Rgb = [0, 0, 255];
 const picture = (width: number, height: number, background: Rgb) =>
   sharp({ create: { width, height, channels: 3, background: { r: background[0], g: background[1], b: background[2] } } });
 
-async function read(result: sharp.Sharp) {
+async function read(result: Sharp) {
   const { data, info } = await result.raw().toBuffer({ resolveWithObject: true });
   const at = (x: number, y: number): number[] => [...data.subarray(info.channels * (y * info.width + x), info.channels * (y * info.width + x) + 3)];
   /** The smallest rectangle that holds all pixels of exactly this colour. */
