@@ -6,6 +6,7 @@ import sharp, { type Metadata, type Sharp, type SharpOptions } from 'sharp';
 
 import { SightlineError } from '../errors.js';
 import { cmykToRgb } from './cmyk.js';
+import { declaredPngSize } from './png-header.js';
 
 /** Pixels as they lie in memory: row-major, channels interleaved, 8 bits each. 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA. */
 export interface RawImage {
@@ -107,6 +108,8 @@ async function decodeBytes(bytes: Uint8Array, subject: string, maxPixels: number
   try {
     header = await sharp(bytes, { failOn: FAIL_ON, limitInputPixels: false }).metadata();
   } catch (cause) {
+    const declared = declaredPngSize(bytes);
+    if (declared !== null) checkPixels(declared.width, declared.height, subject, maxPixels);
     throw undecodable(subject, cause);
   }
   checkPixels(header.width, header.pageHeight ?? header.height, subject, maxPixels);
@@ -203,12 +206,12 @@ function undecodable(subject: string, cause: unknown): SightlineError {
   if (/unsupported image format/i.test(why)) {
     return new SightlineError('INVALID_IMAGE', `${subject} is not an image that sightline reads: expected JPEG, PNG, WebP, AVIF, GIF or TIFF.`, { cause });
   }
-  return new SightlineError('INVALID_IMAGE', `${subject} is damaged or cut short and cannot be decoded: ${why}.`, { cause });
+  return new SightlineError('INVALID_IMAGE', `${subject} is damaged or cut short and cannot be decoded (${why}).`, { cause });
 }
 
 function firstLine(cause: unknown): string {
   const message = cause instanceof Error ? cause.message : String(cause);
-  return (message.split('\n', 1)[0] ?? '').replace(/[.\s]+$/, '');
+  return (message.split('\n', 1)[0] ?? '').replace(/[.:\s]+$/, '');
 }
 
 function throwIfAborted(signal: AbortSignal | undefined): void {
