@@ -1,0 +1,77 @@
+import { readdir, stat } from 'node:fs/promises';
+import { join, resolve, sep } from 'node:path';
+
+import { SightlineError } from '../errors.js';
+import { readCardFor, type ModelCard } from './card.js';
+import { BUNDLED_MODELS } from './labels.js';
+import { suggestion } from './nearest.js';
+
+/** An archive on disk with what is known about it. */
+export interface ResolvedModel {
+  /** Absolute path of the TorchScript archive. */
+  readonly archive: string;
+  /** The card beside it, null where there is none. */
+  readonly card: ModelCard | null;
+  /** Path of that card. */
+  readonly cardPath: string | null;
+  /** Whether it came with the package. */
+  readonly bundled: boolean;
+}
+
+/**
+ * The names of the models that ship: every `NAME.json` of the folder that has its `NAME.pt` beside it, sorted.
+ *
+ * @param folder for tests; default the package's `models/`
+ */
+export async function bundledModels(folder: string = BUNDLED_MODELS): Promise<string[]> {
+  let files: Set<string>;
+  try {
+    files = new Set(await readdir(folder));
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw cause;
+  }
+  return [...files]
+    .filter((file) => file.endsWith('.json') && files.has(file.replace(/\.json$/, '.pt')))
+    .map((file) => file.slice(0, -'.json'.length))
+    .sort();
+}
+
+/**
+ * Finds the archive that a user means: a path, or the name of a bundled model. What looks like a path (it has a
+ * separator or an extension such as `.pt`) is only ever a path; a plain word is a bundled name first, then a file.
+ *
+ * @throws SightlineError UNKNOWN_MODEL with the nearest names, FILE_NOT_FOUND or NOT_A_FILE for a path, INVALID_CARD.
+ */
+export async function resolveModel(nameOrPath: string, folder: string = BUNDLED_MODELS): Promise<ResolvedModel> {
+  const looksLikePath = nameOrPath.includes('/') || nameOrPath.includes(sep) || /\.(pt|pth|ts|jit|zip|torchscript)$/i.test(nameOrPath);
+  const names = looksLikePath ? [] : await bundledModels(folder);
+  if (names.includes(nameOrPath)) return withCard(join(folder, `${nameOrPath}.pt`), true);
+
+  const kind = await kindOf(nameOrPath);
+  if (kind === 'file') return withCard(resolve(nameOrPath), false);
+  if (kind === 'missing' && !looksLikePath) {
+    const hint = suggestion(nameOrPath, names);
+    throw new SightlineError('UNKNOWN_MODEL', `There is no model "${nameOrPath}", neither bundled nor as a file.${hint === '' ? '' : ` ${hint}`}`, {
+      details: { known: names },
+    });
+  }
+  if (kind === 'missing') throw new SightlineError('FILE_NOT_FOUND', `There is no file ${nameOrPath}; give the path of a TorchScript archive.`);
+  throw new SightlineError('NOT_A_FILE', `${nameOrPath} is ${kind === 'directory' ? 'a directory' : 'not a regular file'}; give the path of a TorchScript archive.`);
+}
+
+async function withCard(archive: string, bundled: boolean): Promise<ResolvedModel> {
+  const found = await readCardFor(archive);
+  return { archive, card: found?.card ?? null, cardPath: found?.from ?? null, bundled };
+}
+
+async function kindOf(path: string): Promise<'file' | 'directory' | 'other' | 'missing'> {
+  try {
+    const found = await stat(path);
+    return found.isFile() ? 'file' : found.isDirectory() ? 'directory' : 'other';
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return 'missing';
+    throw new SightlineError('FILE_NOT_FOUND', `${path} cannot be read: ${(cause as Error).message}.`, { cause });
+  }
+}

@@ -1,0 +1,225 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { basename, dirname, extname, join } from 'node:path';
+
+import { z } from 'zod';
+
+import { SightlineError } from '../errors.js';
+import { readImagenetLabels } from './labels.js';
+
+const pixels = z.int().min(1).max(16384);
+const perChannel = z.tuple([z.number(), z.number(), z.number()]);
+
+/** Resizing to `exact` distorts; `shorter-side` keeps the proportions, as torchvision's `Resize(int)` does. */
+const resizeSchema = z.strictObject({
+  mode: z.enum(['shorter-side', 'exact']),
+  /** Pixels: the length of the shorter side, or for `exact` [width, height] (one number stands for a square). */
+  size: z.union([pixels, z.tuple([pixels, pixels])]),
+});
+
+const inputSchema = z
+  .strictObject({
+    width: pixels,
+    height: pixels,
+    /** Of R, G, B in [0, 1]: the model sees (value / 255 - mean) / std. */
+    mean: perChannel,
+    std: z.tuple([z.number().positive(), z.number().positive(), z.number().positive()]),
+    resize: resizeSchema,
+    interpolation: z.enum(['bilinear', 'bicubic']),
+    crop: z.enum(['center', 'none']),
+  })
+  .superRefine((input, context) => {
+    const refuse = (path: string[], message: string): void => context.addIssue({ code: 'custom', path, message });
+    const { mode, size } = input.resize;
+    if (mode === 'shorter-side' && typeof size !== 'number') {
+      return refuse(['resize', 'size'], 'one number, the length of the shorter side, is expected');
+    }
+    const [width, height] = typeof size === 'number' ? [size, size] : size;
+    if (input.crop === 'none' && (mode !== 'exact' || width !== input.width || height !== input.height)) {
+      return refuse(['crop'], `without a crop, resize must be "exact" to [${input.width}, ${input.height}]`);
+    }
+    // torchvision would pad with black; a card that asks for it is a slip in nearly every case.
+    if (input.crop === 'center' && (width < input.width || height < input.height)) {
+      return refuse(['resize', 'size'], `at least the ${input.width} x ${input.height} of the crop is expected`);
+    }
+  });
+
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/, '64 hexadecimal digits in lower case are expected');
+
+const cardSchema = z.strictObject({
+  name: z.string().min(1),
+  description: z.string().optional(),
+  /** File name of the archive, where it is not the card's own name with `.pt`. */
+  archive: z.string().optional(),
+  sha256: sha256.optional(),
+  input: inputSchema,
+  /** One label per class, in class order; or the name of a list that ships with the package. */
+  labels: z.union([z.array(z.string()).min(1), z.literal('imagenet-1k')]).optional(),
+  source: z.string().optional(),
+  licence: z.string().optional(),
+  /** The node that CNN methods explain where none is asked for. */
+  targetLayer: z.string().optional(),
+  /** How it was trained: data, accuracy, seeds; for people, not read by sightline. */
+  training: z.record(z.string(), z.unknown()).optional(),
+});
+
+/** What a model expects of its pixels: resize, crop to [height, width], then (value / 255 - mean) / std per channel. */
+export type ModelInput = z.infer<typeof inputSchema>;
+
+/** The facts about a model that its archive does not hold. */
+export type ModelCard = z.infer<typeof cardSchema>;
+
+/**
+ * Checks a card's JSON. Unknown fields are refused, since a misspelt `mean` that is passed over gives wrong pixels.
+ *
+ * @param json text, or the parsed value
+ * @param path what messages call the card
+ * @throws SightlineError INVALID_CARD in one sentence that names the file and the field.
+ */
+export function parseCard(json: unknown, path: string): ModelCard {
+  let value = json;
+  if (typeof json === 'string') {
+    try {
+      value = JSON.parse(json);
+    } catch (cause) {
+      throw new SightlineError('INVALID_CARD', `The model card ${path} is not JSON: ${(cause as Error).message}.`, { cause });
+    }
+  }
+  const parsed = cardSchema.safeParse(value, { error: describeIssue });
+  if (parsed.success) return parsed.data;
+  const { field, message } = firstIssue(parsed.error.issues);
+  throw new SightlineError('INVALID_CARD', `The model card ${path} is wrong at ${field}: ${message}.`, {
+    cause: parsed.error,
+    details: { path, field, issues: parsed.error.issues.map((issue) => ({ field: fieldPath(issue.path), message: issue.message })) },
+  });
+}
+
+/**
+ * The card beside an archive: `NAME.json` for `NAME.pt`. Null where there is none.
+ *
+ * @throws SightlineError INVALID_CARD when it is there and wrong.
+ */
+export async function readCardFor(archivePath: string): Promise<{ card: ModelCard; from: string } | null> {
+  const from = cardPathFor(archivePath);
+  // An archive without an extension of its own must not be taken for its card.
+  if (from === archivePath) return null;
+  let text: string;
+  try {
+    text = await readFile(from, 'utf8');
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw new SightlineError('INVALID_CARD', `The model card ${from} cannot be read: ${(cause as Error).message}.`, { cause });
+  }
+  return { card: parseCard(text, from), from };
+}
+
+/** `dir/NAME.json` for `dir/NAME.pt`. */
+export function cardPathFor(archivePath: string): string {
+  return join(dirname(archivePath), `${basename(archivePath, extname(archivePath))}.json`);
+}
+
+/** Of ImageNet's training pictures, in [0, 1], as every torchvision model uses them. */
+const IMAGENET_MEAN = [0.485, 0.456, 0.406] as const;
+const IMAGENET_STD = [0.229, 0.224, 0.225] as const;
+
+/**
+ * What is assumed of an archive without a card: ImageNet's mean and deviation, the shorter side to 8/7 of the input
+ * (256 for 224, the usual proportion), bilinear, centre crop. Labels are left open; `resolveLabels` chooses by the classes.
+ */
+export function defaultCard(archivePath: string, width = 224, height = 224): ModelCard {
+  return {
+    name: basename(archivePath, extname(archivePath)),
+    input: {
+      width,
+      height,
+      mean: [...IMAGENET_MEAN],
+      std: [...IMAGENET_STD],
+      resize: { mode: 'shorter-side', size: Math.round((Math.max(width, height) * 8) / 7) },
+      interpolation: 'bilinear',
+      crop: 'center',
+    },
+  };
+}
+
+/**
+ * The label of each class. A card without labels gets ImageNet's where there are 1000 classes, else `class 0`, `class 1`, ...
+ *
+ * @throws SightlineError INVALID_CARD when the card has another number of labels than the model has classes.
+ */
+export async function resolveLabels(card: ModelCard, classes: number): Promise<readonly string[]> {
+  if (card.labels === undefined) {
+    return classes === 1000 ? readImagenetLabels() : Array.from({ length: classes }, (_, index) => `class ${index}`);
+  }
+  const labels = card.labels === 'imagenet-1k' ? await readImagenetLabels() : card.labels;
+  if (labels.length !== classes) {
+    throw new SightlineError('INVALID_CARD', `The card of ${card.name} has ${labels.length} labels, but the model has ${classes} classes.`);
+  }
+  return labels;
+}
+
+/** SHA-256 of a file in lower-case hexadecimal, read as a stream. */
+export async function hashFile(path: string, options: { signal?: AbortSignal | undefined } = {}): Promise<string> {
+  const hash = createHash('sha256');
+  try {
+    for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20, ...(options.signal && { signal: options.signal }) })) {
+      hash.update(chunk as Buffer);
+    }
+  } catch (cause) {
+    if (options.signal?.aborted) throw new SightlineError('ABORTED', 'The request was aborted.', { cause });
+    throw new SightlineError('FILE_NOT_FOUND', `${path} cannot be read: ${(cause as Error).message}.`, { cause });
+  }
+  return hash.digest('hex');
+}
+
+/**
+ * Checks an archive against the hash of its card; a card without a hash is passed.
+ *
+ * @throws SightlineError INVALID_CARD when they differ: the file is damaged, or the card is another one's.
+ */
+export async function verifyHash(archivePath: string, card: ModelCard): Promise<void> {
+  if (card.sha256 === undefined) return;
+  const found = await hashFile(archivePath);
+  if (found === card.sha256) return;
+  throw new SightlineError(
+    'INVALID_CARD',
+    `${archivePath} is not the file that its card describes: its SHA-256 is ${found}, the card says ${card.sha256}; fetch the archive again or mend the card.`,
+    { details: { found, expected: card.sha256 } },
+  );
+}
+
+interface Issue {
+  readonly code?: string | undefined;
+  readonly path?: PropertyKey[] | undefined;
+  readonly message?: string | undefined;
+  readonly expected?: unknown;
+  readonly keys?: string[] | undefined;
+  readonly errors?: Issue[][] | undefined;
+}
+
+function firstIssue(issues: readonly Issue[]): { field: string; message: string } {
+  const issue = issues[0]!;
+  return { field: fieldPath(issue.path ?? []), message: issue.message ?? 'it does not fit' };
+}
+
+/** zod's path as people write it: `input.mean[2]`; the card itself is "its top level". */
+function fieldPath(path: readonly PropertyKey[]): string {
+  const text = path.map((key) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`)).join('');
+  return text === '' ? 'its top level' : `"${text.replace(/^\./, '')}"`;
+}
+
+/** zod's messages speak to programmers ("Invalid input: ..."); these speak to whoever writes a card. */
+function describeIssue(issue: Issue & { input?: unknown; values?: unknown[]; minimum?: unknown; maximum?: unknown }): string | undefined {
+  switch (issue.code) {
+    case 'invalid_type':
+      return issue.input === undefined ? 'it is missing' : `${String(issue.expected)} is expected, not ${JSON.stringify(issue.input) ?? String(issue.input)}`;
+    case 'invalid_value':
+      return issue.input === undefined ? 'it is missing' : `${(issue.values ?? []).map((value) => JSON.stringify(value)).join(' or ')} is expected, not ${JSON.stringify(issue.input)}`;
+    case 'unrecognized_keys':
+      return `there is no field ${(issue.keys ?? []).map((key) => JSON.stringify(key)).join(', ')}`;
+    case 'invalid_union':
+      return issue.input === undefined ? 'it is missing' : `${JSON.stringify(issue.input)} has none of the allowed forms`;
+    default:
+      return undefined;
+  }
+}
