@@ -185,6 +185,8 @@ std::optional<AttentionSite> read_softmax(Node* node) {
   AttentionSite site;
   site.form = AttentionSite::Form::Softmax;
   site.result = node->output();
+  // Not the softmax's own scope, which is that of an nn.Softmax where there is one.
+  site.name = product->scopeName();
   const size_t first = is_aten(scores, "baddbmm") ? 1 : 0;
   site.query = without_scale(scores->input(first));
   site.key = without_scale(scores->input(first + 1));
@@ -211,7 +213,7 @@ std::vector<AttentionSite> find_attention(const StraightGraph& straight) {
     if (is_aten(node, "scaled_dot_product_attention")) site = read_scaled_dot_product(node);
     if (is_any_of(node, {"softmax", "_softmax", "_safe_softmax"})) site = read_softmax(node);
     if (!site) continue;
-    site->name = node->scopeName();
+    if (site->name.empty()) site->name = node->scopeName();
     if (site->name.empty()) site->name = "attention[" + std::to_string(sites.size()) + "]";
     sites.push_back(*site);
   }

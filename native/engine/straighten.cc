@@ -76,7 +76,8 @@ void mark_output(Graph& graph, Node* call, const std::string& path) {
     }
     elements.push_back(element);
   }
-  Node* pack = graph.insertNode(graph.createTuple(elements, tuple));
+  // Only named tuples carry a schema, and only those may be passed on.
+  Node* pack = graph.insertNode(graph.createTuple(elements, tuple->schema() ? tuple : nullptr));
   output->replaceAllUsesAfterNodeWith(pack, pack->output());
 }
 
@@ -325,6 +326,8 @@ StraightGraph straighten(const torch::jit::Module& module, const at::Tensor& exa
   torch::jit::EliminateDeadCode(graph);
   forget_dead_names(*graph, result.nodes);
   functionalise(graph, result.nodes);
+  // Lists of axes become constants that inspection can read, and what does not depend on the image is computed once.
+  torch::jit::ConstantPropagation(graph);
   torch::jit::EliminateDeadCode(graph);
   forget_dead_names(*graph, result.nodes);
   result.has_module_names = !result.nodes.empty();

@@ -1,0 +1,71 @@
+/** How a node's axes are laid out: [N, tokens, channels], [N, channels, H, W], [N, H, W, channels] or [N, channels]. */
+export type Layout = 'tokens' | 'channels-first' | 'channels-last' | 'vector' | 'other';
+
+/** A module's output, named by the module's path. A module called again is `path:1`, `path:2`, ... */
+export interface NodeInfo {
+  readonly name: string;
+  /** For one image, the batch axis first. */
+  readonly shape: readonly number[];
+  readonly layout: Layout;
+}
+
+/** One attention: softmax(q kᵀ · scale + mask) v. */
+export interface AttentionInfo {
+  /** Path of the module in which it is computed; `attention[i]` in frozen archives. */
+  readonly name: string;
+  /** How the archive writes it. */
+  readonly form: 'scaled-dot-product' | 'softmax';
+  readonly heads: number;
+  readonly tokens: number;
+  readonly headSize: number;
+  /** Windows per image: 1 where every token sees every other, more in Swin. */
+  readonly windows: number;
+  /** Empty, or why its probabilities cannot be tapped. */
+  readonly opaque: string;
+}
+
+/** The patches' grid, and the class, distillation and register tokens before them. */
+export interface TokenGrid {
+  readonly height: number;
+  readonly width: number;
+  readonly prefix: number;
+  /** The token whose last state is classified; null where it is the mean of the patches. */
+  readonly classToken: number | null;
+}
+
+/** A linear layer on the mean of a feature over space: what makes CAM exact. */
+export interface PooledHead {
+  /** The node that is averaged. */
+  readonly feature: string;
+  readonly layout: Layout;
+  readonly channels: number;
+}
+
+/** Whether a method can explain the model, and if not, why. */
+export interface Applicability {
+  readonly name: string;
+  readonly applies: boolean;
+  /** Why it does not apply; null when it does. */
+  readonly reason: string | null;
+}
+
+/** What a model consists of at one input size. */
+export interface Inspection {
+  readonly height: number;
+  readonly width: number;
+  readonly classes: number;
+  /** False for frozen archives, whose nodes are named by their structure (`conv[3]`). */
+  readonly hasModuleNames: boolean;
+  readonly isQuantized: boolean;
+  /** In the order of execution. */
+  readonly nodes: readonly NodeInfo[];
+  readonly attention: readonly AttentionInfo[];
+  readonly tokens: TokenGrid | null;
+  readonly head: PooledHead | null;
+  /** What CAM methods explain unless told otherwise: the last spatial feature, or the last attention's input. */
+  readonly targetLayer: string;
+  /** Operators of one run of the whole model. */
+  readonly operators: number;
+  /** Bytes of all activations of one image. */
+  readonly activationBytes: number;
+}

@@ -1,0 +1,35 @@
+import type { z } from 'zod';
+
+import type { Inspection } from '../inspection.js';
+import type { SymbolicModel, Value } from '../symbolic/index.js';
+
+/** What a method computes from: the model, its own options, and the layer that is explained. */
+export interface MethodInput<Options> {
+  readonly model: SymbolicModel;
+  readonly options: Options;
+  /** The layer asked for, or the automatic target layer. Empty for methods without layers. */
+  readonly layer: string;
+}
+
+/**
+ * An explanation method: a pure function from symbolic values to a symbolic map. It runs once for each model, input size
+ * and set of options; the steps that it records run for every batch.
+ */
+export interface Method<Schema extends z.ZodType = z.ZodType> {
+  readonly name: string;
+  /** Its own options with their defaults. */
+  readonly options: Schema;
+  /** Whether it explains layers, and so takes `layer`. */
+  readonly usesLayer: boolean;
+  /** Whether its map depends on the class asked for. */
+  readonly isClassSpecific: boolean;
+  /** Why it cannot explain the model, in words that follow "because"; null when it can. */
+  readonly reasonAgainst: (inspection: Inspection) => string | null;
+  /** The map: [batch, height, width]. */
+  readonly map: (input: MethodInput<z.output<Schema>>) => Value;
+}
+
+/** Makes a method of its parts; for a method of your own, pass the result to `explain` in place of a name. */
+export function defineMethod<Schema extends z.ZodType>(method: Method<Schema>): Method<Schema> {
+  return method;
+}

@@ -1,0 +1,163 @@
+import { SightlineError } from '../errors.js';
+import type { BlockDescription, PlanDescription, Setting, StepDescription, TapDescription } from './plan.js';
+import { Value, type Axis } from './value.js';
+
+/** Frames of these files are the vocabulary itself; the line that a user wants to see lies above them. */
+const VOCABULARY = /[/\\]symbolic[/\\][a-z-]+\.(?:js|ts)/;
+
+/** `file:line:column` of the method's code that is running. */
+function callSite(): string {
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = 24;
+  const stack = new Error().stack ?? '';
+  Error.stackTraceLimit = limit;
+  for (const line of stack.split('\n').slice(1)) {
+    if (VOCABULARY.test(line)) continue;
+    const place = /\(?((?:file:\/\/)?[^\s()]+:\d+:\d+)\)?$/.exec(line);
+    if (place?.[1]) return place[1];
+  }
+  return '';
+}
+
+/** Records one block: a method's body, or a loop's. */
+export class BlockRecorder {
+  readonly description: BlockDescription = { registers: 0, steps: [], parameters: [], results: [] };
+  /** Outer values that the body reads, with the parameter that carries each. */
+  readonly captures: { readonly outer: Value; readonly inner: Value }[] = [];
+  /** The gradient step of each score: one backward pass serves all gradients of it. */
+  private readonly gradients = new Map<number, StepDescription>();
+
+  constructor(
+    readonly plan: PlanRecorder,
+    readonly parent: BlockRecorder | null,
+  ) {}
+
+  register(): number {
+    return this.description.registers++;
+  }
+
+  parameter(axes: readonly Axis[]): Value {
+    const register = this.register();
+    this.description.parameters.push(register);
+    return new Value(this, register, axes);
+  }
+
+  /** The value as this block can read it: an outer one becomes a parameter. */
+  use(value: Value): Value {
+    if (value.block === this) return value;
+    const known = this.captures.find(({ outer }) => outer === value);
+    if (known) return known.inner;
+    if (this.parent === null) {
+      throw new SightlineError('INTERNAL', `${this.plan.method} uses a value that was recorded for another method or outside its loop.`);
+    }
+    this.parent.use(value);
+    const inner = this.parameter(value.axes);
+    this.captures.push({ outer: value, inner });
+    return inner;
+  }
+
+  step(op: string, inputs: readonly Value[], axes: readonly Axis[], settings: Record<string, Setting> = {}): Value {
+    return this.steps(op, inputs, [axes], settings)[0]!;
+  }
+
+  steps(
+    op: string,
+    inputs: readonly Value[],
+    axesOfOutputs: readonly (readonly Axis[])[],
+    settings: Record<string, Setting> = {},
+    extra: Partial<Pick<StepDescription, 'taps' | 'body' | 'data' | 'shape'>> = {},
+  ): Value[] {
+    const used = inputs.map((input) => this.use(input).register);
+    const outputs = axesOfOutputs.map((axes) => new Value(this, this.register(), axes));
+    this.description.steps.push({
+      op,
+      inputs: used,
+      outputs: outputs.map(({ register }) => register),
+      settings,
+      where: callSite(),
+      ...extra,
+    });
+    return outputs;
+  }
+
+  /** Reads one more thing out of a run of the model. The run was recorded before; taps are added to it as asked for. */
+  tap(forward: number, axes: readonly Axis[], tap: Omit<TapDescription, 'gradient'>): Value {
+    const step = this.description.steps[forward];
+    const taps = step?.taps;
+    if (step === undefined || taps === undefined) throw new SightlineError('INTERNAL', 'A tap was asked of a step that does not run the model.');
+    const same = taps.findIndex((known) => known.kind === tap.kind && known.node === tap.node && known.site === tap.site);
+    if (same >= 0) return new Value(this, step.outputs[same]!, axes, { forward, tap: same });
+    taps.push({ ...tap, gradient: false });
+    const register = this.register();
+    step.outputs.push(register);
+    return new Value(this, register, axes, { forward, tap: taps.length - 1 });
+  }
+
+  /** The gradient of a score with respect to a tapped value, of the same axes. */
+  gradient(score: Value, value: Value): Value {
+    const origin = value.origin;
+    if (origin === null || value.block !== this || score.block !== this) {
+      throw new SightlineError(
+        'INVALID_OPTION',
+        `${this.plan.method} asks for a gradient with respect to a computed value; gradients are taken with respect to what is tapped from the model (features, attention, queries, keys, values, the image), in the block that ran it.`,
+      );
+    }
+    this.description.steps[origin.forward]!.taps![origin.tap]!.gradient = true;
+    let step = this.gradients.get(score.register);
+    if (step === undefined) {
+      step = { op: 'gradient', inputs: [score.register], outputs: [], settings: {}, where: callSite() };
+      this.description.steps.push(step);
+      this.gradients.set(score.register, step);
+    }
+    const known = step.inputs.indexOf(value.register, 1);
+    if (known > 0) return new Value(this, step.outputs[known - 1]!, value.axes);
+    step.inputs.push(value.register);
+    const register = this.register();
+    step.outputs.push(register);
+    return new Value(this, register, value.axes);
+  }
+}
+
+/** Records a method. `current` is the block that operations go to: the method's, or that of the loop being recorded. */
+export class PlanRecorder {
+  readonly root: BlockRecorder;
+  current: BlockRecorder;
+  private readonly outputs: { name: string; value: number }[] = [];
+  private logitsRegister = -1;
+
+  constructor(readonly method: string) {
+    this.root = new BlockRecorder(this, null);
+    this.current = this.root;
+  }
+
+  /** Records a run of the model on `image`; returns its position, of which taps are asked. */
+  forward(image: Value): number {
+    const used = this.current.use(image);
+    this.current.description.steps.push({ op: 'forward', inputs: [used.register], outputs: [], settings: {}, where: callSite(), taps: [] });
+    return this.current.description.steps.length - 1;
+  }
+
+  output(name: string, value: Value): void {
+    this.outputs.push({ name, value: this.root.use(value).register });
+  }
+
+  rankBy(logits: Value): void {
+    this.logitsRegister = logits.register;
+  }
+
+  /** Records `body` into a block of its own. */
+  nested<T>(body: (block: BlockRecorder) => T): { block: BlockRecorder; result: T } {
+    const outer = this.current;
+    const block = new BlockRecorder(this, outer);
+    this.current = block;
+    try {
+      return { block, result: body(block) };
+    } finally {
+      this.current = outer;
+    }
+  }
+
+  finish(memory: number): PlanDescription {
+    return { method: this.method, block: this.root.description, outputs: this.outputs, logits: this.logitsRegister, memory };
+  }
+}

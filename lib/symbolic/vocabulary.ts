@@ -1,0 +1,158 @@
+import { SightlineError } from '../errors.js';
+import type { Setting } from './plan.js';
+import { Value, type Axis } from './value.js';
+
+function step(op: string, value: Value, axes: readonly Axis[], settings: Record<string, Setting> = {}): Value {
+  return value.block.plan.current.step(op, [value], axes, settings);
+}
+
+function position(value: Value, axis: Axis): number {
+  const found = value.axes.indexOf(axis);
+  if (found < 0) {
+    throw new SightlineError('INVALID_OPTION', `${value.block.plan.method} names the axis "${axis}" of a value that has ${value.axes.join(', ')}.`);
+  }
+  return found;
+}
+
+const elementwise = (op: string) => (value: Value): Value => step(op, value, value.axes);
+
+export const neg = elementwise('neg');
+/** max(x, 0). */
+export const relu = elementwise('relu');
+/** 1 / (1 + e^-x). */
+export const sigmoid = elementwise('sigmoid');
+export const tanh = elementwise('tanh');
+export const exp = elementwise('exp');
+export const log = elementwise('log');
+export const sqrt = elementwise('sqrt');
+export const abs = elementwise('abs');
+export const square = elementwise('square');
+/** Each image to [0, 1] by its own lowest and highest value; a flat one to zeros. */
+export const scaleToUnit = elementwise('scale_to_unit');
+
+/** x to the power of `exponent`. */
+export function power(value: Value, exponent: number): Value {
+  return step('power', value, value.axes, { exponent });
+}
+
+/** Cuts values to [low, high]. */
+export function clamp(value: Value, low: number, high: number): Value {
+  return step('clamp', value, value.axes, { low, high });
+}
+
+/** Softmax along an axis. */
+export function softmax(value: Value, axis: Axis): Value {
+  return step('softmax', value, value.axes, { axis: position(value, axis) });
+}
+
+const reduction =
+  (op: string) =>
+  (value: Value, axes: Axis | readonly Axis[]): Value => {
+    const names = typeof axes === 'string' ? [axes] : axes;
+    const positions = names.map((axis) => position(value, axis));
+    return step(op, value, value.axes.filter((axis) => !names.includes(axis)), { axes: positions });
+  };
+
+/** The sum over axes, which go. */
+export const sum = reduction('sum');
+/** The mean over axes, which go. */
+export const mean = reduction('mean');
+/** The largest along axes, which go. */
+export const max = reduction('max');
+/** The smallest along axes, which go. */
+export const min = reduction('min');
+
+/** Each image's lowest value: [batch]. */
+export function lowest(value: Value): Value {
+  return step('lowest', value, ['batch']);
+}
+
+/** Each image's highest value: [batch]. */
+export function highest(value: Value): Value {
+  return step('highest', value, ['batch']);
+}
+
+/** The same tensor with another name for an axis. */
+export function rename(value: Value, from: Axis, to: Axis): Value {
+  position(value, from);
+  return new Value(value.block, value.register, value.axes.map((axis) => (axis === from ? to : axis)), value.origin);
+}
+
+/** The axes in another order. */
+export function transpose(value: Value, axes: readonly Axis[]): Value {
+  return step('permute', value, axes, { order: axes.map((axis) => position(value, axis)) });
+}
+
+/** One place along an axis, which goes. */
+export function select(value: Value, axis: Axis, index: number): Value {
+  return step('select', value, value.axes.filter((name) => name !== axis), { axis: position(value, axis), index });
+}
+
+/** `length` places along an axis from `start` on. */
+export function narrow(value: Value, axis: Axis, start: number, length: number): Value {
+  return step('narrow', value, value.axes, { axis: position(value, axis), start, length });
+}
+
+/** One axis into several, such as patches into height and width; sizes in the order of `into`'s entries. */
+export function split(value: Value, axis: Axis, into: Readonly<Record<string, number>>): Value {
+  const at = position(value, axis);
+  const axes = [...value.axes];
+  axes.splice(at, 1, ...Object.keys(into));
+  return step('split', value, axes, { axis: at, sizes: Object.values(into) });
+}
+
+/** Values of the same axes along a new, first axis after the batch. */
+export function stack(values: readonly Value[], axis: Axis): Value {
+  const first = values[0];
+  if (first === undefined) throw new SightlineError('INVALID_OPTION', 'Nothing to stack: the list of values is empty.');
+  const axes = [...first.axes];
+  axes.splice(1, 0, axis);
+  return first.block.plan.current.step('stack', values, axes, { axis: 1 });
+}
+
+/**
+ * The product summed over a shared axis: `a` [batch, ..., axis] with `b` [batch, axis, other] gives [batch, ..., other].
+ * A row vector [batch, axis] is multiplied as such, without the whole matrix product.
+ */
+export function contract(a: Value, b: Value, axis: Axis): Value {
+  if (b.axes.length !== 3 || b.axes[1] !== axis || a.axes.at(-1) !== axis) {
+    throw new SightlineError('INVALID_OPTION', `${a.block.plan.method} contracts [${a.axes.join(', ')}] with [${b.axes.join(', ')}] over "${axis}"; it must be the last axis of the one and the middle of the other.`);
+  }
+  const block = a.block.plan.current;
+  const other = b.axes[2]!;
+  if (a.axes.length > 2) return block.step('matmul', [a, b], [...a.axes.slice(0, -1), other]);
+  const row = block.step('unsqueeze', [a], ['batch', 'row', axis], { axis: 1 });
+  const product = block.step('matmul', [row, b], ['batch', 'row', other]);
+  return block.step('select', [product], ['batch', other], { axis: 1, index: 0 });
+}
+
+/** The identity matrix in the shape of [batch, n, n]. */
+export function eyeLike(value: Value): Value {
+  return step('eye_like', value, value.axes);
+}
+
+/**
+ * Zeroes the `floor(entries * ratio)` smallest entries of each image.
+ *
+ * @param keepFirst keeps the very first entry whatever its size: [class token, class token] of an attention matrix
+ */
+export function zeroSmallest(value: Value, ratio: number, keepFirst: boolean): Value {
+  return step('zero_smallest', value, value.axes, { ratio, keep_first: keepFirst });
+}
+
+/** Bilinear to `height` x `width`, half-pixel centres (align_corners = false). The last axes are height and width. */
+export function upsample(value: Value, height: number, width: number): Value {
+  return step('upsample', value, value.axes, { size: [height, width] });
+}
+
+/** The `count` largest along the last axis: values and, as numbers, indices. */
+export function top(value: Value, count: number): { values: Value; indices: Value } {
+  const axes = [...value.axes.slice(0, -1), 'rank'];
+  const [values, indices] = value.block.plan.current.steps('top', [value], [axes, axes], { count });
+  return { values: values!, indices: indices! };
+}
+
+/** The gradient of `score` [batch] with respect to a tapped value. Gradients of one score share one backward pass. */
+export function grad(score: Value, value: Value): Value {
+  return score.block.gradient(score, value);
+}
