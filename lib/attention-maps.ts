@@ -1,0 +1,107 @@
+import { z } from 'zod';
+
+import type { NativeResult } from './binding.js';
+import { SightlineError } from './errors.js';
+import type { Inspection } from './inspection.js';
+import { hasGlobalAttention } from './methods/conditions.js';
+import { pooledRow } from './methods/attention-flow-row.js';
+import { rename, sigmoid, SymbolicModel, transpose } from './symbolic/index.js';
+import type { PlanDescription } from './symbolic/plan.js';
+import { PlanRecorder } from './symbolic/recorder.js';
+
+/** What to look at: the class token's attention, or the projections of every patch. */
+export interface AttentionMapOptions {
+  /** `probabilities` (default): one map per block and head. `query`, `key`, `value`: one per block, head and channel. */
+  readonly of?: 'probabilities' | 'query' | 'key' | 'value' | undefined;
+  /** Only this block, head or channel, each from 0; default all. */
+  readonly block?: number | undefined;
+  readonly head?: number | undefined;
+  readonly channel?: number | undefined;
+  /** Maps x to 1 / (1 + e^-x), which sets positive from negative channels. Not for probabilities. */
+  readonly contrast?: 'none' | 'sigmoid' | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** One map over the grid of patches. */
+export interface AttentionMap {
+  readonly block: number;
+  readonly head: number;
+  /** Null for probabilities. */
+  readonly channel: number | null;
+  /** Row-major [H, W] of the grid. */
+  readonly data: Float32Array;
+  readonly shape: readonly [height: number, width: number];
+}
+
+const schema = z.strictObject({
+  of: z.enum(['probabilities', 'query', 'key', 'value']).default('probabilities'),
+  block: z.int().min(0).optional(),
+  head: z.int().min(0).optional(),
+  channel: z.int().min(0).optional(),
+  contrast: z.enum(['none', 'sigmoid']).default('none'),
+  signal: z.instanceof(AbortSignal).optional(),
+});
+
+export type AttentionMapRequest = z.output<typeof schema>;
+
+/** @throws SightlineError INVALID_OPTION */
+export function parseAttentionMapOptions(options: AttentionMapOptions): AttentionMapRequest {
+  const defined = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  const parsed = schema.safeParse(defined);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]!;
+    const what = issue.code === 'unrecognized_keys' ? `there is no option "${issue.keys[0]}"` : `${issue.path.join('.')}: ${issue.message}`;
+    throw new SightlineError('INVALID_OPTION', `The options of attention maps are wrong: ${what}.`);
+  }
+  if (parsed.data.of === 'probabilities' && (parsed.data.channel !== undefined || parsed.data.contrast === 'sigmoid')) {
+    throw new SightlineError('INVALID_OPTION', 'Attention probabilities have neither channels nor signs; ask for query, key or value to see those.');
+  }
+  return parsed.data;
+}
+
+/** @throws SightlineError METHOD_NOT_APPLICABLE, INVALID_OPTION */
+export function recordAttentionMaps(request: AttentionMapRequest, inspection: Inspection): PlanDescription {
+  const reason = hasGlobalAttention(inspection);
+  if (reason !== null) throw new SightlineError('METHOD_NOT_APPLICABLE', `There are no attention maps of this model: ${reason}.`);
+  const sizes = { block: inspection.attention.length, head: inspection.attention[0]!.heads, channel: inspection.attention[0]!.headSize };
+  for (const name of ['block', 'head', 'channel'] as const) {
+    const index = request[name];
+    if (index !== undefined && index >= sizes[name]) {
+      throw new SightlineError('INVALID_OPTION', `There is no ${name} ${index}: the model has ${sizes[name]}, numbered from 0.`);
+    }
+  }
+  const plan = new PlanRecorder('attention');
+  const model = new SymbolicModel(plan, inspection);
+  for (const block of blocksOf(request, inspection)) {
+    if (request.of === 'probabilities') {
+      plan.output(`block/${block}`, model.patches(pooledRow(model, model.output.attention(block)), 'keys'));
+    } else {
+      const projected = rename(model.output[request.of](block), 'tokens', 'keys');
+      const maps = transpose(model.patches(projected, 'keys'), ['batch', 'heads', 'channels', 'height', 'width']);
+      plan.output(`block/${block}`, request.contrast === 'sigmoid' ? sigmoid(maps) : maps);
+    }
+  }
+  return plan.finish(2 ** 30);
+}
+
+function blocksOf(request: AttentionMapRequest, inspection: Inspection): number[] {
+  return request.block === undefined ? inspection.attention.map((_, i) => i) : [request.block];
+}
+
+export function readAttentionMaps(request: AttentionMapRequest, inspection: Inspection, result: NativeResult): AttentionMap[] {
+  return blocksOf(request, inspection).flatMap((block) => {
+    const { data, shape } = result.outputs[`block/${block}`]!;
+    const [height, width] = shape.slice(-2) as [number, number];
+    const [heads, channels] = shape.length === 4 ? [shape[0]!, shape[1]!] : [shape[0]!, 1];
+    const area = height * width;
+    const maps: AttentionMap[] = [];
+    for (let head = 0; head < heads; head++) {
+      for (let channel = 0; channel < channels; channel++) {
+        if ((request.head ?? head) !== head || (request.channel ?? channel) !== channel) continue;
+        const start = (head * channels + channel) * area;
+        maps.push({ block, head, channel: shape.length === 4 ? channel : null, data: data.subarray(start, start + area), shape: [height, width] });
+      }
+    }
+    return maps;
+  });
+}

@@ -1,0 +1,156 @@
+import { readFileSync } from 'node:fs';
+import { SourceMap, type SourceMapPayload } from 'node:module';
+import { relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { isMainThread } from 'node:worker_threads';
+
+import nodeGypBuild from 'node-gyp-build';
+
+import { SightlineError, type ErrorCode } from './errors.js';
+import type { Inspection } from './inspection.js';
+import type { PlanDescription } from './symbolic/plan.js';
+
+/** Handles of native objects. Opaque: the addon checks their kind. */
+export type NativeModel = { readonly __kind: 'model' };
+export type NativePlan = { readonly __kind: 'plan' };
+export type NativeToken = { readonly __kind: 'token' };
+
+/** One image for the engine: pixels with their preprocessing, or a finished tensor. */
+export interface NativeRequest {
+  readonly label: string;
+  readonly height: number;
+  readonly width: number;
+  /** Class indices; -r for the class of rank r by score. */
+  readonly targets: readonly number[];
+  /** RGB [sourceHeight, sourceWidth, 3]; read by the engine while it works, so nobody may write to it. */
+  readonly pixels?: Uint8Array;
+  readonly sourceHeight?: number;
+  readonly sourceWidth?: number;
+  readonly preprocessing?: NativePreprocessing;
+  /** [3, height, width]; copied. */
+  readonly tensor?: Float32Array;
+}
+
+export interface NativePreprocessing {
+  readonly resizedWidth: number;
+  readonly resizedHeight: number;
+  readonly left: number;
+  readonly top: number;
+  readonly interpolation: 'bilinear' | 'bicubic';
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
+}
+
+/** A float32 tensor in JavaScript memory, row-major. */
+export interface Tensor {
+  readonly data: Float32Array;
+  readonly shape: readonly number[];
+}
+
+export interface NativeResult {
+  /** By the plan's names, without the batch axis; [targets, ...] where they depend on the target. */
+  readonly outputs: Readonly<Record<string, Tensor>>;
+  readonly targets: readonly number[];
+  readonly operators: number;
+  readonly chunk: number;
+  readonly batch: number;
+}
+
+/** Counters of the whole process. */
+export interface NativeStats {
+  /** Models that are open, and the bytes of their weights. */
+  readonly models: number;
+  readonly weightBytes: number;
+  /** Images that wait, that are being computed, that were finished, that failed or were aborted. */
+  readonly queued: number;
+  readonly running: number;
+  readonly completed: number;
+  readonly failed: number;
+  /** Batches that the finished images made. */
+  readonly batches: number;
+}
+
+export interface NativeVersions {
+  readonly libtorch: string;
+  readonly cpuCapability: string;
+  readonly threads: number;
+  readonly cudaDevices: number;
+}
+
+export interface NativeBinding {
+  load(options: { path: string; device: string; dtype: string }): Promise<{ handle: NativeModel; device: string; weightBytes: number }>;
+  inspect(model: NativeModel, height: number, width: number): Promise<Inspection>;
+  plan(description: PlanDescription): NativePlan;
+  token(): NativeToken;
+  cancel(token: NativeToken): void;
+  run(
+    model: NativeModel,
+    plan: NativePlan,
+    token: NativeToken,
+    requests: readonly NativeRequest[],
+    options: { maxQueue: number; maxBatch: number; maxDelay: number },
+  ): Promise<NativeResult>[];
+  close(model: NativeModel): Promise<void>;
+  stats(): NativeStats;
+  versions(): NativeVersions;
+  setThreads(count: number): void;
+  stop(): void;
+}
+
+let loaded: NativeBinding | null = null;
+
+/**
+ * The addon, loaded on first use.
+ *
+ * @throws SightlineError NATIVE_MISSING when it is not built or its LibTorch is gone.
+ */
+export function binding(): NativeBinding {
+  if (loaded) return loaded;
+  try {
+    loaded = nodeGypBuild(fileURLToPath(new URL('..', import.meta.url))) as NativeBinding;
+  } catch (cause) {
+    const reason = (cause as Error).message.split('\n')[0];
+    throw new SightlineError('NATIVE_MISSING', `The native engine cannot be loaded (${reason}); run \`npm run build\` in the package's folder, and \`sightline doctor\` to see what is missing.`, { cause });
+  }
+  // LibTorch work that still runs while the process unloads crashes it, and process.exit() skips Node's cleanup hooks on
+  // the main thread: 'exit' is what both ways out have in common.
+  if (isMainThread) process.once('exit', () => loaded?.stop());
+  return loaded;
+}
+
+/** Rejections of the addon as SightlineErrors. */
+export async function settled<T>(promise: Promise<T>): Promise<T> {
+  try {
+    return await promise;
+  } catch (error) {
+    throw fromNative(error);
+  }
+}
+
+/** What the addon throws as a SightlineError; whatever else it is passes unchanged. */
+export function fromNative(error: unknown): unknown {
+  if (!(error instanceof Error) || error instanceof SightlineError || !('code' in error)) return error;
+  const { code, message, libtorch } = error as Error & { code: ErrorCode; libtorch?: string };
+  return new SightlineError(code, code === 'STEP_FAILED' ? withSourcePlaces(message) : message, {
+    cause: error,
+    ...(libtorch !== undefined && { details: { libtorch } }),
+  });
+}
+
+/** Lines of compiled methods as lines of their TypeScript: what a reader of the message has in front of them. */
+function withSourcePlaces(message: string): string {
+  return message.replace(/\(((?:file:\/\/)?[^\s()]+):(\d+):(\d+)\)/g, (whole, file: string, line: string, column: string) => {
+    const path = file.startsWith('file:') ? fileURLToPath(file) : file;
+    try {
+      const map = new SourceMap(JSON.parse(readFileSync(`${path}.map`, 'utf8')) as SourceMapPayload);
+      const entry = map.findEntry(Number(line) - 1, Number(column) - 1);
+      if ('originalSource' in entry) {
+        const source = fileURLToPath(new URL(entry.originalSource, `file://${path}`));
+        return `(${relative(process.cwd(), source)}:${entry.originalLine + 1})`;
+      }
+    } catch {
+      // A method of the user's own, without a source map: its own line is the right one.
+    }
+    return whole.startsWith('(file:') ? `(${relative(process.cwd(), path)}:${line})` : whole;
+  });
+}

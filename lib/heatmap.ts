@@ -1,0 +1,54 @@
+import type { Sharp } from 'sharp';
+
+import { overlay, type OverlayOptions } from './images/overlay.js';
+import type { PreparedInput } from './inputs.js';
+
+/** A class of the model. */
+export interface ClassLabel {
+  readonly index: number;
+  readonly label: string;
+}
+
+/** A class and its softmax probability, in [0, 1]. */
+export interface Prediction extends ClassLabel {
+  readonly score: number;
+}
+
+/** One map: what in one image speaks for one class. */
+export class HeatMap<Layer extends string | null = string | null> {
+  constructor(
+    /** Row-major [H, W]; in [0, 1] unless raw values were asked for. */
+    readonly data: Float32Array,
+    readonly shape: readonly [height: number, width: number],
+    /** The class that was asked for. */
+    readonly target: Prediction,
+    /** The layer or layers explained, joined by ", "; null for methods that explain no layer. */
+    readonly layer: Layer,
+    /** Range of the map before it was brought to [0, 1]. */
+    readonly min: number,
+    readonly max: number,
+    /**
+     * `flat` when every value is the same, so that nothing stands out; `nan` when it holds NaN or infinities. Neither is
+     * painted.
+     */
+    readonly state: 'ok' | 'flat' | 'nan',
+    private readonly source: PreparedInput,
+  ) {}
+
+  /**
+   * The map painted over its image, as a sharp instance: `.toFile('out.png')`, `.jpeg().toBuffer()`. What the model did
+   * not see of the image (beyond the crop) stays as it is.
+   */
+  overlay(options: Omit<OverlayOptions, 'box'> = {}): Sharp {
+    const { image, box } = this.source.picture();
+    return overlay(image, this, { ...options, box });
+  }
+
+  /** Row and column of the highest value, the first if there are several. */
+  peak(): { readonly row: number; readonly column: number } {
+    let best = 0;
+    for (let i = 1; i < this.data.length; i++) if (this.data[i]! > this.data[best]!) best = i;
+    const width = this.shape[1];
+    return { row: Math.floor(best / width), column: best % width };
+  }
+}

@@ -1,0 +1,43 @@
+/** sightline explains what vision models see: see README.md. */
+import { binding, type NativeStats, type NativeVersions } from './binding.js';
+
+export { Model, type LoadOptions, type ModelInspection } from './model.js';
+export { SightlineError, type ErrorCode } from './errors.js';
+export type {
+  CommonOptions,
+  CustomOptions,
+  ExplainOptions,
+  Explanation,
+  LayerOptions,
+  MethodOptions,
+  MethodSettings,
+  NamedExplanation,
+  NamedOptions,
+} from './explain.js';
+export type { ClassLabel, HeatMap, Prediction } from './heatmap.js';
+export type { BySite, Capture, CapturedTensors, CaptureOptions, Sites } from './capture.js';
+export type { AttentionMap, AttentionMapOptions } from './attention-maps.js';
+export type { Input, TensorInput } from './inputs.js';
+export type { ImageInput, RawImage } from './images/source.js';
+export type { OverlayOptions } from './images/overlay.js';
+export type { Colormap } from './images/colormaps.js';
+export type { Applicability, AttentionInfo, Inspection, Layout, NodeInfo, PooledHead, TokenGrid } from './inspection.js';
+export type { ModelCard, ModelInput } from './models/card.js';
+export type { Target } from './targets.js';
+export type { Tensor, NativeStats, NativeVersions } from './binding.js';
+export { METHOD_NAMES, type MethodName } from './methods/index.js';
+export { defineMethod, type Method, type MethodInput } from './methods/method.js';
+export * as symbolic from './symbolic/index.js';
+export { contactSheet, type SheetCell, type SheetOptions } from './images/sheet.js';
+export { planesSheet, type Plane, type PlanesOptions } from './images/planes.js';
+export { decodeNpy, encodeNpy } from './arrays/npy.js';
+
+/** Counters of the engine, for metrics and leak tests. */
+export function stats(): NativeStats {
+  return binding().stats();
+}
+
+/** Versions and abilities of the LibTorch that is loaded. */
+export function versions(): NativeVersions {
+  return binding().versions();
+}

@@ -1,0 +1,384 @@
+import { readFile } from 'node:fs/promises';
+
+import { parseAttentionMapOptions, readAttentionMaps, recordAttentionMaps, type AttentionMap, type AttentionMapOptions } from './attention-maps.js';
+import { binding, fromNative, settled, type NativeModel, type NativePlan, type NativeResult } from './binding.js';
+import { parseCaptureOptions, readCapture, recordCapture, type Capture, type CaptureOptions } from './capture.js';
+import { SightlineError } from './errors.js';
+import {
+  applicability,
+  chooseLayers,
+  parseExplainOptions,
+  readExplanation,
+  recordExplanation,
+  type CustomOptions,
+  type Explanation,
+  type NamedExplanation,
+  type NamedOptions,
+} from './explain.js';
+import { prepareInput, splitInput, type Input, type PreparedInput } from './inputs.js';
+import type { Applicability, Inspection } from './inspection.js';
+import type { MethodName } from './methods/index.js';
+import { resolveModel } from './models/bundled.js';
+import { defaultCard, parseCard, resolveLabels, verifyHash, type ModelCard } from './models/card.js';
+import type { PlanDescription } from './symbolic/plan.js';
+import { resolveTargets, type Target } from './targets.js';
+import type { z } from 'zod';
+
+export interface LoadOptions {
+  /** `auto` (default) takes the first CUDA GPU if there is one, else the CPU; `model.device` says which. */
+  readonly device?: 'auto' | 'cpu' | 'cuda' | `cuda:${number}` | undefined;
+  /** Of weights and activations. Explanation maths runs in float32 whatever this is. Default `f32`. */
+  readonly dtype?: 'f32' | 'bf16' | 'f16' | undefined;
+  /** LibTorch's threads on the CPU, for the whole process. Default: all cores. */
+  readonly threads?: number | undefined;
+  /** Path of a model card, or the card itself. Default: the `NAME.json` beside `NAME.pt`. */
+  readonly card?: string | ModelCard | undefined;
+  /** Most images in one batch. Default 8 on the CPU, 32 on CUDA. */
+  readonly maxBatch?: number | undefined;
+  /** Milliseconds to wait for more images before a batch that is not full runs. Default 0: only those that wait already. */
+  readonly maxDelay?: number | undefined;
+  /** Most images that may wait; more are refused with QUEUE_FULL. Default 1024. */
+  readonly maxQueue?: number | undefined;
+}
+
+/** What `inspect` tells. */
+export interface ModelInspection extends Inspection {
+  /** Every method, and why it does not apply where it does not. */
+  readonly methods: readonly Applicability[];
+}
+
+/** Sizes that archives without a card are tried at, most usual first. */
+const USUAL_SIZES = [224, 256, 384, 299, 288, 240, 320, 448, 518, 336, 192, 160, 128, 96, 64, 32];
+
+/**
+ * A TorchScript classifier, ready to explain.
+ *
+ * All work runs on the device's own thread; requests that wait are gathered into batches. Close a model, or declare it
+ * with `await using`, to free its memory at a known moment.
+ */
+export class Model {
+  private inFlight = 0;
+  private closing: Promise<void> | null = null;
+  private idle: (() => void) | null = null;
+  private readonly inspections = new Map<string, Promise<Inspection>>();
+  private readonly plans = new Map<string, NativePlan>();
+  private standard: { card: ModelCard; labels: readonly string[] } | null = null;
+
+  private constructor(
+    private readonly handle: NativeModel,
+    /** The archive's absolute path. */
+    readonly path: string,
+    /** Where it runs: `cpu`, `cuda:0`, ... */
+    readonly device: string,
+    /** Bytes of its weights. */
+    readonly weightBytes: number,
+    private readonly givenCard: ModelCard | null,
+    /** What was assumed for lack of better knowledge, such as preprocessing without a card; sentences for people. */
+    readonly notes: string[],
+    private readonly queue: { maxBatch: number; maxDelay: number; maxQueue: number },
+  ) {}
+
+  /**
+   * Loads an archive.
+   *
+   * @param nameOrPath a bundled model (`vit-tiny-shapes`) or the path of a TorchScript archive
+   * @throws SightlineError FILE_NOT_FOUND, NOT_A_FILE, UNKNOWN_MODEL, NOT_TORCHSCRIPT, UNSUPPORTED_MODEL, INVALID_CARD,
+   * INVALID_OPTION, DEVICE_UNAVAILABLE, OUT_OF_MEMORY, NATIVE_MISSING
+   */
+  static async load(nameOrPath: string, options: LoadOptions = {}): Promise<Model> {
+    const { device = 'auto', dtype = 'f32' } = options;
+    const threads = positive('threads', options.threads);
+    const maxBatch = positive('maxBatch', options.maxBatch);
+    const maxQueue = positive('maxQueue', options.maxQueue) ?? 1024;
+    const { maxDelay = 0 } = options;
+    if (!Number.isFinite(maxDelay) || maxDelay < 0) throw new SightlineError('INVALID_OPTION', `maxDelay is ${maxDelay}; it must be a number of milliseconds, 0 or more.`);
+
+    const found = await resolveModel(nameOrPath);
+    const notes: string[] = [];
+    const card = await chooseCard(options.card, found.card);
+    if (card) await verifyHash(found.archive, card);
+    const native = binding();
+    if (threads !== undefined) native.setThreads(threads);
+    let loaded;
+    try {
+      loaded = await native.load({ path: found.archive, device, dtype });
+    } catch (error) {
+      throw fromNative(error);
+    }
+    if (device === 'auto' && loaded.device === 'cpu') notes.push('No CUDA GPU was found, so the model runs on the CPU.');
+    const model = new Model(loaded.handle, found.archive, loaded.device, loaded.weightBytes, card, notes, {
+      maxBatch: maxBatch ?? (loaded.device === 'cpu' ? 8 : 32),
+      maxDelay,
+      maxQueue,
+    });
+    try {
+      await model.standardise();
+    } catch (error) {
+      await model.close();
+      throw error;
+    }
+    return model;
+  }
+
+  /** The card in force: the given one, that beside the archive, or ImageNet's defaults at a size that the model takes. */
+  get card(): ModelCard {
+    return this.standardCard().card;
+  }
+
+  /** The label of each class. */
+  get labels(): readonly string[] {
+    return this.standardCard().labels;
+  }
+
+  /**
+   * What the model consists of: nodes, attention, token grid, head, and which methods apply.
+   *
+   * @param size of the images; default the card's
+   */
+  async inspect(size?: { readonly height: number; readonly width: number }): Promise<ModelInspection> {
+    const { height, width } = size ?? this.card.input;
+    const inspection = await this.inspectAt(height, width);
+    return { ...inspection, methods: applicability(inspection) };
+  }
+
+  /**
+   * Explains images: predictions, and one map per image and target.
+   *
+   * @param images paths, encoded bytes, raw pixels, sharp instances, or tensors [N, 3, H, W] that are taken as they are
+   * @throws SightlineError INVALID_OPTION, INVALID_IMAGE, INVALID_INPUT, UNKNOWN_TARGET, UNKNOWN_NODE,
+   * METHOD_NOT_APPLICABLE, QUEUE_FULL, MODEL_CLOSED, ABORTED, OUT_OF_MEMORY, STEP_FAILED
+   */
+  async explain<M extends MethodName>(images: Input | readonly Input[], options: NamedOptions<M>): Promise<NamedExplanation<M>[]>;
+  async explain<Schema extends z.ZodType>(images: Input | readonly Input[], options: CustomOptions<Schema>): Promise<Explanation<string, z.output<Schema>, string | null>[]>;
+  async explain(images: Input | readonly Input[], options: object): Promise<Explanation<string, unknown>[]> {
+    const request = parseExplainOptions(options);
+    const { targets = ['top1'], signal } = request.common;
+    const isPerImage = targets.some(Array.isArray);
+    if (isPerImage && !targets.every(Array.isArray)) throw new SightlineError('INVALID_OPTION', 'Targets are either one list for all images or one list per image, not a mixture.');
+    const perImage = isPerImage ? (targets as readonly Target[][]).map((each) => resolveTargets(each, this.labels)) : null;
+    const shared = isPerImage ? null : resolveTargets(targets as readonly Target[], this.labels);
+
+    return this.process(images, signal, async (inputs, first, total) => {
+      if (perImage && perImage.length !== total) {
+        throw new SightlineError('INVALID_OPTION', `There are ${perImage.length} lists of targets for ${total} images; give one for each, or one list for all.`);
+      }
+      return this.submit(
+        inputs,
+        (i) => perImage?.[first + i] ?? shared!,
+        signal,
+        // A custom method has no name that tells it from others, so its plan is not kept.
+        typeof (options as { method: unknown }).method === 'string'
+          ? JSON.stringify(['explain', request.method.name, request.settings, request.layers, request.common.size, request.common.raw, request.common.memory])
+          : null,
+        (inspection) => recordExplanation(request, inspection, chooseLayers(request, inspection, this.card.targetLayer)),
+        (result, input, inspection) => readExplanation(request, chooseLayers(request, inspection, this.card.targetLayer), result, input, this.labels),
+      );
+    });
+  }
+
+  /**
+   * Reads features, attention, queries, keys, values and their gradients out of the model. What lies behind the last
+   * tap is not run.
+   *
+   * @throws SightlineError as `explain`
+   */
+  async capture(images: Input | readonly Input[], options: CaptureOptions): Promise<Capture> {
+    const parsed = parseCaptureOptions(options);
+    const { signal, ...key } = parsed;
+    const targets = parsed.gradients ? resolveTargets([parsed.gradients.target], this.labels) : [];
+    if (targets.length > 1) throw new SightlineError('INVALID_OPTION', 'capture takes the gradient of one class; ask for a class index, a label or top1.');
+    const results = await this.process(images, signal, (inputs) =>
+      this.submit(inputs, () => targets, signal, JSON.stringify(['capture', key]), (inspection) => recordCapture(parsed, inspection), (result) => result),
+    );
+    return readCapture(results);
+  }
+
+  /** Class-token attention per block and head, or queries, keys and values per channel, as maps over the patches. */
+  async attention(image: Input, options: AttentionMapOptions = {}): Promise<AttentionMap[]> {
+    const request = parseAttentionMapOptions(options);
+    const { signal, ...key } = request;
+    const [maps] = await this.process(image, signal, (inputs) =>
+      this.submit(
+        inputs,
+        () => [],
+        signal,
+        JSON.stringify(['attention', key]),
+        (inspection) => recordAttentionMaps(request, inspection),
+        (result, _, inspection) => readAttentionMaps(request, inspection, result),
+      ),
+    );
+    return maps!;
+  }
+
+  /** Waits for the work in flight, then frees the model. Calling it again gives the same promise. */
+  close(): Promise<void> {
+    this.closing ??= (async () => {
+      if (this.inFlight > 0) await new Promise<void>((resolve) => (this.idle = resolve));
+      this.plans.clear();
+      await settled(binding().close(this.handle));
+    })();
+    return this.closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  private standardCard(): { card: ModelCard; labels: readonly string[] } {
+    if (this.standard === null) throw new SightlineError('INVALID_INPUT', `No usual image size fits ${this.path}; write a model card beside it that gives its input size, or pass tensors.`);
+    return this.standard;
+  }
+
+  /** Finds the card, the size and the labels in force, and warms the model up at that size. */
+  private async standardise(): Promise<void> {
+    if (this.givenCard) {
+      const { height, width } = this.givenCard.input;
+      const { classes } = await this.inspectAt(height, width);
+      this.standard = { card: this.givenCard, labels: await resolveLabels(this.givenCard, classes) };
+      return;
+    }
+    let refusal: unknown;
+    for (const size of USUAL_SIZES) {
+      try {
+        const { classes } = await this.inspectAt(size, size);
+        const card = defaultCard(this.path, size, size);
+        this.standard = { card, labels: await resolveLabels(card, classes) };
+        this.notes.push(
+          `There is no model card beside ${this.path}, so ImageNet's preprocessing is assumed: ${size} x ${size}, bilinear, centre crop of a shorter side of ${String(card.input.resize.size)}.`,
+        );
+        return;
+      } catch (error) {
+        if (!(error instanceof SightlineError) || error.code !== 'INVALID_INPUT') throw error;
+        refusal ??= error;
+      }
+    }
+    throw new SightlineError('UNSUPPORTED_MODEL', `${this.path} runs on no usual image size; write a model card beside it that gives its input size. At 224 x 224: ${(refusal as Error).message}`, { cause: refusal });
+  }
+
+  private inspectAt(height: number, width: number): Promise<Inspection> {
+    const key = `${height}x${width}`;
+    let inspection = this.inspections.get(key);
+    if (inspection === undefined) {
+      inspection = this.guarded(() => binding().inspect(this.handle, height, width));
+      this.inspections.set(key, inspection);
+      inspection.catch(() => this.inspections.delete(key));
+    }
+    return inspection;
+  }
+
+  /** Decodes and submits images a window at a time, so that decoding overlaps computing and memory stays bounded. */
+  private async process<T>(
+    images: Input | readonly Input[],
+    signal: AbortSignal | undefined,
+    submit: (inputs: PreparedInput[], first: number, total: number) => Promise<T[]>,
+  ): Promise<T[]> {
+    this.checkOpen();
+    const { card } = this.standardCard();
+    const list = Array.isArray(images) ? (images as readonly Input[]) : [images as Input];
+    const items = list.flatMap((input, i) => splitInput(input, `image-${i}`).map((each) => ({ input: each as Input, name: `image-${i}` })));
+    if (items.length === 0) throw new SightlineError('INVALID_INPUT', 'No images were given.');
+    const window = Math.max(16, 2 * this.queue.maxBatch);
+    return this.counted(async () => {
+      const results: T[] = [];
+      let before: Promise<T[]> | null = null;
+      for (let start = 0; start < items.length; start += window) {
+        const inputs = await Promise.all(items.slice(start, start + window).map(({ input, name }) => prepareInput(input, name, card.input, signal)));
+        if (before) results.push(...(await before));
+        before = submit(inputs, start, items.length);
+        // Awaited a window later; until then a rejection must not count as unhandled.
+        before.catch(() => undefined);
+      }
+      results.push(...(await before!));
+      return results;
+    });
+  }
+
+  private async submit<T>(
+    inputs: readonly PreparedInput[],
+    targetsOf: (index: number) => readonly number[],
+    signal: AbortSignal | undefined,
+    key: string | null,
+    record: (inspection: Inspection) => PlanDescription,
+    read: (result: NativeResult, input: PreparedInput, inspection: Inspection) => T,
+  ): Promise<T[]> {
+    if (signal?.aborted) throw new SightlineError('ABORTED', 'The request was aborted.');
+    const native = binding();
+    const inspections = await Promise.all(inputs.map(({ request }) => this.inspectAt(request.height, request.width)));
+    const plans = inputs.map((_, i) => this.planFor(inspections[i]!, key, record));
+    const token = native.token();
+    const abort = (): void => native.cancel(token);
+    signal?.addEventListener('abort', abort, { once: true });
+    try {
+      const promises = new Array<Promise<NativeResult>>(inputs.length);
+      // Neighbours with the same plan go over together: one call, and one look of the engine's at the queue.
+      for (let start = 0; start < inputs.length; ) {
+        let end = start + 1;
+        while (end < inputs.length && plans[end] === plans[start]) end++;
+        const requests = inputs.slice(start, end).map(({ request }, i) => ({ ...request, targets: targetsOf(start + i) }));
+        native.run(this.handle, plans[start]!, token, requests, this.queue).forEach((promise, i) => (promises[start + i] = promise));
+        start = end;
+      }
+      // All settle before any error is reported, so that nothing of this call is still running when it rejects.
+      const outcomes = await Promise.allSettled(promises);
+      return outcomes.map((outcome, i) => {
+        if (outcome.status === 'rejected') throw outcome.reason;
+        return read(outcome.value, inputs[i]!, inspections[i]!);
+      });
+    } catch (error) {
+      throw fromNative(error);
+    } finally {
+      signal?.removeEventListener('abort', abort);
+    }
+  }
+
+  private planFor(inspection: Inspection, key: string | null, record: (inspection: Inspection) => PlanDescription): NativePlan {
+    const full = key === null ? null : `${inspection.height}x${inspection.width} ${key}`;
+    let plan = full === null ? undefined : this.plans.get(full);
+    if (plan === undefined) {
+      plan = binding().plan(record(inspection));
+      if (full !== null) this.plans.set(full, plan);
+    }
+    return plan;
+  }
+
+  private checkOpen(): void {
+    if (this.closing) throw new SightlineError('MODEL_CLOSED', `The model ${this.path} is closed; load it again.`);
+  }
+
+  private guarded<T>(call: () => Promise<T>): Promise<T> {
+    return this.counted(async () => {
+      try {
+        return await call();
+      } catch (error) {
+        throw fromNative(error);
+      }
+    });
+  }
+
+  /** Counts work in flight, for which `close` waits. */
+  private async counted<T>(work: () => Promise<T>): Promise<T> {
+    this.inFlight++;
+    try {
+      return await work();
+    } finally {
+      if (--this.inFlight === 0) this.idle?.();
+    }
+  }
+}
+
+function positive(name: string, value: number | undefined): number | undefined {
+  if (value === undefined || (Number.isSafeInteger(value) && value > 0)) return value;
+  throw new SightlineError('INVALID_OPTION', `${name} is ${value}; it must be a whole number of at least 1.`);
+}
+
+async function chooseCard(given: string | ModelCard | undefined, beside: ModelCard | null): Promise<ModelCard | null> {
+  if (given === undefined) return beside;
+  if (typeof given !== 'string') return parseCard(given, 'given to Model.load');
+  let text: string;
+  try {
+    text = await readFile(given, 'utf8');
+  } catch (cause) {
+    throw new SightlineError('FILE_NOT_FOUND', `The model card ${given} cannot be read: ${(cause as Error).message}.`, { cause });
+  }
+  return parseCard(text, given);
+}
