@@ -46,7 +46,7 @@ class Export:
     kind: str
     how: str                  # 'trace', 'trace-no-grad', 'script'
     frozen: bool = False
-    fused: bool = True
+    fused: bool | None = None  # None: as the library does by itself
     brief: bool = False       # fewer features: another export of the same kind has them all
     debug: bool = False       # keep the archive's source ranges
     note: str = ''
@@ -118,9 +118,10 @@ KINDS: dict[str, Kind] = {
         (48, 80), r'resnet\.encoder\.stages\.[123]|resnet\.encoder\.stages\.3\.layers\.\d|resnet\.encoder|resnet\.pooler|classifier|classifier\.1',
         ('resnet.encoder.stages.2', 'resnet.encoder.stages.3'), 'resnet.encoder.stages.3', 'cnn', (2, 3),
         head='classifier.1'),
+    # An even number of heads: with an odd one nn.MultiheadAttention never takes its fused path.
     'torchvision-vit': Kind(
         'torchvision.models.vision_transformer.VisionTransformer, 2 layers',
-        lambda: VisionTransformer(image_size=32, patch_size=8, num_layers=2, num_heads=3, hidden_dim=24, mlp_dim=48,
+        lambda: VisionTransformer(image_size=32, patch_size=8, num_layers=2, num_heads=4, hidden_dim=24, mlp_dim=48,
                                   num_classes=CLASSES),
         (32, 32), TORCHVISION_VIT_KEEP,
         ('encoder.layers.encoder_layer_0', 'encoder.layers.encoder_layer_1.ln_1', 'encoder.ln'),
@@ -201,6 +202,7 @@ EXPORTS: dict[str, Export] = {
     'timm-vit-average-traced': Export('timm-vit-average', 'trace'),
     'timm-swin-traced': Export('timm-swin', 'trace'),
     'timm-swin-scripted': Export('timm-swin', 'script', brief=True),
+    'timm-swin-fused-traced': Export('timm-swin', 'trace', fused=True, brief=True, note='as with TIMM_FUSED_ATTN=2: scaled_dot_product_attention with bias and mask as attn_mask'),
     'torchvision-swin-traced': Export('torchvision-swin', 'trace'),
     'torchvision-swin-scripted': Export('torchvision-swin', 'script', brief=True),
     'transformers-vit-sdpa-traced': Export('transformers-vit', 'trace', note='returns a dict'),
@@ -211,18 +213,20 @@ EXPORTS: dict[str, Export] = {
 }
 
 
-def set_fused(model: nn.Module, fused: bool) -> None:
+def set_fused(model: nn.Module, fused: bool | None) -> None:
     """Chooses between fused and written-out attention, as each library's users do."""
     for module in model.modules():
-        if hasattr(module, 'fused_attn'):
+        if hasattr(module, 'fused_attn') and fused is not None:
             module.fused_attn = fused
-    if hasattr(model, 'config') and not fused:
+    if hasattr(model, 'config') and fused is False:
         model.set_attn_implementation('eager')
         model.forward = partial(model.forward, return_dict=False)
 
 
 def to_torchscript(model: nn.Module, export: Export, images: torch.Tensor) -> torch.jit.ScriptModule:
     """`images` [1, 3, H, W]."""
+    # As a user has it: with parameters that ask for no gradient torchvision's attention would trace fused even here.
+    model.requires_grad_(True)
     if export.how == 'script':
         archive = torch.jit.script(model)
     else:

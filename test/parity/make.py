@@ -2,11 +2,13 @@
 
 Usage: python test/parity/make.py [NAME...]
 """
+import copy
 import json
 import re
 import sys
 import warnings
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 warnings.filterwarnings('ignore')
@@ -60,7 +62,7 @@ def maps_of_image(kind: Kind, model: torch.nn.Module, image: Tensor, target: int
     return maps, formulas.least_gap(attention, slopes)
 
 
-def reference(kind: Kind, brief: bool, taken: Capture, images: Tensor, target: int, maps: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+def reference(kind: Kind, brief: bool, taken: Capture, images: Tensor, target: int, maps: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     tensors = {'input': images, 'logits': taken.logits, 'target': torch.tensor(target), 'grid': torch.tensor(kind.grid),
                'prefix': torch.tensor(kind.prefix)}
     for path, value in taken.features.items():
@@ -79,9 +81,19 @@ def reference(kind: Kind, brief: bool, taken: Capture, images: Tensor, target: i
     return {name: value.detach().clone().contiguous() for name, value in tensors.items()}
 
 
-def usable(kind: Kind, maps: list[dict[str, Tensor]], gaps: list[float]) -> bool:
+def usable(kind: Kind, maps: Sequence[dict[str, Tensor]], gaps: Sequence[float]) -> bool:
     """Whether no map is flat and no discard is a near tie, so that equality with the reference is well defined."""
     return min(gaps) > LEAST_GAP and all(m.max() - m.min() > 1e-3 * m.abs().max() > 0 for single in maps for m in single.values())
+
+
+def rounding(kind: Kind, model: torch.nn.Module, images: Tensor, target: int,
+             tensors: dict[str, Tensor]) -> float:
+    """How far float32 itself is off: the largest difference to a float64 run, relative to each tensor's largest value."""
+    exact_model, exact_images = copy.deepcopy(model).double(), images.double()
+    exact_maps = [maps_of_image(kind, exact_model, image, target)[0] for image in exact_images]
+    exact = reference(kind, False, run(exact_model, exact_images, kind.form == 'windows'), exact_images, target, exact_maps)
+    return max(((value - exact[name]).abs().max() / exact[name].abs().max()).item()
+               for name, value in tensors.items() if value.is_floating_point())
 
 
 def make(name: str, export: Export) -> dict[str, float]:
@@ -91,8 +103,7 @@ def make(name: str, export: Export) -> dict[str, float]:
     for seed in range(first_seed, first_seed + 100):
         model = seed_weights(kind.build(), seed)
         images = torch.randn(BATCH, 3, *kind.size, generator=torch.Generator().manual_seed(seed + 1))
-        singles = [maps_of_image(kind, model, image, target) for image in images]
-        maps, gaps = [single[0] for single in singles], [single[1] for single in singles]
+        maps, gaps = zip(*(maps_of_image(kind, model, image, target) for image in images))
         if usable(kind, maps, gaps):
             break
     else:
@@ -101,6 +112,8 @@ def make(name: str, export: Export) -> dict[str, float]:
     taken = run(model, images, kind.form == 'windows')
     tensors = reference(kind, export.brief, taken, images, target, maps)
     differences = peer_checks(kind, model, images, target, tensors)
+
+    differences['float64'] = rounding(kind, model, images, target, tensors)
 
     set_fused(model, export.fused)
     traced_at = torch.randn(1, 3, *kind.size, generator=torch.Generator().manual_seed(seed + 2))
@@ -116,7 +129,7 @@ def make(name: str, export: Export) -> dict[str, float]:
     differences['archive logits'] = difference
 
     note = '; '.join(filter(None, (f'{export.how}{" then frozen" if export.frozen else ""}', export.note,
-                                   '' if export.fused else 'attention written out, not fused',
+                                   'attention written out, not fused' if export.fused is False else '',
                                    f'weights from seed {seed}', f'least gap of a discard {min(gaps):.1e}')))
     safetensors.torch.save_file(tensors, HERE / 'references' / f'{name}.safetensors', metadata={
         'source': kind.source, 'versions': json.dumps(VERSIONS), 'note': note})

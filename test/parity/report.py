@@ -2,7 +2,7 @@
 from pathlib import Path
 
 BEGIN, END = '<!-- measured: written by make.py -->', '<!-- end of measured -->'
-COLUMNS = ('archive logits', 'library attention', 'seed rollout', 'notebook GAE', 'pytorch-grad-cam', 'torch-cam CAM')
+COLUMNS = ('archive logits', 'float64', 'library attention', 'seed rollout', 'notebook GAE', 'pytorch-grad-cam', 'torch-cam CAM')
 
 
 def write_report(readme: Path, rows: dict[str, dict[str, float]], versions: dict[str, str]) -> None:
