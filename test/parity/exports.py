@@ -188,9 +188,9 @@ EXPORTS: dict[str, Export] = {
     'timm-resnet-traced': Export('timm-resnet', 'trace'),
     'timm-resnet-scripted': Export('timm-resnet', 'script', brief=True),
     'transformers-resnet-traced': Export('transformers-resnet', 'trace'),
-    'torchvision-vit-traced': Export('torchvision-vit', 'trace', debug=True, note='traced with gradients on: attention is scaled_dot_product_attention'),
+    'torchvision-vit-traced': Export('torchvision-vit', 'trace', note='traced with gradients on: attention is scaled_dot_product_attention'),
     'torchvision-vit-traced-no-grad': Export('torchvision-vit', 'trace-no-grad', brief=True, debug=True, note='traced under no_grad: attention is _native_multi_head_attention'),
-    'torchvision-vit-scripted': Export('torchvision-vit', 'script', brief=True, debug=True),
+    'torchvision-vit-scripted': Export('torchvision-vit', 'script', brief=True),
     'timm-vit-fused-traced': Export('timm-vit', 'trace'),
     'timm-vit-unfused-traced': Export('timm-vit', 'trace', fused=False, brief=True),
     'timm-vit-fused-scripted': Export('timm-vit', 'script', brief=True),
@@ -223,10 +223,18 @@ def set_fused(model: nn.Module, fused: bool | None) -> None:
         model.forward = partial(model.forward, return_dict=False)
 
 
+def forget_classes() -> None:
+    """Forgets what was compiled before, so that no class name gets a suffix that depends on what ran earlier."""
+    torch._C._jit_clear_class_registry()
+    torch.jit._recursive.concrete_type_store = torch.jit._recursive.ConcreteTypeStore()
+    torch.jit._state._clear_class_state()
+
+
 def to_torchscript(model: nn.Module, export: Export, images: torch.Tensor) -> torch.jit.ScriptModule:
     """`images` [1, 3, H, W]."""
     # As a user has it: with parameters that ask for no gradient torchvision's attention would trace fused even here.
     model.requires_grad_(True)
+    forget_classes()
     if export.how == 'script':
         archive = torch.jit.script(model)
     else:

@@ -36,7 +36,6 @@ warnings.filterwarnings('ignore')
 sys.path.insert(0, str(Path(__file__).parent))
 
 import torchvision_operators  # noqa: F401, E402
-import safetensors.torch  # noqa: E402
 import timm  # noqa: E402
 import torch  # noqa: E402
 import torchvision  # noqa: E402
@@ -44,6 +43,7 @@ from torch import Tensor, nn  # noqa: E402
 
 import formulas  # noqa: E402
 from capture import gradients, run  # noqa: E402
+from reference_file import save_reference  # noqa: E402
 from slim_archive import slim  # noqa: E402
 
 FOLDER = Path(__file__).parent / 'fullsize'
@@ -164,7 +164,7 @@ def main() -> None:
             difference = (loaded(images) - tensors['logits']).abs().max().item()
         assert difference < 1e-4, f'{name}: the filled skeleton gives other logits, by {difference}'
         path = FOLDER / f'{name}.safetensors'
-        safetensors.torch.save_file(tensors, path, metadata={
+        save_reference(tensors, path, {
             'source': name, 'versions': json.dumps({m.__name__: m.__version__ for m in (torch, torchvision, timm)}),
             'note': f'weights by the rule in fullsize.py; least gap of a discard {gap:.1e}',
             # Each tensor's largest difference to a float64 run, relative to its largest value: what float32 itself costs.

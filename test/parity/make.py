@@ -15,7 +15,6 @@ warnings.filterwarnings('ignore')
 sys.path.insert(0, str(Path(__file__).parent))
 
 import torchvision_operators  # noqa: F401, E402
-import safetensors.torch  # noqa: E402
 import timm  # noqa: E402
 import torch  # noqa: E402
 import torchvision  # noqa: E402
@@ -25,8 +24,9 @@ from torch import Tensor  # noqa: E402
 import formulas  # noqa: E402
 from archives_only import ARCHIVES_ONLY  # noqa: E402
 from capture import Capture, gradients, logits_of, run  # noqa: E402
-from exports import CLASSES, DETAIL, EXPORTS, KINDS, Export, Kind, set_fused, to_torchscript  # noqa: E402
+from exports import CLASSES, DETAIL, EXPORTS, KINDS, Export, Kind, forget_classes, set_fused, to_torchscript  # noqa: E402
 from peers import peer_checks  # noqa: E402
+from reference_file import save_reference  # noqa: E402
 from report import write_report  # noqa: E402
 from seeded_weights import seed_weights  # noqa: E402
 from slim_archive import slim  # noqa: E402
@@ -131,7 +131,7 @@ def make(name: str, export: Export) -> dict[str, float]:
     note = '; '.join(filter(None, (f'{export.how}{" then frozen" if export.frozen else ""}', export.note,
                                    'attention written out, not fused' if export.fused is False else '',
                                    f'weights from seed {seed}', f'least gap of a discard {min(gaps):.1e}')))
-    safetensors.torch.save_file(tensors, HERE / 'references' / f'{name}.safetensors', metadata={
+    save_reference(tensors, HERE / 'references' / f'{name}.safetensors', {
         'source': kind.source, 'versions': json.dumps(VERSIONS), 'note': note})
     return differences
 
@@ -148,7 +148,9 @@ def main(names: list[str]) -> None:
             print(name, sizes, {key: f'{value:.1e}' for key, value in rows[name].items()}, flush=True)
     for name, save in ARCHIVES_ONLY.items():
         if not names or name in names:
+            forget_classes()
             save(HERE / 'archives' / f'{name}.pt')
+            slim(HERE / 'archives' / f'{name}.pt')
             print(name, (HERE / 'archives' / f'{name}.pt').stat().st_size // 1024)
     if not names:
         write_report(HERE / 'README.md', rows, VERSIONS)
