@@ -5,9 +5,10 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 /** The folder of this package, which is not the current one when it runs out of another project's node_modules. */
-export const PACKAGE_ROOT = path.dirname(import.meta.dirname);
+export const PACKAGE_ROOT = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 
 /**
  * One hash over files, folders (whole, in a fixed order) and plain values.
