@@ -19,8 +19,9 @@ export const SUPPORTED = Object.freeze({ first: '2.11', last: '2.14' });
 export function currentPlatform() {
   let glibc = null;
   if (process.platform === 'linux') {
-    const header = /** @type {any} */ (process.report?.getReport())?.header;
-    glibc = header?.glibcVersionRuntime ?? null;
+    const report = /** @type {any} */ (process.report);
+    report.excludeNetwork = true; // else it looks up the host names of open connections
+    glibc = report.getReport().header.glibcVersionRuntime ?? null;
   }
   return { os: process.platform, arch: process.arch, glibc };
 }

@@ -16,11 +16,14 @@ export function requireNode(version = process.versions.node) {
   }
 }
 
-/**
- * @param {NodeJS.ProcessEnv} env
- * @returns {{ compiler: string, cmake: string }} what was found, in words
- */
+/** @param {NodeJS.ProcessEnv} env */
 export function requireBuildTools(env = process.env) {
+  requireCompiler(env);
+  requireCMake(env);
+}
+
+/** @param {NodeJS.ProcessEnv} env */
+export function requireCompiler(env = process.env) {
   const compiler = findCompiler(env);
   if (compiler === null) {
     throw new SetupError(
@@ -32,13 +35,16 @@ export function requireBuildTools(env = process.env) {
   if (!compilesCxx20(compiler.program, env)) {
     throw new SetupError(`${compiler.program} (${compiler.version}) does not compile C++20: install g++ 11 or clang 14 or later (${GET_COMPILER}) and set CXX if it is not the default.`);
   }
+}
+
+/** @param {NodeJS.ProcessEnv} env */
+export function requireCMake(env = process.env) {
   const cmake = findCMake(env);
   if (cmake === null) throw new SetupError(`There is no CMake: install version ${CMAKE} or later (${GET_CMAKE}).`);
   if (compareVersions(cmake, CMAKE) < 0) throw new SetupError(`CMake ${cmake} is too old: install version ${CMAKE} or later (${GET_CMAKE}).`);
   if (!['ninja', 'make', 'gmake'].some((program) => runs(program, env))) {
     throw new SetupError('There is neither make nor ninja, with one of which CMake builds: install one (Debian and Ubuntu: apt install ninja-build; Fedora: dnf install ninja-build).');
   }
-  return { compiler: `${compiler.program} ${compiler.version}`, cmake };
 }
 
 /**
