@@ -38,7 +38,7 @@ const NEEDLESS = /^(libtorch_python|libshm|libjitbackend_test|libtorchbind_test|
 
 /**
  * @param {object} [options]
- * @param {string} [options.variant] default: cpu, or cu130 where a GPU and its driver are present
+ * @param {string} [options.variant] default: SIGHTLINE_LIBTORCH_VARIANT, else cpu, or cu130 where a GPU and its driver are present
  * @param {string} [options.mirror] download root that mirrors the official one, or the address of one .zip
  * @param {string} [options.fromFile] archive or wheel on this machine; nothing is downloaded
  * @param {string} [options.sha256] what the archive must have; default: the pinned one
@@ -53,9 +53,9 @@ export async function fetchLibTorch({ variant, mirror, fromFile, sha256, env = p
   if (sha256 !== undefined && !/^[0-9a-f]{64}$/i.test(sha256)) throw new SetupError(`--sha256 is ${sha256}, which is not 64 hexadecimal digits.`);
   if (mirror !== undefined && !URL.canParse(mirror)) throw new SetupError(`--mirror is ${mirror}, which is not an address such as https://mirror.example/libtorch.`);
   if (mirror !== undefined && fromFile !== undefined) throw new SetupError('--mirror and --from-file exclude each other: give one of them.');
-  const wanted = variant ?? chooseVariant(env, say);
+  const wanted = variant ?? (env.SIGHTLINE_LIBTORCH_VARIANT || chooseVariant(env, say));
   const build = findBuild(wanted);
-  if (build === null) throw new SetupError(`--variant is ${wanted}, which must be cpu or cu and three digits, such as cu130.`);
+  if (build === null) throw new SetupError(`The variant is ${wanted}, which must be cpu, or cu and three digits such as cu130.`);
 
   const cache = libtorchCache(env);
   await mkdir(cache, { recursive: true }).catch((error) => {
@@ -343,8 +343,8 @@ const HELP = `Fetches LibTorch ${VERSION} into the cache of sightline and prints
   --from-file FILE  an archive (.zip) or a wheel (.whl) that is already here
   --sha256 HEX      what the archive must have (needed where none is pinned)
 
-SIGHTLINE_CACHE is where it goes, SIGHTLINE_LIBTORCH_MIRROR stands for --mirror in the automatic set-up, and
-HTTPS_PROXY and NO_PROXY are honoured.`;
+SIGHTLINE_CACHE is where it goes. In the automatic set-up SIGHTLINE_LIBTORCH_VARIANT and SIGHTLINE_LIBTORCH_MIRROR stand
+for the options of those names. HTTPS_PROXY and NO_PROXY are honoured.`;
 
 /** @param {string[]} args */
 async function main(args) {
