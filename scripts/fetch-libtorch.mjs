@@ -156,7 +156,7 @@ async function fromWheel(build, job) {
   await requireDiskSpace(job.staging, build.unpackedBytes + 700_000_000 + (build.nvidia.length > 0 ? 7_000_000_000 : 0), job.statfs);
   job.say(`  LibTorch ${VERSION} ${build.variant} from the wheel of torch ${VERSION}, through ${python} -m pip`);
   const wheel = await downloadTorchWheel(python, build, job);
-  return install(wheel, placeOfWheel, job);
+  return install(wheel, placeOfWheel, job, build.variant);
 }
 
 /**
@@ -199,8 +199,9 @@ async function downloadTorchWheel(python, build, job) {
  * @param {string} archive
  * @param {(name: string) => string | null} place
  * @param {Job} job
+ * @param {string} [wanted] refuse another variant than this; a CUDA build will do for cpu, as it runs there too
  */
-async function install(archive, place, job) {
+async function install(archive, place, job, wanted = 'cpu') {
   const folder = path.join(job.staging, 'unpacked');
   const root = path.join(folder, 'torch');
   const members = await unpack({
@@ -213,6 +214,9 @@ async function install(archive, place, job) {
   const seen = members === 0 ? { problem: 'it holds no LibTorch', version: null, cuda: null } : inspectLibTorch(root, job.platform);
   if (seen.problem !== null) throw new SetupError(`${path.basename(archive)} is not usable: ${seen.problem}; fetch LibTorch ${VERSION} for Linux ${job.platform.arch}.`);
   const variant = seen.cuda === null ? 'cpu' : `cu${seen.cuda.replace('.', '')}`;
+  if (wanted !== 'cpu' && wanted !== variant) {
+    throw new SetupError(`${path.basename(archive)} is a build for ${variant} and not for ${wanted}: point PIP_INDEX_URL at an index that has that build, or choose another --variant.`);
+  }
   if (seen.cuda !== null && missingLibraries(root, job.env).length > 0) await addNvidiaLibraries(variant, folder, root, job);
 
   const target = path.join(libtorchCache(job.env), `${seen.version.replace(/\+.*/, '')}-${variant}`);

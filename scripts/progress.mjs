@@ -7,12 +7,12 @@ export function megabytes(bytes) {
 }
 
 /**
- * Shows how far a long transfer is: one line that rewrites itself on a terminal, else a line every tenth of the whole
- * or every five seconds, so that logs stay short.
+ * Shows how far a long transfer is: one line that rewrites itself on a terminal, else at most a line for each tenth of
+ * the whole, and one every ten seconds while that lasts longer, so that logs stay short.
  */
 export class Progress {
   #started = performance.now();
-  #shownAt = -Infinity;
+  #shownAt = performance.now();
   #shownTenth = -1;
   #done = 0;
 
@@ -32,7 +32,7 @@ export class Progress {
     this.#done = done;
     const now = performance.now();
     const tenth = this.total ? Math.floor((10 * done) / this.total) : -1;
-    const due = this.stream.isTTY ? now - this.#shownAt > 100 : tenth > this.#shownTenth || now - this.#shownAt > 5000;
+    const due = this.stream.isTTY ? now - this.#shownAt > 100 : (tenth > this.#shownTenth && now - this.#shownAt > 1000) || now - this.#shownAt > 10_000;
     if (!due) return;
     this.#shownAt = now;
     this.#shownTenth = tenth;

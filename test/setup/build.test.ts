@@ -1,6 +1,7 @@
-import { existsSync, cpSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Outcome, ROOT, fakeFiles, runProgram, temporaryFolder, writeFiles, writeProgram } from './fixtures.js';
 
 const PATH = process.env['PATH'] ?? '';
@@ -16,7 +17,7 @@ interface Project {
  * A package with the real scripts and build files, but an engine of a few lines against libraries that are empty but
  * for what is checked: it builds in seconds, and all of the set-up except LibTorch itself is the real one.
  */
-async function project(): Promise<Project> {
+function project(): Project {
   const root = path.join(temporaryFolder(), 'package');
   for (const name of ['scripts', 'CMakeLists.txt', 'package.json', 'package-lock.json', 'tsconfig.json']) cpSync(path.join(ROOT, name), path.join(root, name), { recursive: true });
   symlinkSync(path.join(ROOT, 'node_modules'), path.join(root, 'node_modules'));
@@ -33,22 +34,31 @@ NODE_API_MODULE(sightline, Init)
     'lib/index.ts': 'export const answer: number = 42;\n',
     'lib/page.html': '<p>42</p>\n',
   });
-  const libtorch = await emptyLibTorch(path.join(root, '..', 'libtorch'));
+  const libtorch = copyLibTorch(path.join(root, '..', 'libtorch'));
   const env = { PATH, HOME: path.join(root, '..'), SIGHTLINE_CACHE: path.join(root, '..', 'cache'), LIBTORCH: libtorch };
   return { root, libtorch, env, run: (task, more = {}) => runProgram(process.execPath, [path.join(root, 'scripts/run.mjs'), task], { env: { ...env, ...more }, cwd: root }) };
 }
 
+let template = '';
+
 /** The files of a fake LibTorch, with libraries that a linker and a loader take. */
-async function emptyLibTorch(folder: string): Promise<string> {
-  writeFiles(folder, fakeFiles());
+beforeAll(async () => {
+  template = mkdtempSync(path.join(os.tmpdir(), 'sightline-setup-'));
+  const folder = writeFiles(template, fakeFiles());
   const source = path.join(folder, 'c10.cc');
   writeFileSync(source, '#include <string>\nnamespace c10 { struct SourceLocation {}; struct Error { Error(SourceLocation, std::string); }; Error::Error(SourceLocation, std::string) {} }\n');
   for (const name of ['c10', 'torch_cpu', 'torch']) {
     const outcome = await runProgram('c++', ['-shared', '-fPIC', '-o', path.join(folder, `lib/lib${name}.so`), `-Wl,-soname,lib${name}.so`, source], { env: { PATH } });
     expect(outcome.stderr).toBe('');
   }
+});
+
+afterAll(() => rmSync(template, { recursive: true, force: true }));
+
+const copyLibTorch = (folder: string): string => {
+  cpSync(template, folder, { recursive: true });
   return folder;
-}
+};
 
 const sentence = (outcome: Outcome): string => {
   expect(outcome.code).toBe(1);
@@ -58,7 +68,7 @@ const sentence = (outcome: Outcome): string => {
 
 describe('npm run build', () => {
   it('does each step once, and again exactly when what goes into it changed', async () => {
-    const { root, env, run } = await project();
+    const { root, env, run } = project();
     const first = await run('build');
     expect(first).toMatchObject({ code: 0, stdout: '' });
     expect(first.stderr).toMatch(/LibTorch 2\.13\.0\+cpu in .*LIBTORCH names it/);
@@ -92,12 +102,12 @@ describe('npm run build', () => {
     rmSync(path.join(root, 'build/Release/sightline.node'));
     expect((await run('build')).stderr).toContain('native build');
 
-    const moved = await emptyLibTorch(path.join(root, '..', 'moved'));
+    const moved = copyLibTorch(path.join(root, '..', 'moved'));
     expect((await run('build', { LIBTORCH: moved })).stderr).toContain('native build');
   });
 
   it('turns what goes wrong in a build into a sentence, and mends itself when the cause is gone', async () => {
-    const { root, run } = await project();
+    const { root, run } = project();
     const good = readFileSync(path.join(root, 'native/engine/answer.cc'), 'utf8');
     writeFileSync(path.join(root, 'native/engine/answer.cc'), 'int answer() { return fortyTwo; }\n');
     const compile = sentence(await run('build'));
@@ -116,7 +126,7 @@ describe('npm run build', () => {
   });
 
   it('refuses a wrong LIBTORCH before it builds anything', async () => {
-    const { root, run } = await project();
+    const { root, run } = project();
     expect(sentence(await run('build', { LIBTORCH: '/nowhere' }))).toBe('sightline: LIBTORCH is /nowhere, but there is no such folder; point it at the folder that holds lib/ and include/ of LibTorch 2.11 to 2.14, or unset it.');
     expect(existsSync(path.join(root, 'build/CMakeCache.txt'))).toBe(false);
   });
@@ -140,7 +150,7 @@ describe('a tool that is missing or too old is one sentence', () => {
     ['an old CMake', { 'c++': goodCompiler, cmake: cmake('3.10.2') }, {}, 'CMake 3.10.2 is too old'],
     ['neither make nor ninja', { 'c++': goodCompiler, cmake: cmake('3.25.1') }, {}, 'There is neither make nor ninja'],
   ])('%s', async (_name, programs, more, expected) => {
-    const { root, run } = await project();
+    const { root, run } = project();
     const bin = path.join(root, '..', 'bin');
     mkdirSync(bin);
     for (const [name, text] of Object.entries(programs)) writeProgram(path.join(bin, name), text);
@@ -180,14 +190,14 @@ describe('the npm install script', () => {
   const install = (root: string, env: Record<string, string>): Promise<Outcome> => runProgram(process.execPath, [path.join(root, 'scripts/install.mjs')], { env, cwd: root });
 
   it('builds where a LibTorch is here, and does nothing once the addon loads', async () => {
-    const { root, env } = await project();
+    const { root, env } = project();
     expect(await install(root, env)).toMatchObject({ code: 0 });
     expect(existsSync(path.join(root, 'build/Release/sightline.node'))).toBe(true);
     expect(await install(root, env)).toEqual({ code: 0, stdout: '', stderr: '' });
   });
 
   it('fetches nothing and breaks nothing where none is', async () => {
-    const { root, env } = await project();
+    const { root, env } = project();
     const { LIBTORCH: _, ...without } = env;
     // Anything it fetched would go through this address, where nothing listens, and be told of.
     const bin = path.join(root, '..', 'bin');
@@ -200,7 +210,7 @@ describe('the npm install script', () => {
   });
 
   it('breaks nothing where the build fails', async () => {
-    const { root, env } = await project();
+    const { root, env } = project();
     const outcome = await install(root, { ...env, LIBTORCH: '/nowhere' });
     expect(outcome.code).toBe(0);
     expect(outcome.stderr).toContain('LIBTORCH is /nowhere, but there is no such folder');
@@ -208,7 +218,7 @@ describe('the npm install script', () => {
   });
 
   it('leaves a git checkout to the tasks', async () => {
-    const { root, env } = await project();
+    const { root, env } = project();
     mkdirSync(path.join(root, '.git'));
     expect(await install(root, env)).toEqual({ code: 0, stdout: '', stderr: '' });
     expect(existsSync(path.join(root, 'build'))).toBe(false);
