@@ -1,0 +1,155 @@
+#!/usr/bin/env node
+/**
+ * Builds build/Release/sightline.node with cmake-js against a LibTorch that is already here.
+ *
+ *   node scripts/build-native.mjs [--out FOLDER] [--tests]
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { createWriteStream, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import os from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { parseArgs } from 'node:util';
+import { findLibTorch } from './libtorch.mjs';
+import { SetupError, isMain, runCommand } from './setup-error.mjs';
+import { PACKAGE_ROOT, hashInputs } from './stamps.mjs';
+import { requireBuildTools } from './tools.mjs';
+
+export const ADDON = path.join(PACKAGE_ROOT, 'build', 'Release', 'sightline.node');
+
+/** Each compiler of a file with LibTorch's headers takes up to about 1.5 GB. */
+const BYTES_PER_JOB = 2e9;
+
+/** Hash of the sources; the LibTorch that they are built against is the other half of a stamp's key. */
+export function hashNativeSources() {
+  return hashInputs({
+    paths: ['CMakeLists.txt', 'native'].map((name) => path.join(PACKAGE_ROOT, name)),
+    values: [process.arch, process.env.CXX ?? '', process.env.SIGHTLINE_SANITIZE ?? ''],
+  });
+}
+
+/**
+ * @param {object} options
+ * @param {string} options.libtorch root folder
+ * @param {string} [options.out] CMake's folder; the addon lands in build/Release whatever it is
+ * @param {boolean} [options.tests] build engine_tests too
+ * @param {NodeJS.ProcessEnv} [options.env]
+ */
+export async function buildNative({ libtorch, out = path.join(PACKAGE_ROOT, 'build'), tests = false, env = process.env }) {
+  const bin = cmakeJs();
+  dropForeignCache(out, libtorch);
+  mkdirSync(out, { recursive: true });
+  const definitions = {
+    SIGHTLINE_LIBTORCH: libtorch,
+    SIGHTLINE_SANITIZE: env.SIGHTLINE_SANITIZE ?? '',
+    SIGHTLINE_BUILD_TESTS: tests ? 'ON' : 'OFF',
+  };
+  const shared = ['--directory', PACKAGE_ROOT, '--out', out, '--log-level', 'error',
+    ...Object.entries(definitions).map(([name, value]) => `--CD${name}=${value}`)];
+  const log = path.join(out, 'native.log');
+  // configure and build, not compile: that answers a compile error by cleaning everything and building it again.
+  await run([bin, 'configure', ...shared], log, 'w', env);
+  await run([bin, 'build', '--parallel', String(jobs(env)), ...shared], log, 'a', env);
+}
+
+/**
+ * Loads the addon in a process of its own, since a library that is missing or of another version may end it.
+ * @param {NodeJS.ProcessEnv} env
+ * @returns {string | null} what is wrong, or null
+ */
+export function loadProblem(env = process.env) {
+  if (!existsSync(ADDON)) return `${ADDON} is missing`;
+  const answer = spawnSync(process.execPath, ['-e', 'require(process.argv[1])', ADDON], { env, encoding: 'utf8' });
+  if (answer.status === 0) return null;
+  return /Error: (.+)/.exec(answer.stderr)?.[1] ?? (answer.signal ? `it ended its process with ${answer.signal}` : `exit code ${answer.status}`);
+}
+
+function cmakeJs() {
+  try {
+    // Its package.json has no exports, so the bin can be resolved wherever npm hoisted it to.
+    return createRequire(import.meta.url).resolve('cmake-js/bin/cmake-js');
+  } catch (error) {
+    throw new SetupError('The npm package cmake-js is not installed: run npm ci.', { cause: error });
+  }
+}
+
+/**
+ * CMake refuses a cache from another place, and keeps the libraries found for another LibTorch: start anew then.
+ * @param {string} out
+ * @param {string} libtorch
+ */
+function dropForeignCache(out, libtorch) {
+  const file = path.join(out, 'CMakeCache.txt');
+  if (!existsSync(file)) return;
+  const cache = readFileSync(file, 'utf8');
+  const home = /^CMAKE_HOME_DIRECTORY:INTERNAL=(.*)$/m.exec(cache)?.[1];
+  const before = /^SIGHTLINE_LIBTORCH:\w+=(.*)$/m.exec(cache)?.[1];
+  if (home === PACKAGE_ROOT && before === libtorch) return;
+  for (const name of ['CMakeCache.txt', 'CMakeFiles']) rmSync(path.join(out, name), { recursive: true, force: true });
+}
+
+/** @param {NodeJS.ProcessEnv} env */
+function jobs(env) {
+  const asked = Number(env.CMAKE_BUILD_PARALLEL_LEVEL);
+  if (Number.isInteger(asked) && asked > 0) return asked;
+  return Math.max(1, Math.min(os.availableParallelism(), Math.floor(os.totalmem() / BYTES_PER_JOB)));
+}
+
+/**
+ * Runs one cmake-js command: steps such as "[3/9] Building ..." are shown, everything goes to the log, and a failure
+ * becomes one sentence after the compiler's own words.
+ * @param {string[]} args
+ * @param {string} log
+ * @param {'w' | 'a'} flags
+ * @param {NodeJS.ProcessEnv} env
+ */
+async function run(args, log, flags, env) {
+  const child = spawn(process.execPath, args, { cwd: PACKAGE_ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const file = createWriteStream(log, { flags });
+  /** @type {string[]} */
+  const lines = [];
+  for (const stream of [child.stdout, child.stderr]) {
+    createInterface({ input: stream }).on('line', (line) => {
+      lines.push(line);
+      file.write(`${line}\n`);
+      const step = /^\[\s*\d+(?:\/\d+|%)\] (?:Building|Linking) .*/.exec(line)?.[0];
+      if (step !== undefined) console.error(`  ${step.replace(/CMakeFiles\/\w+\.dir\//, '')}`);
+    });
+  }
+  const code = await new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', resolve);
+  });
+  file.end();
+  if (code !== 0) throw describeFailure(lines, log);
+}
+
+/** @param {string[]} lines @param {string} log */
+function describeFailure(lines, log) {
+  const text = lines.join('\n');
+  const cmake = /CMake Error at [^\n]*:\s*\n([\s\S]*?)(?:\n\s*\n\s*\n|\n(?:Call Stack|-- |\S))/.exec(text)?.[1]?.replace(/\s+/g, ' ').trim();
+  if (cmake !== undefined && cmake !== '') return new SetupError(cmake);
+  if (/Killed signal terminated program|virtual memory exhausted|internal compiler error: Killed/.test(text)) {
+    return new SetupError('The compiler ran out of memory: free some, or build with one process at a time (CMAKE_BUILD_PARALLEL_LEVEL=1 npm run build).');
+  }
+  const shown = lines.filter((line) => !/^\[\s*\d+(?:\/\d+|%)\]/.test(line)).slice(-60);
+  if (shown.length > 0) console.error(shown.join('\n'));
+  const first = lines.find((line) => /\b(?:fatal )?error: |undefined reference to|^collect2: /.test(line)) ?? lines.find((line) => /error/i.test(line));
+  return new SetupError(`The native build failed${first === undefined ? '' : ` (${first.replace(`${PACKAGE_ROOT}/`, '').trim()})`}: mend that and run npm run build; all its output is in ${path.relative(process.cwd(), log) || log}.`);
+}
+
+/** @param {string[]} args */
+async function main(args) {
+  const { values } = parseArgs({ args, options: { out: { type: 'string' }, tests: { type: 'boolean' } } });
+  const { found } = findLibTorch();
+  if (found === null) throw new SetupError('There is no LibTorch here: run node scripts/setup.mjs, which fetches one, or set LIBTORCH.');
+  requireBuildTools();
+  await buildNative({
+    libtorch: found.root,
+    ...(values.out === undefined ? {} : { out: path.resolve(PACKAGE_ROOT, values.out) }),
+    ...(values.tests === undefined ? {} : { tests: values.tests }),
+  });
+}
+
+if (isMain(import.meta.url)) await runCommand(() => main(process.argv.slice(2)));

@@ -1,0 +1,63 @@
+/**
+ * Compiles lib/ into dist/ and adds the CommonJS entry. The new dist replaces the old one at the end, so that a
+ * failure leaves what was there and nothing stale survives.
+ */
+import { spawn } from 'node:child_process';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { SetupError } from './setup-error.mjs';
+import { PACKAGE_ROOT, hashInputs } from './stamps.mjs';
+
+const DIST = path.join(PACKAGE_ROOT, 'dist');
+
+export function hashTypeScriptInputs() {
+  return hashInputs({ paths: ['lib', 'tsconfig.json', 'package-lock.json'].map((name) => path.join(PACKAGE_ROOT, name)) });
+}
+
+/** @param {string} [inputs] hash of the last build's inputs */
+export function isTypeScriptBuilt(inputs) {
+  return inputs === hashTypeScriptInputs() && existsSync(path.join(DIST, 'index.js')) && existsSync(path.join(DIST, 'index.cjs'));
+}
+
+export async function buildTypeScript() {
+  // Beside dist, so that the relative paths in source maps come out right.
+  const staging = path.join(PACKAGE_ROOT, `dist.new-${process.pid}`);
+  const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');
+  try {
+    const child = spawn(process.execPath, [tsc, '-p', path.join(PACKAGE_ROOT, 'tsconfig.json'), '--outDir', staging], {
+      cwd: PACKAGE_ROOT,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let output = '';
+    child.stdout.on('data', (text) => (output += text));
+    const code = await new Promise((resolve, reject) => {
+      child.on('error', reject);
+      child.on('close', resolve);
+    });
+    if (code !== 0) {
+      process.stderr.write(output);
+      const first = output.split('\n').find((line) => /error TS\d+/.test(line)) ?? '';
+      throw new SetupError(`The TypeScript build failed (${first.trim() || `exit code ${code}`}): mend that and run npm run build.`);
+    }
+    copyAssets(path.join(PACKAGE_ROOT, 'lib'), staging);
+    // Node loads ES modules through require from 20.19 on, as long as none of them awaits at top level.
+    writeFileSync(path.join(staging, 'index.cjs'), "'use strict';\nmodule.exports = require('./index.js');\n");
+    writeFileSync(path.join(staging, 'index.d.cts'), "export * from './index.js';\n");
+    rmSync(DIST, { recursive: true, force: true });
+    renameSync(staging, DIST);
+  } finally {
+    rmSync(staging, { recursive: true, force: true });
+  }
+}
+
+/** What the code reads at run time and the compiler leaves behind: pages, style sheets, JSON. @param {string} from @param {string} to */
+function copyAssets(from, to) {
+  for (const entry of readdirSync(from, { withFileTypes: true, recursive: true })) {
+    if (!entry.isFile() || /\.[mc]?tsx?$/.test(entry.name)) continue;
+    const source = path.join(entry.parentPath, entry.name);
+    const target = path.join(to, path.relative(from, source));
+    mkdirSync(path.dirname(target), { recursive: true });
+    copyFileSync(source, target);
+  }
+}

@@ -1,0 +1,109 @@
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { runModule, temporaryFolder, writeFiles } from './fixtures.js';
+
+async function evaluate(text: string): Promise<unknown> {
+  const outcome = await runModule(text, { env: { PATH: process.env['PATH'] ?? '' } });
+  expect(outcome.stderr).toBe('');
+  return JSON.parse(outcome.stdout);
+}
+
+const hash = (paths: string[], values: unknown[] = []): Promise<unknown> =>
+  evaluate(`import { hashInputs } from '$scripts/stamps.mjs'; console.log(JSON.stringify(hashInputs(${JSON.stringify({ paths, values })})));`);
+
+describe('the hash of a step', () => {
+  it('follows content, names and values, and not times', async () => {
+    const folder = writeFiles(temporaryFolder(), { 'a/one.cc': '1', 'a/two.cc': '2', 'single.txt': '3' });
+    const inputs = [path.join(folder, 'a'), path.join(folder, 'single.txt')];
+    const first = await hash(inputs, ['x']);
+    utimesSync(path.join(folder, 'a/one.cc'), 1, 1);
+    expect(await hash(inputs, ['x'])).toBe(first);
+    expect(await hash(inputs, ['y'])).not.toBe(first);
+
+    writeFileSync(path.join(folder, 'a/one.cc'), '1 ');
+    const edited = await hash(inputs, ['x']);
+    expect(edited).not.toBe(first);
+    writeFileSync(path.join(folder, 'a/one.cc'), '1');
+    expect(await hash(inputs, ['x'])).toBe(first);
+
+    renameSync(path.join(folder, 'a/two.cc'), path.join(folder, 'a/three.cc'));
+    expect(await hash(inputs, ['x'])).not.toBe(first);
+    rmSync(path.join(folder, 'single.txt'));
+    expect(await hash([path.join(folder, 'single.txt')])).not.toBe(await hash([]));
+  });
+
+  it('tells where one file ends and the next begins', async () => {
+    const left = writeFiles(temporaryFolder(), { a: 'xy', b: '' });
+    const right = writeFiles(temporaryFolder(), { a: 'x', b: 'y' });
+    expect(await hash([left])).not.toBe(await hash([right]));
+  });
+});
+
+describe('a stamp', () => {
+  it('is read back, and one that is absent, forgotten or torn counts as not done', async () => {
+    const folder = temporaryFolder();
+    const read = `console.log(JSON.stringify(new Stamps(${JSON.stringify(folder)}).read('native')));`;
+    const open = `import { Stamps } from '$scripts/stamps.mjs'; const stamps = new Stamps(${JSON.stringify(folder)});`;
+    expect(await evaluate(`${open} ${read}`)).toBeNull();
+    expect(await evaluate(`${open} stamps.write('native', { a: 1 }); ${read}`)).toEqual({ a: 1 });
+    writeFileSync(path.join(folder, 'native.json'), '{"a":');
+    expect(await evaluate(`${open} ${read}`)).toBeNull();
+    expect(await evaluate(`${open} stamps.write('native', { a: 1 }); stamps.forget('native'); ${read}`)).toBeNull();
+  });
+});
+
+describe('the lock', () => {
+  it('lets one set-up at a time through', async () => {
+    const folder = temporaryFolder();
+    const log = path.join(folder, 'log');
+    const text = `import { appendFileSync } from 'node:fs';
+      import { setTimeout } from 'node:timers/promises';
+      import { withLock } from '$scripts/lock.mjs';
+      await withLock(${JSON.stringify(path.join(folder, 'lock'))}, async () => {
+        appendFileSync(${JSON.stringify(log)}, 'in ');
+        await setTimeout(400);
+        appendFileSync(${JSON.stringify(log)}, 'out ');
+      });`;
+    const outcomes = await Promise.all([1, 2, 3].map(() => runModule(text)));
+    expect(outcomes.map(({ code }) => code)).toEqual([0, 0, 0]);
+    expect(readFileSync(log, 'utf8')).toBe('in out in out in out ');
+    expect(outcomes.filter(({ stderr }) => stderr.includes('waiting for another set-up')).length).toBeGreaterThanOrEqual(1);
+    expect(existsSync(path.join(folder, 'lock'))).toBe(false);
+  });
+
+  it('is taken over from a process that has died, and given up when its holder fails', async () => {
+    const folder = temporaryFolder();
+    const lock = path.join(folder, 'lock');
+    const dead = await runModule('console.log(process.pid)');
+    writeFileSync(lock, dead.stdout.trim());
+    const outcome = await runModule(`import { withLock } from '$scripts/lock.mjs';
+      await withLock(${JSON.stringify(lock)}, async () => console.log('in'));
+      await withLock(${JSON.stringify(lock)}, async () => { throw new Error('no'); }).catch(() => console.log('failed'));`);
+    expect(outcome).toMatchObject({ code: 0, stdout: 'in\nfailed\n', stderr: '' });
+    expect(existsSync(lock)).toBe(false);
+  });
+});
+
+describe('npm packages', () => {
+  it('count as installed only when all that the lock file asks for is there in its version', async () => {
+    const root = temporaryFolder();
+    const installed = (packages: object): Promise<unknown> => {
+      mkdirSync(path.join(root, 'node_modules'), { recursive: true });
+      writeFileSync(path.join(root, 'node_modules/.package-lock.json'), JSON.stringify({ packages }));
+      return ask();
+    };
+    const ask = (): Promise<unknown> =>
+      evaluate(`import { arePackagesInstalled } from '$scripts/npm-packages.mjs'; console.log(JSON.stringify(arePackagesInstalled(${JSON.stringify(root)})));`);
+    writeFileSync(
+      path.join(root, 'package-lock.json'),
+      JSON.stringify({ packages: { '': { version: '0.1.0' }, 'node_modules/a': { version: '1.0.0' }, 'node_modules/b': { version: '1.0.0', optional: true } } }),
+    );
+    expect(await ask()).toBe(false);
+    expect(await installed({ 'node_modules/a': { version: '1.0.0' } })).toBe(true);
+    expect(await installed({ 'node_modules/a': { version: '1.0.0' }, 'node_modules/extra': { version: '9.0.0' } })).toBe(true);
+    expect(await installed({ 'node_modules/a': { version: '0.9.0' } })).toBe(false);
+    expect(await installed({ 'node_modules/a': { version: '1.0.0' }, 'node_modules/b': { version: '2.0.0' } })).toBe(false);
+    expect(await installed({})).toBe(false);
+  });
+});

@@ -1,0 +1,23 @@
+import { defineConfig } from 'vitest/config';
+
+// `npm run test:gpu` runs the tests that need a GPU, and only those; `npm test` runs all the others.
+const gpu = process.env['SIGHTLINE_GPU'] === '1';
+
+export default defineConfig({
+  test: {
+    include: [gpu ? 'test/gpu/**/*.test.ts' : 'test/**/*.test.ts'],
+    exclude: gpu ? [] : ['test/gpu/**'],
+    typecheck: {
+      enabled: !gpu,
+      include: ['test/**/*.test-d.ts'],
+      tsconfig: 'tsconfig.test.json',
+    },
+    // A crash in native code then ends one child, named in the report, and not the whole run; with threads the addon
+    // would also be loaded and torn down in worker after worker of one process.
+    pool: 'forks',
+    // LibTorch uses every core by itself: more files at once would only slow each other down.
+    maxWorkers: gpu ? 1 : 2,
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+  },
+});
