@@ -14,7 +14,6 @@ bfloat16 autocast, AdamW, warm-up and cosine; the archive is float32.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
 from pathlib import Path
@@ -24,13 +23,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cards import MEAN, STD, write_card
 from resnet import ResNet
 from shapes import LABELS, MOST_OBJECTS, PATCH, SIZE, write_dataset
 from vit import VisionTransformer
 
 HERE = Path(__file__).resolve().parent
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
 GRID = SIZE // PATCH
 
 
@@ -239,10 +237,9 @@ def main() -> None:
             torch.save(learner.model.state_dict(), args.checkpoint)
     minutes = (time.time() - start) / 60
     save_archive(learner.model, out)
-    about = {"epochs": epochs, "images": args.images, "batch": args.batch, "seed": args.seed, "rate": peak}
-    record = {**about, "threads": args.threads, "minutes": round(minutes, 1)}
-    out.with_suffix(".training.json").write_text(json.dumps(record, indent=2) + "\n")
-    print(f"{out} after {minutes:.1f} min")
+    about = {"images": args.images, "epochs": epochs, "batch": args.batch, "rate": peak, "seed": args.seed}
+    card = write_card(args.model, out, {**about, "threads": args.threads, "minutes": round(minutes, 1)})
+    print(f"{out} and {card} after {minutes:.1f} min; next: python models/evaluate.py --model {args.model} --write")
 
 
 if __name__ == "__main__":
