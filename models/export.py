@@ -16,6 +16,7 @@ import hashlib
 import json
 import math
 import sys
+import tempfile
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -221,9 +222,13 @@ def _processor(args: argparse.Namespace, bare: bool, config: Any, notes: list[st
     if "shortest_edge" in size:
         mode, to = "shorter-side", int(size["shortest_edge"])
         if record.get("crop_pct") and not cropped:
-            # ConvNeXt: shorter side to size / crop_pct, then the centre of that size
-            crop = {"height": to, "width": to}
-            to, cropped = int(to / record["crop_pct"]), True
+            # ConvNeXt: below 384 px the shorter side to size / crop_pct, then the centre; from 384 px squashed
+            final = args.size or side or to
+            if final >= 384:
+                mode = "exact"
+            else:
+                crop = {"height": to, "width": to}
+                to, cropped = int(to / record["crop_pct"]), True
     else:
         mode, to = "exact", int(size.get("height", side or 224))
         if size.get("width", to) != to:
@@ -328,18 +333,19 @@ def export(args: argparse.Namespace) -> tuple[Path, Path, float]:
     out: Path = args.out
     card_path = out.with_suffix(".json")
     out.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        archive(model, example, args.mode, not args.no_grad, out)
-        gap = difference(model, out, other)
+    # Built under the same name in a folder of its own (the name goes into the archive), and moved only when it
+    # is right: a failure leaves no half-made archive and takes no earlier one away.
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=out.parent) as folder:
+        made = Path(folder) / out.name
+        archive(model, example, args.mode, not args.no_grad, made)
+        gap = difference(model, made, other)
         if gap > TOLERANCE:
             raise ExportError(
                 f"The archive's outputs differ from the source's by {gap:.1e} of their size at batch {CHECKED_BATCH}; it was deleted: try --mode {'trace' if args.mode == 'script' else 'script'}."
             )
-    except Exception:
-        out.unlink(missing_ok=True)
-        raise
+        made.replace(out)
     weights = f"weights of {args.weights.name}" if args.weights else "pretrained" if args.pretrained else f"random weights, seed {args.seed}"
-    about = ". ".join([f"{source.origin}, {weights}, {args.mode}d", *source.notes]) + "."
+    about = ". ".join([f"{source.origin}, {weights}, {'traced' if args.mode == 'trace' else 'scripted'}", *source.notes]) + "."
     card: dict[str, Any] = {
         "name": out.stem,
         "description": about,

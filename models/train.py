@@ -173,6 +173,14 @@ def learner_of(name: str) -> nn.Module:
     return VitLearner(VisionTransformer(len(LABELS)))
 
 
+def stored_weights(path: Path) -> dict[str, Tensor]:
+    """The state dict of a TorchScript archive or of a --checkpoint."""
+    try:
+        return torch.jit.load(str(path)).state_dict()
+    except RuntimeError:
+        return torch.load(path, weights_only=True)
+
+
 def save_archive(model: nn.Module, path: Path) -> None:
     """Traced in eval mode with gradients on. No trace check: it would compare the trace with itself."""
     model = model.to(memory_format=torch.contiguous_format).eval()
@@ -191,6 +199,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--data", type=Path, default=Path("/tmp/shapes-train"), help="where the data is drawn to, once")
     parser.add_argument("--checkpoint", type=Path, help="write the state here after each epoch")
+    parser.add_argument("--start-from", type=Path, help="go on from this archive's or checkpoint's weights, with a schedule of its own")
     parser.add_argument("--out", type=Path, help="the archive; default: beside this script")
     args = parser.parse_args()
     epochs = args.epochs or {"resnet": 3, "vit": 7}[args.model]
@@ -201,6 +210,8 @@ def main() -> None:
     torch.manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)
     learner = learner_of(args.model)
+    if args.start_from:
+        learner.model.load_state_dict(stored_weights(args.start_from))
     decayed = [p for p in learner.parameters() if p.ndim > 1]
     free = [p for p in learner.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": 0.05}, {"params": free, "weight_decay": 0.0}]
