@@ -15,7 +15,7 @@ import {
   type NamedExplanation,
   type NamedOptions,
 } from './explain.js';
-import { prepareInput, splitInput, type Input, type PreparedInput } from './inputs.js';
+import { isTensorInput, prepareInput, splitInput, type Input, type PreparedInput } from './inputs.js';
 import type { Applicability, Inspection } from './inspection.js';
 import type { MethodName } from './methods/index.js';
 import { resolveModel } from './models/bundled.js';
@@ -63,6 +63,8 @@ export class Model {
   private readonly inspections = new Map<string, Promise<Inspection>>();
   private readonly plans = new Map<string, NativePlan>();
   private standard: { card: ModelCard; labels: readonly string[] } | null = null;
+  /** Why the first usual size did not do, where none did. */
+  private refusal: SightlineError | null = null;
 
   private constructor(
     private readonly handle: NativeModel,
@@ -155,10 +157,10 @@ export class Model {
     const { targets = ['top1'], signal } = request.common;
     const isPerImage = targets.some(Array.isArray);
     if (isPerImage && !targets.every(Array.isArray)) throw new SightlineError('INVALID_OPTION', 'Targets are either one list for all images or one list per image, not a mixture.');
-    const perImage = isPerImage ? (targets as readonly Target[][]).map((each) => resolveTargets(each, this.labels)) : null;
-    const shared = isPerImage ? null : resolveTargets(targets as readonly Target[], this.labels);
 
     return this.process(images, signal, async (inputs, first, total) => {
+      const perImage = isPerImage ? (targets as readonly Target[][]).map((each) => resolveTargets(each, this.labels)) : null;
+      const shared = isPerImage ? null : resolveTargets(targets as readonly Target[], this.labels);
       if (perImage && perImage.length !== total) {
         throw new SightlineError('INVALID_OPTION', `There are ${perImage.length} lists of targets for ${total} images; give one for each, or one list for all.`);
       }
@@ -185,11 +187,11 @@ export class Model {
   async capture(images: Input | readonly Input[], options: CaptureOptions): Promise<Capture> {
     const parsed = parseCaptureOptions(options);
     const { signal, ...key } = parsed;
-    const targets = parsed.gradients ? resolveTargets([parsed.gradients.target], this.labels) : [];
-    if (targets.length > 1) throw new SightlineError('INVALID_OPTION', 'capture takes the gradient of one class; ask for a class index, a label or top1.');
-    const results = await this.process(images, signal, (inputs) =>
-      this.submit(inputs, () => targets, signal, JSON.stringify(['capture', key]), (inspection) => recordCapture(parsed, inspection), (result) => result),
-    );
+    const results = await this.process(images, signal, async (inputs) => {
+      const targets = parsed.gradients ? resolveTargets([parsed.gradients.target], this.labels) : [];
+      if (targets.length > 1) throw new SightlineError('INVALID_OPTION', 'capture takes the gradient of one class; ask for a class index, a label or top1.');
+      return this.submit(inputs, () => targets, signal, JSON.stringify(['capture', key]), (inspection) => recordCapture(parsed, inspection), (result) => result);
+    });
     return readCapture(results);
   }
 
@@ -225,7 +227,11 @@ export class Model {
   }
 
   private standardCard(): { card: ModelCard; labels: readonly string[] } {
-    if (this.standard === null) throw new SightlineError('INVALID_INPUT', `No usual image size fits ${this.path}; write a model card beside it that gives its input size, or pass tensors.`);
+    if (this.standard === null) {
+      throw new SightlineError('UNSUPPORTED_MODEL', `${this.path} runs on no usual image size; write a model card beside it that gives its input size, or pass tensors. ${this.refusal?.message ?? ''}`.trim(), {
+        cause: this.refusal,
+      });
+    }
     return this.standard;
   }
 
@@ -252,7 +258,14 @@ export class Model {
         refusal ??= error;
       }
     }
-    throw new SightlineError('UNSUPPORTED_MODEL', `${this.path} runs on no usual image size; write a model card beside it that gives its input size. At 224 x 224: ${(refusal as Error).message}`, { cause: refusal });
+    this.refusal = refusal as SightlineError;
+  }
+
+  /** The first tensor tells the size of a model that runs on no usual one. */
+  private async standardiseAt(height: number, width: number): Promise<void> {
+    const { classes } = await this.inspectAt(height, width);
+    const card = defaultCard(this.path, width, height);
+    this.standard ??= { card, labels: await resolveLabels(card, classes) };
   }
 
   private inspectAt(height: number, width: number): Promise<Inspection> {
@@ -273,12 +286,14 @@ export class Model {
     submit: (inputs: PreparedInput[], first: number, total: number) => Promise<T[]>,
   ): Promise<T[]> {
     this.checkOpen();
-    const { card } = this.standardCard();
     const list = Array.isArray(images) ? (images as readonly Input[]) : [images as Input];
     const items = list.flatMap((input, i) => splitInput(input, `image-${i}`).map((each) => ({ input: each as Input, name: `image-${i}` })));
     if (items.length === 0) throw new SightlineError('INVALID_INPUT', 'No images were given.');
     const window = Math.max(16, 2 * this.queue.maxBatch);
     return this.counted(async () => {
+      const first = items[0]!.input;
+      if (this.standard === null && isTensorInput(first)) await this.standardiseAt(first.shape[2]!, first.shape[3]!);
+      const { card } = this.standardCard();
       const results: T[] = [];
       let before: Promise<T[]> | null = null;
       for (let start = 0; start < items.length; start += window) {

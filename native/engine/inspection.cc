@@ -16,11 +16,15 @@ constexpr int kSearchDepth = 24;
 
 bool is_convolution(const Node* node) { return is_any_of(node, {"_convolution", "conv2d"}); }
 
-// Whether the feature's two axes are the image's, at a whole-numbered stride.
+// Whether the feature's two axes are the image's at one stride, each rounded up or down on the way.
 bool matches_image(int64_t rows, int64_t columns, int64_t height, int64_t width) {
   if (rows < 1 || columns < 1 || rows > height || columns > width) return false;
-  const auto stride = [](int64_t image, int64_t feature) { return (image + feature - 1) / feature; };
-  return stride(height, rows) == stride(width, columns);
+  const auto least_stride = [](int64_t image, int64_t feature) { return static_cast<double>(image) / static_cast<double>(feature + 1); };
+  const auto most_stride = [](int64_t image, int64_t feature) {
+    return feature > 1 ? static_cast<double>(image) / static_cast<double>(feature - 1) : static_cast<double>(image) + 1;
+  };
+  return std::max(least_stride(height, rows), least_stride(width, columns)) <
+         std::min(most_stride(height, rows), most_stride(width, columns));
 }
 
 Layout layout_of(const Value* value, int64_t height, int64_t width) {
@@ -276,6 +280,10 @@ NetworkInfo inspect_graph(const StraightGraph& straight, const std::vector<Atten
   }
   info.tokens = find_tokens(straight, sites);
   info.head = find_pooled_head(straight, height, width);
+  // How it is pooled is the surest sign of a layout.
+  for (auto& node : info.nodes) {
+    if (info.head && node.name == info.head->feature) node.layout = info.head->layout;
+  }
   if (info.head && info.head->layout != Layout::Tokens) info.target_layer = info.head->feature;
   if (info.target_layer.empty() && info.tokens) info.target_layer = last_attention_input(straight, sites.back());
   if (info.target_layer.empty()) info.target_layer = last_spatial_feature(straight, height, width);

@@ -1,6 +1,7 @@
 #include "engine/straighten.h"
 
 #include <torch/csrc/jit/api/function_impl.h>
+#include <torch/csrc/jit/ir/constants.h>
 #include <torch/csrc/jit/ir/scope.h>
 #include <torch/csrc/jit/passes/constant_propagation.h>
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
@@ -157,7 +158,7 @@ void move_device_constants(Block* block, Graph& graph, at::Device device) {
   }
 }
 
-// Parameters become constants that share the module's storage, so that passes see them and no run looks them up.
+// Parameters and settings become constants that share the module's storage, so that passes see them and no run looks them up.
 void bind_parameters(Graph& graph, const torch::jit::Module& module) {
   std::unordered_map<Value*, c10::IValue> resolved{{graph.inputs()[0], module._ivalue()}};
   for (auto it = graph.nodes().begin(); it != graph.nodes().end();) {
@@ -167,11 +168,11 @@ void bind_parameters(Graph& graph, const torch::jit::Module& module) {
     if (owner == resolved.end() || !owner->second.isObject()) continue;
     const auto value = owner->second.toObject()->getAttr(node->s(c10::attr::name));
     resolved.emplace(node->output(), value);
-    if (!value.isTensor()) continue;
+    if (value.isObject()) continue;
     WithInsertPoint point(node);
-    Value* constant = graph.insertConstant(value.toTensor());
-    constant->setDebugName(node->s(c10::attr::name));
-    node->output()->replaceAllUsesWith(constant);
+    // Numbers and lists as well: a scripted module keeps the axes of its pooling in an attribute.
+    const auto constant = torch::jit::tryInsertConstant(graph, value);
+    if (constant) node->output()->replaceAllUsesWith(*constant);
   }
 }
 
