@@ -7,7 +7,7 @@ from functools import partial
 import torchvision_operators  # noqa: F401  (must come first)
 import torch
 from timm.models.deit import VisionTransformerDistilled
-from timm.models.resnet import BasicBlock as TimmBasicBlock, Bottleneck as TimmBottleneck, ResNet as TimmResNet
+from timm.models.resnet import Bottleneck as TimmBottleneck, ResNet as TimmResNet
 from timm.models.swin_transformer import SwinTransformer as TimmSwin
 from timm.models.vision_transformer import VisionTransformer as TimmViT
 from torch import nn
@@ -68,11 +68,6 @@ def torchvision_resnet(block, planes=(4, 6, 8, 12), dilated=True) -> nn.Module:
     return model
 
 
-def narrow_bottleneck_resnet() -> nn.Module:
-    # Bottleneck's inner width is int(planes * base_width / 64), so base_width stays 64.
-    return torchvision_resnet(Bottleneck)
-
-
 TIMM_VIT = dict(img_size=WIDE, patch_size=8, num_classes=CLASSES, embed_dim=24, num_heads=3, mlp_ratio=2.0)
 TRANSFORMERS_VIT = dict(hidden_size=24, num_attention_heads=3, intermediate_size=48, mlp_ratio=2, patch_size=8,
                         num_labels=CLASSES)
@@ -97,7 +92,8 @@ def transformers_kind(source, cls, config, path, names, grid, **kwargs) -> Kind:
 
 KINDS: dict[str, Kind] = {
     'torchvision-resnet': Kind(
-        'torchvision.models.resnet.ResNet(Bottleneck, [1, 1, 1, 2]), narrow, layer3 and layer4 dilated', narrow_bottleneck_resnet,
+        'torchvision.models.resnet.ResNet(Bottleneck, [1, 1, 1, 2]), narrow, layer3 and layer4 dilated',
+        lambda: torchvision_resnet(Bottleneck),
         (32, 48), RESNET_KEEP, ('layer2', 'layer3', 'layer4.0', 'layer4', 'avgpool'), 'layer4', 'cnn', (4, 6), head='fc'),
     'torchvision-resnet-basic': Kind(
         'torchvision.models.resnet.ResNet(BasicBlock, [1, 1, 1, 2]), narrow',
@@ -223,18 +219,10 @@ def set_fused(model: nn.Module, fused: bool | None) -> None:
         model.forward = partial(model.forward, return_dict=False)
 
 
-def forget_classes() -> None:
-    """Forgets what was compiled before, so that no class name gets a suffix that depends on what ran earlier."""
-    torch._C._jit_clear_class_registry()
-    torch.jit._recursive.concrete_type_store = torch.jit._recursive.ConcreteTypeStore()
-    torch.jit._state._clear_class_state()
-
-
 def to_torchscript(model: nn.Module, export: Export, images: torch.Tensor) -> torch.jit.ScriptModule:
     """`images` [1, 3, H, W]."""
     # As a user has it: with parameters that ask for no gradient torchvision's attention would trace fused even here.
     model.requires_grad_(True)
-    forget_classes()
     if export.how == 'script':
         archive = torch.jit.script(model)
     else:

@@ -4,11 +4,13 @@ Usage: python test/parity/make.py [NAME...]
 """
 import copy
 import json
+import os
 import re
 import sys
+import traceback
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 warnings.filterwarnings('ignore')
@@ -24,7 +26,7 @@ from torch import Tensor  # noqa: E402
 import formulas  # noqa: E402
 from archives_only import ARCHIVES_ONLY  # noqa: E402
 from capture import Capture, gradients, logits_of, run  # noqa: E402
-from exports import CLASSES, DETAIL, EXPORTS, KINDS, Export, Kind, forget_classes, set_fused, to_torchscript  # noqa: E402
+from exports import CLASSES, DETAIL, EXPORTS, KINDS, Export, Kind, set_fused, to_torchscript  # noqa: E402
 from peers import peer_checks  # noqa: E402
 from reference_file import save_reference  # noqa: E402
 from report import write_report  # noqa: E402
@@ -62,7 +64,8 @@ def maps_of_image(kind: Kind, model: torch.nn.Module, image: Tensor, target: int
     return maps, formulas.least_gap(attention, slopes)
 
 
-def reference(kind: Kind, brief: bool, taken: Capture, images: Tensor, target: int, maps: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+def reference(kind: Kind, brief: bool, taken: Capture, images: Tensor, target: int,
+              maps: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     tensors = {'input': images, 'logits': taken.logits, 'target': torch.tensor(target), 'grid': torch.tensor(kind.grid),
                'prefix': torch.tensor(kind.prefix)}
     for path, value in taken.features.items():
@@ -86,8 +89,21 @@ def usable(kind: Kind, maps: Sequence[dict[str, Tensor]], gaps: Sequence[float])
     return min(gaps) > LEAST_GAP and all(m.max() - m.min() > 1e-3 * m.abs().max() > 0 for single in maps for m in single.values())
 
 
-def rounding(kind: Kind, model: torch.nn.Module, images: Tensor, target: int,
-             tensors: dict[str, Tensor]) -> float:
+def in_child(work: Callable[[], None]) -> None:
+    """Runs `work` in a fork: TorchScript numbers its classes through a process's life, and that shows in the archive."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    if os.waitpid(child, 0)[1] != 0:
+        raise SystemExit('an export failed')
+
+
+def rounding(kind: Kind, model: torch.nn.Module, images: Tensor, target: int, tensors: dict[str, Tensor]) -> float:
     """How far float32 itself is off: the largest difference to a float64 run, relative to each tensor's largest value."""
     exact_model, exact_images = copy.deepcopy(model).double(), images.double()
     exact_maps = [maps_of_image(kind, exact_model, image, target)[0] for image in exact_images]
@@ -112,14 +128,12 @@ def make(name: str, export: Export) -> dict[str, float]:
     taken = run(model, images, kind.form == 'windows')
     tensors = reference(kind, export.brief, taken, images, target, maps)
     differences = peer_checks(kind, model, images, target, tensors)
-
     differences['float64'] = rounding(kind, model, images, target, tensors)
 
     set_fused(model, export.fused)
     traced_at = torch.randn(1, 3, *kind.size, generator=torch.Generator().manual_seed(seed + 2))
-    archive = to_torchscript(model, export, traced_at)
     path = HERE / 'archives' / f'{name}.pt'
-    archive.save(str(path))
+    in_child(lambda: to_torchscript(model, export, traced_at).save(str(path)))
     if not export.debug:
         slim(path)
     with torch.no_grad():
@@ -148,13 +162,16 @@ def main(names: list[str]) -> None:
             print(name, sizes, {key: f'{value:.1e}' for key, value in rows[name].items()}, flush=True)
     for name, save in ARCHIVES_ONLY.items():
         if not names or name in names:
-            forget_classes()
-            save(HERE / 'archives' / f'{name}.pt')
-            slim(HERE / 'archives' / f'{name}.pt')
-            print(name, (HERE / 'archives' / f'{name}.pt').stat().st_size // 1024)
+            path = HERE / 'archives' / f'{name}.pt'
+            in_child(lambda: save(path))
+            slim(path)
+            print(name, path.stat().st_size // 1024)
     if not names:
         write_report(HERE / 'README.md', rows, VERSIONS)
 
 
 if __name__ == '__main__':
+    if os.environ.get('PYTHONHASHSEED') != '0':  # scripting writes out sets, whose order depends on it
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {'PYTHONHASHSEED': '0'})
+    torch.set_num_threads(1)  # a fork may not follow OpenMP threads; and one thread rounds in one way
     main(sys.argv[1:])
