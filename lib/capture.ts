@@ -21,6 +21,8 @@ export interface CaptureOptions {
   readonly query?: Sites | undefined;
   readonly key?: Sites | undefined;
   readonly value?: Sites | undefined;
+  /** The preprocessed images that the model sees: [N, 3, H, W]. */
+  readonly input?: boolean | undefined;
   /** The gradient of the target class's logit with respect to everything that is captured. */
   readonly gradients?: { readonly target: Target } | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -39,7 +41,9 @@ export interface CapturedTensors {
 
 /** Everything that was captured, the batch axis first. */
 export interface Capture extends CapturedTensors {
-  /** Before softmax: [N, classes]. Absent when no gradient was asked for: what lies behind the last tap is not run. */
+  /** The preprocessed images: [N, 3, H, W]; null unless asked for. */
+  readonly input: Tensor | null;
+  /** Before softmax: [N, classes]. Null when no gradient was asked for: what lies behind the last tap is not run. */
   readonly logits: Tensor | null;
   /** Of the same names and shapes; null unless asked for. */
   readonly gradients: CapturedTensors | null;
@@ -56,6 +60,7 @@ const schema = z.strictObject({
   query: sites,
   key: sites,
   value: sites,
+  input: z.boolean().optional(),
   gradients: z.strictObject({ target: z.union([z.number(), z.string()]) }).optional(),
   signal: z.instanceof(AbortSignal).optional(),
 });
@@ -83,7 +88,9 @@ export function recordCapture(options: CaptureOptions, inspection: Inspection): 
   for (const kind of OF_SITES) {
     for (const site of numbersOf(options[kind], inspection, kind)) captured.push([`${kind}/${site}`, model.output[kind](site)]);
   }
-  if (captured.length === 0) throw new SightlineError('INVALID_OPTION', 'Nothing to capture: name features, attention, query, key or value.');
+  if (captured.length === 0 && !options.input) throw new SightlineError('INVALID_OPTION', 'Nothing to capture: name features, attention, query, key, value or input.');
+  if (options.gradients && captured.length === 0) throw new SightlineError('INVALID_OPTION', 'Gradients are taken with respect to what is captured: name features, attention, query, key or value.');
+  if (options.input) plan.output('input', model.image);
   for (const [name, value] of captured) plan.output(name, value);
   if (options.gradients) {
     if (inspection.isQuantized) throw new SightlineError('METHOD_NOT_APPLICABLE', 'Gradients cannot be captured: the weights are quantised, and quantised operators have no gradients.');
@@ -122,6 +129,7 @@ export function readCapture(results: readonly NativeResult[]): Capture {
   const hasGradients = names.includes('logits');
   return {
     ...read('', false),
+    input: names.includes('input') ? tensor('input', false) : null,
     logits: hasGradients ? tensor('logits', false) : null,
     gradients: hasGradients ? read('gradients/', true) : null,
     targets: results.flatMap(({ targets }) => [...targets]),
