@@ -42,12 +42,14 @@ export interface LayerOptions {
 export type MethodOptions<M extends MethodName> = z.input<(typeof METHODS)[M]['options']>;
 /** A method's own options, with defaults filled in. */
 export type MethodSettings<M extends MethodName> = z.output<(typeof METHODS)[M]['options']>;
+/** A method without options has a type that no other property may be added to. */
+type OwnOptions<M extends MethodName> = MethodOptions<M> extends Record<string, never> ? unknown : MethodOptions<M>;
 type UsesLayer<M extends MethodName> = (typeof METHODS)[M]['usesLayer'];
 type LayerOf<M extends MethodName> = UsesLayer<M> extends true ? string : null;
 
 /** Options of one method by name. */
 export type NamedOptions<M extends MethodName> = M extends MethodName
-  ? { readonly method: M } & MethodOptions<M> & (UsesLayer<M> extends true ? LayerOptions : unknown) & CommonOptions
+  ? { readonly method: M } & OwnOptions<M> & (UsesLayer<M> extends true ? LayerOptions : unknown) & CommonOptions
   : never;
 
 /** Options of a method of your own, made with `defineMethod`. */

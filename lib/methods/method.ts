@@ -15,12 +15,12 @@ export interface MethodInput<Options> {
  * An explanation method: a pure function from symbolic values to a symbolic map. It runs once for each model, input size
  * and set of options; the steps that it records run for every batch.
  */
-export interface Method<Schema extends z.ZodType = z.ZodType> {
+export interface Method<Schema extends z.ZodType = z.ZodType, UsesLayer extends boolean = boolean> {
   readonly name: string;
   /** Its own options with their defaults. */
   readonly options: Schema;
   /** Whether it explains layers, and so takes `layer`. */
-  readonly usesLayer: boolean;
+  readonly usesLayer: UsesLayer;
   /** Whether its map depends on the class asked for. */
   readonly isClassSpecific: boolean;
   /** Why it cannot explain the model, in words that follow "because"; null when it can. */
@@ -30,6 +30,6 @@ export interface Method<Schema extends z.ZodType = z.ZodType> {
 }
 
 /** Makes a method of its parts; for a method of your own, pass the result to `explain` in place of a name. */
-export function defineMethod<Schema extends z.ZodType>(method: Method<Schema>): Method<Schema> {
+export function defineMethod<Schema extends z.ZodType, const UsesLayer extends boolean>(method: Method<Schema, UsesLayer>): Method<Schema, UsesLayer> {
   return method;
 }

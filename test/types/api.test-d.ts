@@ -1,0 +1,76 @@
+import { assertType, describe, expectTypeOf, it } from 'vitest';
+import { z } from 'zod';
+
+import { defineMethod, Model, type Capture, type HeatMap, type Input, type NamedOptions, type Prediction } from '../../lib/index.js';
+
+declare const model: Model;
+declare const image: Input;
+
+describe('explain', () => {
+  it('types results by the method asked for', async () => {
+    const [rollout] = await model.explain([image], { method: 'attention-rollout', targets: ['top1'], headFusion: 'max', discardRatio: 0.9 });
+    expectTypeOf(rollout!.method).toEqualTypeOf<'attention-rollout'>();
+    expectTypeOf(rollout!.options).toEqualTypeOf<{ headFusion: 'mean' | 'max' | 'min'; discardRatio: number; startBlock: number }>();
+    expectTypeOf(rollout!.maps).toEqualTypeOf<readonly HeatMap<null>[]>();
+    expectTypeOf(rollout!.maps[0]!.data).toEqualTypeOf<Float32Array>();
+    expectTypeOf(rollout!.maps[0]!.shape).toEqualTypeOf<readonly [height: number, width: number]>();
+    expectTypeOf(rollout!.predictions).toEqualTypeOf<readonly Prediction[]>();
+
+    const [gradCam] = await model.explain(image, { method: 'grad-cam', layer: 'layer4', targets: [243, 'tabby'] });
+    expectTypeOf(gradCam!.maps[0]!.layer).toEqualTypeOf<string>();
+    expectTypeOf(gradCam!.options).toEqualTypeOf<Record<string, never>>();
+  });
+
+  it('narrows a method that is one of several', async () => {
+    const options = {} as NamedOptions<'cam' | 'gae'>;
+    const [explained] = await model.explain(image, options);
+    expectTypeOf(explained!.method).toEqualTypeOf<'cam' | 'gae'>();
+    if (explained!.method === 'gae') expectTypeOf(explained!.options).toEqualTypeOf<{ startBlock: number }>();
+  });
+
+  it('refuses options of other methods', () => {
+    // @ts-expect-error cam fuses no heads
+    void model.explain(image, { method: 'cam', headFusion: 'max' });
+    // @ts-expect-error attention rollout explains no layer
+    void model.explain(image, { method: 'attention-rollout', layer: 'layer4' });
+    // @ts-expect-error there is no such fusion
+    void model.explain(image, { method: 'attention-rollout', headFusion: 'median' });
+    // @ts-expect-error there is no such method
+    void model.explain(image, { method: 'grad-camera' });
+  });
+
+  it('types a method of the user’s own by its options', async () => {
+    const method = defineMethod({
+      name: 'mine',
+      options: z.strictObject({ strength: z.number().default(1) }),
+      usesLayer: false,
+      isClassSpecific: false,
+      reasonAgainst: () => null,
+      map: ({ model: symbolic, options }) => {
+        expectTypeOf(options).toEqualTypeOf<{ strength: number }>();
+        return symbolic.image;
+      },
+    });
+    const [explained] = await model.explain(image, { method, options: { strength: 2 } });
+    expectTypeOf(explained!.options).toEqualTypeOf<{ strength: number }>();
+  });
+});
+
+describe('capture', () => {
+  it('gives tensors by name and by site', async () => {
+    const raw = await model.capture([image], { features: ['layer4'], attention: 'all', gradients: { target: 243 } });
+    expectTypeOf(raw).toEqualTypeOf<Capture>();
+    expectTypeOf(raw.features['layer4']!.data).toEqualTypeOf<Float32Array>();
+    assertType<readonly number[]>(raw.attention[0]!.shape);
+    // @ts-expect-error gradients are of a target
+    void model.capture(image, { gradients: true });
+  });
+});
+
+describe('Model', () => {
+  it('is disposable', () => {
+    expectTypeOf<Model>().toExtend<AsyncDisposable>();
+    // @ts-expect-error only load makes one
+    void new Model();
+  });
+});
