@@ -33,7 +33,10 @@ export interface CommonOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A layer, or several whose maps are brought to [0, 1] and averaged. Default: `inspect().targetLayer`. */
+/**
+ * A layer, or several: their maps are upsampled to the input size whatever `size` says, brought to [0, 1] and averaged.
+ * Default: `inspect().targetLayer`.
+ */
 export interface LayerOptions {
   readonly layer?: string | readonly string[] | undefined;
 }

@@ -138,6 +138,7 @@ export class Model {
    * @param size of the images; default the card's
    */
   async inspect(size?: { readonly height: number; readonly width: number }): Promise<ModelInspection> {
+    this.checkOpen();
     const { height, width } = size ?? this.card.input;
     const inspection = await this.inspectAt(height, width);
     return { ...inspection, methods: applicability(inspection) };
@@ -323,14 +324,14 @@ export class Model {
     const token = native.token();
     const abort = (): void => native.cancel(token);
     signal?.addEventListener('abort', abort, { once: true });
+    const promises: Promise<NativeResult>[] = [];
     try {
-      const promises = new Array<Promise<NativeResult>>(inputs.length);
       // Neighbours with the same plan go over together: one call, and one look of the engine's at the queue.
       for (let start = 0; start < inputs.length; ) {
         let end = start + 1;
         while (end < inputs.length && plans[end] === plans[start]) end++;
         const requests = inputs.slice(start, end).map(({ request }, i) => ({ ...request, targets: targetsOf(start + i) }));
-        native.run(this.handle, plans[start]!, token, requests, this.queue).forEach((promise, i) => (promises[start + i] = promise));
+        promises.push(...native.run(this.handle, plans[start]!, token, requests, this.queue));
         start = end;
       }
       // All settle before any error is reported, so that nothing of this call is still running when it rejects.
@@ -340,6 +341,9 @@ export class Model {
         return read(outcome.value, inputs[i]!, inspections[i]!);
       });
     } catch (error) {
+      // A full queue may refuse the second part of a call whose first part is already under way.
+      native.cancel(token);
+      await Promise.allSettled(promises);
       throw fromNative(error);
     } finally {
       signal?.removeEventListener('abort', abort);

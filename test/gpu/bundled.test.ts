@@ -1,0 +1,48 @@
+import { fileURLToPath } from 'node:url';
+
+import { describe, expect, it } from 'vitest';
+
+import { Model, stats, type MethodName } from '../../lib/index.js';
+import { relativeDifference } from '../support/safetensors.js';
+
+const IMAGES = ['000', '001', '002'].map((name) => fileURLToPath(new URL(`../../models/eval/${name}.png`, import.meta.url)));
+const CASES: [string, MethodName][] = [
+  ['resnet-tiny-shapes', 'cam'],
+  ['resnet-tiny-shapes', 'grad-cam'],
+  ['vit-tiny-shapes', 'grad-cam'],
+  ['vit-tiny-shapes', 'attention-rollout'],
+  ['vit-tiny-shapes', 'gradient-rollout'],
+  ['vit-tiny-shapes', 'gae'],
+];
+
+describe('the bundled models from file to map', () => {
+  it.each(CASES)('%s, %s: CUDA gives what the CPU gives', async (name, method) => {
+    await using onCpu = await Model.load(name, { device: 'cpu' });
+    await using onCuda = await Model.load(name, { device: 'cuda' });
+    expect(onCuda.device).toBe('cuda:0');
+    const options = { method, targets: ['top2'], raw: true } as const;
+    const [expected, found] = [await onCpu.explain(IMAGES, options), await onCuda.explain(IMAGES, options)];
+    expected.forEach(({ maps, predictions }, i) => {
+      expect(found[i]!.predictions[0]!.index).toBe(predictions[0]!.index);
+      maps.forEach((map, t) => expect(relativeDifference(found[i]!.maps[t]!.data, map.data)).toBeLessThan(5e-3));
+    });
+  });
+
+  it.each(['bf16', 'f16'] as const)('runs in %s', async (dtype) => {
+    await using model = await Model.load('vit-tiny-shapes', { device: 'cuda', dtype });
+    const [explained] = await model.explain(IMAGES[0]!, { method: 'gae' });
+    expect(explained!.maps[0]!.state).toBe('ok');
+  });
+
+  it('refuses a GPU that is not there', async () => {
+    await expect(Model.load('vit-tiny-shapes', { device: 'cuda:99' })).rejects.toMatchObject({ code: 'DEVICE_UNAVAILABLE' });
+  });
+
+  it('frees its models', async () => {
+    const model = await Model.load('vit-tiny-shapes', { device: 'auto' });
+    expect(model.device).toBe('cuda:0');
+    const { models } = stats();
+    await model.close();
+    expect(stats().models).toBe(models - 1);
+  });
+});

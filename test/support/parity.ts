@@ -1,0 +1,111 @@
+import { readdirSync } from 'node:fs';
+import { basename } from 'node:path';
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { Model, type BySite, type LoadOptions, type MethodName, type NamedOptions, type Tensor } from '../../lib/index.js';
+import { archivePath, plainCard } from './models.js';
+import { readSafetensors, relativeDifference, type Reference } from './safetensors.js';
+
+const REFERENCES = new URL('../parity/references/', import.meta.url);
+const NAMES = readdirSync(REFERENCES).map((file) => basename(file, '.safetensors'));
+
+/** The map's name in a reference, with the options that make it. */
+const MAPS: readonly (readonly [string, NamedOptions<MethodName>])[] = [
+  ['cam', { method: 'cam' }],
+  ['grad-cam', { method: 'grad-cam' }],
+  ['raw-attention', { method: 'raw-attention' }],
+  ['attention-rollout', { method: 'attention-rollout' }],
+  ['attention-rollout.max.0.9', { method: 'attention-rollout', headFusion: 'max', discardRatio: 0.9 }],
+  ['attention-rollout.min.0', { method: 'attention-rollout', headFusion: 'min' }],
+  ['attention-rollout.mean.0.5', { method: 'attention-rollout', discardRatio: 0.5 }],
+  ['attention-rollout.start1', { method: 'attention-rollout', startBlock: 1 }],
+  ['gradient-rollout', { method: 'gradient-rollout' }],
+  ['gradient-rollout.0.9', { method: 'gradient-rollout', discardRatio: 0.9 }],
+  ['gae', { method: 'gae' }],
+];
+
+/** `layer1.0.relu#1` there is `layer1.0.relu:1` here; a first call has no number here. */
+const nodeName = (path: string): string => path.replace(/#0$/, '').replace('#', ':');
+
+/**
+ * torch.jit.trace writes modules that return what they get (nn.Identity) as calls without arguments, so a traced archive
+ * does not say what flowed through these. Scripted archives do, and there they are compared.
+ */
+const IDENTITIES = /(^|\.)(ls1|ls2|drop_path1|drop_path2|fc_norm|norm|norm_pre|patch_drop|q_norm|k_norm|downsample)$/;
+
+/** Compares everything that the references hold with what sightline gives on a device. */
+export function describeParity(device: NonNullable<LoadOptions['device']>, tolerance: number): void {
+  it('finds at least 14 exports', () => {
+    expect(NAMES.length).toBeGreaterThanOrEqual(14);
+  });
+
+  describe.each(NAMES)('%s', (name) => {
+    const reference = readSafetensors(new URL(`${name}.safetensors`, REFERENCES));
+    const floats = (key: string): Float32Array => reference.get(key)!.data as Float32Array;
+    const keys = (prefix: string): string[] => [...reference.keys()].filter((key) => key.startsWith(prefix)).map((key) => key.slice(prefix.length));
+    const input: Reference = reference.get('input')!;
+    const image = { data: input.data as Float32Array, shape: input.shape };
+    const target = Number(reference.get('target')!.data[0]);
+    const isFrozen = name.endsWith('-frozen');
+    const kinds = ['attention', 'query', 'key', 'value'] as const;
+    let model: Model;
+    let features: string[];
+
+    beforeAll(async () => {
+      const [, , height, width] = input.shape;
+      model = await Model.load(archivePath(name), { device, card: plainCard(height!, width!) });
+      const { nodes } = await model.inspect();
+      const isLost = (path: string): boolean => name.endsWith('-traced') && IDENTITIES.test(path) && !nodes.some((node) => node.name === nodeName(path));
+      features = isFrozen ? [] : keys('features.').filter((path) => !isLost(path));
+    });
+    afterAll(() => model.close());
+
+    const check = (found: Tensor | undefined, key: string): void => {
+      expect(found, key).toBeDefined();
+      expect(found!.data.length, key).toBe(reference.get(key)!.data.length);
+      expect(relativeDifference(found!.data, floats(key)), key).toBeLessThanOrEqual(tolerance);
+    };
+
+    it('taps features, attention, queries, keys and values equal to PyTorch', async () => {
+      const sites = { attention: keys('attention.').map(Number), query: keys('query.').map(Number), key: keys('key.').map(Number), value: keys('value.').map(Number) };
+      const inspection = await model.inspect();
+      expect(inspection.attention.length).toBe(sites.attention.length);
+      if (features.length + sites.attention.length === 0) return;
+      const captured = await model.capture([image], { features: features.map(nodeName), ...(sites.attention.length > 0 && sites) });
+      for (const path of features) check(captured.features[nodeName(path)], `features.${path}`);
+      for (const kind of kinds) for (const site of sites[kind]) check((captured[kind] as BySite)[site], `${kind}.${site}`);
+    });
+
+    it('gives the logits and gradients of PyTorch', async () => {
+      const paths = isFrozen ? [] : keys('gradients.features.');
+      const sites = keys('gradients.attention.').map(Number);
+      const fallback = (await model.inspect()).nodes[0]!.name;
+      // Features and attention apart: asked for together, the leaf lies at the earliest of both, which is also tested.
+      const byFeature = await model.capture([image], { features: paths.length > 0 ? paths.map(nodeName) : [fallback], gradients: { target } });
+      check(byFeature.logits!, 'logits');
+      for (const path of paths) check(byFeature.gradients!.features[nodeName(path)], `gradients.features.${path}`);
+      if (sites.length === 0) return;
+      const bySite = await model.capture([image], { attention: sites, gradients: { target } });
+      check(bySite.logits!, 'logits');
+      for (const site of sites) check(bySite.gradients!.attention[site], `gradients.attention.${site}`);
+      const together = await model.capture([image], { features: paths.map(nodeName), attention: sites, gradients: { target } });
+      for (const path of paths) check(together.gradients!.features[nodeName(path)], `gradients.features.${path}`);
+      for (const site of sites) check(together.gradients!.attention[site], `gradients.attention.${site}`);
+    });
+
+    it.each(MAPS.filter(([key]) => reference.has(`maps.${key}`)))('%s', async (key, options) => {
+      const explained = await model.explain([image], { ...options, targets: [target], size: 'grid', raw: true });
+      const maps = explained.map(({ maps }) => maps[0]!);
+      const [rows, columns] = Array.from(reference.get('grid')!.data, Number);
+      expect(maps[0]!.shape).toEqual([rows, columns]);
+      const all = new Float32Array(maps.flatMap(({ data }) => [...data]));
+      expect(relativeDifference(all, floats(`maps.${key}`))).toBeLessThanOrEqual(tolerance);
+    });
+
+    it('says of every method whether it applies, as the maps show', async () => {
+      const { methods } = await model.inspect();
+      for (const { name: method, applies } of methods) expect([method, applies]).toEqual([method, reference.has(`maps.${method}`)]);
+    });
+  });
+}
