@@ -113,8 +113,9 @@ export function binding(): NativeBinding {
     throw new SightlineError('NATIVE_MISSING', `The native engine cannot be loaded (${reason}); run \`npm run build\` in the package's folder, and \`sightline doctor\` to see what is missing.`, { cause });
   }
   // LibTorch work that still runs while the process unloads crashes it, and process.exit() skips Node's cleanup hooks on
-  // the main thread: 'exit' is what both ways out have in common.
-  if (isMainThread) process.once('exit', () => loaded?.stop());
+  // the main thread: 'exit' is what both ways out have in common. Before all other handlers, since one that calls
+  // process.exit() itself ends the process on the spot, and those after it are never run.
+  if (isMainThread) process.prependOnceListener('exit', () => loaded?.stop());
   return loaded;
 }
 
