@@ -1,3 +1,5 @@
+import { basename } from 'node:path';
+
 import { Command, InvalidArgumentError, Option } from 'commander';
 
 import { parseAttentionMapOptions, type AttentionMap, type AttentionMapOptions } from '../attention-maps.js';
@@ -70,7 +72,7 @@ async function attention(session: Session, image: string, flags: AttentionFlags)
     await planesSheet(sheet.planes, {
       ...sheet.heads,
       columns: sheet.columns,
-      title: `${image} · ${what}${sheet.scope}`,
+      title: `${what}${sheet.scope} · ${basename(image)}`,
       // Values of a sigmoid lie in [0, 1] by themselves; stretched again they would lose their middle.
       contrast: contrast === 'sigmoid' ? 'none' : 'minmax',
       colormap: flags.colormap,

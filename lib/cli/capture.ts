@@ -1,16 +1,19 @@
+import { basename } from 'node:path';
+
 import { Command } from 'commander';
 
+import type { Tensor } from '../binding.js';
 import type { Capture, CaptureOptions } from '../capture.js';
 import { SightlineError } from '../errors.js';
 import { planesSheet } from '../images/planes.js';
 import type { Inspection } from '../inspection.js';
 import { Model } from '../model.js';
-import type { Tensor } from '../binding.js';
 import { readAll, type NamedInput } from './input-files.js';
 import { loadOptions, withModelFlags, type ModelFlags } from './options.js';
 import { OutputFolder, safeName } from './output-files.js';
 import type { Session } from './session.js';
 import { planesOf, type TapKind } from './tap-planes.js';
+import { className } from './words.js';
 
 interface CaptureFlags extends ModelFlags {
   readonly model: string;
@@ -94,7 +97,7 @@ async function capture(session: Session, images: readonly string[], flags: Captu
   session.answer({ model: flags.model, images: inputs.map(({ image }) => image), operators: captured.operators, targets, ...(logits !== null && { logits }), taps });
 
   session.print(`${inputs.length} ${inputs.length === 1 ? 'image' : 'images'}, ${captured.operators} of the model's operators run`);
-  targets.forEach(({ index, label }, i) => session.print(`${inputs[i]!.image}: gradients of ${label} (class ${index})`));
+  targets.forEach((target, i) => session.print(`${inputs[i]!.image}: gradients of ${className(target)}`));
   for (const { kind, name, shape, file, pictures, gradient } of taps) {
     session.print(`${kind} ${name} [${shape.join(', ')}]`);
     for (const path of [file, ...pictures, ...(gradient ? [gradient.file, ...gradient.pictures] : [])]) session.print(`  ${path}`);
@@ -135,7 +138,7 @@ async function drawn(folder: OutputFolder, name: string, tap: Tap, tensor: Tenso
     if (planes.length === 0) continue;
     const { image, base } = inputs[i]!;
     const part = planes.length < total ? `the first ${planes.length} of ${total} ${what}` : `${total} ${what}`;
-    const sheet = await planesSheet(planes, { title: `${name} · ${image} · ${part}`, columns: Math.min(8, planes.length) });
+    const sheet = await planesSheet(planes, { title: `${name} · ${part} · ${basename(image)}`, columns: Math.min(8, planes.length) });
     paths.push(await folder.picture(`${safeName(base) || 'image'}-${name}`, sheet));
   }
   return paths;

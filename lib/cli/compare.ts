@@ -1,3 +1,5 @@
+import { basename, extname } from 'node:path';
+
 import { Command } from 'commander';
 
 import { SightlineError } from '../errors.js';
@@ -11,7 +13,7 @@ import { readChunks } from './input-files.js';
 import { loadOptions, repeated, withModelFlags, type ModelFlags } from './options.js';
 import { preparePicture, writePicture } from './output-files.js';
 import type { Session } from './session.js';
-import { describeMap, listPredictions, percent } from './words.js';
+import { describeMap, listPredictions, percent, subjectOf } from './words.js';
 
 interface CompareFlags extends ModelFlags {
   readonly model: readonly string[];
@@ -61,7 +63,7 @@ async function compare(session: Session, images: readonly string[], flags: Compa
       for (const { image, input } of column === 0 ? chunk : []) {
         const { image: picture } = (await prepareInput(input, image, model.card.input, session.signal)).picture();
         names.push(image);
-        rows.push([{ image: await sharpOf(picture).resize({ width: CELL }).png().toBuffer() }]);
+        rows.push([{ image: await sharpOf(picture).resize({ width: CELL }).png().toBuffer(), caption: basename(image) }]);
       }
       const options = { method, signal: session.signal } as NamedOptions<MethodName>;
       const explanations = await named(name, () => model.explain(chunk.map(({ input }) => input), options));
@@ -73,14 +75,12 @@ async function compare(session: Session, images: readonly string[], flags: Compa
         const { index, label } = map.target;
         results.push({ image, model: name, method, predictions, target: { index, label }, layer: map.layer, min: map.min, max: map.max, state: map.state });
         session.print(`${image}, ${name}: ${listPredictions(predictions.slice(0, 3))}`);
-        session.print(`  ${method} for ${label}: ${describeMap(map)}`);
+        session.print(`  ${subjectOf(method, map)}: ${describeMap(map)}`);
       }
     }
   }
   const sheet = await contactSheet(rows, {
-    columnHeads: ['image', ...flags.model.map((name, i) => `${name} · ${methods[i]}`)],
-    rowHeads: names.length === 1 ? undefined : names,
-    title: names.length === 1 ? names[0] : undefined,
+    columnHeads: ['image', ...shortened(flags.model).map((name, i) => `${name} · ${methods[i]}`)],
     cellWidth: CELL,
   });
   await writePicture(flags.out, sheet);
@@ -90,13 +90,19 @@ async function compare(session: Session, images: readonly string[], flags: Compa
 
 async function cellOf({ maps, predictions }: Explanation): Promise<SheetCell> {
   return {
-    // Encoded at once, so that the decoded image behind the map can go.
-    image: await maps[0]!.overlay({ width: CELL }).png().toBuffer(),
+    // Painted at once, so that the decoded image behind the map can go.
+    image: await maps[0]!.overlay({ width: CELL }).toBuffer(),
     caption: predictions
       .slice(0, 2)
       .map(({ label, score }) => `${label} ${percent(score)}`)
       .join(' · '),
   };
+}
+
+/** Models by their files' names, as long as those tell them apart. */
+function shortened(models: readonly string[]): readonly string[] {
+  const names = models.map((model) => basename(model, extname(model)));
+  return new Set(names).size === new Set(models).size ? names : models;
 }
 
 function preferredMethod(name: string, { methods }: ModelInspection): MethodName {

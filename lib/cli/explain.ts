@@ -10,7 +10,7 @@ import { readChunks, type NamedInput } from './input-files.js';
 import { checkOwnOptions, decimal, keyValue, loadOptions, repeated, withModelFlags, type ModelFlags } from './options.js';
 import { OutputFolder, safeName } from './output-files.js';
 import type { Session } from './session.js';
-import { describeMap, listPredictions, percent } from './words.js';
+import { describeMap, listPredictions, percent, subjectOf } from './words.js';
 
 interface ExplainFlags extends ModelFlags {
   readonly model: string;
@@ -152,9 +152,8 @@ function overlayOf(map: HeatMap, image: string, method: string, flags: ExplainFl
 function printResult(session: Session, result: Result, { maps }: Explanation): void {
   session.print(result.image);
   session.print(`  predicted: ${listPredictions(result.predictions)}`);
-  result.maps.forEach(({ target, layer, overlay, raw }, i) => {
-    const of = layer === null ? '' : ` of ${layer}`;
-    session.print(`  ${result.method}${of} for ${target.label} (class ${target.index}, ${percent(maps[i]!.target.score)}): ${describeMap(maps[i]!)}`);
+  result.maps.forEach(({ overlay, raw }, i) => {
+    session.print(`  ${subjectOf(result.method, maps[i]!)}: ${describeMap(maps[i]!)}`);
     for (const file of [overlay, raw]) if (file !== undefined) session.print(`    ${file}`);
   });
 }

@@ -23,6 +23,9 @@ export function planesOf(tensor: Tensor, kind: TapKind, layout: Layout, tokens: 
     return leading(tensor, 'heads and windows', (i) => `window ${Math.floor(i / heads)} head ${i % heads}`);
   }
   if (kind !== 'feature') return leading(tensor, 'heads', (i) => `head ${i}`);
+  // Pooled features have one place only: their channels say more side by side.
+  const places = layout === 'channels-first' ? shape.slice(-2) : shape.slice(0, -1);
+  if (places.every((length) => length === 1)) return folded(tensor);
   if (layout === 'channels-first' && shape.length === 3) return leading(tensor, 'channels', String);
   if (layout === 'channels-last' && shape.length === 3) return trailing(tensor, 0, [shape[0]!, shape[1]!]);
   if (layout === 'tokens' && shape.length === 2) {

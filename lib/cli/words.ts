@@ -1,4 +1,5 @@
-import type { HeatMap, Prediction } from '../heatmap.js';
+import type { ClassLabel, HeatMap, Prediction } from '../heatmap.js';
+import { METHODS, type MethodName } from '../methods/index.js';
 
 const REGIONS = [
   ['upper left', 'top', 'upper right'],
@@ -10,6 +11,18 @@ const REGIONS = [
 export function regionOf(x: number, y: number, width: number, height: number): string {
   const third = (value: number, size: number): 0 | 1 | 2 => Math.min(2, Math.max(0, Math.floor((3 * value) / size))) as 0 | 1 | 2;
   return REGIONS[third(y, height)][third(x, width)];
+}
+
+/** `tabby (class 281)`; a model without labels calls its classes `class 281` anyway. */
+export function className({ index, label }: ClassLabel): string {
+  return label === `class ${index}` ? label : `${label} (class ${index})`;
+}
+
+/** What a map explains: methods that do not depend on the class say so. */
+export function subjectOf(method: string, map: HeatMap): string {
+  const of = map.layer === null ? '' : ` of ${map.layer}`;
+  const isClassSpecific = METHODS[method as MethodName].isClassSpecific;
+  return `${method}${of}, ${isClassSpecific ? `for ${className(map.target)}` : 'whatever the class'}`;
 }
 
 export function percent(share: number): string {
