@@ -31,13 +31,19 @@ export interface OverlayOptions {
   readonly width?: number | undefined;
   /** Default `bilinear`. */
   readonly interpolation?: Interpolation | undefined;
+  /**
+   * Spread the colours from the map's smallest to its largest value even where all lie within [0, 1], as the raw values
+   * of attention do. Default false.
+   */
+  readonly stretch?: boolean | undefined;
 }
 
 /**
  * Paints a heatmap over its image. Give the result to `toFile` or `toBuffer`, or go on with any step of sharp; it
  * writes PNG where no other format is asked for.
  *
- * Values within [0, 1] are painted as they are, others are stretched from their smallest to their largest first.
+ * Values within [0, 1] are painted as they are unless `stretch` is set, others are stretched from their smallest to
+ * their largest first.
  * Between grid points they are interpolated before they become colours, since mixed colours are not in the colour map.
  * Outside `box` the image stays as it is. A flat map or one with NaN has nothing to show: the image is then grey, with
  * a line that says so.
@@ -69,6 +75,7 @@ interface Plan {
   readonly width: number;
   readonly height: number;
   readonly interpolation: Interpolation;
+  readonly stretch: boolean;
 }
 
 function checked(image: DecodedImage, map: HeatMapLike, options: OverlayOptions): Plan {
@@ -96,6 +103,7 @@ function checked(image: DecodedImage, map: HeatMapLike, options: OverlayOptions)
     width,
     height: Math.max(1, Math.round((image.height * width) / image.width)),
     interpolation,
+    stretch: options.stretch ?? false,
   };
 }
 
@@ -104,7 +112,7 @@ async function compose(image: DecodedImage, map: HeatMapLike, plan: Plan): Promi
   const range: HeatRange = map.state === 'ok' ? found : { ...found, state: map.state };
   const picture = await sized(image, plan);
   // A map within [0, 1] keeps its meaning (0.5 is half), so it is not stretched.
-  const scale = range.min >= 0 && range.max <= 1 ? { min: 0, max: 1 } : range;
+  const scale = !plan.stretch && range.min >= 0 && range.max <= 1 ? { min: 0, max: 1 } : range;
   if (range.state === 'ok') await paint(picture, image, map, plan, scale);
   else await refusePaint(picture, range.state);
   if (!plan.legend && plan.title === '') return pngOf(picture);

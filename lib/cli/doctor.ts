@@ -1,0 +1,89 @@
+import { Command } from 'commander';
+
+import type * as Environment from '../../scripts/environment.mjs';
+import type * as LibTorchSearch from '../../scripts/libtorch.mjs';
+import { binding, type NativeVersions } from '../binding.js';
+import { withJsonFlag } from './options.js';
+import type { Session } from './session.js';
+import { aligned } from './words.js';
+
+type Finding = Environment.Finding;
+
+export function doctorCommand(session: Session): Command {
+  return withJsonFlag(new Command('doctor'))
+    .description('Look whether sightline can work here: what was found, and what to do about each problem. Ends with exit code 1 if it cannot.')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ sightline doctor
+  $ sightline doctor --json`,
+    )
+    .action(() => doctor(session));
+}
+
+async function doctor(session: Session): Promise<void> {
+  const engine = loadEngine();
+  const search = await searchLibTorch(engine.versions !== null);
+  const { describeEnvironment } = await script<typeof Environment>('environment.mjs');
+  const findings = [...describeEnvironment({ libtorch: search.found }), search.finding, ...engine.findings];
+  const usable = findings.every(({ state }) => state !== 'problem');
+
+  session.answer({ usable, findings, libtorch: search.found, tried: search.tried, engine: engine.versions });
+  const marks = { ok: 'ok', warning: 'note', problem: 'BAD' };
+  const lines = aligned(findings.map(({ state, name, value }) => [marks[state], name, value]), '');
+  findings.forEach(({ mend }, i) => {
+    session.print(lines[i]!);
+    if (mend !== undefined) session.print(`      ${mend}`);
+    if (findings[i] !== search.finding) return;
+    for (const { place, why } of search.tried) session.print(`      not taken: ${place} (${why})`);
+  });
+  session.print(usable ? 'sightline can work here.' : 'sightline cannot work here; mend what is marked BAD.');
+  if (!usable) process.exitCode = 1;
+}
+
+/** What the addon itself says, once LibTorch is loaded. */
+function loadEngine(): { versions: NativeVersions | null; findings: Finding[] } {
+  try {
+    const versions = binding().versions();
+    const { libtorch, cpuCapability, threads, cudaDevices } = versions;
+    return {
+      versions,
+      findings: [
+        { name: 'engine', value: `LibTorch ${libtorch}, kernels for ${cpuCapability}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`, state: 'ok' },
+        { name: 'CUDA', value: cudaDevices === 0 ? 'no device that the engine can use; it runs on the CPU' : `${cudaDevices} ${cudaDevices === 1 ? 'device' : 'devices'}`, state: 'ok' },
+      ],
+    };
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    return { versions: null, findings: [{ name: 'engine', value: 'it does not load', state: 'problem', mend: message }] };
+  }
+}
+
+interface LibTorchFound {
+  readonly found: LibTorchSearch.LibTorch | null;
+  readonly tried: readonly LibTorchSearch.Refusal[];
+  readonly finding: Finding;
+}
+
+/** The LibTorch that a build would take. An addon that loads has its own, so that a search without success is no problem then. */
+async function searchLibTorch(isLoaded: boolean): Promise<LibTorchFound> {
+  const { findLibTorch, SUPPORTED } = await script<typeof LibTorchSearch>('libtorch.mjs');
+  const state = isLoaded ? 'warning' : 'problem';
+  try {
+    const { found, tried } = findLibTorch();
+    if (found !== null) {
+      const value = `${found.version} in ${found.root}, taken because ${found.why}`;
+      return { found, tried, finding: { name: 'LibTorch', value, state: 'ok' } };
+    }
+    const mend = `Run npx sightline setup (in a checkout: npm run build), which fetches one, or set LIBTORCH to a LibTorch of ${SUPPORTED.first} to ${SUPPORTED.last}.`;
+    return { found, tried, finding: { name: 'LibTorch', value: 'none found', state, mend } };
+  } catch (error) {
+    return { found: null, tried: [], finding: { name: 'LibTorch', value: 'none found', state, mend: (error as Error).message } };
+  }
+}
+
+/** The set-up's own modules, which are not compiled: ../../scripts from dist/cli as from lib/cli. */
+async function script<Module>(name: string): Promise<Module> {
+  return (await import(new URL(`../../scripts/${name}`, import.meta.url).href)) as Module;
+}

@@ -1,0 +1,159 @@
+import { Command, Option } from 'commander';
+
+import { SightlineError } from '../errors.js';
+import { parseExplainOptions, type Explanation, type NamedOptions } from '../explain.js';
+import type { HeatMap } from '../heatmap.js';
+import { COLORMAPS, type Colormap } from '../images/colormaps.js';
+import { METHOD_NAMES, type MethodName } from '../methods/index.js';
+import { Model } from '../model.js';
+import { readChunks, type NamedInput } from './input-files.js';
+import { checkOwnOptions, decimal, keyValue, loadOptions, repeated, withModelFlags, type ModelFlags } from './options.js';
+import { OutputFolder, safeName } from './output-files.js';
+import type { Session } from './session.js';
+import { describeMap, listPredictions, percent, subjectOf } from './words.js';
+
+interface ExplainFlags extends ModelFlags {
+  readonly model: string;
+  readonly method: string;
+  readonly target?: readonly string[];
+  readonly layer?: readonly string[];
+  readonly size: 'grid' | 'image';
+  readonly option?: Readonly<Record<string, unknown>>;
+  readonly out?: string;
+  readonly raw?: true;
+  readonly colormap?: Colormap;
+  readonly opacity?: number;
+  readonly legend?: true;
+  readonly title?: string;
+}
+
+/** One image's entry in the JSON answer. */
+interface Result {
+  readonly image: string;
+  readonly model: string;
+  readonly method: string;
+  readonly options: unknown;
+  readonly predictions: Explanation['predictions'];
+  readonly maps: readonly MapResult[];
+}
+
+interface MapResult {
+  readonly target: { readonly index: number; readonly label: string };
+  readonly layer: string | null;
+  readonly shape: readonly [height: number, width: number];
+  readonly min: number;
+  readonly max: number;
+  readonly state: HeatMap['state'];
+  readonly overlay?: string;
+  readonly raw?: string;
+}
+
+export function explainCommand(session: Session): Command {
+  return withModelFlags(new Command('explain'))
+    .description('Tell what images are and what in them says so: predictions, and one map per image and target.')
+    .argument('<image...>', 'pictures; a .npy file (float32 [N, 3, H, W]) counts as N preprocessed images')
+    .requiredOption('--model <model>', 'a bundled model or the path of a TorchScript archive')
+    .requiredOption('--method <method>', METHOD_NAMES.join(', '))
+    .option('--target <target>', 'class index, label, or topK for the K best classes; may be repeated (default: top1)', repeated)
+    .option('--layer <name>', 'layer to explain, where the method explains layers; maps of several are averaged', repeated)
+    .addOption(new Option('--size <size>', 'maps as large as the model sees the image, or as the method computes them').choices(['grid', 'image']).default('image'))
+    .option('--option <key=value>', "the method's own option, such as discardRatio=0.9; may be repeated", keyValue)
+    .option('--out <dir>', 'write overlays to this folder')
+    .option('--raw', 'also write the maps, unscaled, as .npy (float32)')
+    .addOption(new Option('--colormap <name>', 'colours of the overlays (default: turbo)').choices(COLORMAPS))
+    .option('--opacity <share>', 'of the colour over the image, 0 to 1 (default: 0.5)', decimal)
+    .option('--legend', 'draw a colour bar beside each overlay')
+    .option('--title <text>', 'text above each overlay; {image} {target} {score} {method} are filled in')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ sightline explain dog.jpg --model resnet50.pt --method grad-cam --target top2 --out out
+  $ sightline explain *.jpg --model vit.pt --method attention-rollout --option headFusion=max --option discardRatio=0.9 --out out
+  $ sightline explain batch.npy --model vit.pt --method gae --target 243 --size grid --raw --out out --json`,
+    )
+    .action((images: string[], flags: ExplainFlags) => explain(session, images, flags));
+}
+
+async function explain(session: Session, images: readonly string[], flags: ExplainFlags): Promise<void> {
+  const options = requestOf(session, flags);
+  const folder = flags.out === undefined ? null : await OutputFolder.create(flags.out, '--out');
+  await using model = await Model.load(flags.model, loadOptions(flags));
+  model.notes.forEach(session.note);
+
+  const results: Result[] = [];
+  for await (const chunk of readChunks(images)) {
+    const explanations = await model.explain(chunk.map(({ input }) => input), options);
+    for (const [i, explanation] of explanations.entries()) {
+      const result = await resultOf(chunk[i]!, explanation, flags, folder);
+      printResult(session, result, explanation);
+      results.push(result);
+    }
+    session.progress(`${results.length} images explained`);
+  }
+  session.answer({ results });
+}
+
+/** Checks what can be checked before a model is loaded. */
+function requestOf(session: Session, flags: ExplainFlags): NamedOptions<MethodName> {
+  checkOwnOptions(flags.option ?? {});
+  if (flags.out === undefined) {
+    const needing = (['raw', 'colormap', 'opacity', 'legend', 'title'] as const).find((name) => flags[name] !== undefined);
+    if (needing !== undefined) throw new SightlineError('INVALID_OPTION', `--${needing} is about files, but none are written; say where with --out DIR.`);
+  }
+  const { opacity } = flags;
+  if (opacity !== undefined && !(opacity >= 0 && opacity <= 1)) {
+    throw new SightlineError('INVALID_OPTION', `--opacity is ${opacity}; give a number from 0 (image only) to 1 (colour only).`);
+  }
+  const options = {
+    ...flags.option,
+    method: flags.method,
+    targets: flags.target,
+    layer: flags.layer,
+    size: flags.size,
+    raw: flags.raw,
+    signal: session.signal,
+  };
+  parseExplainOptions(options);
+  return options as unknown as NamedOptions<MethodName>;
+}
+
+async function resultOf({ image, base }: NamedInput, explanation: Explanation, flags: ExplainFlags, folder: OutputFolder | null): Promise<Result> {
+  const { method, options, predictions } = explanation;
+  const maps: MapResult[] = [];
+  for (const map of explanation.maps) {
+    const { index, label } = map.target;
+    const name = [safeName(base) || 'image', method, safeName(label) || String(index)].join('-');
+    maps.push({
+      target: { index, label },
+      layer: map.layer,
+      shape: map.shape,
+      min: map.min,
+      max: map.max,
+      state: map.state,
+      ...(folder && { overlay: await folder.picture(name, overlayOf(map, image, method, flags)) }),
+      ...(folder && flags.raw && { raw: await folder.array(name, map) }),
+    });
+  }
+  return { image, model: flags.model, method, options, predictions, maps };
+}
+
+function overlayOf(map: HeatMap, image: string, method: string, flags: ExplainFlags): ReturnType<HeatMap['overlay']> {
+  const filled: Record<string, string> = { image, target: map.target.label, score: percent(map.target.score), method };
+  return map.overlay({
+    colormap: flags.colormap,
+    opacity: flags.opacity,
+    legend: flags.legend,
+    title: flags.title?.replace(/\{(\w+)\}/g, (whole, name: string) => (Object.hasOwn(filled, name) ? filled[name]! : whole)),
+    stretch: true,
+  });
+}
+
+function printResult(session: Session, result: Result, { maps }: Explanation): void {
+  session.print(result.image);
+  session.print(`  predicted: ${listPredictions(result.predictions)}`);
+  result.maps.forEach(({ overlay, raw }, i) => {
+    session.print(`  ${subjectOf(result.method, maps[i]!)}: ${describeMap(maps[i]!)}`);
+    for (const file of [overlay, raw]) if (file !== undefined) session.print(`    ${file}`);
+  });
+}

@@ -1,0 +1,70 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+
+import { Command, CommanderError } from 'commander';
+
+import { attentionCommand } from './attention.js';
+import { captureCommand } from './capture.js';
+import { compareCommand } from './compare.js';
+import { doctorCommand } from './doctor.js';
+import { explainCommand } from './explain.js';
+import { failureOf } from './failure.js';
+import { inspectCommand } from './inspect.js';
+import { modelsCommand } from './models.js';
+import { createSession, type Session } from './session.js';
+
+const COMMANDS = [explainCommand, compareCommand, inspectCommand, captureCommand, attentionCommand, doctorCommand, modelsCommand];
+
+function createProgram(session: Session): Command {
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string };
+  const program = new Command('sightline')
+    .description('Explain what vision models see.')
+    .version(version)
+    .showSuggestionAfterError()
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ sightline explain dog.jpg --model resnet50.pt --method grad-cam --out out
+  $ sightline compare dog.jpg --model resnet50.pt --model vit.pt --out compared.png
+  $ sightline inspect vit.pt
+
+Exit codes: 0 done, 2 the request is wrong, 1 anything else.`,
+    );
+  for (const create of COMMANDS) program.addCommand(create(session));
+  for (const command of [program, ...program.commands]) {
+    // Errors are thrown instead of printed: `main` prints each as one line.
+    command.exitOverride().configureOutput({ writeErr: () => undefined });
+  }
+  return program;
+}
+
+async function main(args: readonly string[]): Promise<void> {
+  const interrupt = new AbortController();
+  // Once: a second Ctrl-C ends the process as it would any other.
+  process.once('SIGINT', () => interrupt.abort());
+  const session = createSession(args.includes('--json'), interrupt.signal);
+  try {
+    if (args.length === 0) throw new CommanderError(2, 'sightline.noCommand', `Name a command: ${createProgram(session).commands.map((command) => command.name()).join(', ')}; see sightline --help.`);
+    await createProgram(session).parseAsync(args, { from: 'user' });
+  } catch (error) {
+    // --help and --version end by an error too.
+    if (error instanceof CommanderError && error.exitCode === 0) return;
+    const { code, message, exitCode } = failureOf(error);
+    session.fail(message);
+    if (process.env['SIGHTLINE_DEBUG'] === '1') console.error(error);
+    session.answer({ error: { code, message } });
+    process.exitCode = exitCode;
+  }
+}
+
+// A reader that has seen enough, such as `head`, closes the pipe.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    process.exit();
+  });
+}
+// LibTorch's own warnings, such as of deprecated quantisation, are not for the users of a command line.
+process.env['TORCH_CPP_LOG_LEVEL'] ??= 'ERROR';
+void main(process.argv.slice(2));

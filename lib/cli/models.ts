@@ -1,0 +1,51 @@
+import { stat } from 'node:fs/promises';
+import { relative } from 'node:path';
+
+import { Command } from 'commander';
+
+import { bundledModels, resolveModel } from '../models/bundled.js';
+import type { ModelCard } from '../models/card.js';
+import { withJsonFlag } from './options.js';
+import type { Session } from './session.js';
+import { aligned, megabytes } from './words.js';
+
+export function modelsCommand(session: Session): Command {
+  return withJsonFlag(new Command('models'))
+    .description('List the models that come with sightline.')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ sightline models
+  $ sightline models --json`,
+    )
+    .action(() => models(session));
+}
+
+async function models(session: Session): Promise<void> {
+  const list = await Promise.all((await bundledModels()).map(describe));
+  session.answer({ models: list });
+  if (list.length === 0) session.print('No models came with this copy of sightline; give the path of a TorchScript archive to --model.');
+  for (const { name, path, bytes, description, classes, input, accuracy, licence, source } of list) {
+    const facts = [
+      ['classes', classes === null ? 'as the archive has' : String(classes)],
+      ['input', `${input.width} x ${input.height}`],
+      ['size', `${megabytes(bytes)}, ${relative(process.cwd(), path)}`],
+      ['accuracy', accuracy === null ? null : Object.entries(accuracy).map(([key, value]) => `${key} ${String(value)}`).join(', ')],
+      ['licence', licence],
+      ['source', source],
+    ];
+    session.print(description === null ? name : `${name}: ${description}`);
+    for (const line of aligned(facts.filter((fact): fact is [string, string] => fact[1] !== null))) session.print(line);
+  }
+}
+
+async function describe(name: string) {
+  const { archive, card } = await resolveModel(name);
+  // A bundled model is one that has a card.
+  const { description = null, input, labels, licence = null, source = null, training } = card as ModelCard;
+  const { size: bytes } = await stat(archive);
+  const classes = labels === undefined ? null : labels === 'imagenet-1k' ? 1000 : labels.length;
+  const accuracy = (training?.['accuracy'] ?? null) as Record<string, unknown> | null;
+  return { name, path: archive, bytes, description, classes, labels: labels ?? null, input, accuracy, licence, source };
+}
