@@ -11,7 +11,7 @@ import { withLock } from '../../scripts/lock.mjs';
 
 export const ROOT = path.resolve(import.meta.dirname, '../..');
 export const DEMO = path.join(ROOT, 'models', 'demo');
-const MAIN = path.join(ROOT, 'dist', 'cli', 'main.js');
+export const MAIN = path.join(ROOT, 'dist', 'cli', 'main.js');
 
 export interface Outcome {
   readonly code: number;
