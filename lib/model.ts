@@ -139,6 +139,7 @@ export class Model {
    */
   async inspect(size?: { readonly height: number; readonly width: number }): Promise<ModelInspection> {
     this.checkOpen();
+    this.checkOpen();
     const { height, width } = size ?? this.card.input;
     const inspection = await this.inspectAt(height, width);
     return { ...inspection, methods: applicability(inspection) };
