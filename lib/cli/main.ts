@@ -12,6 +12,7 @@ import { failureOf } from './failure.js';
 import { inspectCommand } from './inspect.js';
 import { modelsCommand } from './models.js';
 import { createSession, type Session } from './session.js';
+import { setupCommand } from './setup.js';
 
 const COMMANDS = {
   explain: explainCommand,
@@ -21,6 +22,7 @@ const COMMANDS = {
   attention: attentionCommand,
   doctor: doctorCommand,
   models: modelsCommand,
+  setup: setupCommand,
 } as const;
 
 function createProgram(session: Session): Command {

@@ -6,7 +6,7 @@ import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 
 import { Model, versions } from '../../lib/index.js';
-import { answerOf, archiveIn, DEMO, fileFolder, MAIN, ROOT, sightline, temporaryFolder, useBuiltCommand } from './command.js';
+import { answerOf, archiveIn, DEMO, fileFolder, MAIN, ROOT, sightline, temporaryFolder, useBuiltCommand, type Outcome } from './command.js';
 
 useBuiltCommand();
 
@@ -14,6 +14,12 @@ const folder = fileFolder();
 const noAddon = fileFolder();
 const PICTURES = ['disc-and-flower.png', 'square-and-oval.png'].map((file) => path.join(DEMO, file));
 const vit = archiveIn(folder, 'timm-vit-fused-traced', 40, 24);
+
+function withEnvironment(variables: Record<string, string>, ...args: string[]): Promise<Outcome> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [MAIN, ...args], { cwd: ROOT, env: { ...process.env, ...variables } }, (error, stdout, stderr) => resolve({ code: Number(error?.code ?? 0), stdout, stderr }));
+  });
+}
 
 describe('inspect', () => {
   it("is the library's inspection", async () => {
@@ -117,14 +123,20 @@ describe('doctor', () => {
   });
 
   it('ends with 1 where a LibTorch is named that is none, and the addon cannot load', async () => {
-    const { code, stdout, stderr } = await new Promise<{ code: number; stdout: string; stderr: string }>((resolve) => {
-      // node-gyp-build takes the addon from here instead, where there is none.
-      const env = { ...process.env, SIGHTLINE_PREBUILD: noAddon, LIBTORCH: '/nonexistent' };
-      execFile(process.execPath, [MAIN, 'doctor'], { cwd: ROOT, env }, (error, out, err) => resolve({ code: Number(error?.code ?? 0), stdout: out, stderr: err }));
-    });
+    // node-gyp-build takes the addon from there instead, where there is none.
+    const { code, stdout, stderr } = await withEnvironment({ SIGHTLINE_PREBUILD: noAddon, LIBTORCH: '/nonexistent' }, 'doctor');
     expect(stderr).toBe('');
     expect(stdout).toContain('BAD');
     expect(stdout).toContain('LIBTORCH is /nonexistent, but there is no such folder');
+    expect(code).toBe(1);
+  });
+});
+
+describe('setup', () => {
+  it('says in one line why it cannot go on', async () => {
+    const { code, stdout, stderr } = await withEnvironment({ LIBTORCH: '/nonexistent' }, 'setup', '--json');
+    expect(stderr).toMatch(/^sightline: LIBTORCH is \/nonexistent, but there is no such folder; [^\n]+\n$/);
+    expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'NATIVE_MISSING' } });
     expect(code).toBe(1);
   });
 });
