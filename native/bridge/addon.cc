@@ -16,7 +16,7 @@ struct ModelHandle {
   std::shared_ptr<Worker> worker;
 };
 
-using Token = std::shared_ptr<std::atomic<bool>>;
+using Token = std::shared_ptr<Cancellation>;
 
 // An External of a wrong kind would otherwise be read as whatever it is not.
 constexpr napi_type_tag kModelTag{0x5b9d4e6f8c214a07, 0x9f3c1d2ab07e64c1};
@@ -39,20 +39,28 @@ Napi::External<T> wrap(Napi::Env env, T* data, const napi_type_tag& tag) {
   return external;
 }
 
-void count_closed(const Model& model) {
-  counters().models -= 1;
-  counters().weight_bytes -= model.weight_bytes();
+// Counted until its tensors are freed, in whatever way it ends: closed, collected, or never handed over because the
+// environment that asked for it is gone.
+std::shared_ptr<Model> counted_model(const LoadOptions& options, at::Device device) {
+  std::shared_ptr<Model> model(new Model(options, device), [](Model* owned) {
+    counters().models -= 1;
+    counters().weight_bytes -= owned->weight_bytes();
+    delete owned;
+  });
+  counters().models += 1;
+  counters().weight_bytes += model->weight_bytes();
+  return model;
 }
 
-// A model's tensors die on the thread that made them, which is what CUDA wants; after the workers are gone they are
-// leaked, for the process ends.
+// A model's tensors die on the thread that made them, which is what CUDA wants. Where that thread has ended with the
+// last environment they die here; when the process ends they are leaked.
 void release_model(ModelHandle& handle) {
   if (!handle.model) return;
-  count_closed(*handle.model);
   auto* kept = new std::shared_ptr<Model>(std::move(handle.model));
   try {
-    handle.worker->post([kept] { delete kept; }, [](EngineError) {});
+    handle.worker->post([kept] { delete kept; }, [kept](EngineError) { delete kept; });
   } catch (const EngineError&) {
+    if (!is_shut_down()) delete kept;
   }
 }
 
@@ -74,15 +82,13 @@ Napi::Value load(const Napi::CallbackInfo& info) {
   options.device = object.Get("device").As<Napi::String>();
   options.dtype = object.Get("dtype").As<Napi::String>();
   const auto state = EnvState::of(env);
-  auto deferred = std::make_shared<Napi::Promise::Deferred>(env);
-  guarded(env, [&] {
+  return guarded(env, [&] {
     const auto device = resolve_device(options.device);
     auto worker = worker_for(device);
+    auto deferred = std::make_shared<Napi::Promise::Deferred>(env);
     worker->post(
         [=] {
-          auto model = std::make_shared<Model>(options, device);
-          counters().models += 1;
-          counters().weight_bytes += model->weight_bytes();
+          auto model = counted_model(options, device);
           state->deliver([=](Napi::Env js) {
             Napi::MemoryManagement::AdjustExternalMemory(js, model->weight_bytes());
             auto result = Napi::Object::New(js);
@@ -103,8 +109,8 @@ Napi::Value load(const Napi::CallbackInfo& info) {
           state->deliver([=](Napi::Env js) { deferred->Reject(to_js_error(js, error).Value()); });
         });
     state->begin(env);
+    return deferred->Promise();
   });
-  return deferred->Promise();
 }
 
 Napi::Value inspect(const Napi::CallbackInfo& info) {
@@ -113,9 +119,9 @@ Napi::Value inspect(const Napi::CallbackInfo& info) {
   const auto height = info[1].As<Napi::Number>().Int64Value();
   const auto width = info[2].As<Napi::Number>().Int64Value();
   const auto state = EnvState::of(env);
-  auto deferred = std::make_shared<Napi::Promise::Deferred>(env);
-  guarded(env, [&] {
+  return guarded(env, [&] {
     if (!handle->model) throw EngineError("MODEL_CLOSED", "The model is closed.");
+    auto deferred = std::make_shared<Napi::Promise::Deferred>(env);
     handle->worker->post(
         [=, model = handle->model] {
           auto found = std::make_shared<NetworkInfo>(model->network(height, width).info());
@@ -125,8 +131,8 @@ Napi::Value inspect(const Napi::CallbackInfo& info) {
           state->deliver([=](Napi::Env js) { deferred->Reject(to_js_error(js, error).Value()); });
         });
     state->begin(env);
+    return deferred->Promise();
   });
-  return deferred->Promise();
 }
 
 Napi::Value plan(const Napi::CallbackInfo& info) {
@@ -137,19 +143,19 @@ Napi::Value plan(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value token(const Napi::CallbackInfo& info) {
-  auto shared = std::make_shared<std::atomic<bool>>(false);
+  auto shared = std::make_shared<Cancellation>();
   EnvState::of(info.Env())->watch(shared);
   return wrap(info.Env(), new Token(shared), kTokenTag);
 }
 
-void cancel(const Napi::CallbackInfo& info) { (*unwrap<Token>(info[0], kTokenTag, "token"))->store(true); }
+void cancel(const Napi::CallbackInfo& info) { (*unwrap<Token>(info[0], kTokenTag, "token"))->cancel(); }
 
 // run(model, plan, token, requests, {maxQueue, maxBatch, maxDelay}): one promise per request.
 Napi::Value run(const Napi::CallbackInfo& info) {
   const auto env = info.Env();
   auto* handle = unwrap<ModelHandle>(info[0], kModelTag, "model");
   const auto& shared_plan = *unwrap<std::shared_ptr<Plan>>(info[1], kPlanTag, "plan");
-  const auto& cancelled = *unwrap<Token>(info[2], kTokenTag, "token");
+  const auto& cancellation = *unwrap<Token>(info[2], kTokenTag, "token");
   const auto objects = info[3].As<Napi::Array>();
   const auto options = info[4].As<Napi::Object>();
   const auto state = EnvState::of(env);
@@ -157,44 +163,53 @@ Napi::Value run(const Napi::CallbackInfo& info) {
   // Each holds its request's pixels until the request is settled. Raw pointers: a reference may only be destroyed on
   // the JS thread, and is leaked with the environment otherwise.
   std::vector<Napi::ObjectReference*> pins;
+  std::vector<std::shared_ptr<Napi::Promise::Deferred>> promised;
+  // A promise that is never settled is never freed, and a pin holds its pixels: what is refused must leave neither.
   guarded(env, [&] {
     if (!handle->model) throw EngineError("MODEL_CLOSED", "The model is closed.");
-    std::vector<std::unique_ptr<Request>> requests;
-    for (uint32_t i = 0; i < objects.Length(); ++i) {
-      const auto object = objects.Get(i).As<Napi::Object>();
-      auto request = request_from_js(object);
-      request->model = handle->model;
-      request->plan = shared_plan;
-      request->cancelled = cancelled;
-      request->max_batch = options.Get("maxBatch").As<Napi::Number>().Int64Value();
-      request->max_delay = std::chrono::microseconds(
-          static_cast<int64_t>(options.Get("maxDelay").As<Napi::Number>().DoubleValue() * 1000.0));
-      auto deferred = std::make_shared<Napi::Promise::Deferred>(env);
-      promises.Set(i, deferred->Promise());
-      auto* pin = new Napi::ObjectReference(Napi::Persistent(object));
-      pins.push_back(pin);
-      request->done = [=](Request::Result result) {
-        state->deliver([=, result = std::move(result)](Napi::Env js) {
-          delete pin;
-          deferred->Resolve(result_to_js(js, result));
-        });
-      };
-      request->failed = [=](EngineError error) {
-        state->deliver([=](Napi::Env js) {
-          delete pin;
-          deferred->Reject(to_js_error(js, error).Value());
-        });
-      };
-      requests.push_back(std::move(request));
-    }
-    const auto count = requests.size();
     try {
+      std::vector<std::unique_ptr<Request>> requests;
+      for (uint32_t i = 0; i < objects.Length(); ++i) {
+        const auto object = objects.Get(i).As<Napi::Object>();
+        auto request = request_from_js(object);
+        request->model = handle->model;
+        request->plan = shared_plan;
+        request->cancellation = cancellation;
+        request->max_batch = options.Get("maxBatch").As<Napi::Number>().Int64Value();
+        request->max_delay = std::chrono::microseconds(
+            static_cast<int64_t>(options.Get("maxDelay").As<Napi::Number>().DoubleValue() * 1000.0));
+        auto deferred = std::make_shared<Napi::Promise::Deferred>(env);
+        promised.push_back(deferred);
+        promises.Set(i, deferred->Promise());
+        auto* pin = new Napi::ObjectReference(Napi::Persistent(object));
+        pins.push_back(pin);
+        request->done = [=](Request::Result result) {
+          state->deliver([=, result = std::move(result)](Napi::Env js) {
+            delete pin;
+            try {
+              deferred->Resolve(result_to_js(js, result));
+            } catch (const Napi::Error& error) {
+              // A result that V8 has no room for.
+              deferred->Reject(error.Value());
+            }
+          });
+        };
+        request->failed = [=](EngineError error) {
+          state->deliver([=](Napi::Env js) {
+            delete pin;
+            deferred->Reject(to_js_error(js, error).Value());
+          });
+        };
+        requests.push_back(std::move(request));
+      }
+      const auto count = requests.size();
       handle->worker->submit(std::move(requests), static_cast<size_t>(options.Get("maxQueue").As<Napi::Number>().Int64Value()));
-    } catch (const EngineError&) {
+      for (size_t i = 0; i < count; ++i) state->begin(env);
+    } catch (...) {
       for (auto* pin : pins) delete pin;
+      for (const auto& deferred : promised) deferred->Resolve(env.Undefined());
       throw;
     }
-    for (size_t i = 0; i < count; ++i) state->begin(env);
   });
   return promises;
 }
@@ -210,14 +225,14 @@ Napi::Value close(const Napi::CallbackInfo& info) {
     return deferred->Promise();
   }
   guarded(env, [&] {
-    count_closed(*handle->model);
     Napi::MemoryManagement::AdjustExternalMemory(env, -handle->model->weight_bytes());
     auto* kept = new std::shared_ptr<Model>(std::move(handle->model));
     const auto resolve = [=] { state->deliver([=](Napi::Env js) { deferred->Resolve(js.Undefined()); }); };
-    handle->worker->post([=] {
+    const auto release = [=] {
       delete kept;
       resolve();
-    }, [=](EngineError) { resolve(); });
+    };
+    handle->worker->post(release, [=](EngineError) { release(); });
     state->begin(env);
   });
   return deferred->Promise();
@@ -240,12 +255,12 @@ Napi::Value versions(const Napi::CallbackInfo& info) {
   auto object = Napi::Object::New(info.Env());
   object.Set("libtorch", TORCH_VERSION);
   object.Set("cpuCapability", at::get_cpu_capability());
-  object.Set("threads", at::get_num_threads());
+  object.Set("threads", engine_threads() > 0 ? engine_threads() : at::get_num_threads());
   object.Set("cudaDevices", torch::cuda::is_available() ? static_cast<double>(torch::cuda::device_count()) : 0.0);
   return object;
 }
 
-void set_threads(const Napi::CallbackInfo& info) { at::set_num_threads(info[0].As<Napi::Number>().Int32Value()); }
+void set_threads(const Napi::CallbackInfo& info) { set_engine_threads(info[0].As<Napi::Number>().Int32Value()); }
 
 void stop(const Napi::CallbackInfo&) { stop_workers(/*for_good=*/true); }
 

@@ -5,6 +5,8 @@
 
 #include "engine/pch.h"
 
+#include "engine/scheduler.h"
+
 namespace sightline {
 
 class EnvState {
@@ -21,8 +23,9 @@ class EnvState {
   // it is destroyed unrun; what it captures must not need the JS thread for its destruction, except through `Leaked`.
   void deliver(Completion completion);
 
-  // JS thread: cancels the token when the environment dies before its work is done.
-  void watch(const std::shared_ptr<std::atomic<bool>>& token);
+  // JS thread: cancels the token when the environment dies before its work is done, and waits until nothing of the
+  // environment's memory is read any more.
+  void watch(const std::shared_ptr<Cancellation>& token);
 
  private:
   struct Call;
@@ -35,7 +38,7 @@ class EnvState {
   bool is_dead_ = false;
   int64_t owed_ = 0;
   Function function_;
-  std::vector<std::weak_ptr<std::atomic<bool>>> tokens_;
+  std::vector<std::weak_ptr<Cancellation>> tokens_;
 };
 
 }  // namespace sightline

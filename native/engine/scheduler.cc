@@ -18,7 +18,8 @@ void fail(Request& request, const EngineError& error) {
   request.failed(error);
 }
 
-std::atomic<bool> is_shut_down{false};
+std::atomic<bool> shut_down{false};
+std::atomic<int> wanted_threads{0};
 
 std::mutex& workers_mutex() {
   static auto* mutex = new std::mutex;
@@ -81,6 +82,7 @@ void Worker::loop() {
   const c10::OptionalDeviceGuard guard(device_.is_cuda() ? std::optional<at::Device>(device_) : std::nullopt);
   c10::AutogradState::get_tls_state().set_multithreading_enabled(false);
   at::init_num_threads();
+  apply_threads();
 
   std::unique_lock<std::mutex> lock(mutex_);
   while (true) {
@@ -90,6 +92,7 @@ void Worker::loop() {
       auto item = std::move(queue_.front());
       queue_.pop_front();
       lock.unlock();
+      apply_threads();
       try {
         item.task();
       } catch (...) {
@@ -102,6 +105,7 @@ void Worker::loop() {
     }
     auto batch = gather(lock);
     lock.unlock();
+    apply_threads();
     run_batch(std::move(batch));
     lock.lock();
   }
@@ -120,6 +124,14 @@ void Worker::loop() {
   }
 }
 
+// OpenMP counts its threads per calling thread, so only this one can change its own.
+void Worker::apply_threads() {
+  const int wanted = wanted_threads;
+  if (wanted == threads_) return;
+  at::set_num_threads(wanted);
+  threads_ = wanted;
+}
+
 // The first request, and every other waiting one that can share its batch. A task in the queue is a fence: what was
 // asked for after a close must not run before it.
 std::vector<std::unique_ptr<Request>> Worker::gather(std::unique_lock<std::mutex>& lock) {
@@ -128,6 +140,7 @@ std::vector<std::unique_ptr<Request>> Worker::gather(std::unique_lock<std::mutex
     batch.push_back(std::move(it->request));
     waiting_requests_ -= 1;
     counters().queued -= 1;
+    counters().running += 1;
     return queue_.erase(it);
   };
   take(queue_.begin());
@@ -149,9 +162,14 @@ std::vector<std::unique_ptr<Request>> Worker::gather(std::unique_lock<std::mutex
 }
 
 void Worker::run_batch(std::vector<std::unique_ptr<Request>> batch) {
-  const auto fail_all = [](const std::vector<std::unique_ptr<Request>>& requests) {
+  // Before a request is told: whoever reads the counters then must not find it running.
+  const auto settle = [](Request& request, const EngineError& error) {
+    counters().running -= 1;
+    fail(request, error);
+  };
+  const auto fail_all = [&](const std::vector<std::unique_ptr<Request>>& requests) {
     const auto error = translate_current_exception("INTERNAL", "The engine failed");
-    for (const auto& request : requests) fail(*request, error);
+    for (const auto& request : requests) settle(*request, error);
   };
   Network* found = nullptr;
   Model& model = *batch[0]->model;
@@ -169,7 +187,6 @@ void Worker::run_batch(std::vector<std::unique_ptr<Request>> batch) {
   std::vector<int64_t> flat;
   for (auto& request : batch) {
     try {
-      if (request->cancelled->load()) throw EngineError("ABORTED", "The request was aborted.");
       for (const int64_t target : request->targets) {
         if (target >= network.info().classes || -target > network.info().classes) {
           throw EngineError("UNKNOWN_TARGET", "There is no class " + std::to_string(target >= 0 ? target : -target) +
@@ -177,8 +194,10 @@ void Worker::run_batch(std::vector<std::unique_ptr<Request>> batch) {
         }
       }
       at::NoGradGuard no_gradients;
-      auto image = request->preprocessing ? preprocess(request->pixels, *request->preprocessing, device_)
-                                          : request->tensor.to(device_);
+      auto image = request->cancellation->read([&] {
+        return request->preprocessing ? preprocess(request->pixels, *request->preprocessing, device_)
+                                      : request->tensor.to(device_);
+      });
       if (!request->preprocessing && !at::isfinite(image).all().item<bool>()) {
         throw EngineError("INVALID_INPUT", request->label + " holds NaN or infinite values; preprocess it again.");
       }
@@ -186,58 +205,62 @@ void Worker::run_batch(std::vector<std::unique_ptr<Request>> batch) {
       flat.insert(flat.end(), request->targets.begin(), request->targets.end());
       sound.push_back(std::move(request));
     } catch (...) {
-      fail(*request, translate_current_exception("INTERNAL", request->label));
+      settle(*request, translate_current_exception("INTERNAL", request->label));
     }
   }
   if (sound.empty()) return;
 
   const auto count = static_cast<int64_t>(sound.size());
-  counters().running += count;
-  const auto settle = [&] { counters().running -= count; };
+  const auto cancelled = [&] {
+    if (stopping_) return true;
+    for (const auto& request : sound) {
+      if (!request->cancellation->is_cancelled()) return false;
+    }
+    return true;
+  };
+  BatchResult result;
   try {
     const auto targets = at::tensor(flat, at::kLong).view({count, static_cast<int64_t>(sound[0]->targets.size())});
-    const auto cancelled = [&] {
-      if (stopping_) return true;
-      for (const auto& request : sound) {
-        if (!request->cancelled->load()) return false;
-      }
-      return true;
-    };
-    const auto result = run_plan(*sound[0]->plan, network, model.self(), at::stack(images).to(model.dtype()), targets,
-                                 cancelled);
-    counters().batches += 1;
-    settle();
-    for (int64_t i = 0; i < count; ++i) {
-      Request& request = *sound[i];
-      if (request.cancelled->load()) {
-        fail(request, EngineError("ABORTED", "The request was aborted."));
-        continue;
-      }
-      Request::Result single{{}, {}, result.operators, result.chunk, count};
-      for (const auto& output : result.outputs) single.outputs.push_back({output.name, output.values.select(0, i)});
-      if (result.targets.defined()) {
-        const auto row = result.targets.select(0, i).contiguous();
-        single.targets.assign(row.data_ptr<int64_t>(), row.data_ptr<int64_t>() + row.numel());
-      }
-      counters().completed += 1;
-      request.done(std::move(single));
-    }
+    result = run_plan(*sound[0]->plan, network, model.self(), at::stack(images).to(model.dtype()), targets, cancelled);
   } catch (...) {
-    settle();
     fail_all(sound);
+    return;
+  }
+  counters().batches += 1;
+  for (int64_t i = 0; i < count; ++i) {
+    Request& request = *sound[i];
+    if (request.cancellation->is_cancelled()) {
+      settle(request, EngineError("ABORTED", "The request was aborted."));
+      continue;
+    }
+    Request::Result single{{}, {}, result.operators, result.chunk, count};
+    for (const auto& output : result.outputs) single.outputs.push_back({output.name, output.values.select(0, i)});
+    if (result.targets.defined()) {
+      const auto row = result.targets.select(0, i).contiguous();
+      single.targets.assign(row.data_ptr<int64_t>(), row.data_ptr<int64_t>() + row.numel());
+    }
+    counters().running -= 1;
+    counters().completed += 1;
+    request.done(std::move(single));
   }
 }
 
+void set_engine_threads(int count) { wanted_threads = count; }
+
+int engine_threads() { return wanted_threads; }
+
+bool is_shut_down() { return shut_down; }
+
 std::shared_ptr<Worker> worker_for(at::Device device) {
   const std::lock_guard<std::mutex> lock(workers_mutex());
-  if (is_shut_down) throw EngineError("MODEL_CLOSED", "The process is ending; nothing new can be started.");
+  if (shut_down) throw EngineError("MODEL_CLOSED", "The process is ending; nothing new can be started.");
   auto& worker = workers()[device.str()];
   if (!worker) worker = std::make_shared<Worker>(device);
   return worker;
 }
 
 void stop_workers(bool for_good) {
-  if (for_good) is_shut_down = true;
+  if (for_good) shut_down = true;
   std::map<std::string, std::shared_ptr<Worker>> stopping;
   {
     const std::lock_guard<std::mutex> lock(workers_mutex());

@@ -11,11 +11,35 @@
 
 namespace sightline {
 
+// Whether anybody still waits for a request; shared by the requests of one call.
+class Cancellation {
+ public:
+  void cancel() { is_cancelled_ = true; }
+  bool is_cancelled() const { return is_cancelled_; }
+
+  // Any thread: after it, nobody reads the caller's memory any more, so that memory may go.
+  void cancel_and_wait() {
+    is_cancelled_ = true;
+    const std::lock_guard<std::mutex> lock(reading_);
+  }
+  // The worker's thread: reads the caller's memory unless the request is cancelled. Throws EngineError ABORTED.
+  template <typename Read>
+  auto read(Read read) {
+    const std::lock_guard<std::mutex> lock(reading_);
+    if (is_cancelled_) throw EngineError("ABORTED", "The request was aborted.");
+    return read();
+  }
+
+ private:
+  std::atomic<bool> is_cancelled_{false};
+  std::mutex reading_;
+};
+
 // One image and what is asked of it.
 struct Request {
   std::shared_ptr<Model> model;
   std::shared_ptr<const Plan> plan;
-  // Either pixels with their preprocessing, or a finished [3, H, W] float32 tensor.
+  // Either pixels with their preprocessing, or a finished [3, H, W] float32 tensor. The pixels are the caller's memory.
   at::Tensor pixels;
   std::optional<Preprocessing> preprocessing;
   at::Tensor tensor;
@@ -24,7 +48,7 @@ struct Request {
   int64_t max_batch = 8;
   std::chrono::microseconds max_delay{0};
   std::string label;  // names the image in messages
-  std::shared_ptr<std::atomic<bool>> cancelled;
+  std::shared_ptr<Cancellation> cancellation;
 
   struct Result {
     std::vector<BatchOutput> outputs;  // without the batch axis
@@ -37,6 +61,7 @@ struct Request {
 };
 
 struct Counters {
+  // An image is queued until its batch is gathered, then running until it is settled.
   std::atomic<int64_t> models{0}, weight_bytes{0}, queued{0}, running{0}, completed{0}, failed{0}, batches{0};
 };
 Counters& counters();
@@ -60,6 +85,7 @@ class Worker {
     std::function<void(EngineError)> failed;
   };
   void loop();
+  void apply_threads();
   void run_batch(std::vector<std::unique_ptr<Request>> batch);
   std::vector<std::unique_ptr<Request>> gather(std::unique_lock<std::mutex>& lock);
 
@@ -69,13 +95,20 @@ class Worker {
   std::deque<Item> queue_;
   size_t waiting_requests_ = 0;
   std::atomic<bool> stopping_{false};
+  int threads_ = 0;  // that were applied
   std::thread thread_;
 };
+
+// LibTorch's threads on the CPU, of workers that run as well as of later ones; 0 for LibTorch's own choice.
+void set_engine_threads(int count);
+int engine_threads();
 
 // The worker of a device, started on first use.
 std::shared_ptr<Worker> worker_for(at::Device device);
 // Stops and joins every worker. LibTorch work that still runs while the process exits would crash it.
 // `for_good`: the process ends, so none may be started again.
 void stop_workers(bool for_good);
+// Whether they were stopped for good.
+bool is_shut_down();
 
 }  // namespace sightline
