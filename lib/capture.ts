@@ -140,6 +140,9 @@ export function readCapture(results: readonly NativeResult[]): Capture {
 /** Single images' tensors [...] to one [N, ...]. Gradients come with an axis of one target in front, which goes. */
 function joined(parts: readonly Tensor[], hasTargetAxis: boolean): Tensor {
   const shape = parts[0]!.shape.slice(hasTargetAxis ? 1 : 0);
+  if (parts.some((part) => part.shape.join() !== parts[0]!.shape.join())) {
+    throw new SightlineError('INVALID_INPUT', 'capture puts all images into one tensor, so they must be of one size; capture images of different sizes in calls of their own.');
+  }
   if (parts.length === 1) return { data: parts[0]!.data, shape: [1, ...shape] };
   const size = parts[0]!.data.length;
   const data = new Float32Array(size * parts.length);

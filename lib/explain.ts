@@ -161,10 +161,10 @@ export function chooseLayers(request: ExplainRequest, inspection: Inspection, ca
  *
  * @throws SightlineError METHOD_NOT_APPLICABLE, UNKNOWN_NODE, INVALID_OPTION
  */
-export function recordExplanation(request: ExplainRequest, inspection: Inspection, layers: readonly string[] | null): PlanDescription {
+export function recordExplanation(request: ExplainRequest, inspection: Inspection, layers: readonly string[] | null, modelName: string): PlanDescription {
   const { method, settings, common } = request;
   const reason = method.reasonAgainst(inspection);
-  if (reason !== null) throw new SightlineError('METHOD_NOT_APPLICABLE', `${method.name} cannot explain this model: ${reason}.`, { details: { method: method.name } });
+  if (reason !== null) throw new SightlineError('METHOD_NOT_APPLICABLE', `${method.name} cannot explain ${modelName}: ${reason}.`, { details: { method: method.name } });
 
   const plan = new PlanRecorder(method.name);
   const model = new SymbolicModel(plan, inspection);

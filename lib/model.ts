@@ -174,7 +174,7 @@ export class Model {
         typeof (options as { method: unknown }).method === 'string'
           ? JSON.stringify(['explain', request.method.name, request.settings, request.layers, request.common.size, request.common.raw, request.common.memory])
           : null,
-        (inspection) => recordExplanation(request, inspection, chooseLayers(request, inspection, this.card.targetLayer)),
+        (inspection) => recordExplanation(request, inspection, chooseLayers(request, inspection, this.card.targetLayer), this.card.name),
         (result, input, inspection) => readExplanation(request, chooseLayers(request, inspection, this.card.targetLayer), result, input, this.labels),
       );
     });
@@ -201,6 +201,7 @@ export class Model {
   async attention(image: Input, options: AttentionMapOptions = {}): Promise<AttentionMap[]> {
     const request = parseAttentionMapOptions(options);
     const { signal, ...key } = request;
+    if (splitInput(image, 'image').length > 1) throw new SightlineError('INVALID_INPUT', 'attention takes one image; give it a tensor of one.');
     const [maps] = await this.process(image, signal, (inputs) =>
       this.submit(
         inputs,
@@ -274,7 +275,18 @@ export class Model {
     const key = `${height}x${width}`;
     let inspection = this.inspections.get(key);
     if (inspection === undefined) {
-      inspection = this.guarded(() => binding().inspect(this.handle, height, width));
+      inspection = this.counted(async () => {
+        try {
+          return await binding().inspect(this.handle, height, width);
+        } catch (error) {
+          const named = fromNative(error);
+          // The engine knows the graph, not the file that it came from.
+          if (named instanceof SightlineError && (named.code === 'UNSUPPORTED_MODEL' || named.code === 'INVALID_INPUT')) {
+            throw new SightlineError(named.code, `${this.path}: ${named.message}`, { cause: named, details: named.details });
+          }
+          throw named;
+        }
+      });
       this.inspections.set(key, inspection);
       inspection.catch(() => this.inspections.delete(key));
     }
@@ -363,16 +375,6 @@ export class Model {
 
   private checkOpen(): void {
     if (this.closing) throw new SightlineError('MODEL_CLOSED', `The model ${this.path} is closed; load it again.`);
-  }
-
-  private guarded<T>(call: () => Promise<T>): Promise<T> {
-    return this.counted(async () => {
-      try {
-        return await call();
-      } catch (error) {
-        throw fromNative(error);
-      }
-    });
   }
 
   /** Counts work in flight, for which `close` waits. */
