@@ -118,8 +118,6 @@ const REFUSALS: readonly (readonly [what: string, args: readonly string[], code:
   ['a comparison that one model does not allow', ['compare', PICTURE, '--model', resnet, '--model', vit, '--method', 'cam', '--out', at('c.png')], 'METHOD_NOT_APPLICABLE', /timm-vit-fused-traced\.pt: cam cannot/],
 ];
 
-/** LibTorch itself prints warnings, such as of deprecated quantisation, which are no sentence of sightline's. */
-
 describe('a request that is wrong', () => {
   it.each(REFUSALS)('%s: one line, exit code 2', async (_, args, code, sentence) => {
     const { code: exitCode, stdout, stderr } = await sightline(...args, '--json');
