@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { NativeResult, Tensor } from './binding.js';
 import { SightlineError } from './errors.js';
 import type { Inspection } from './inspection.js';
+import { parseOptions } from './options.js';
 import { grad, SymbolicModel, type Value } from './symbolic/index.js';
 import type { PlanDescription } from './symbolic/plan.js';
 import { PlanRecorder } from './symbolic/recorder.js';
@@ -69,14 +70,7 @@ const OF_SITES = ['attention', 'query', 'key', 'value'] as const;
 
 /** @throws SightlineError INVALID_OPTION */
 export function parseCaptureOptions(options: CaptureOptions): CaptureOptions {
-  const defined = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  const parsed = schema.safeParse(defined);
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0]!;
-    const what = issue.code === 'unrecognized_keys' ? `there is no option "${issue.keys[0]}"` : `${issue.path.join('.')}: ${issue.message}`;
-    throw new SightlineError('INVALID_OPTION', `The options of capture are wrong: ${what}; it takes ${Object.keys(schema.shape).join(', ')}.`);
-  }
-  return parsed.data;
+  return parseOptions(schema, options, 'capture');
 }
 
 /** @throws SightlineError UNKNOWN_NODE, METHOD_NOT_APPLICABLE, INVALID_OPTION */

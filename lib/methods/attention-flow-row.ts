@@ -1,5 +1,5 @@
 import { SightlineError } from '../errors.js';
-import { contract, eyeLike, max, mean, min, rename, select, sum, type SymbolicModel, type Value } from '../symbolic/index.js';
+import { contract, eyeLike, grad, max, mean, min, relu, rename, select, sum, type SymbolicModel, type Value } from '../symbolic/index.js';
 
 /** How several heads become one map. */
 export const HEAD_FUSIONS = ['mean', 'max', 'min'] as const;
@@ -8,6 +8,14 @@ export type HeadFusion = (typeof HEAD_FUSIONS)[number];
 /** [batch, heads, queries, keys] to [batch, queries, keys]. */
 export function fuseHeads(attention: Value, fusion: HeadFusion): Value {
   return { mean, max, min }[fusion](attention, 'heads');
+}
+
+/**
+ * What attention contributes to a score: the positive part of attention times its gradient, mean over heads. Positive
+ * parts are taken before the mean, as in Chefer et al. 2021, so that heads do not cancel one another.
+ */
+export function positiveContribution(score: Value, attention: Value): Value {
+  return mean(relu(attention.mul(grad(score, attention))), 'heads');
 }
 
 /**
