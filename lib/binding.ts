@@ -22,12 +22,12 @@ export interface NativeRequest {
   readonly width: number;
   /** Class indices; -r for the class of rank r by score. */
   readonly targets: readonly number[];
-  /** RGB [sourceHeight, sourceWidth, 3]; read by the engine while it works, so nobody may write to it. */
+  /** RGB [sourceHeight, sourceWidth, 3]; like `tensor` read by the engine while it works, so nobody may write to it. */
   readonly pixels?: Uint8Array;
   readonly sourceHeight?: number;
   readonly sourceWidth?: number;
   readonly preprocessing?: NativePreprocessing;
-  /** [3, height, width]; copied. */
+  /** [3, height, width] */
   readonly tensor?: Float32Array;
 }
 

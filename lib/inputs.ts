@@ -3,6 +3,7 @@ import { SightlineError } from './errors.js';
 import { decodeImage, type DecodedImage, type ImageInput } from './images/source.js';
 import type { ModelInput } from './models/card.js';
 import { inputGeometry, type Geometry } from './models/geometry.js';
+import { inTurn } from './turns.js';
 
 /** Finished model inputs [N, 3, H, W] in float32, which go in untouched: a plain object, or an array that has a `shape`. */
 export type TensorInput = Tensor | (Float32Array & { readonly shape: readonly number[] });
@@ -42,7 +43,8 @@ export function splitInput(input: Input, name: string): (Input & object)[] | [In
 /** Decodes an image and places it in the model's input; a tensor (of one image) is taken as it is. */
 export async function prepareInput(input: Input, name: string, card: ModelInput, signal: AbortSignal | undefined): Promise<PreparedInput> {
   if (isTensorInput(input)) {
-    const tensor = input instanceof Float32Array ? input : input.data;
+    // Copied, since it is the user's, who may go on writing to it.
+    const tensor = await inTurn(() => (input instanceof Float32Array ? input : input.data).slice());
     const [, , height, width] = input.shape;
     return {
       name,

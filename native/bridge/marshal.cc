@@ -137,6 +137,7 @@ std::unique_ptr<Request> request_from_js(Napi::Object object) {
   request->height = integer(object, "height");
   request->width = integer(object, "width");
   request->targets = longs(object.Get("targets"));
+  // Neither pixels nor tensors are copied: the caller keeps them unchanged, and holds them until the request is settled.
   if (object.Has("preprocessing")) {
     const auto how = object.Get("preprocessing").As<Napi::Object>();
     const auto triple = [&](const char* name) {
@@ -148,14 +149,11 @@ std::unique_ptr<Request> request_from_js(Napi::Object object) {
     request->preprocessing = Preprocessing{integer(how, "resizedWidth"), integer(how, "resizedHeight"),
                                            integer(how, "left"), integer(how, "top"), request->width, request->height,
                                            text(how, "interpolation") == "bicubic", triple("mean"), triple("std")};
-    // Not copied: the buffer is ours, freshly decoded, and the caller holds it until the request is settled.
     auto data = object.Get("pixels").As<Napi::Uint8Array>();
     request->pixels = at::from_blob(data.Data(), {integer(object, "sourceHeight"), integer(object, "sourceWidth"), 3}, at::kByte);
   } else {
-    // Copied: it is the user's, who may go on writing to it.
-    const auto data = object.Get("tensor").As<Napi::Float32Array>();
-    request->tensor = at::empty({3, request->height, request->width}, at::kFloat);
-    std::memcpy(request->tensor.data_ptr(), data.Data(), request->tensor.nbytes());
+    auto data = object.Get("tensor").As<Napi::Float32Array>();
+    request->tensor = at::from_blob(data.Data(), {3, request->height, request->width}, at::kFloat);
   }
   return request;
 }

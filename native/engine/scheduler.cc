@@ -215,7 +215,7 @@ void Worker::run_batch(std::vector<std::unique_ptr<Request>> batch) {
       at::NoGradGuard no_gradients;
       auto image = request->cancellation->read([&] {
         return request->preprocessing ? preprocess(request->pixels, *request->preprocessing, device_)
-                                      : request->tensor.to(device_);
+                                      : request->tensor.to(device_, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
       });
       if (!request->preprocessing && !at::isfinite(image).all().item<bool>()) {
         throw EngineError("INVALID_INPUT", request->label + " holds NaN or infinite values; preprocess it again.");

@@ -39,7 +39,7 @@ class Cancellation {
 struct Request {
   std::shared_ptr<Model> model;
   std::shared_ptr<const Plan> plan;
-  // Either pixels with their preprocessing, or a finished [3, H, W] float32 tensor. The pixels are the caller's memory.
+  // Either pixels with their preprocessing, or a finished [3, H, W] float32 tensor; both in the caller's memory.
   at::Tensor pixels;
   std::optional<Preprocessing> preprocessing;
   at::Tensor tensor;

@@ -1,0 +1,195 @@
+import { afterEach, describe, expect, it } from 'vitest';
+
+import { Model, stats, type Explanation, type HeatMap, type LoadOptions, type MethodName, type NamedOptions, type Tensor } from '../../lib/index.js';
+import { relativeDifference } from '../support/safetensors.js';
+import { cardOf, CNN, gate, imageOf, imagesOf, until, VIT, type TestModel } from './models.js';
+
+const open: Model[] = [];
+async function load(of: TestModel, options: LoadOptions = {}): Promise<Model> {
+  const model = await Model.load(of.path, { device: 'cpu', card: cardOf(of), ...options });
+  open.push(model);
+  return model;
+}
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((model) => model.close()));
+  expect(stats()).toMatchObject({ models: 0, weightBytes: 0, queued: 0, running: 0 });
+});
+
+type AnyExplanation = Explanation<MethodName, unknown>;
+const mapsOf = (results: readonly AnyExplanation[]): readonly HeatMap[] => results.flatMap(({ maps }) => [...maps]);
+
+function expectSameMaps(found: readonly AnyExplanation[], expected: readonly AnyExplanation[], tolerance: number): void {
+  const [these, those] = [mapsOf(found), mapsOf(expected)];
+  expect(these.length).toBe(those.length);
+  these.forEach((map, i) => {
+    expect(map.target.index).toBe(those[i]!.target.index);
+    expect(map.target.score).toBeCloseTo(those[i]!.target.score, 5);
+    expect(relativeDifference(map.data, those[i]!.data), `map ${i}`).toBeLessThanOrEqual(tolerance);
+  });
+}
+
+/** Keeps the engine busy while `submit` is called, until `count` images wait; then lets all go. Says how many batches they made. */
+async function allAtOnce<T>(model: Model, of: TestModel, count: number, submit: () => Promise<T>[]): Promise<{ results: T[]; batches: number }> {
+  const { method, started } = gate();
+  const abort = new AbortController();
+  const blocking = model.explain(imagesOf(of, 1), { method, signal: abort.signal, memory: 1 }).catch(({ code }: { code: string }) => code);
+  await started();
+  const works = submit();
+  await until(`${count} images in the queue`, () => stats().queued === count);
+  const before = stats().batches;
+  abort.abort();
+  expect(await blocking).toBe('ABORTED');
+  const results = await Promise.all(works);
+  return { results, batches: stats().batches - before };
+}
+
+describe('requests that wait', () => {
+  it('are gathered into batches of at most maxBatch', async () => {
+    const model = await load(VIT, { maxBatch: 8 });
+    const images = imagesOf(VIT, 20);
+    const { results, batches } = await allAtOnce(model, VIT, 20, () => Array.from({ length: 20 }, (_, i) => model.explain(imageOf(images, i), { method: 'gae', raw: true })));
+    expect(results).toHaveLength(20);
+    expect(batches).toBe(3);
+  });
+
+  it('of other methods, options, sizes and models are not mixed, and each gets its own answer', async () => {
+    const [vit, cnn] = await Promise.all([load(VIT), load(CNN)]);
+    const [small, large] = [imagesOf(CNN, 4), imagesOf({ height: 48, width: 80 }, 4, 9)];
+    const images = imagesOf(VIT, 4);
+    const asks: (() => Promise<AnyExplanation[]>)[] = [0, 1, 2, 3].flatMap((i) => [
+      () => vit.explain(imageOf(images, i), { method: 'gae', raw: true }),
+      () => vit.explain(imageOf(images, i), { method: 'attention-rollout', raw: true }),
+      () => vit.explain(imageOf(images, i), { method: 'attention-rollout', discardRatio: 0.5, raw: true }),
+      () => vit.explain(imageOf(images, i), { method: 'gae', raw: true, targets: ['top2'] }),
+      () => cnn.explain(imageOf(small, i), { method: 'grad-cam', raw: true }),
+      () => cnn.explain(imageOf(large, i), { method: 'grad-cam', raw: true }),
+    ]);
+    const alone: AnyExplanation[][] = [];
+    for (const ask of asks) alone.push(await ask());
+    const { results, batches } = await allAtOnce(vit, VIT, 24, () => asks.map((ask) => ask()));
+    expect(batches).toBe(6);
+    results.forEach((result, i) => expectSameMaps(result, alone[i]!, 1e-6));
+  });
+
+  it('wait up to maxDelay for more', async () => {
+    const model = await load(VIT, { maxDelay: 400 });
+    await model.explain(imagesOf(VIT, 1), { method: 'gae' });
+    const before = stats().batches;
+    const first = model.explain(imagesOf(VIT, 1), { method: 'gae' });
+    await until('the first to be taken up', () => stats().running === 1);
+    await Promise.all([first, model.explain(imagesOf(VIT, 1, 2), { method: 'gae' })]);
+    expect(stats().batches - before).toBe(1);
+  });
+
+  it('do not wait for more when the batch is full or the model is closed', async () => {
+    const model = await load(VIT, { maxDelay: 5000, maxBatch: 2 });
+    const started = performance.now();
+    await model.explain(imagesOf(VIT, 2), { method: 'gae' });
+    expect(performance.now() - started).toBeLessThan(4000);
+  });
+});
+
+describe('a batch equals its singles', () => {
+  it.each<[string, TestModel, NamedOptions<MethodName>]>([
+    ['grad-cam on a CNN', CNN, { method: 'grad-cam', raw: true }],
+    ['cam on a CNN', CNN, { method: 'cam', raw: true }],
+    ['grad-cam on a ViT', VIT, { method: 'grad-cam', raw: true }],
+    ['attention-rollout', VIT, { method: 'attention-rollout', headFusion: 'max', discardRatio: 0.5, raw: true }],
+    ['gradient-rollout', VIT, { method: 'gradient-rollout', raw: true }],
+    ['gae of two classes', VIT, { method: 'gae', targets: ['top2'], raw: true }],
+  ])('%s', async (_, of, options) => {
+    const model = await load(of);
+    const images = imagesOf(of, 8);
+    const before = stats().batches;
+    const together: AnyExplanation[] = await model.explain(images, options);
+    expect(stats().batches - before).toBe(1);
+    const alone: AnyExplanation[] = [];
+    for (let i = 0; i < 8; i++) alone.push(...(await model.explain(imageOf(images, i), options)));
+    expect(stats().batches - before).toBe(9);
+    expectSameMaps(together, alone, 1e-6);
+    // Were all maps the same, the above would say nothing.
+    expect(new Set(mapsOf(together).map(({ max }) => max)).size).toBe(mapsOf(together).length);
+  });
+
+  it('captured features and gradients, too', async () => {
+    const model = await load(CNN);
+    const images = imagesOf(CNN, 5);
+    const options = { features: ['layer1', 'layer3'], gradients: { target: 2 } } as const;
+    const together = await model.capture(images, options);
+    for (let i = 0; i < 5; i++) {
+      const alone = await model.capture(imageOf(images, i), options);
+      for (const name of options.features) {
+        for (const [all, one] of [[together.features[name]!, alone.features[name]!], [together.gradients!.features[name]!, alone.gradients!.features[name]!]] as const) {
+          const size = one.data.length;
+          expect(relativeDifference(all.data.subarray(i * size, (i + 1) * size), one.data), name).toBeLessThanOrEqual(1e-6);
+        }
+      }
+    }
+  });
+});
+
+describe('one call', () => {
+  it('with several targets equals separate calls', async () => {
+    const model = await load(VIT);
+    const images = imagesOf(VIT, 3);
+    const before = stats().batches;
+    const together: AnyExplanation[] = await model.explain(images, { method: 'gae', targets: [0, 4, 'top1', 6], raw: true });
+    expect(stats().batches - before).toBe(1);
+    for (const [t, target] of ([0, 4, 'top1', 6] as const).entries()) {
+      const separate: AnyExplanation[] = await model.explain(images, { method: 'gae', targets: [target], raw: true });
+      expectSameMaps(together.map((each) => ({ ...each, maps: [each.maps[t]!] })), separate, 1e-6);
+    }
+  });
+
+  it('gives each image its own targets', async () => {
+    const model = await load(CNN);
+    const images = imagesOf(CNN, 3);
+    const inputs: Tensor[] = [0, 1, 2].map((i) => imageOf(images, i));
+    // Of different numbers, so that they cannot all share a batch.
+    const targets = [[1, 5], ['top1'], [3, 'top1', 0]] as const;
+    const results = await model.explain(inputs, { method: 'grad-cam', targets, raw: true });
+    expect(results.map(({ maps }) => maps.length)).toEqual([2, 1, 3]);
+    for (const [i, own] of targets.entries()) {
+      expectSameMaps([results[i]!], await model.explain(inputs[i]!, { method: 'grad-cam', targets: [...own], raw: true }), 1e-6);
+    }
+  });
+
+  it('takes images of different sizes', async () => {
+    const model = await load(CNN);
+    const sizes = [{ height: 64, width: 64 }, { height: 48, width: 80 }, { height: 64, width: 64 }, { height: 96, width: 32 }];
+    const inputs = sizes.map((size, i) => imagesOf(size, 1, i + 1));
+    const results = await model.explain(inputs, { method: 'grad-cam', raw: true });
+    expect(results.map(({ maps }) => maps[0]!.shape)).toEqual(sizes.map(({ height, width }) => [height, width]));
+    for (const [i, input] of inputs.entries()) expectSameMaps([results[i]!], await model.explain(input, { method: 'grad-cam', raw: true }), 1e-6);
+  });
+
+  it('takes more images than a window holds, in their order', async () => {
+    const model = await load(VIT, { maxBatch: 4 });
+    const images = imagesOf(VIT, 70);
+    const results: AnyExplanation[] = await model.explain(images, { method: 'gae', raw: true });
+    expect(results).toHaveLength(70);
+    for (const i of [0, 15, 16, 33, 69]) expectSameMaps([results[i]!], await model.explain(imageOf(images, i), { method: 'gae', raw: true }), 1e-6);
+  });
+
+  it('keeps what was passed in, though the caller overwrites it once the call has returned', async () => {
+    const model = await load(CNN);
+    const images = imagesOf(CNN, 1);
+    const expected = await model.explain(imagesOf(CNN, 1), { method: 'grad-cam', raw: true });
+    const work = model.explain(images, { method: 'grad-cam', raw: true });
+    images.data.fill(0);
+    expectSameMaps(await work, expected, 0);
+  });
+});
+
+it('two models work at once, each on its own weights', async () => {
+  const [first, second, vit] = await Promise.all([load(CNN), load(CNN), load(VIT)]);
+  expect(stats().models).toBe(3);
+  const images = imagesOf(CNN, 6);
+  const [a, b, c]: AnyExplanation[][] = await Promise.all([
+    first.explain(images, { method: 'grad-cam', raw: true }),
+    second.explain(images, { method: 'grad-cam', raw: true }),
+    vit.explain(imagesOf(VIT, 6), { method: 'gae', raw: true }),
+  ]);
+  expectSameMaps(a!, b!, 1e-6);
+  expect(c).toHaveLength(6);
+});

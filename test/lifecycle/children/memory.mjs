@@ -1,0 +1,123 @@
+// Run with --expose-gc: what is freed, and when.
+import { Model, stats, symbolic, defineMethod } from '../../../dist/index.js';
+import { pause, report, RESNET, RESNET_OPTIONS, stage, tensor, until, VIT, VIT_OPTIONS } from './support.mjs';
+
+const [what] = process.argv.slice(2);
+
+/** Finalizers run in a later turn of the event loop than the collection that finds the garbage. */
+async function collect() {
+  for (let i = 0; i < 3; i++) {
+    globalThis.gc();
+    await pause(5);
+  }
+}
+const idle = ({ models, weightBytes, queued, running }) => ({ models, weightBytes, queued, running });
+
+async function unclosed() {
+  const models = await Promise.all([1, 2, 3].map(() => Model.load(VIT, VIT_OPTIONS)));
+  report(stats());
+  for (const model of models) await model.explain(tensor(2, 24, 40), { method: 'gae' });
+}
+
+/** A model that goes out of reach while it works: the work is done, then the model is freed. */
+async function unclosedAmidWork() {
+  const model = await Model.load(VIT, VIT_OPTIONS);
+  return model.explain(tensor(64, 24, 40), { method: 'gradient-rollout' });
+}
+
+const resident = () => process.memoryUsage().rss;
+
+if (what === 'unclosed') {
+  await unclosed();
+  await until('models to be collected', async () => (await collect(), stats().models === 0));
+  report(idle(stats()));
+} else if (what === 'unclosed-amid-work') {
+  const work = unclosedAmidWork();
+  await until('work', async () => (await collect(), stats().queued > 0));
+  await collect();
+  report((await work).length);
+  await until('the model to be collected', async () => (await collect(), stats().models === 0));
+  report(idle(stats()));
+} else if (what === 'open-and-close') {
+  const before = stats();
+  for (let i = 0; i < 40; i++) {
+    const model = await Model.load(VIT, VIT_OPTIONS);
+    if (i % 2 === 0) await model.explain(tensor(1, 24, 40), { method: 'gae' });
+    await model.close();
+    if (stats().models !== 0) throw new Error(`after close ${i} there are ${stats().models} models`);
+    if (i === 9) globalThis.start = (await collect(), resident());
+  }
+  await collect();
+  report({ before: idle(before), after: idle(stats()), growth: resident() - globalThis.start });
+} else if (what === 'explain') {
+  const model = await Model.load(RESNET, RESNET_OPTIONS);
+  const before = stats();
+  const round = () => model.explain(tensor(4, 64, 64), { method: 'grad-cam', targets: ['top2'] });
+  for (let i = 0; i < 50; i++) await round();
+  await collect();
+  const start = resident();
+  for (let i = 0; i < 200; i++) await round();
+  await collect();
+  report({ before: idle(before), after: idle(stats()), completed: stats().completed, growth: resident() - start, external: process.memoryUsage().arrayBuffers });
+} else if (what === 'refused') {
+  // QUEUE_FULL is what a server under too much load gets all the time: refusing must cost nothing that lasts.
+  const model = await Model.load(RESNET, { ...RESNET_OPTIONS, maxQueue: 4 });
+  const images = tensor(8, 64, 64);
+  const round = async () => {
+    const outcome = await model.explain(images, { method: 'cam' }).catch(({ code }) => code);
+    if (outcome !== 'QUEUE_FULL') throw new Error(`expected QUEUE_FULL, got ${outcome}`);
+  };
+  for (let i = 0; i < 500; i++) await round();
+  await collect();
+  const start = resident();
+  const startHeap = process.memoryUsage().heapUsed;
+  for (let i = 0; i < 3000; i++) await round();
+  await collect();
+  report({ growth: resident() - start, heapGrowth: process.memoryUsage().heapUsed - startHeap, after: idle(stats()) });
+} else if (what === 'aborted') {
+  const model = await Model.load(VIT, VIT_OPTIONS);
+  const round = async () => {
+    const abort = new AbortController();
+    const work = model.explain(tensor(8, 24, 40), { method: 'gae', signal: abort.signal }).catch(({ code }) => code);
+    setImmediate(() => abort.abort());
+    await work;
+  };
+  for (let i = 0; i < 100; i++) await round();
+  await collect();
+  const start = resident();
+  for (let i = 0; i < 400; i++) await round();
+  await collect();
+  report({ growth: resident() - start, after: idle(stats()) });
+} else if (what === 'sizes') {
+  // More sizes than are kept straightened.
+  const model = await Model.load(RESNET, RESNET_OPTIONS);
+  const round = async (i) => model.explain(tensor(1, 32 + 8 * (i % 12), 48), { method: 'grad-cam' });
+  for (let i = 0; i < 36; i++) await round(i);
+  await collect();
+  const start = resident();
+  for (let i = 0; i < 120; i++) await round(i);
+  await collect();
+  report({ growth: resident() - start });
+} else if (what === 'custom-methods') {
+  // A custom method is recorded anew for each call; its plans must go.
+  const model = await Model.load(VIT, VIT_OPTIONS);
+  const { z } = await import('zod');
+  const round = () =>
+    model.explain(tensor(1, 24, 40), {
+      method: defineMethod({
+        name: 'custom',
+        options: z.strictObject({}),
+        usesLayer: false,
+        isClassSpecific: false,
+        reasonAgainst: () => null,
+        map: ({ model: symbolicModel }) => symbolic.mean(symbolicModel.image, 'channels'),
+      }),
+    });
+  for (let i = 0; i < 100; i++) await round();
+  await collect();
+  const start = resident();
+  for (let i = 0; i < 400; i++) await round();
+  await collect();
+  report({ growth: resident() - start });
+}
+stage('end');
