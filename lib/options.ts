@@ -9,6 +9,7 @@ import { SightlineError } from './errors.js';
  * @throws SightlineError INVALID_OPTION in one sentence that names the option.
  */
 export function parseOptions<Schema extends z.ZodObject>(schema: Schema, options: object, subject: string): z.output<Schema> {
+  if (typeof options !== 'object' || options === null) throw new SightlineError('INVALID_OPTION', `The options of ${subject} are missing; it takes ${Object.keys(schema.shape).join(', ')}.`);
   const parsed = schema.safeParse(Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)));
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0]!;

@@ -199,6 +199,14 @@ void Worker::run_batch(std::vector<std::unique_ptr<Request>> batch) {
     return;
   }
   Network& network = *found;
+  if (!network.info().can_batch && batch.size() > 1) {
+    for (auto& request : batch) {
+      std::vector<std::unique_ptr<Request>> alone;
+      alone.push_back(std::move(request));
+      run_batch(std::move(alone));
+    }
+    return;
+  }
 
   // One image's fault must not fail its neighbours: what can be wrong with an image is found before the batch is made.
   std::vector<std::unique_ptr<Request>> sound;
