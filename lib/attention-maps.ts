@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { NativeResult } from './binding.js';
 import { SightlineError } from './errors.js';
 import type { Inspection } from './inspection.js';
+import { parseOptions } from './options.js';
 import { hasGlobalAttention } from './methods/conditions.js';
 import { pooledRow } from './methods/attention-flow-row.js';
 import { rename, sigmoid, SymbolicModel, transpose } from './symbolic/index.js';
@@ -46,17 +47,11 @@ export type AttentionMapRequest = z.output<typeof schema>;
 
 /** @throws SightlineError INVALID_OPTION */
 export function parseAttentionMapOptions(options: AttentionMapOptions): AttentionMapRequest {
-  const defined = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  const parsed = schema.safeParse(defined);
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0]!;
-    const what = issue.code === 'unrecognized_keys' ? `there is no option "${issue.keys[0]}"` : `${issue.path.join('.')}: ${issue.message}`;
-    throw new SightlineError('INVALID_OPTION', `The options of attention maps are wrong: ${what}.`);
-  }
-  if (parsed.data.of === 'probabilities' && (parsed.data.channel !== undefined || parsed.data.contrast === 'sigmoid')) {
+  const request = parseOptions(schema, options, 'attention maps');
+  if (request.of === 'probabilities' && (request.channel !== undefined || request.contrast === 'sigmoid')) {
     throw new SightlineError('INVALID_OPTION', 'Attention probabilities have neither channels nor signs; ask for query, key or value to see those.');
   }
-  return parsed.data;
+  return request;
 }
 
 /** @throws SightlineError METHOD_NOT_APPLICABLE, INVALID_OPTION */

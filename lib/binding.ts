@@ -106,6 +106,9 @@ let loaded: NativeBinding | null = null;
  */
 export function binding(): NativeBinding {
   if (loaded) return loaded;
+  // GNU OpenMP's threads spin while they wait. Where other work wants the cores as well, that spinning takes the time of
+  // the thread that is waited for, and runs become ten times slower. Read once, when the library is loaded.
+  process.env['GOMP_SPINCOUNT'] ??= '1000';
   try {
     loaded = nodeGypBuild(fileURLToPath(new URL('..', import.meta.url))) as NativeBinding;
   } catch (cause) {

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { NativeResult, Tensor } from './binding.js';
 import { SightlineError } from './errors.js';
 import type { Inspection } from './inspection.js';
+import { parseOptions } from './options.js';
 import { grad, SymbolicModel, type Value } from './symbolic/index.js';
 import type { PlanDescription } from './symbolic/plan.js';
 import { PlanRecorder } from './symbolic/recorder.js';
@@ -69,14 +70,7 @@ const OF_SITES = ['attention', 'query', 'key', 'value'] as const;
 
 /** @throws SightlineError INVALID_OPTION */
 export function parseCaptureOptions(options: CaptureOptions): CaptureOptions {
-  const defined = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  const parsed = schema.safeParse(defined);
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0]!;
-    const what = issue.code === 'unrecognized_keys' ? `there is no option "${issue.keys[0]}"` : `${issue.path.join('.')}: ${issue.message}`;
-    throw new SightlineError('INVALID_OPTION', `The options of capture are wrong: ${what}; it takes ${Object.keys(schema.shape).join(', ')}.`);
-  }
-  return parsed.data;
+  return parseOptions(schema, options, 'capture');
 }
 
 /** @throws SightlineError UNKNOWN_NODE, METHOD_NOT_APPLICABLE, INVALID_OPTION */
@@ -140,6 +134,9 @@ export function readCapture(results: readonly NativeResult[]): Capture {
 /** Single images' tensors [...] to one [N, ...]. Gradients come with an axis of one target in front, which goes. */
 function joined(parts: readonly Tensor[], hasTargetAxis: boolean): Tensor {
   const shape = parts[0]!.shape.slice(hasTargetAxis ? 1 : 0);
+  if (parts.some((part) => part.shape.join() !== parts[0]!.shape.join())) {
+    throw new SightlineError('INVALID_INPUT', 'capture puts all images into one tensor, so they must be of one size; capture images of different sizes in calls of their own.');
+  }
   if (parts.length === 1) return { data: parts[0]!.data, shape: [1, ...shape] };
   const size = parts[0]!.data.length;
   const data = new Float32Array(size * parts.length);

@@ -83,12 +83,13 @@ export interface ExplainRequest {
   readonly common: CommonOptions;
 }
 
+const target = z.union([z.number(), z.string()]);
 const commonSchema = z.strictObject({
-  targets: z.union([z.array(z.union([z.number(), z.string()])), z.array(z.array(z.union([z.number(), z.string()])))]).optional(),
+  targets: z.union([z.array(target), z.array(z.array(target))], { error: "a list of class indices, labels or topK is expected, such as ['top1']" }).optional(),
   size: z.enum(['grid', 'image']).optional(),
   raw: z.boolean().optional(),
   memory: z.int().min(1).optional(),
-  signal: z.instanceof(AbortSignal).optional(),
+  signal: z.instanceof(AbortSignal, { error: 'an AbortSignal is expected' }).optional(),
 });
 const layerSchema = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]).optional();
 
@@ -98,6 +99,7 @@ const layerSchema = z.union([z.string().min(1), z.array(z.string().min(1)).min(1
  * @throws SightlineError INVALID_OPTION in one sentence that names the option.
  */
 export function parseExplainOptions(options: object): ExplainRequest {
+  if (typeof options !== 'object' || options === null) throw new SightlineError('INVALID_OPTION', "explain needs options, at least { method: 'grad-cam' } or another method.");
   const { method: asked, ...rest } = options as { method?: unknown } & Record<string, unknown>;
   const method = findMethod(asked);
   const common: Record<string, unknown> = {};
@@ -105,7 +107,7 @@ export function parseExplainOptions(options: object): ExplainRequest {
   let layer: unknown;
   for (const [name, value] of Object.entries(rest)) {
     if (value === undefined) continue;
-    if (name in commonSchema.shape) common[name] = value;
+    if (Object.hasOwn(commonSchema.shape, name)) common[name] = value;
     else if (name === 'layer' && method.usesLayer) layer = value;
     else if (name === 'options' && typeof asked === 'object') own = value as Record<string, unknown>;
     else own[name] = value;
@@ -122,7 +124,7 @@ export function parseExplainOptions(options: object): ExplainRequest {
 /** @throws SightlineError INVALID_OPTION with the nearest names. */
 export function findMethod(asked: unknown): Method {
   if (typeof asked === 'object' && asked !== null && 'map' in asked) return asked as Method;
-  if (typeof asked === 'string' && asked in METHODS) return METHODS[asked as MethodName] as unknown as Method;
+  if (typeof asked === 'string' && Object.hasOwn(METHODS, asked)) return METHODS[asked as MethodName] as unknown as Method;
   const hint = typeof asked === 'string' ? suggestion(asked, METHOD_NAMES) : '';
   throw new SightlineError('INVALID_OPTION', `There is no method ${JSON.stringify(asked)}. ${hint || `Known: ${METHOD_NAMES.join(', ')}.`}`);
 }
@@ -161,10 +163,10 @@ export function chooseLayers(request: ExplainRequest, inspection: Inspection, ca
  *
  * @throws SightlineError METHOD_NOT_APPLICABLE, UNKNOWN_NODE, INVALID_OPTION
  */
-export function recordExplanation(request: ExplainRequest, inspection: Inspection, layers: readonly string[] | null): PlanDescription {
+export function recordExplanation(request: ExplainRequest, inspection: Inspection, layers: readonly string[] | null, modelName: string): PlanDescription {
   const { method, settings, common } = request;
   const reason = method.reasonAgainst(inspection);
-  if (reason !== null) throw new SightlineError('METHOD_NOT_APPLICABLE', `${method.name} cannot explain this model: ${reason}.`, { details: { method: method.name } });
+  if (reason !== null) throw new SightlineError('METHOD_NOT_APPLICABLE', `${method.name} cannot explain ${modelName}: ${reason}.`, { details: { method: method.name } });
 
   const plan = new PlanRecorder(method.name);
   const model = new SymbolicModel(plan, inspection);

@@ -41,7 +41,7 @@ export class HeatMap<Layer extends string | null = string | null> {
    */
   overlay(options: Omit<OverlayOptions, 'box'> = {}): Sharp {
     const { image, box } = this.source.picture();
-    return overlay(image, this, { ...options, box });
+    return overlay(image, this, { stretch: true, ...options, box });
   }
 
   /** Row and column of the highest value, the first if there are several. */

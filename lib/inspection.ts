@@ -7,6 +7,8 @@ export interface NodeInfo {
   /** For one image, the batch axis first. */
   readonly shape: readonly number[];
   readonly layout: Layout;
+  /** Of `tokens`: where the patches lie, after `prefix` other tokens; null where they are in no grid. */
+  readonly grid: { readonly height: number; readonly width: number; readonly prefix: number } | null;
 }
 
 /** One attention: softmax(q kᵀ · scale + mask) v. */
@@ -17,6 +19,8 @@ export interface AttentionInfo {
   readonly form: 'scaled-dot-product' | 'softmax';
   readonly heads: number;
   readonly tokens: number;
+  /** As many as `tokens` in self-attention; class attention and attention pooling have fewer queries than keys. */
+  readonly keys: number;
   readonly headSize: number;
   /** Windows per image: 1 where every token sees every other, more in Swin. */
   readonly windows: number;
@@ -57,6 +61,12 @@ export interface Inspection {
   /** False for frozen archives, whose nodes are named by their structure (`conv[3]`). */
   readonly hasModuleNames: boolean;
   readonly isQuantized: boolean;
+  /** Whether it was traced in training mode; it is run in inference mode all the same. */
+  readonly wasTraining: boolean;
+  /** False where shapes of one image are written into the archive, so that images are run one by one. */
+  readonly canBatch: boolean;
+  /** Attention-like operators of no known form, such as cross-covariance: they cannot be tapped. */
+  readonly unknownAttention: number;
   /** In the order of execution. */
   readonly nodes: readonly NodeInfo[];
   readonly attention: readonly AttentionInfo[];

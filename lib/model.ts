@@ -21,8 +21,9 @@ import type { MethodName } from './methods/index.js';
 import { resolveModel } from './models/bundled.js';
 import { defaultCard, parseCard, resolveLabels, verifyHash, type ModelCard } from './models/card.js';
 import type { PlanDescription } from './symbolic/plan.js';
+import { parseOptions } from './options.js';
 import { resolveTargets, type Target } from './targets.js';
-import type { z } from 'zod';
+import { z } from 'zod';
 
 export interface LoadOptions {
   /** `auto` (default) takes the first CUDA GPU if there is one, else the CPU; `model.device` says which. */
@@ -40,6 +41,18 @@ export interface LoadOptions {
   /** Most images that may wait; more are refused with QUEUE_FULL. Default 1024. */
   readonly maxQueue?: number | undefined;
 }
+
+const loadSchema = z.strictObject({
+  device: z.string().default('auto'),
+  dtype: z.enum(['f32', 'bf16', 'f16']).default('f32'),
+  threads: z.int().min(1).max(1024).optional(),
+  card: z.union([z.string(), z.looseObject({})]).optional(),
+  maxBatch: z.int().min(1).max(4096).optional(),
+  maxDelay: z.number().min(0).max(60_000).default(0),
+  maxQueue: z.int().min(1).max(1_000_000).default(1024),
+});
+
+const KEPT_PLANS = 256;
 
 /** What `inspect` tells. */
 export interface ModelInspection extends Inspection {
@@ -88,16 +101,11 @@ export class Model {
    * INVALID_OPTION, DEVICE_UNAVAILABLE, OUT_OF_MEMORY, NATIVE_MISSING
    */
   static async load(nameOrPath: string, options: LoadOptions = {}): Promise<Model> {
-    const { device = 'auto', dtype = 'f32' } = options;
-    const threads = positive('threads', options.threads);
-    const maxBatch = positive('maxBatch', options.maxBatch);
-    const maxQueue = positive('maxQueue', options.maxQueue) ?? 1024;
-    const { maxDelay = 0 } = options;
-    if (!Number.isFinite(maxDelay) || maxDelay < 0) throw new SightlineError('INVALID_OPTION', `maxDelay is ${maxDelay}; it must be a number of milliseconds, 0 or more.`);
-
+    if (typeof nameOrPath !== 'string') throw new SightlineError('INVALID_OPTION', 'Model.load takes the name of a bundled model or the path of an archive.');
+    const { device, dtype, threads, maxBatch, maxQueue, maxDelay, card: givenCard } = parseOptions(loadSchema, options, 'Model.load');
     const found = await resolveModel(nameOrPath);
     const notes: string[] = [];
-    const card = await chooseCard(options.card, found.card);
+    const card = await chooseCard(givenCard as LoadOptions['card'], found.card);
     if (card) await verifyHash(found.archive, card);
     const native = binding();
     if (threads !== undefined) native.setThreads(threads);
@@ -115,6 +123,7 @@ export class Model {
     });
     try {
       await model.standardise();
+      await model.remark();
     } catch (error) {
       await model.close();
       throw error;
@@ -139,8 +148,10 @@ export class Model {
    */
   async inspect(size?: { readonly height: number; readonly width: number }): Promise<ModelInspection> {
     this.checkOpen();
-    this.checkOpen();
     const { height, width } = size ?? this.card.input;
+    for (const side of [height, width]) {
+      if (!Number.isSafeInteger(side) || side < 1 || side > 16384) throw new SightlineError('INVALID_OPTION', `inspect takes a height and a width in whole pixels from 1 to 16384, not ${String(height)} and ${String(width)}.`);
+    }
     const inspection = await this.inspectAt(height, width);
     return { ...inspection, methods: applicability(inspection) };
   }
@@ -174,7 +185,7 @@ export class Model {
         typeof (options as { method: unknown }).method === 'string'
           ? JSON.stringify(['explain', request.method.name, request.settings, request.layers, request.common.size, request.common.raw, request.common.memory])
           : null,
-        (inspection) => recordExplanation(request, inspection, chooseLayers(request, inspection, this.card.targetLayer)),
+        (inspection) => recordExplanation(request, inspection, chooseLayers(request, inspection, this.card.targetLayer), this.card.name),
         (result, input, inspection) => readExplanation(request, chooseLayers(request, inspection, this.card.targetLayer), result, input, this.labels),
       );
     });
@@ -201,6 +212,7 @@ export class Model {
   async attention(image: Input, options: AttentionMapOptions = {}): Promise<AttentionMap[]> {
     const request = parseAttentionMapOptions(options);
     const { signal, ...key } = request;
+    if (splitInput(image, 'image').length > 1) throw new SightlineError('INVALID_INPUT', 'attention takes one image; give it a tensor of one.');
     const [maps] = await this.process(image, signal, (inputs) =>
       this.submit(
         inputs,
@@ -263,6 +275,14 @@ export class Model {
     this.refusal = refusal as SightlineError;
   }
 
+  /** Notes what is peculiar about the archive. */
+  private async remark(): Promise<void> {
+    if (this.standard === null) return;
+    const { wasTraining, canBatch } = await this.inspectAt(this.standard.card.input.height, this.standard.card.input.width);
+    if (wasTraining) this.notes.push(`${this.path} was exported in training mode; it is run in inference mode. Call .eval() before exporting.`);
+    if (!canBatch) this.notes.push(`${this.path} has the shapes of one image written into it, so images are run one by one. Export it with a batch axis of any size.`);
+  }
+
   /** The first tensor tells the size of a model that runs on no usual one. */
   private async standardiseAt(height: number, width: number): Promise<void> {
     const { classes } = await this.inspectAt(height, width);
@@ -274,7 +294,18 @@ export class Model {
     const key = `${height}x${width}`;
     let inspection = this.inspections.get(key);
     if (inspection === undefined) {
-      inspection = this.guarded(() => binding().inspect(this.handle, height, width));
+      inspection = this.counted(async () => {
+        try {
+          return await binding().inspect(this.handle, height, width);
+        } catch (error) {
+          const named = fromNative(error);
+          // The engine knows the graph, not the file that it came from.
+          if (named instanceof SightlineError && (named.code === 'UNSUPPORTED_MODEL' || named.code === 'INVALID_INPUT')) {
+            throw new SightlineError(named.code, `${this.path}: ${named.message}`, { cause: named, details: named.details });
+          }
+          throw named;
+        }
+      });
       this.inspections.set(key, inspection);
       inspection.catch(() => this.inspections.delete(key));
     }
@@ -299,8 +330,13 @@ export class Model {
       const results: T[] = [];
       let before: Promise<T[]> | null = null;
       for (let start = 0; start < items.length; start += window) {
-        const inputs = await Promise.all(items.slice(start, start + window).map(({ input, name }) => prepareInput(input, name, card.input, signal)));
+        const decoded = await Promise.allSettled(items.slice(start, start + window).map(({ input, name }) => prepareInput(input, name, card.input, signal)));
+        // Before a bad image is reported: nothing of this call may still be running when it rejects.
         if (before) results.push(...(await before));
+        const inputs = decoded.map((outcome) => {
+          if (outcome.status === 'rejected') throw outcome.reason;
+          return outcome.value;
+        });
         before = submit(inputs, start, items.length);
         // Awaited a window later; until then a rejection must not count as unhandled.
         before.catch(() => undefined);
@@ -356,6 +392,8 @@ export class Model {
     let plan = full === null ? undefined : this.plans.get(full);
     if (plan === undefined) {
       plan = binding().plan(record(inspection));
+      // A server whose users choose the options must not collect plans for ever: the oldest goes.
+      if (this.plans.size >= KEPT_PLANS) this.plans.delete(this.plans.keys().next().value!);
       if (full !== null) this.plans.set(full, plan);
     }
     return plan;
@@ -363,16 +401,6 @@ export class Model {
 
   private checkOpen(): void {
     if (this.closing) throw new SightlineError('MODEL_CLOSED', `The model ${this.path} is closed; load it again.`);
-  }
-
-  private guarded<T>(call: () => Promise<T>): Promise<T> {
-    return this.counted(async () => {
-      try {
-        return await call();
-      } catch (error) {
-        throw fromNative(error);
-      }
-    });
   }
 
   /** Counts work in flight, for which `close` waits. */
@@ -384,11 +412,6 @@ export class Model {
       if (--this.inFlight === 0) this.idle?.();
     }
   }
-}
-
-function positive(name: string, value: number | undefined): number | undefined {
-  if (value === undefined || (Number.isSafeInteger(value) && value > 0)) return value;
-  throw new SightlineError('INVALID_OPTION', `${name} is ${value}; it must be a whole number of at least 1.`);
 }
 
 async function chooseCard(given: string | ModelCard | undefined, beside: ModelCard | null): Promise<ModelCard | null> {

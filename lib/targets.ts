@@ -25,8 +25,10 @@ function resolveTarget(target: Target, labels: readonly string[]): number[] {
   if (typeof target !== 'string') throw new SightlineError('INVALID_OPTION', `A target is a class index, a label or topK, not ${JSON.stringify(target)}.`);
 
   const wanted = target.trim().toLowerCase();
-  const found = labels.findIndex((label) => label.toLowerCase() === wanted);
-  if (found >= 0) return [found];
+  const found = labels.flatMap((label, index) => (label.toLowerCase() === wanted ? [index] : []));
+  // ImageNet has two cardigans (a dog and a garment), two cranes and two maillots.
+  if (found.length > 1) throw new SightlineError('UNKNOWN_TARGET', `"${target}" is the label of the classes ${found.join(' and ')}; ask for one of them by its number.`);
+  if (found.length === 1) return found;
   const rank = /^top-?(\d+)$/.exec(wanted);
   if (rank) {
     const count = Number(rank[1]);

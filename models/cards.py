@@ -22,7 +22,9 @@ MASKS = {
     "vit": (
         "The masks were used in training: linear heads (not shipped) on the normalised tokens of blocks.3 and blocks.5 "
         "learn which class lies in each patch, and the class token's attention in the last two blocks is drawn onto "
-        "objects of any class. A random half of the patches was shown for the first 70 % of the steps."
+        "objects of any class. A random half of the patches was shown for the first 70 % of the steps. A second, short run (training.refined) saw "
+        "all patches and learnt besides that the evidence for a class, as Grad-CAM reads it at blocks.5.norm1, lies on "
+        "that class's object."
     ),
 }
 DESCRIPTION = {
@@ -32,8 +34,16 @@ DESCRIPTION = {
 LAYER = {"resnet": "layer4", "vit": "blocks.5.norm1"}
 
 
-def write_card(kind: str, archive: Path, training: dict[str, Any]) -> Path:
-    """Writes the card beside the archive; kind is 'resnet' or 'vit', training what the run was told and took."""
+def write_card(kind: str, archive: Path, run: dict[str, Any], first: Path | None = None) -> Path:
+    """Writes the card beside the archive; kind is 'resnet' or 'vit', run what the training was told and took.
+
+    first: the archive that this run refined. Its own run is read from the card beside it, where there is one.
+    """
+    training = run
+    if first is not None:
+        card = first.with_suffix(".json")
+        known = json.loads(card.read_text())["training"] if card.exists() else {}
+        training = {k: v for k, v in known.items() if k not in ("data", "accuracy", "pointing")} | {"refined": run}
     card = {
         "name": archive.stem,
         "description": DESCRIPTION[kind],

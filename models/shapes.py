@@ -344,6 +344,7 @@ def write_dataset(folder: Path, seed: int, total: int, workers: int = 2) -> Path
     if ready.exists() and json.loads(ready.read_text()) == about:
         return folder
     folder.mkdir(parents=True, exist_ok=True)
+    ready.unlink(missing_ok=True)  # before a byte changes: a run that is cut short leaves nothing that looks whole
     grid = SIZE // PATCH
     np.memmap(folder / "images.u8", np.uint8, "w+", shape=(total, SIZE, SIZE, 3))
     np.memmap(folder / "cover.u8", np.uint8, "w+", shape=(total, MOST_OBJECTS, grid, grid))

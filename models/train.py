@@ -1,13 +1,16 @@
 """Trains the bundled models on the shapes of shapes.py and saves them as TorchScript archives.
 
     python models/train.py --model resnet
-    python models/train.py --model vit
+    python models/train.py --model vit --out /tmp/vit-first.pt
+    python models/train.py --model vit --start-from /tmp/vit-first.pt --epochs 1 --images 16000 --rate 6e-4 --seed 2
 
 Both learn from pictures with one to three objects: the target is equal shares among the classes present, so
 that softmax stays meaningful. The masks say, patch by patch, which class lies where, and both models hear of
 it: the ResNet through its own fc on each cell of layer4, the ViT through training-only linear heads on the
 normalised tokens of two blocks ("token labelling", Jiang et al., 2021, arXiv:2104.10858) and through a term
-that draws the class token's attention in the last two blocks onto objects of any class.
+that draws the class token's attention in the last two blocks onto objects of any class. A short second run
+(--start-from) refines the ViT: it sees all patches, and a term on the gradient itself draws the evidence for one
+class of each picture onto that class's object.
 bfloat16 autocast, AdamW, warm-up and cosine; the archive is float32.
 """
 
@@ -114,13 +117,18 @@ class VitLearner(nn.Module):
 
     shown_in_full = 0.7
 
-    def __init__(self, model: VisionTransformer):
+    def __init__(self, model: VisionTransformer, refining: bool = False):
         super().__init__()
         self.model = model
+        self.refining = refining
         depth = len(model.blocks)
         dim = model.head.in_features
         self.labelled = (depth // 2, depth - 1)
         self.readers = nn.ModuleDict({str(i): nn.Linear(dim, len(LABELS) + 1) for i in self.labelled})
+        if refining:
+            # The readers are not in the archive: from zero they learn anew before they pull at the tokens.
+            for p in self.readers.parameters():
+                nn.init.zeros_(p)
 
     def _attend(self, attention: nn.Module, x: Tensor):
         n, tokens, dim = x.shape
@@ -135,7 +143,7 @@ class VitLearner(nn.Module):
         m = self.model
         tokens = m.patch_embed(x) + m.pos_embed[:, 1:]
         share = where.flatten(2).transpose(1, 2)
-        if progress < self.shown_in_full:
+        if progress < self.shown_in_full and not self.refining:
             n, count, dim = tokens.shape
             kept = torch.rand(n, count).argsort(1)[:, : count // 2, None]
             tokens = tokens.gather(1, kept.expand(-1, -1, dim))
@@ -160,17 +168,36 @@ class VitLearner(nn.Module):
             h = h + mixed
             h = h + block.mlp(block.norm2(h))
         logits = m.head(m.norm(h[:, 0]))
-        return logits, {
+        losses = {
             "image": shared_cross_entropy(logits, present),
             "tokens": labels / len(self.labelled),
             "place": 0.1 * place,
         }
+        if self.refining:
+            losses["evidence"] = 0.5 * self._evidence(logits, normed, present, share)
+        return logits, losses
+
+    def _evidence(self, logits: Tensor, normed: Tensor, present: Tensor, share: Tensor) -> Tensor:
+        """Draws the evidence for one class of each picture, as Grad-CAM reads it at the last norm1, onto its object.
+
+        The gradient is differentiated itself, through the last block alone. The map is scaled to its own
+        spread, so that only its form counts.
+        """
+        asked = torch.multinomial(present, 1)
+        (slope,) = torch.autograd.grad(logits.gather(1, asked).float().sum(), normed, create_graph=True)
+        evidence = (slope[:, 1:].float().mean(1, keepdim=True) * normed[:, 1:].float()).sum(-1)
+        evidence = evidence / (evidence.std(1, keepdim=True) + 1e-6)
+        inside = share.gather(2, asked[:, :, None].expand(-1, share.shape[1], 1))[..., 0]
+        return -((2 * evidence).softmax(1) * inside).sum(1).clamp_min(1e-4).log().mean()
 
 
-def learner_of(name: str) -> nn.Module:
+def learner_of(name: str, start_from: Path | None) -> nn.Module:
+    model = (ResNet if name == "resnet" else VisionTransformer)(len(LABELS))
+    if start_from:
+        model.load_state_dict(stored_weights(start_from))
     if name == "resnet":
-        return ResNetLearner(ResNet(len(LABELS)).to(memory_format=torch.channels_last))
-    return VitLearner(VisionTransformer(len(LABELS)))
+        return ResNetLearner(model.to(memory_format=torch.channels_last))
+    return VitLearner(model, refining=start_from is not None)
 
 
 def stored_weights(path: Path) -> dict[str, Tensor]:
@@ -197,27 +224,27 @@ def main() -> None:
     parser.add_argument("--rate", type=float, help="peak learning rate; default: 2e-3 (resnet), 1.5e-3 (vit)")
     parser.add_argument("--seed", type=int, default=1, help="of the data, the weights and the order")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--data", type=Path, default=Path("/tmp/shapes-train"), help="where the data is drawn to, once")
+    parser.add_argument("--data", type=Path, help="where the data is drawn to, once; default: /tmp/shapes-SEED-IMAGES")
     parser.add_argument("--checkpoint", type=Path, help="write the state here after each epoch")
-    parser.add_argument("--start-from", type=Path, help="go on from this archive's or checkpoint's weights, with a schedule of its own")
+    parser.add_argument("--start-from", type=Path, help="refine these weights (archive or checkpoint) with a schedule of its own; the ViT then sees all patches and learns where its evidence belongs")
     parser.add_argument("--out", type=Path, help="the archive; default: beside this script")
     args = parser.parse_args()
     epochs = args.epochs or {"resnet": 3, "vit": 7}[args.model]
     peak = args.rate or {"resnet": 2e-3, "vit": 1.5e-3}[args.model]
     out = args.out or HERE / f"{args.model}-tiny-shapes.pt"
     torch.set_num_threads(args.threads)
-    data = Shapes(write_dataset(args.data, args.seed, args.images), args.images)
+    folder = args.data or Path(f"/tmp/shapes-{args.seed}-{args.images}")
+    data = Shapes(write_dataset(folder, args.seed, args.images), args.images)
     torch.manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)
-    learner = learner_of(args.model)
-    if args.start_from:
-        learner.model.load_state_dict(stored_weights(args.start_from))
+    learner = learner_of(args.model, args.start_from)
     decayed = [p for p in learner.parameters() if p.ndim > 1]
     free = [p for p in learner.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": 0.05}, {"params": free, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=peak, betas=(0.9, 0.98))
     each = args.images // args.batch
-    total, warm = epochs * each, 200
+    total = epochs * each
+    warm = min(200, total // 5)
     step, start = 0, time.time()
     for epoch in range(epochs):
         learner.train()
@@ -249,7 +276,7 @@ def main() -> None:
     minutes = (time.time() - start) / 60
     save_archive(learner.model, out)
     about = {"images": args.images, "epochs": epochs, "batch": args.batch, "rate": peak, "seed": args.seed}
-    card = write_card(args.model, out, {**about, "threads": args.threads, "minutes": round(minutes, 1)})
+    card = write_card(args.model, out, {**about, "threads": args.threads, "minutes": round(minutes, 1)}, args.start_from)
     print(f"{out} and {card} after {minutes:.1f} min; next: python models/evaluate.py --model {args.model} --write")
 
 

@@ -137,8 +137,8 @@ async function drawn(folder: OutputFolder, name: string, tap: Tap, tensor: Tenso
     const { planes, total, what } = planesOf(one, tap.kind, layout, inspection.tokens);
     if (planes.length === 0) continue;
     const { image, base } = inputs[i]!;
-    const part = planes.length < total ? `the first ${planes.length} of ${total} ${what}` : `${total} ${what}`;
-    const sheet = await planesSheet(planes, { title: `${name} · ${part} · ${basename(image)}`, columns: Math.min(8, planes.length) });
+    const part = total === 1 ? '' : planes.length < total ? ` · the first ${planes.length} of ${total} ${what}` : ` · ${total} ${what}`;
+    const sheet = await planesSheet(planes, { title: `${name}${part} · ${basename(image)}`, columns: Math.min(8, planes.length) });
     paths.push(await folder.picture(`${safeName(base) || 'image'}-${name}`, sheet));
   }
   return paths;

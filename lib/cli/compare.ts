@@ -52,6 +52,7 @@ async function compare(session: Session, images: readonly string[], flags: Compa
   const names: string[] = [];
   const results: object[] = [];
   const methods: string[] = [];
+  const lines: string[] = [];
   // One model at a time: what several hold together may not fit into memory.
   for (const [column, name] of flags.model.entries()) {
     await using model = await Model.load(name, loadOptions(flags));
@@ -74,8 +75,7 @@ async function compare(session: Session, images: readonly string[], flags: Compa
         const [map] = explanation.maps as [Explanation['maps'][number]];
         const { index, label } = map.target;
         results.push({ image, model: name, method, predictions, target: { index, label }, layer: map.layer, min: map.min, max: map.max, state: map.state });
-        session.print(`${image}, ${name}: ${listPredictions(predictions.slice(0, 3))}`);
-        session.print(`  ${subjectOf(method, map)}: ${describeMap(map)}`);
+        lines.push(`${image}, ${name}: ${listPredictions(predictions.slice(0, 3))}`, `  ${subjectOf(method, map)}: ${describeMap(map)}`);
       }
     }
   }
@@ -84,7 +84,8 @@ async function compare(session: Session, images: readonly string[], flags: Compa
     cellWidth: CELL,
   });
   await writePicture(flags.out, sheet);
-  session.print(flags.out);
+  // At the end, when the last model has turned out to do.
+  for (const line of [...lines, flags.out]) session.print(line);
   session.answer({ results, picture: flags.out });
 }
 

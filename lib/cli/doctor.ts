@@ -4,6 +4,7 @@ import type * as Environment from '../../scripts/environment.mjs';
 import type * as LibTorchSearch from '../../scripts/libtorch.mjs';
 import { binding, type NativeVersions } from '../binding.js';
 import { withJsonFlag } from './options.js';
+import { importScript } from './scripts.js';
 import type { Session } from './session.js';
 import { aligned } from './words.js';
 
@@ -25,7 +26,7 @@ Examples:
 async function doctor(session: Session): Promise<void> {
   const engine = loadEngine();
   const search = await searchLibTorch(engine.versions !== null);
-  const { describeEnvironment } = await script<typeof Environment>('environment.mjs');
+  const { describeEnvironment } = await importScript<typeof Environment>('environment.mjs');
   const findings = [...describeEnvironment({ libtorch: search.found }), search.finding, ...engine.findings];
   const usable = findings.every(({ state }) => state !== 'problem');
 
@@ -68,7 +69,7 @@ interface LibTorchFound {
 
 /** The LibTorch that a build would take. An addon that loads has its own, so that a search without success is no problem then. */
 async function searchLibTorch(isLoaded: boolean): Promise<LibTorchFound> {
-  const { findLibTorch, SUPPORTED } = await script<typeof LibTorchSearch>('libtorch.mjs');
+  const { findLibTorch, SUPPORTED } = await importScript<typeof LibTorchSearch>('libtorch.mjs');
   const state = isLoaded ? 'warning' : 'problem';
   try {
     const { found, tried } = findLibTorch();
@@ -81,9 +82,4 @@ async function searchLibTorch(isLoaded: boolean): Promise<LibTorchFound> {
   } catch (error) {
     return { found: null, tried: [], finding: { name: 'LibTorch', value: 'none found', state, mend: (error as Error).message } };
   }
-}
-
-/** The set-up's own modules, which are not compiled: ../../scripts from dist/cli as from lib/cli. */
-async function script<Module>(name: string): Promise<Module> {
-  return (await import(new URL(`../../scripts/${name}`, import.meta.url).href)) as Module;
 }

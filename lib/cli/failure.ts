@@ -28,9 +28,9 @@ export function failureOf(error: unknown): Failure {
 
 /** commander's "error: unknown option '--x'\n(Did you mean --y?)" as one sentence. */
 function usageMessage(error: CommanderError): string {
-  const message = oneLine(error.message.replace(/^error: /, ''));
+  const message = oneLine(error.message.replace(/^error: /, '')).replace(/ \((Did you mean .*\?)\)$/, '. $1');
   const sentence = message.charAt(0).toUpperCase() + message.slice(1);
-  return /[.?!)]$/.test(sentence) ? sentence : `${sentence}.`;
+  return /[.?!]$/.test(sentence) ? sentence : `${sentence}.`;
 }
 
 function oneLine(text: string): string {

@@ -12,8 +12,18 @@ import { failureOf } from './failure.js';
 import { inspectCommand } from './inspect.js';
 import { modelsCommand } from './models.js';
 import { createSession, type Session } from './session.js';
+import { setupCommand } from './setup.js';
 
-const COMMANDS = [explainCommand, compareCommand, inspectCommand, captureCommand, attentionCommand, doctorCommand, modelsCommand];
+const COMMANDS = {
+  explain: explainCommand,
+  compare: compareCommand,
+  inspect: inspectCommand,
+  capture: captureCommand,
+  attention: attentionCommand,
+  doctor: doctorCommand,
+  models: modelsCommand,
+  setup: setupCommand,
+} as const;
 
 function createProgram(session: Session): Command {
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string };
@@ -31,7 +41,7 @@ Examples:
 
 Exit codes: 0 done, 2 the request is wrong, 1 anything else.`,
     );
-  for (const create of COMMANDS) program.addCommand(create(session));
+  for (const create of Object.values(COMMANDS)) program.addCommand(create(session));
   for (const command of [program, ...program.commands]) {
     // Errors are thrown instead of printed: `main` prints each as one line.
     command.exitOverride().configureOutput({ writeErr: () => undefined });
@@ -45,17 +55,25 @@ async function main(args: readonly string[]): Promise<void> {
   process.once('SIGINT', () => interrupt.abort());
   const session = createSession(args.includes('--json'), interrupt.signal);
   try {
-    if (args.length === 0) throw new CommanderError(2, 'sightline.noCommand', `Name a command: ${createProgram(session).commands.map((command) => command.name()).join(', ')}; see sightline --help.`);
-    await createProgram(session).parseAsync(args, { from: 'user' });
+    const program = createProgram(session);
+    if (args.every((arg) => arg === '--json')) throw new CommanderError(2, 'sightline.noCommand', `Name a command: ${Object.keys(COMMANDS).join(', ')}.`);
+    await program.parseAsync(args, { from: 'user' });
   } catch (error) {
     // --help and --version end by an error too.
     if (error instanceof CommanderError && error.exitCode === 0) return;
-    const { code, message, exitCode } = failureOf(error);
+    const failure = failureOf(error);
+    const { code, exitCode } = failure;
+    const message = error instanceof CommanderError ? `${failure.message} See ${helpFor(args)}.` : failure.message;
     session.fail(message);
     if (process.env['SIGHTLINE_DEBUG'] === '1') console.error(error);
     session.answer({ error: { code, message } });
     process.exitCode = exitCode;
   }
+}
+
+/** Where the usage of what was asked for is told. */
+function helpFor([name]: readonly string[]): string {
+  return name !== undefined && Object.hasOwn(COMMANDS, name) ? `sightline ${name} --help` : 'sightline --help';
 }
 
 // A reader that has seen enough, such as `head`, closes the pipe.
@@ -65,6 +83,4 @@ for (const stream of [process.stdout, process.stderr]) {
     process.exit();
   });
 }
-// LibTorch's own warnings, such as of deprecated quantisation, are not for the users of a command line.
-process.env['TORCH_CPP_LOG_LEVEL'] ??= 'ERROR';
 void main(process.argv.slice(2));

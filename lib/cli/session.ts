@@ -17,6 +17,7 @@ export interface Session {
 
 export function createSession(json: boolean, signal: AbortSignal): Session {
   let isLineOpen = false;
+  const told = new Set<string>();
   let waiting: string[] = [];
   const endLine = (): void => {
     if (isLineOpen) process.stderr.write('\r\x1b[K');
@@ -41,7 +42,9 @@ export function createSession(json: boolean, signal: AbortSignal): Session {
       process.stdout.write(`${JSON.stringify(document)}\n`);
     },
     note: (sentence) => {
-      waiting.push(sentence);
+      // Several models may have the same to remark.
+      if (!told.has(sentence)) waiting.push(sentence);
+      told.add(sentence);
     },
     fail: (message) => {
       waiting = [];

@@ -31,7 +31,7 @@ export function planesOf(tensor: Tensor, kind: TapKind, layout: Layout, tokens: 
   if (layout === 'tokens' && shape.length === 2) {
     const [count] = shape as readonly [number, number];
     if (tokens && count === tokens.prefix + tokens.height * tokens.width) return trailing(tensor, tokens.prefix, [tokens.height, tokens.width]);
-    return { planes: [{ data: tensor.data, shape: shape as readonly [number, number], caption: 'tokens down, channels across' }], total: 1, what: 'array' };
+    return { planes: [{ data: tensor.data, shape: shape as readonly [number, number], caption: 'tokens down, channels across' }], total: 1, what: 'arrays' };
   }
   return folded(tensor);
 }
@@ -62,5 +62,5 @@ function folded({ data }: Tensor): TapPlanes {
   if (data.length === 0 || data.length > 1 << 16) return { planes: [], total: 0, what: '' };
   let width = Math.min(64, data.length);
   while (data.length % width !== 0) width--;
-  return { planes: [{ data, shape: [data.length / width, width], caption: `${data.length} numbers, ${width} in a row` }], total: 1, what: 'array' };
+  return { planes: [{ data, shape: [data.length / width, width], caption: `${data.length} numbers, ${width} in a row` }], total: 1, what: 'arrays' };
 }

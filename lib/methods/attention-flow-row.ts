@@ -1,5 +1,5 @@
 import { SightlineError } from '../errors.js';
-import { contract, eyeLike, max, mean, min, rename, select, sum, type SymbolicModel, type Value } from '../symbolic/index.js';
+import { contract, eyeLike, grad, max, mean, min, narrow, relu, rename, select, sum, type SymbolicModel, type Value } from '../symbolic/index.js';
 
 /** How several heads become one map. */
 export const HEAD_FUSIONS = ['mean', 'max', 'min'] as const;
@@ -11,6 +11,14 @@ export function fuseHeads(attention: Value, fusion: HeadFusion): Value {
 }
 
 /**
+ * What attention contributes to a score: the positive part of attention times its gradient, mean over heads. Positive
+ * parts are taken before the mean, as in Chefer et al. 2021, so that heads do not cancel one another.
+ */
+export function positiveContribution(score: Value, attention: Value): Value {
+  return mean(relu(attention.mul(grad(score, attention))), 'heads');
+}
+
+/**
  * 0.5 A + 0.5 I, each row divided by its sum: half of what a token becomes is what it was (Abnar & Zuidema 2020,
  * section 3). Rows sum to at least 0.5 before, so nothing is divided by zero.
  */
@@ -19,10 +27,12 @@ export function withResidual(attention: Value): Value {
   return mixed.div(sum(mixed, 'keys'));
 }
 
-/** What the classifier reads, in a matrix [batch, queries, keys]: the class token's row, or the mean of all rows. */
+/** What the classifier reads, in a matrix [batch, queries, keys]: the class token's row, or the mean of the patches' rows. */
 export function pooledRow(model: SymbolicModel, matrix: Value): Value {
-  const token = model.inspection.tokens?.classToken ?? null;
-  return token === null ? mean(matrix, 'queries') : select(matrix, 'queries', token);
+  const grid = model.inspection.tokens;
+  if (grid === null) throw new SightlineError('METHOD_NOT_APPLICABLE', 'The model has no grid of patches.');
+  if (grid.classToken !== null) return select(matrix, 'queries', grid.classToken);
+  return mean(narrow(matrix, 'queries', grid.prefix, grid.height * grid.width), 'queries');
 }
 
 /**

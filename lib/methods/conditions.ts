@@ -15,13 +15,22 @@ export const all =
 
 export const hasGradients: Condition = ({ isQuantized }) => (isQuantized ? 'its weights are quantised, and quantised operators have no gradients' : null);
 
-export const hasPooledHead: Condition = ({ head }) =>
-  head === null ? 'its classifier is not one linear layer on a spatially averaged feature' : null;
+export const hasPooledHead: Condition = ({ head, nodes }) => {
+  if (head === null) return 'no linear layer on a spatially averaged feature was found at its end';
+  if (head.layout === 'tokens' && nodes.find(({ name }) => name === head.feature)?.grid === null) return 'its averaged tokens do not lie in a grid of patches';
+  return null;
+};
 
-export const hasTargetLayer: Condition = ({ targetLayer }) => (targetLayer === '' ? 'it has no layer with spatial axes' : null);
+export const hasTargetLayer: Condition = ({ targetLayer, nodes }) => {
+  if (targetLayer === '') return 'no layer with spatial axes was found; name one with `layer`';
+  const node = nodes.find(({ name }) => name === targetLayer);
+  return node?.layout === 'tokens' && node.grid === null ? `the tokens of "${targetLayer}" do not lie in a grid of patches` : null;
+};
 
-export const hasGlobalAttention: Condition = ({ attention, tokens }) => {
-  if (attention.length === 0) return 'it has no attention';
+export const hasGlobalAttention: Condition = ({ attention, tokens, unknownAttention }) => {
+  if (attention.length === 0) return unknownAttention === 0 ? 'it has no attention' : 'its attention is of no known form';
+  if (unknownAttention > 0) return `${unknownAttention} of its attention operators are of no known form`;
+  if (attention.some((site) => site.tokens !== site.keys)) return 'it has attention between different sets of tokens, which no product of square matrices follows';
   if (attention.some(({ windows }) => windows > 1)) return 'its attention is windowed, so no token sees the whole image';
   const opaque = attention.find((site) => site.opaque !== '');
   if (opaque) return opaque.opaque;

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
-import { eyeLike, grad, mean, relu } from '../symbolic/index.js';
-import { blocksFrom, classRow } from './attention-flow-row.js';
+import { eyeLike } from '../symbolic/index.js';
+import { blocksFrom, classRow, positiveContribution } from './attention-flow-row.js';
 import { all, hasGlobalAttention, hasGradients } from './conditions.js';
 import { defineMethod } from './method.js';
 
@@ -24,7 +24,7 @@ export const gae = defineMethod({
   map: ({ model, options }) => {
     const { score } = model.output;
     const flow = blocksFrom(model, options.startBlock).map((attention) => {
-      const relevance = mean(relu(attention.mul(grad(score, attention))), 'heads');
+      const relevance = positiveContribution(score, attention);
       return relevance.add(eyeLike(relevance));
     });
     return classRow(model, flow);

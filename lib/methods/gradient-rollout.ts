@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
-import { grad, mean, relu, zeroSmallest } from '../symbolic/index.js';
-import { blocksFrom, classRow, withResidual } from './attention-flow-row.js';
+import { zeroSmallest } from '../symbolic/index.js';
+import { blocksFrom, classRow, positiveContribution, withResidual } from './attention-flow-row.js';
 import { all, hasGlobalAttention, hasGradients } from './conditions.js';
 import { defineMethod } from './method.js';
 
@@ -26,7 +26,7 @@ export const gradientRollout = defineMethod({
   map: ({ model, options }) => {
     const { score } = model.output;
     const flow = blocksFrom(model, options.startBlock).map((attention) =>
-      withResidual(zeroSmallest(mean(relu(attention.mul(grad(score, attention))), 'heads'), options.discardRatio, false)),
+      withResidual(zeroSmallest(positiveContribution(score, attention), options.discardRatio, false)),
     );
     return classRow(model, flow);
   },

@@ -150,14 +150,10 @@ export class SymbolicModel {
     const node = this.node(layer);
     if (node.layout === 'channels-first' && (node.shape[2] ?? 1) * (node.shape[3] ?? 1) > 1) return value;
     if (node.layout === 'channels-last') return transpose(value, ['batch', 'channels', 'height', 'width']);
-    const grid = this.inspection.tokens;
-    if (node.layout === 'tokens' && grid !== null) {
-      const patches = grid.height * grid.width;
-      const prefix = (node.shape[1] ?? 0) - patches;
-      if (prefix === 0 || prefix === grid.prefix) {
-        const kept = prefix === 0 ? value : narrow(value, 'tokens', prefix, patches);
-        return transpose(split(kept, 'tokens', { height: grid.height, width: grid.width }), ['batch', 'channels', 'height', 'width']);
-      }
+    if (node.grid !== null) {
+      const { height, width, prefix } = node.grid;
+      const kept = prefix === 0 ? value : narrow(value, 'tokens', prefix, height * width);
+      return transpose(split(kept, 'tokens', { height, width }), ['batch', 'channels', 'height', 'width']);
     }
     throw new SightlineError('METHOD_NOT_APPLICABLE', `The layer "${layer}" has no spatial axes: its output is ${node.shape.join(' x ')}; choose one that \`sightline inspect\` shows with a grid.`);
   }

@@ -100,7 +100,8 @@ Napi::Array array_to_js(Napi::Env env, const std::vector<int64_t>& values) {
 
 Napi::ArrayBuffer buffer_to_js(Napi::Env env, const at::Tensor& tensor) {
   const size_t bytes = tensor.nbytes();
-  if (bytes >= kExternalBytes) {
+  // A part of a batch is copied: handed over, it would keep the whole batch alive.
+  if (bytes >= kExternalBytes && tensor.storage().nbytes() == bytes) {
     auto* owner = new at::Tensor(tensor);
     try {
       return Napi::ArrayBuffer::New(env, tensor.data_ptr(), bytes, [owner](Napi::BasicEnv, void*) { delete owner; });
@@ -165,6 +166,9 @@ Napi::Object info_to_js(Napi::Env env, const NetworkInfo& info) {
   object.Set("classes", static_cast<double>(info.classes));
   object.Set("hasModuleNames", info.has_module_names);
   object.Set("isQuantized", info.is_quantized);
+  object.Set("wasTraining", info.was_training);
+  object.Set("canBatch", info.can_batch);
+  object.Set("unknownAttention", static_cast<double>(info.unknown_attention));
   object.Set("targetLayer", info.target_layer);
   object.Set("operators", static_cast<double>(info.operators));
   object.Set("activationBytes", static_cast<double>(info.activation_bytes));
@@ -174,6 +178,15 @@ Napi::Object info_to_js(Napi::Env env, const NetworkInfo& info) {
     node.Set("name", info.nodes[i].name);
     node.Set("shape", array_to_js(env, info.nodes[i].sizes));
     node.Set("layout", layout_name(info.nodes[i].layout));
+    if (const auto& grid = info.nodes[i].grid) {
+      auto entry = Napi::Object::New(env);
+      entry.Set("height", static_cast<double>(grid->height));
+      entry.Set("width", static_cast<double>(grid->width));
+      entry.Set("prefix", static_cast<double>(grid->prefix));
+      node.Set("grid", entry);
+    } else {
+      node.Set("grid", env.Null());
+    }
     nodes.Set(static_cast<uint32_t>(i), node);
   }
   object.Set("nodes", nodes);
@@ -185,6 +198,7 @@ Napi::Object info_to_js(Napi::Env env, const NetworkInfo& info) {
     entry.Set("form", site.form);
     entry.Set("heads", static_cast<double>(site.heads));
     entry.Set("tokens", static_cast<double>(site.tokens));
+    entry.Set("keys", static_cast<double>(site.keys));
     entry.Set("headSize", static_cast<double>(site.head_size));
     entry.Set("windows", static_cast<double>(site.windows));
     entry.Set("opaque", site.opaque);
@@ -217,7 +231,7 @@ Napi::Object result_to_js(Napi::Env env, const Request::Result& result) {
   auto object = Napi::Object::New(env);
   auto outputs = Napi::Object::New(env);
   for (const auto& output : result.outputs) {
-    const auto values = output.values.contiguous();
+    const auto& values = output.values;
     auto entry = Napi::Object::New(env);
     const auto buffer = buffer_to_js(env, values);
     entry.Set("data", Napi::Float32Array::New(env, static_cast<size_t>(values.numel()), buffer, 0));

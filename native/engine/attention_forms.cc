@@ -153,6 +153,7 @@ bool read_shape(AttentionSite& site, const std::vector<int64_t>& query_sizes) {
     return false;
   }
   site.tokens = query_sizes[rank - 2];
+  site.keys = site.tokens;
   site.head_size = query_sizes[rank - 1];
   return true;
 }
@@ -166,6 +167,7 @@ std::optional<AttentionSite> read_scaled_dot_product(Node* node) {
   site.result = node->output();
   const auto sizes = recorded_sizes(site.query);
   if (!sizes || !read_shape(site, *sizes)) return std::nullopt;
+  if (const auto key_sizes = recorded_sizes(site.key)) site.keys = key_sizes->at(key_sizes->size() - 2);
   const auto causal = constant_of(node->input(5));
   if (!causal || causal->toBool()) site.opaque = "its attention is causal";
   const auto dropout = constant_of(node->input(4));
@@ -199,6 +201,7 @@ std::optional<AttentionSite> read_softmax(Node* node) {
   }
   const auto query_sizes = recorded_sizes(site.query);
   if (!query_sizes || !read_shape(site, *query_sizes)) return std::nullopt;
+  site.keys = sizes->back();
   return site;
 }
 
@@ -206,13 +209,18 @@ std::optional<AttentionSite> read_softmax(Node* node) {
 
 void open_native_multi_head_attention(Graph& graph) { open_native_in_block(graph, graph.block()); }
 
-std::vector<AttentionSite> find_attention(const StraightGraph& straight) {
+std::vector<AttentionSite> find_attention(const StraightGraph& straight, int64_t& unknown) {
   std::vector<AttentionSite> sites;
+  unknown = 0;
   for (Node* node : straight.graph->nodes()) {
     std::optional<AttentionSite> site;
     if (is_aten(node, "scaled_dot_product_attention")) site = read_scaled_dot_product(node);
     if (is_any_of(node, {"softmax", "_softmax", "_safe_softmax"})) site = read_softmax(node);
-    if (!site) continue;
+    if (!site) {
+      const auto sizes = is_any_of(node, {"softmax", "_softmax", "_safe_softmax"}) ? recorded_sizes(node->output()) : std::nullopt;
+      if (sizes && sizes->size() >= 3) ++unknown;
+      continue;
+    }
     if (site->name.empty()) site->name = node->scopeName();
     if (site->name.empty()) site->name = "attention[" + std::to_string(sites.size()) + "]";
     sites.push_back(*site);

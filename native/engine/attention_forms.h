@@ -23,7 +23,8 @@ struct AttentionSite {
   // Form::Softmax: the probabilities. Form::ScaledDotProduct: the fused operator's output.
   torch::jit::Value* result = nullptr;
   int64_t heads = 0;
-  int64_t tokens = 0;
+  int64_t tokens = 0;  // queries
+  int64_t keys = 0;    // as many as tokens in self-attention
   int64_t head_size = 0;
   // Windows per image: 1 for global attention, more for Swin.
   int64_t windows = 1;
@@ -37,8 +38,9 @@ struct AttentionSite {
 // its settings are constants. It has neither weights to tap nor a derivative.
 void open_native_multi_head_attention(torch::jit::Graph& graph);
 
-// All attention of a straight graph in the order of execution.
-std::vector<AttentionSite> find_attention(const StraightGraph& straight);
+// All attention of a straight graph in the order of execution. `unknown` counts the softmaxes that look like attention but
+// are not of a known form (cross-covariance, talking heads).
+std::vector<AttentionSite> find_attention(const StraightGraph& straight, int64_t& unknown);
 
 // Replaces a fused attention by matmul, softmax and matmul in `graph`; returns the probabilities
 // [batch, heads, tokens, tokens]. `mask_dtype` is that of the traced mask, none without one. In float32 whatever the

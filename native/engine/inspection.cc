@@ -13,6 +13,7 @@ namespace {
 // More tokens than this before the patches is no known model: class, distillation and up to 8 registers.
 constexpr int64_t kMaxPrefixTokens = 12;
 constexpr int kSearchDepth = 24;
+constexpr int64_t kLargestStride = 64;
 
 bool is_convolution(const Node* node) { return is_any_of(node, {"_convolution", "conv2d"}); }
 
@@ -64,7 +65,9 @@ struct LinearHead {
 };
 
 std::optional<LinearHead> read_linear(const Value* logits) {
-  const Value* output = through(logits, {"dropout", "to", "contiguous", "flatten", "squeeze", "reshape", "view"});
+  // Softmax in the archive does not change which linear layer speaks for which class.
+  const Value* output = through(logits, {"dropout", "dropout_", "to", "contiguous", "flatten", "squeeze", "reshape", "view",
+                                         "softmax", "log_softmax"});
   const Node* node = output->node();
   if (is_aten(node, "linear")) {
     const auto weight = constant_tensor(node->input(1));
@@ -95,7 +98,12 @@ bool averages_space(const Node* node, Layout layout) {
   const auto out = recorded_sizes(node->output());
   if (!in || !out) return false;
   if (is_any_of(node, {"adaptive_avg_pool2d", "avg_pool2d"})) {
-    return in->size() == 4 && out->size() == 4 && out->at(2) == 1 && out->at(3) == 1;
+    if (in->size() != 4 || out->size() != 4 || out->at(2) != 1 || out->at(3) != 1) return false;
+    if (is_aten(node, "adaptive_avg_pool2d")) return true;
+    // A window that leaves places out, or counts padding, is no mean over all of them.
+    const auto kernel = constant_of(node->input(1)), padding = constant_of(node->input(3));
+    return kernel && padding && kernel->toIntVector() == std::vector<int64_t>{in->at(2), in->at(3)} &&
+           padding->toIntVector() == std::vector<int64_t>{0, 0};
   }
   if (!is_aten(node, "mean")) return false;
   const auto dims = constant_of(node->input(1));
@@ -119,11 +127,11 @@ std::string name_of(const StraightGraph& straight, const Value* value) {
   return best;
 }
 
-std::optional<PooledHead> find_pooled_head(const StraightGraph& straight, int64_t height, int64_t width) {
+std::optional<PooledHead> find_pooled_head(StraightGraph& straight, int64_t height, int64_t width) {
   const auto linear = read_linear(straight.logits);
   if (!linear) return std::nullopt;
   const Value* pooled =
-      through(linear->input, {"dropout", "flatten", "reshape", "view", "squeeze", "contiguous", "to"});
+      through(linear->input, {"dropout", "dropout_", "feature_dropout", "flatten", "reshape", "view", "squeeze", "contiguous", "to"});
   const Node* pool = pooled->node();
   if (pool->inputs().empty() || !is_tensor(pool->input(0))) return std::nullopt;
   const Value* feature = pool->input(0);
@@ -140,23 +148,24 @@ std::optional<PooledHead> find_pooled_head(const StraightGraph& straight, int64_
     name = name_of(straight, before);
     layout = layout_of(before, height, width);
   }
-  if (name.empty()) return std::nullopt;
+  // DenseNet's last relu is a function and no module; the feature that is averaged still needs a name.
+  if (name.empty()) {
+    name = "pooled_feature";
+    straight.nodes.push_back({name, const_cast<Value*>(feature)});
+  }
   return PooledHead{name, layout, linear->weight, linear->bias};
 }
 
 // The grid of the convolution that cuts patches; else a square number of patches after a usual count of prefix tokens.
 std::optional<TokenInfo> find_tokens(const StraightGraph& straight, const std::vector<AttentionSite>& sites) {
   const AttentionSite* global = nullptr;
+  // Class attention (CaiT) and attention pooling have one query: the patches are the tokens of self-attention.
   for (const auto& site : sites) {
-    if (site.windows == 1) {
-      global = &site;
-      break;
-    }
+    if (site.tokens != site.keys) continue;
+    if (site.windows != 1 || (global != nullptr && site.tokens != global->tokens)) return std::nullopt;
+    if (global == nullptr) global = &site;
   }
   if (global == nullptr) return std::nullopt;
-  for (const auto& site : sites) {
-    if (site.windows != 1 || site.tokens != global->tokens) return std::nullopt;
-  }
   const int64_t tokens = global->tokens;
   std::optional<TokenInfo> info;
   for (const Node* node : straight.graph->nodes()) {
@@ -214,9 +223,10 @@ std::optional<TokenInfo> find_tokens(const StraightGraph& straight, const std::v
   return info;
 }
 
-// What the last attention's projections read: back from its queries over reshapes and one linear layer.
+// What the last attention's projections read: back from its values over reshapes and one linear layer. Not from its
+// queries, which rotary embeddings cut up.
 std::string last_attention_input(const StraightGraph& straight, const AttentionSite& site) {
-  const Value* value = site.query;
+  const Value* value = site.value;
   bool projected = false;
   for (int depth = 0; depth < kSearchDepth; ++depth) {
     if (projected) {
@@ -237,16 +247,38 @@ std::string last_attention_input(const StraightGraph& straight, const AttentionS
   return {};
 }
 
-std::string last_spatial_feature(const StraightGraph& straight, int64_t height, int64_t width) {
-  const Value* last = nullptr;
-  for (const auto& node : straight.nodes) {
-    const auto sizes = recorded_sizes(node.value);
-    if (!sizes || sizes->size() != 4) continue;
-    const Layout layout = layout_of(node.value, height, width);
-    if (layout == Layout::ChannelsFirst && sizes->at(2) * sizes->at(3) > 1) last = node.value;
-    if (layout == Layout::ChannelsLast && sizes->at(1) * sizes->at(2) > 1) last = node.value;
+bool has_space(const NodeInfo& node) {
+  const auto& s = node.sizes;
+  if (node.layout == Layout::ChannelsFirst) return s[2] * s[3] > 1;
+  if (node.layout == Layout::ChannelsLast) return s[1] * s[2] > 1;
+  return node.layout == Layout::Tokens && node.grid.has_value();
+}
+
+// The last feature with space; in a transformer never one from before its first attention, such as the patch embedding.
+std::string last_spatial_feature(const StraightGraph& straight, const std::vector<AttentionSite>& sites,
+                                 const std::vector<NodeInfo>& nodes) {
+  std::string last;
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    const Value* value = straight.nodes[i].value;
+    if (!sites.empty() && !sites[0].result->node()->isBefore(value->node())) continue;
+    if (has_space(nodes[i])) last = name_of(straight, value);
   }
-  return last == nullptr ? std::string() : name_of(straight, last);
+  return last;
+}
+
+// Of hierarchical transformers without a grid of their own: the whole-numbered stride that gives so many patches.
+std::optional<PatchGrid> grid_of(int64_t tokens, const std::optional<TokenInfo>& known, int64_t height, int64_t width) {
+  if (known) {
+    const int64_t prefix = tokens - known->height * known->width;
+    if (prefix == 0 || prefix == known->prefix) return PatchGrid{known->height, known->width, prefix};
+    return std::nullopt;
+  }
+  for (int64_t stride = 2; tokens > 1 && stride <= kLargestStride; ++stride) {
+    if (height % stride == 0 && width % stride == 0 && (height / stride) * (width / stride) == tokens) {
+      return PatchGrid{height / stride, width / stride, 0};
+    }
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -261,7 +293,7 @@ const char* layout_name(Layout layout) {
   }
 }
 
-NetworkInfo inspect_graph(const StraightGraph& straight, const std::vector<AttentionSite>& sites, int64_t height,
+NetworkInfo inspect_graph(StraightGraph& straight, const std::vector<AttentionSite>& sites, int64_t height,
                           int64_t width) {
   NetworkInfo info{};
   info.height = height;
@@ -269,24 +301,25 @@ NetworkInfo inspect_graph(const StraightGraph& straight, const std::vector<Atten
   info.classes = recorded_sizes(straight.logits)->at(1);
   info.has_module_names = straight.has_module_names;
   info.is_quantized = straight.is_quantized;
+  info.was_training = straight.was_training;
+  info.tokens = find_tokens(straight, sites);
+  info.head = find_pooled_head(straight, height, width);
   for (const auto& node : straight.nodes) {
-    info.nodes.push_back(
-        {node.name, recorded_sizes(node.value).value_or(std::vector<int64_t>{}), layout_of(node.value, height, width)});
+    NodeInfo entry{node.name, recorded_sizes(node.value).value_or(std::vector<int64_t>{}),
+                   layout_of(node.value, height, width), std::nullopt};
+    // How it is pooled is the surest sign of a layout.
+    if (info.head && node.name == info.head->feature) entry.layout = info.head->layout;
+    if (entry.layout == Layout::Tokens) entry.grid = grid_of(entry.sizes[1], info.tokens, height, width);
+    info.nodes.push_back(std::move(entry));
   }
   for (const auto& site : sites) {
     info.attention.push_back({site.name,
                               site.form == AttentionSite::Form::ScaledDotProduct ? "scaled-dot-product" : "softmax",
-                              site.heads, site.tokens, site.head_size, site.windows, site.opaque});
-  }
-  info.tokens = find_tokens(straight, sites);
-  info.head = find_pooled_head(straight, height, width);
-  // How it is pooled is the surest sign of a layout.
-  for (auto& node : info.nodes) {
-    if (info.head && node.name == info.head->feature) node.layout = info.head->layout;
+                              site.heads, site.tokens, site.keys, site.head_size, site.windows, site.opaque});
   }
   if (info.head && info.head->layout != Layout::Tokens) info.target_layer = info.head->feature;
   if (info.target_layer.empty() && info.tokens) info.target_layer = last_attention_input(straight, sites.back());
-  if (info.target_layer.empty()) info.target_layer = last_spatial_feature(straight, height, width);
+  if (info.target_layer.empty()) info.target_layer = last_spatial_feature(straight, sites, info.nodes);
   for (const Node* node : straight.graph->nodes()) {
     if (node->kind() == c10::prim::Constant) continue;
     ++info.operators;

@@ -5,7 +5,8 @@
 
 namespace sightline {
 
-NetworkInfo inspect_graph(const StraightGraph& straight, const std::vector<AttentionSite>& sites, int64_t height,
+// May give the pooled feature a name in `straight`, where it has none.
+NetworkInfo inspect_graph(StraightGraph& straight, const std::vector<AttentionSite>& sites, int64_t height,
                           int64_t width);
 
 }  // namespace sightline

@@ -72,7 +72,8 @@ class Runner {
       values = values.reshape(sizes);
     }
     if (values.is_floating_point()) values = values.to(at::kFloat);
-    return values.to(at::kCPU).contiguous();
+    // A copy in any case: outputs may share their memory with one another, with the input, or with the weights.
+    return values.to(at::kCPU, values.scalar_type(), /*non_blocking=*/false, /*copy=*/true, at::MemoryFormat::Contiguous);
   }
 
   // `releases_shared`: whether registers that all targets read may go now; `ends_runs`: whether the autograd graphs may.
@@ -187,7 +188,7 @@ class Runner {
     const auto count = step.attributes.integer("count");
     const auto batch = images_.size(0);
     const auto per_sample = std::max<int64_t>(1, network_.info().activation_bytes * batch);
-    const auto chunk = std::clamp<int64_t>(plan_.memory / per_sample, 1, count);
+    const auto chunk = network_.info().can_batch ? std::clamp<int64_t>(plan_.memory / per_sample, 1, count) : 1;
     chunk_ = std::max(chunk_, chunk);
     const auto is_batched = step.attributes.numbers("batched");
     const auto outer_targets = context_.targets;

@@ -1,5 +1,6 @@
 #include "engine/network.h"
 
+#include <ATen/CPUGeneratorImpl.h>
 #include <torch/csrc/jit/passes/constant_propagation.h>
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
 #include <torch/csrc/jit/passes/shape_analysis.h>
@@ -63,6 +64,38 @@ Value* insert_leaf(Graph& graph, Value* value) {
   return node->output();
 }
 
+// Puts a reshaping and its reverse behind `value` and returns what lies between: the tensor in the shape in which it is
+// shown, on the way to everything that reads it, so that gradients can be taken with respect to it.
+template <typename There, typename Back>
+Value* detour(Value* value, There there, Back back) {
+  WithInsertPoint point(value->node()->next());
+  Value* shown = there(value);
+  Value* restored = back(shown);
+  value->replaceAllUsesAfterNodeWith(restored->node(), restored);
+  return shown;
+}
+
+Value* insert_aten(Graph& graph, const char* name, at::ArrayRef<torch::jit::NamedValue> inputs) {
+  return graph.insert(c10::Symbol::fromQualString(std::string("aten::") + name), inputs);
+}
+
+// The class scores in what the archive's own forward returns.
+at::Tensor logits_of(const c10::IValue& output) {
+  if (output.isTensor()) return output.toTensor();
+  std::vector<c10::IValue> parts;
+  if (output.isTuple()) parts = output.toTuple()->elements().vec();
+  if (output.isGenericDict()) {
+    for (const auto& entry : output.toGenericDict()) {
+      if (entry.key().isString() && entry.key().toStringRef() == "logits") return entry.value().toTensor();
+      parts.push_back(entry.value());
+    }
+  }
+  for (const auto& part : parts) {
+    if (part.isTensor() && part.toTensor().dim() == 2) return part.toTensor();
+  }
+  return {};
+}
+
 int64_t count_operators(const Graph& graph) {
   int64_t count = 0;
   for (const Node* node : graph.nodes()) {
@@ -91,8 +124,10 @@ std::vector<at::Tensor> Program::run(const c10::IValue& self, const at::Tensor& 
 
 Network::Network(const torch::jit::Module& module, const at::Tensor& example) {
   StraightGraph straight = straighten(module, example);
-  sites_ = find_attention(straight);
+  int64_t unknown_attention = 0;
+  sites_ = find_attention(straight, unknown_attention);
   info_ = inspect_graph(straight, sites_, example.size(2), example.size(3));
+  info_.unknown_attention = unknown_attention;
   dtype_ = example.scalar_type();
 
   // Everything that can be tapped becomes an output, so that a copy of the graph can find it again by its position.
@@ -116,9 +151,60 @@ Network::Network(const torch::jit::Module& module, const at::Tensor& example) {
   }
   // The sizes recorded for one image are not those of a batch.
   torch::jit::EraseShapeInformation(master_);
+  prove(straight, module, example);
+}
+
+void Network::prove(const StraightGraph& straight, const torch::jit::Module& module, const at::Tensor& example) {
+  at::NoGradGuard no_gradients;
+  const auto generator = at::make_generator<at::CPUGeneratorImpl>(1);
+  const auto pair = at::randn({2, 3, example.size(2), example.size(3)}, generator, at::kFloat).to(example.options());
+  const Program straightened(master_->copy(), false);
+  const torch::jit::Code original(straight.original->copy(), "original");
+  const auto run_original = [&](const at::Tensor& images) {
+    torch::jit::Stack stack{module._ivalue(), images};
+    torch::jit::InterpreterState(original).run(stack);
+    return logits_of(stack.back());
+  };
+
+  info_.can_batch = true;
+  std::vector<at::Tensor> outputs;
+  at::Tensor expected;
+  try {
+    outputs = straightened.run(module._ivalue(), pair);
+    expected = run_original(pair);
+  } catch (const c10::OutOfMemoryError&) {
+    throw;
+  } catch (const std::exception&) {
+    // Shapes of one image are written into the archive: it is run for one image at a time, and must work so.
+    info_.can_batch = false;
+    outputs = straightened.run(module._ivalue(), pair.narrow(0, 0, 1));
+    expected = run_original(pair.narrow(0, 0, 1));
+  }
+  const auto& found = outputs[kLogitsOutput];
+  const double tolerance = example.scalar_type() == at::kFloat ? 1e-3 : 0.1;
+  const auto difference = (found.to(at::kFloat) - expected.to(at::kFloat)).abs().max().item<double>();
+  if (!(difference <= tolerance * std::max(1e-6, expected.to(at::kFloat).abs().max().item<double>()))) {
+    throw EngineError("UNSUPPORTED_MODEL",
+                      "The model's forward takes different ways for different pixels (an `if` or a loop on tensor values, or "
+                      "randomness), so its graph cannot be read once for all; export it with torch.jit.trace after .eval().");
+  }
+  if (!info_.can_batch) return;
+  for (auto& node : info_.nodes) {
+    const auto sizes = outputs[node_outputs_.at(node.name)].sizes().vec();
+    auto doubled = node.sizes;
+    if (!doubled.empty()) doubled[0] *= 2;
+    if (sizes == doubled) continue;
+    without_batch_.insert(node.name);
+    node.layout = Layout::Other;
+    node.grid.reset();
+    if (info_.target_layer == node.name) info_.target_layer.clear();
+  }
 }
 
 const Program& Network::program(const std::vector<TapRequest>& requests) {
+  // A server whose users choose the taps must not collect programs for ever.
+  constexpr size_t kKeptPrograms = 64;
+  if (programs_.size() > kKeptPrograms) programs_.clear();
   auto found = programs_.find(requests);
   if (found == programs_.end()) found = programs_.emplace(requests, build(requests)).first;
   return *found->second;
@@ -127,10 +213,6 @@ const Program& Network::program(const std::vector<TapRequest>& requests) {
 std::unique_ptr<Program> Network::build(const std::vector<TapRequest>& requests) const {
   auto graph = master_->copy();
   const auto outputs = [&](size_t position) { return graph->outputs()[position]; };
-  const auto reshaped = [&](Value* value, std::vector<int64_t> sizes) {
-    WithInsertPoint point(graph->return_node());
-    return graph->insert(c10::Symbol::fromQualString("aten::reshape"), {value, c10::IValue(std::move(sizes))});
-  };
 
   std::vector<Value*> taps;
   std::map<int64_t, Value*> opened;
@@ -148,6 +230,10 @@ std::unique_ptr<Program> Network::build(const std::vector<TapRequest>& requests)
       const auto found = node_outputs_.find(tap.node);
       if (found == node_outputs_.end()) {
         throw EngineError("UNKNOWN_NODE", "The model has no node '" + tap.node + "'.");
+      }
+      if (without_batch_.count(tap.node) != 0) {
+        throw EngineError("METHOD_NOT_APPLICABLE", "The node '" + tap.node +
+                                                       "' cannot be tapped: its first axis is not the images'.");
       }
       taps.push_back(outputs(found->second));
       continue;
@@ -176,6 +262,21 @@ std::unique_ptr<Program> Network::build(const std::vector<TapRequest>& requests)
       const size_t which = tap.kind == Tap::Kind::Query ? 0 : tap.kind == Tap::Kind::Key ? 1 : 2;
       taps.push_back(outputs(positions[which]));
     }
+    Value*& value = taps.back();
+    if (tap.kind == Tap::Kind::Key && site.key_is_transposed) {
+      const auto swap = [&](Value* x) { return insert_aten(*graph, "transpose", {x, -2, -1}); };
+      value = detour(value, swap, swap);
+    }
+    if (site.folded) {
+      const int64_t rows = tap.kind == Tap::Kind::Key || tap.kind == Tap::Kind::Value ? site.keys : site.tokens;
+      const int64_t columns = tap.kind == Tap::Kind::Attention ? site.keys : site.head_size;
+      value = detour(
+          value,
+          [&](Value* x) {
+            return insert_aten(*graph, "reshape", {x, c10::IValue(std::vector<int64_t>{-1, site.heads, rows, columns})});
+          },
+          [&](Value* x) { return insert_aten(*graph, "flatten", {x, 0, 1}); });
+    }
   }
 
   // One leaf at each tap that no other tap with a gradient comes before; a leaf on a later one would cut the flow to
@@ -200,30 +301,6 @@ std::unique_ptr<Program> Network::build(const std::vector<TapRequest>& requests)
   for (Value*& tap : taps) {
     const auto found = leaves.find(tap);
     if (found != leaves.end()) tap = found->second;
-  }
-
-  for (size_t i = 0; i < requests.size(); ++i) {
-    const Tap::Kind kind = requests[i].tap.kind;
-    if (kind != Tap::Kind::Attention && kind != Tap::Kind::Query && kind != Tap::Kind::Key && kind != Tap::Kind::Value) {
-      continue;
-    }
-    const AttentionSite& site = sites_[requests[i].tap.site];
-    if (kind == Tap::Kind::Key && site.key_is_transposed) {
-      if (requests[i].with_gradient) {
-        throw EngineError("METHOD_NOT_APPLICABLE",
-                          "The keys of '" + site.name + "' are stored transposed; their gradient cannot be tapped.");
-      }
-      WithInsertPoint point(graph->return_node());
-      taps[i] = graph->insert(c10::Symbol::fromQualString("aten::transpose"), {taps[i], -2, -1});
-    }
-    if (site.folded) {
-      if (requests[i].with_gradient) {
-        throw EngineError("METHOD_NOT_APPLICABLE", "The heads of '" + site.name +
-                                                       "' are folded into the batch; their gradient cannot be tapped.");
-      }
-      const int64_t last = kind == Tap::Kind::Attention ? site.tokens : site.head_size;
-      taps[i] = reshaped(taps[i], {-1, site.heads, site.tokens, last});
-    }
   }
 
   while (!graph->outputs().empty()) graph->eraseOutput(graph->outputs().size() - 1);

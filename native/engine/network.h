@@ -12,16 +12,22 @@ namespace sightline {
 enum class Layout { Tokens, ChannelsFirst, ChannelsLast, Vector, Other };
 const char* layout_name(Layout layout);
 
+// Where the patches of a feature [batch, tokens, channels] lie.
+struct PatchGrid {
+  int64_t height, width, prefix;
+};
+
 struct NodeInfo {
   std::string name;
   std::vector<int64_t> sizes;  // for one image, batch first
   Layout layout;
+  std::optional<PatchGrid> grid;  // Layout::Tokens
 };
 
 struct SiteInfo {
   std::string name;
   std::string form;
-  int64_t heads, tokens, head_size, windows;
+  int64_t heads, tokens, keys, head_size, windows;
   std::string opaque;
 };
 
@@ -43,6 +49,9 @@ struct PooledHead {
 struct NetworkInfo {
   int64_t height, width, classes;
   bool has_module_names, is_quantized;
+  bool was_training;  // traced in training mode, and set to inference here
+  bool can_batch;     // false where the archive itself is made for one image at a time
+  int64_t unknown_attention;  // softmaxes of no known attention form
   std::vector<NodeInfo> nodes;
   std::vector<SiteInfo> attention;
   std::optional<TokenInfo> tokens;
@@ -98,11 +107,14 @@ class Network {
 
  private:
   std::unique_ptr<Program> build(const std::vector<TapRequest>& requests) const;
+  // Runs two random images, by the straight graph and by the archive's own: what differs must not be explained.
+  void prove(const StraightGraph& straight, const torch::jit::Module& module, const at::Tensor& example);
 
   std::shared_ptr<torch::jit::Graph> master_;  // all that can be tapped is an output of it
   NetworkInfo info_;
   std::vector<AttentionSite> sites_;
   std::map<std::string, size_t> node_outputs_;
+  std::set<std::string> without_batch_;  // nodes whose first axis is not the batch
   std::vector<std::array<size_t, 4>> site_outputs_;  // query, key, value, result
   std::vector<std::optional<at::ScalarType>> mask_dtypes_;
   std::optional<at::ScalarType> dtype_;

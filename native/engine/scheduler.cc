@@ -34,6 +34,24 @@ std::map<std::string, std::shared_ptr<Worker>>& workers() {
 
 }  // namespace
 
+namespace {
+
+// LibTorch's warnings (such as that of a quantiser it calls deprecated) are meant for who wrote the archive; in the
+// middle of a backend's log, or of a command's one-line answer, they help nobody. SIGHTLINE_DEBUG shows them.
+class QuietWarnings : public c10::WarningHandler {
+ public:
+  void process(const c10::Warning& warning) override {
+    if (std::getenv("SIGHTLINE_DEBUG") != nullptr) c10::WarningHandler::process(warning);
+  }
+};
+
+QuietWarnings& quiet_warnings() {
+  static auto* handler = new QuietWarnings;
+  return *handler;
+}
+
+}  // namespace
+
 Counters& counters() {
   static auto* instance = new Counters;
   return *instance;
@@ -81,6 +99,7 @@ void Worker::loop() {
   // own, which would outlive us at exit.
   const c10::OptionalDeviceGuard guard(device_.is_cuda() ? std::optional<at::Device>(device_) : std::nullopt);
   c10::AutogradState::get_tls_state().set_multithreading_enabled(false);
+  c10::WarningUtils::set_warning_handler(&quiet_warnings());
   at::init_num_threads();
   apply_threads();
 
@@ -180,6 +199,14 @@ void Worker::run_batch(std::vector<std::unique_ptr<Request>> batch) {
     return;
   }
   Network& network = *found;
+  if (!network.info().can_batch && batch.size() > 1) {
+    for (auto& request : batch) {
+      std::vector<std::unique_ptr<Request>> alone;
+      alone.push_back(std::move(request));
+      run_batch(std::move(alone));
+    }
+    return;
+  }
 
   // One image's fault must not fail its neighbours: what can be wrong with an image is found before the batch is made.
   std::vector<std::unique_ptr<Request>> sound;

@@ -158,6 +158,26 @@ void move_device_constants(Block* block, Graph& graph, at::Device device) {
   }
 }
 
+// A trace made in training mode has that written into its operators, where module.eval() does not reach. Batch norm would
+// then mix the images of a batch, and dropout would be random.
+bool set_to_inference(Block* block, Graph& graph) {
+  bool changed = false;
+  for (auto it = block->nodes().begin(); it != block->nodes().end();) {
+    Node* node = *it++;
+    for (Block* inner : node->blocks()) changed = set_to_inference(inner, graph) || changed;
+    size_t flag = 0;
+    if (is_aten(node, "batch_norm") && constant_of(node->input(3)) == std::nullopt) flag = 5;
+    if (is_any_of(node, {"dropout", "dropout_", "feature_dropout", "feature_dropout_", "alpha_dropout"})) flag = 2;
+    if (flag == 0 || node->inputs().size() <= flag) continue;
+    const auto training = constant_of(node->input(flag));
+    if (!training || !training->isBool() || !training->toBool()) continue;
+    WithInsertPoint point(node);
+    node->replaceInput(flag, graph.insertConstant(false));
+    changed = true;
+  }
+  return changed;
+}
+
 // Parameters and settings become constants that share the module's storage, so that passes see them and no run looks them up.
 void bind_parameters(Graph& graph, const torch::jit::Module& module) {
   std::unordered_map<Value*, c10::IValue> resolved{{graph.inputs()[0], module._ivalue()}};
@@ -304,12 +324,13 @@ StraightGraph straighten(const torch::jit::Module& module, const at::Tensor& exa
   move_device_constants(inlined->block(), *inlined, example.device());
   // Before tracing: the fused kernel has no derivative, so it fails in a run with gradients on.
   open_native_multi_head_attention(*inlined);
+  const bool was_training = set_to_inference(inlined->block(), *inlined);
 
   std::shared_ptr<Graph> graph;
   try {
     at::AutoGradMode with_gradients(true);
     torch::jit::Stack stack{module._ivalue(), example.detach().clone().requires_grad_(example.is_floating_point())};
-    graph = torch::jit::TraceGraph(inlined, stack);
+    graph = torch::jit::TraceGraph(inlined->copy(), stack);
   } catch (...) {
     const auto sizes = example.sizes();
     throw translate_current_exception("INVALID_INPUT", "The model does not run on images of " +
@@ -320,6 +341,8 @@ StraightGraph straighten(const torch::jit::Module& module, const at::Tensor& exa
   bind_parameters(*graph, module);
   StraightGraph result;
   result.graph = graph;
+  result.original = inlined;
+  result.was_training = was_training;
   result.nodes = resolve_marks(*graph);
   Value* logits = find_logits(*graph);
   while (!graph->outputs().empty()) graph->eraseOutput(graph->outputs().size() - 1);

@@ -20,6 +20,9 @@ struct StraightGraph {
   // False for frozen archives, whose nodes get structural names (`conv[3]`) since their modules are gone.
   bool has_module_names = true;
   bool is_quantized = false;
+  bool was_training = false;
+  // The inlined graph before it was straightened: what the archive itself would run.
+  std::shared_ptr<torch::jit::Graph> original;
 };
 
 // Inlines, re-traces with gradients on, and functionalises the module's forward for `example` [1, 3, H, W], which runs

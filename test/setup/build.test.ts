@@ -2,6 +2,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statS
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { arePackagesInstalled } from '../../scripts/npm-packages.mjs';
 import { type Outcome, ROOT, fakeFiles, runProgram, temporaryFolder, writeFiles, writeProgram } from './fixtures.js';
 
 const PATH = process.env['PATH'] ?? '';
@@ -20,6 +21,8 @@ interface Project {
 function project(): Project {
   const root = path.join(temporaryFolder(), 'package');
   for (const name of ['scripts', 'CMakeLists.txt', 'package.json', 'package-lock.json', 'tsconfig.json']) cpSync(path.join(ROOT, name), path.join(root, name), { recursive: true });
+  // Were they out of date, the set-up would run `npm ci` in the copy, which empties the real folder through the link.
+  if (!arePackagesInstalled(ROOT)) throw new Error('The npm packages are not those of package-lock.json: run npm ci first.');
   symlinkSync(path.join(ROOT, 'node_modules'), path.join(root, 'node_modules'));
   writeFiles(root, {
     'native/engine/pch.h': '#pragma once\n#include <string>\n',

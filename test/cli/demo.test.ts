@@ -1,0 +1,30 @@
+import { readdirSync, rmSync } from 'node:fs';
+import path from 'node:path';
+
+import sharp from 'sharp';
+import { expect, it } from 'vitest';
+
+import { node, ROOT, useBuiltCommand } from './command.js';
+
+useBuiltCommand();
+
+it('the demo explains the bundled pictures by both bundled models, and says where its pictures are', async () => {
+  const out = path.join(ROOT, 'out', 'demo');
+  rmSync(out, { recursive: true, force: true });
+  const { code, stdout, stderr } = await node(path.join(ROOT, 'dist', 'demo', 'main.js'));
+  expect({ code, stderr }).toMatchObject({ code: 0 });
+  for (const name of ['resnet-tiny-shapes', 'vit-tiny-shapes']) expect(stdout.match(new RegExp(`${name} predicts`, 'g'))).toHaveLength(4);
+  expect(stdout).toContain('on the wavy star');
+
+  // Four pictures, two classes each by cam, grad-cam and gradient-rollout; plain rollout knows no classes.
+  const [, hits, all] = /(\d+) of (\d+) class-specific maps peak on an object of their class/.exec(stdout)!;
+  expect(Number(all)).toBe(4 * 2 * 3);
+  expect(Number(hits)).toBeGreaterThanOrEqual(20);
+  const pictures = readdirSync(out);
+  expect(pictures).toHaveLength(4 * (2 * 3 + 1) + 1);
+  expect(stdout).toContain(`28 overlays are in ${path.join('out', 'demo')}`);
+  const { width, height } = await sharp(path.join(out, 'side-by-side.png')).metadata();
+  // Eight columns of 224 pixels, four rows of pictures of 480 x 360.
+  expect(width).toBeGreaterThan(8 * 224);
+  expect(height).toBeGreaterThan(4 * 168);
+});
