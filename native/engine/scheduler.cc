@@ -261,7 +261,11 @@ void Worker::run_batch(std::vector<std::unique_ptr<Request>> batch) {
       continue;
     }
     Request::Result single{{}, {}, result.operators, result.chunk, count};
-    for (const auto& output : result.outputs) single.outputs.push_back({output.name, output.values.select(0, i)});
+    // Each image's own memory, copied here rather than on the JS thread: a part of the batch's would keep all of it alive.
+    for (const auto& output : result.outputs) {
+      const auto values = output.values.select(0, i);
+      single.outputs.push_back({output.name, count > 1 ? values.clone(at::MemoryFormat::Contiguous) : values});
+    }
     if (result.targets.defined()) {
       const auto row = result.targets.select(0, i).contiguous();
       single.targets.assign(row.data_ptr<int64_t>(), row.data_ptr<int64_t>() + row.numel());

@@ -1,0 +1,408 @@
+// The worker: order, batches, fences, limits, cancellation, its end. Also what the thread sanitizer looks at.
+#include <ATen/Parallel.h>
+
+#include <random>
+
+#include "archives.h"
+#include "engine/scheduler.h"
+#include "plans.h"
+#include "runner.h"
+
+namespace sightline::test {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+// One promise of the engine's, as the bridge would keep it.
+struct Outcome {
+  std::mutex mutex;
+  std::condition_variable changed;
+  int settled = 0;
+  std::string code;  // empty when it was done
+  int64_t batch = 0;
+  at::Tensor map;
+
+  void settle(std::function<void()> how) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex);
+      how();
+      ++settled;
+    }
+    changed.notify_all();
+  }
+  Outcome& wait() {
+    std::unique_lock<std::mutex> lock(mutex);
+    EXPECT(changed.wait_for(lock, std::chrono::seconds(60), [&] { return settled > 0; }), "a request was never settled");
+    return *this;
+  }
+};
+
+class Flag {
+ public:
+  void raise() {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      raised_ = true;
+    }
+    changed_.notify_all();
+  }
+  void wait() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [&] { return raised_; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool raised_ = false;
+};
+
+std::shared_ptr<Plan> plan_of(double factor) {
+  Recorder record;
+  record.output("map", record.step("scale", {record.image()}, {{"factor", factor}}));
+  return record.plan();
+}
+
+// A plan that runs until it is cancelled.
+std::shared_ptr<Plan> endless() {
+  Recorder record;
+  const int image = record.image();
+  record.begin();
+  const int inner = record.parameter();
+  record.block().parameters.push_back(record.value());
+  const auto body = record.end({record.step("relu", {inner})});
+  record.output("map", record.loop("accumulate", {image}, body, 1e9, {1}));
+  return record.plan(-1, 1);
+}
+
+struct Queue {
+  Queue() : model(archive("mlp").load().release()) { model->network(8, 8); }
+
+  std::unique_ptr<Request> request(std::shared_ptr<const Plan> plan, const std::shared_ptr<Outcome>& outcome) const {
+    auto made = std::make_unique<Request>();
+    made->model = model;
+    made->plan = std::move(plan);
+    made->height = made->width = 8;
+    made->tensor = at::ones({3, 8, 8});
+    made->cancellation = std::make_shared<Cancellation>();
+    made->label = "image";
+    made->done = [outcome](Request::Result result) {
+      outcome->settle([&] {
+        outcome->batch = result.batch;
+        outcome->map = result.outputs.at(0).values;
+      });
+    };
+    made->failed = [outcome](EngineError error) { outcome->settle([&] { outcome->code = error.code(); }); };
+    return made;
+  }
+  // Submits one request; 1000 may wait.
+  std::shared_ptr<Outcome> submit(Worker& worker, std::shared_ptr<const Plan> plan,
+                                  const std::function<void(Request&)>& change = [](Request&) {}) const {
+    auto outcome = std::make_shared<Outcome>();
+    std::vector<std::unique_ptr<Request>> one;
+    one.push_back(request(std::move(plan), outcome));
+    change(*one[0]);
+    worker.submit(std::move(one), 1000);
+    return outcome;
+  }
+
+  std::shared_ptr<Model> model;
+};
+
+void ignore(EngineError) {}
+
+int64_t in_flight() { return counters().queued + counters().running; }
+
+}  // namespace
+
+TEST("queue: what waits is gathered by plan, up to the limit of a batch") {
+  Queue queue;
+  Worker worker(at::kCPU);
+  Flag go;
+  worker.post([&] { go.wait(); }, ignore);
+  const auto first = plan_of(2), second = plan_of(3);
+  std::vector<std::shared_ptr<Outcome>> of_first, of_second;
+  for (int i = 0; i < 5; ++i) {
+    of_first.push_back(queue.submit(worker, first));
+    of_second.push_back(queue.submit(worker, second, [](Request& request) { request.max_batch = 3; }));
+  }
+  const auto batches = counters().batches.load();
+  go.raise();
+  for (const auto& outcome : of_first) EXPECT_EQUAL(outcome->wait().batch, 5);
+  std::vector<int64_t> sizes;
+  for (const auto& outcome : of_second) sizes.push_back(outcome->wait().batch);
+  EXPECT(sizes == std::vector<int64_t>({3, 3, 3, 2, 2}));
+  EXPECT_EQUAL(counters().batches - batches, 3);
+  for (const auto& outcome : of_first) EXPECT(outcome->map.equal(at::full({3, 8, 8}, 2.0)));
+  for (const auto& outcome : of_second) EXPECT(outcome->map.equal(at::full({3, 8, 8}, 3.0)));
+  EXPECT_EQUAL(in_flight(), 0);
+}
+
+TEST("queue: a task is a fence that no request passes") {
+  Queue queue;
+  Worker worker(at::kCPU);
+  Flag go;
+  worker.post([&] { go.wait(); }, ignore);
+  const auto plan = plan_of(2);
+  std::mutex mutex;
+  std::string order;
+  const auto note = [&](char what) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    order += what;
+  };
+  std::vector<std::shared_ptr<Outcome>> outcomes;
+  const auto submit = [&](char what) {
+    outcomes.push_back(queue.submit(worker, plan, [&, what](Request& request) {
+      auto done = std::move(request.done);
+      request.done = [&note, what, done](Request::Result result) {
+        note(what);
+        done(std::move(result));
+      };
+    }));
+  };
+  submit('a');
+  submit('a');
+  worker.post([&] { note('|'); }, ignore);
+  submit('b');
+  worker.post([&] { note('|'); }, ignore);
+  submit('c');
+  submit('c');
+  go.raise();
+  for (const auto& outcome : outcomes) outcome->wait();
+  EXPECT_EQUAL(order, std::string("aa|b|cc"));
+  EXPECT_EQUAL(outcomes[0]->batch, 2);
+  EXPECT_EQUAL(outcomes[2]->batch, 1);
+}
+
+TEST("queue: waits max_delay for more, but not when the batch is full or a task comes") {
+  Queue queue;
+  Worker worker(at::kCPU);
+  const auto plan = plan_of(2);
+  const auto delayed = [](int64_t limit, milliseconds delay) {
+    return [=](Request& request) {
+      request.max_batch = limit;
+      request.max_delay = delay;
+    };
+  };
+  const auto first = queue.submit(worker, plan, delayed(8, milliseconds(500)));
+  std::this_thread::sleep_for(milliseconds(30));
+  const auto second = queue.submit(worker, plan, delayed(8, milliseconds(500)));
+  EXPECT_EQUAL(first->wait().batch, 2);
+  second->wait();
+
+  const auto started = std::chrono::steady_clock::now();
+  queue.submit(worker, plan, delayed(1, milliseconds(20000)))->wait();
+  const auto waiting = queue.submit(worker, plan, delayed(8, milliseconds(20000)));
+  std::this_thread::sleep_for(milliseconds(10));
+  worker.post([] {}, ignore);
+  waiting->wait();
+  EXPECT(std::chrono::steady_clock::now() - started < std::chrono::seconds(10), "it waited in spite of a full batch or a fence");
+}
+
+TEST("queue: more than the limit is refused whole, at once, and the rest goes on") {
+  Queue queue;
+  Worker worker(at::kCPU);
+  Flag go;
+  worker.post([&] { go.wait(); }, ignore);
+  const auto plan = plan_of(2);
+  std::vector<std::shared_ptr<Outcome>> outcomes;
+  const auto submit = [&](int count, size_t limit) {
+    std::vector<std::unique_ptr<Request>> requests;
+    std::vector<std::shared_ptr<Outcome>> made;
+    for (int i = 0; i < count; ++i) {
+      made.push_back(std::make_shared<Outcome>());
+      requests.push_back(queue.request(plan, made.back()));
+    }
+    worker.submit(std::move(requests), limit);
+    outcomes.insert(outcomes.end(), made.begin(), made.end());
+  };
+  submit(3, 5);
+  const auto error = thrown_by([&] { submit(3, 5); });
+  EXPECT_EQUAL(error.code(), std::string("QUEUE_FULL"));
+  EXPECT(error.message().find("3 images wait already, of 5 that may") == 0, error.message());
+  EXPECT_EQUAL(counters().queued.load(), 3);
+  submit(2, 5);
+  go.raise();
+  for (const auto& outcome : outcomes) EXPECT_EQUAL(outcome->wait().code, std::string());
+  EXPECT_EQUAL(outcomes.size(), size_t{5});
+  submit(5, 5);
+  for (const auto& outcome : outcomes) outcome->wait();
+  EXPECT_EQUAL(in_flight(), 0);
+}
+
+TEST("queue: a task that throws tells its own caller, and the thread goes on") {
+  Queue queue;
+  Worker worker(at::kCPU);
+  std::string told;
+  worker.post([] { throw std::runtime_error("no luck"); }, [&](EngineError error) { told = error.code() + " " + error.message(); });
+  queue.submit(worker, plan_of(2))->wait();
+  EXPECT_EQUAL(told, std::string("INTERNAL The engine failed: no luck"));
+}
+
+TEST("queue: one request's fault is its own") {
+  Queue queue;
+  Worker worker(at::kCPU);
+  Flag go;
+  worker.post([&] { go.wait(); }, ignore);
+  const auto plan = plan_of(2);
+  const auto good = queue.submit(worker, plan);
+  const auto poisoned = queue.submit(worker, plan, [](Request& request) { request.tensor = at::full({3, 8, 8}, NAN); });
+  const auto aborted = queue.submit(worker, plan, [](Request& request) { request.cancellation->cancel(); });
+  const auto also_good = queue.submit(worker, plan);
+  go.raise();
+  EXPECT_EQUAL(good->wait().code, std::string());
+  EXPECT_EQUAL(good->batch, 2);
+  EXPECT_EQUAL(poisoned->wait().code, std::string("INVALID_INPUT"));
+  EXPECT_EQUAL(aborted->wait().code, std::string("ABORTED"));
+  EXPECT_EQUAL(also_good->wait().code, std::string());
+  EXPECT_EQUAL(in_flight(), 0);
+}
+
+TEST("queue: a batch runs on while one of its requests is wanted, and stops when none is") {
+  Queue queue;
+  Worker worker(at::kCPU);
+  const auto plan = endless();
+  const auto cancellation = std::make_shared<Cancellation>();
+  const auto other = std::make_shared<Cancellation>();
+  Flag go;
+  worker.post([&] { go.wait(); }, ignore);
+  const auto first = queue.submit(worker, plan, [&](Request& request) { request.cancellation = cancellation; });
+  const auto second = queue.submit(worker, plan, [&](Request& request) { request.cancellation = other; });
+  go.raise();
+  while (counters().running != 2) std::this_thread::sleep_for(milliseconds(1));
+  cancellation->cancel();
+  std::this_thread::sleep_for(milliseconds(50));
+  EXPECT_EQUAL(counters().running.load(), 2, "the batch ended though one of it was still wanted");
+  other->cancel();
+  EXPECT_EQUAL(first->wait().code, std::string("ABORTED"));
+  EXPECT_EQUAL(second->wait().code, std::string("ABORTED"));
+  EXPECT_EQUAL(in_flight(), 0);
+}
+
+TEST("queue: nobody's memory is read once cancel_and_wait has returned") {
+  Queue queue;
+  Worker worker(at::kCPU);
+  const auto plan = plan_of(2);
+  for (int i = 0; i < 60; ++i) {
+    // Freed right after: the address sanitizer sees whoever reads it later, the thread sanitizer whoever still does.
+    auto pixels = std::make_unique<std::vector<uint8_t>>(600 * 600 * 3, 100);
+    const auto cancellation = std::make_shared<Cancellation>();
+    const auto outcome = queue.submit(worker, plan, [&](Request& request) {
+      request.pixels = at::from_blob(pixels->data(), {600, 600, 3}, at::kByte);
+      request.preprocessing = Preprocessing{8, 8, 0, 0, 8, 8, false, {0, 0, 0}, {1, 1, 1}};
+      request.cancellation = cancellation;
+    });
+    std::this_thread::sleep_for(std::chrono::microseconds(i * 40));
+    cancellation->cancel_and_wait();
+    std::fill(pixels->begin(), pixels->end(), uint8_t{0});
+    pixels.reset();
+    outcome->wait();
+  }
+}
+
+TEST("queue: stop aborts what runs, fails what waits, refuses what comes") {
+  Queue queue;
+  Worker worker(at::kCPU);
+  const auto running = queue.submit(worker, endless());
+  while (counters().running != 1) std::this_thread::sleep_for(milliseconds(1));
+  std::vector<std::shared_ptr<Outcome>> waiting;
+  for (int i = 0; i < 4; ++i) waiting.push_back(queue.submit(worker, plan_of(2)));
+  std::string told;
+  worker.post([&] { told = "ran"; }, [&](EngineError error) { told = error.code(); });
+  worker.stop();
+  EXPECT_EQUAL(running->code, std::string("ABORTED"));
+  for (const auto& outcome : waiting) EXPECT_EQUAL(outcome->code, std::string("MODEL_CLOSED"));
+  EXPECT_EQUAL(told, std::string("MODEL_CLOSED"));
+  EXPECT_EQUAL(thrown_by([&] { queue.submit(worker, plan_of(2)); }).code(), std::string("MODEL_CLOSED"));
+  EXPECT_EQUAL(thrown_by([&] { worker.post([] {}, ignore); }).code(), std::string("MODEL_CLOSED"));
+  worker.stop();
+  EXPECT_EQUAL(in_flight(), 0);
+}
+
+TEST("queue: stop does not wait out a delay") {
+  Queue queue;
+  Worker worker(at::kCPU);
+  const auto outcome = queue.submit(worker, plan_of(2), [](Request& request) { request.max_delay = milliseconds(30000); });
+  std::this_thread::sleep_for(milliseconds(20));
+  const auto started = std::chrono::steady_clock::now();
+  worker.stop();
+  EXPECT(std::chrono::steady_clock::now() - started < std::chrono::seconds(5));
+  EXPECT_EQUAL(outcome->settled, 1);
+}
+
+TEST("queue: a device's worker is one, until it is stopped") {
+  const auto first = worker_for(at::kCPU);
+  EXPECT(first == worker_for(at::kCPU));
+  stop_workers(/*for_good=*/false);
+  const auto second = worker_for(at::kCPU);
+  EXPECT(first != second);
+  Queue queue;
+  EXPECT_EQUAL(queue.submit(*second, plan_of(2))->wait().code, std::string());
+  stop_workers(/*for_good=*/false);
+}
+
+TEST("queue: threads set later reach a worker that runs already") {
+  Worker worker(at::kCPU);
+  const auto threads = [&] {
+    int found = 0;
+    Flag done;
+    worker.post([&] { found = at::get_num_threads(); done.raise(); }, ignore);
+    done.wait();
+    return found;
+  };
+  for (const int wanted : {1, 3, 2, 1}) {
+    set_engine_threads(wanted);
+    EXPECT_EQUAL(threads(), wanted);
+    EXPECT_EQUAL(engine_threads(), wanted);
+  }
+  Worker later(at::kCPU);
+  int found = 0;
+  Flag done;
+  later.post([&] { found = at::get_num_threads(); done.raise(); }, ignore);
+  done.wait();
+  EXPECT_EQUAL(found, 1);
+}
+
+TEST("queue: many threads submit, cancel and post; each request is settled exactly once") {
+  Queue queue;
+  const auto before = counters().completed + counters().failed;
+  std::atomic<int> submitted{0};
+  std::vector<std::shared_ptr<Outcome>> outcomes;
+  {
+    auto worker = std::make_unique<Worker>(at::kCPU);
+    const std::vector<std::shared_ptr<Plan>> plans{plan_of(2), plan_of(3), plan_of(4)};
+    std::mutex mutex;
+    std::vector<std::thread> threads;
+    for (unsigned t = 0; t < 4; ++t) {
+      threads.emplace_back([&, t] {
+        std::mt19937 random(t);
+        for (int i = 0; i < 150; ++i) {
+          const auto cancellation = std::make_shared<Cancellation>();
+          const auto change = [&](Request& request) {
+            request.cancellation = cancellation;
+            request.max_batch = 1 + static_cast<int64_t>(random() % 6);
+            request.max_delay = std::chrono::microseconds(random() % 200);
+          };
+          auto outcome = queue.submit(*worker, plans[random() % 3], change);
+          ++submitted;
+          if (random() % 4 == 0) cancellation->cancel();
+          if (random() % 8 == 0) cancellation->cancel_and_wait();
+          if (random() % 10 == 0) worker->post([] {}, ignore);
+          if (random() % 16 == 0) outcome->wait();
+          const std::lock_guard<std::mutex> lock(mutex);
+          outcomes.push_back(std::move(outcome));
+        }
+      });
+    }
+    for (auto& thread : threads) thread.join();
+    // Stopped with a part of them still waiting.
+    worker->stop();
+  }
+  EXPECT_EQUAL(outcomes.size(), static_cast<size_t>(submitted.load()));
+  for (const auto& outcome : outcomes) EXPECT_EQUAL(outcome->settled, 1);
+  EXPECT_EQUAL(counters().completed + counters().failed - before, submitted.load());
+  EXPECT_EQUAL(in_flight(), 0);
+}
+
+}  // namespace sightline::test
