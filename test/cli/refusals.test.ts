@@ -70,7 +70,7 @@ const REFUSALS: readonly (readonly [what: string, args: readonly string[], code:
   ['rollout of an MLP', explain(mlp, 'attention-rollout'), 'METHOD_NOT_APPLICABLE', /it has no attention/],
   ['rollout of a ResNet', explain(resnet, 'attention-rollout'), 'METHOD_NOT_APPLICABLE', /it has no attention/],
   ['gradient rollout of a ResNet', explain(resnet, 'gradient-rollout'), 'METHOD_NOT_APPLICABLE', /it has no attention/],
-  ['cam of a ViT that reads its class token', explain(vit, 'cam'), 'METHOD_NOT_APPLICABLE', /not one linear layer/],
+  ['cam of a ViT that reads its class token', explain(vit, 'cam'), 'METHOD_NOT_APPLICABLE', /no linear layer on a spatially averaged feature/],
   ['a layer that does not exist', explain(resnet, 'grad-cam', '--layer', 'layr4'), 'UNKNOWN_NODE', /"layr4".*Did you mean .*"layer4"/],
   ['a layer for a method without layers', explain(vit, 'attention-rollout', '--layer', 'norm'), 'INVALID_OPTION', /has no option "layer"/],
   ['a class beyond the last', explain(resnet, 'cam', '--target', '7'), 'UNKNOWN_TARGET', /no class 7: the model has 7, numbered from 0 to 6/],
