@@ -1,0 +1,34 @@
+import { cam } from './cam.js';
+import { eigenCam } from './eigen-cam.js';
+import { eigenGradCam } from './eigen-grad-cam.js';
+import { elementwiseGradCam } from './elementwise-grad-cam.js';
+import { fem } from './fem.js';
+import { finerCam } from './finer-cam.js';
+import { fullGrad } from './full-grad.js';
+import { gradCamPlusPlus } from './grad-cam-plus-plus.js';
+import { gradCam } from './grad-cam.js';
+import { hiResCam } from './hires-cam.js';
+import { kpcaCam } from './kpca-cam.js';
+import { layerCam } from './layer-cam.js';
+import { randomCam } from './random-cam.js';
+import { shapleyCam } from './shapley-cam.js';
+import { xGradCam } from './xgrad-cam.js';
+
+/** Class activation maps: methods that weigh the channels of a layer. */
+export const CAM_METHODS = {
+  cam,
+  'grad-cam': gradCam,
+  'grad-cam++': gradCamPlusPlus,
+  'hires-cam': hiResCam,
+  'elementwise-grad-cam': elementwiseGradCam,
+  'xgrad-cam': xGradCam,
+  'layer-cam': layerCam,
+  'eigen-cam': eigenCam,
+  'eigen-grad-cam': eigenGradCam,
+  'kpca-cam': kpcaCam,
+  'full-grad': fullGrad,
+  'shapley-cam': shapleyCam,
+  'finer-cam': finerCam,
+  fem,
+  'random-cam': randomCam,
+} as const;
