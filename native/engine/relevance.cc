@@ -1,0 +1,25 @@
+#include "engine/relevance.h"
+
+#include "engine/errors.h"
+#include "engine/relevance_passes.h"
+
+namespace sightline {
+
+Replacements apply_rule(torch::jit::Graph& graph, const Rule& rule) {
+  static const std::map<std::string, void (*)(Rewrite&, const Rule&)> passes = {
+      {"guided-backprop", rewrite_guided_backprop},
+      {"deconvnet", rewrite_deconvnet},
+  };
+  if (rule.name.empty()) return {};
+  const auto pass = passes.find(rule.name);
+  if (pass == passes.end()) {
+    std::string names;
+    for (const auto& [name, unused] : passes) names += (names.empty() ? "" : ", ") + name;
+    throw EngineError("INVALID_OPTION", "There is no rule '" + rule.name + "'; it is one of " + names + ".");
+  }
+  Rewrite rewrite(graph);
+  pass->second(rewrite, rule);
+  return rewrite.take_replacements();
+}
+
+}  // namespace sightline
