@@ -1,8 +1,27 @@
 import { z } from 'zod';
 
 import type { Inspection } from '../../inspection.js';
-import { accumulate, clusterMasks, concatenate, constant, contract, highest, lowest, mul, noise, pick, rename, select, softmax, stack, transpose, upsample, type Run, type Value } from '../../symbolic/index.js';
-import { channelsOf, unitMask } from '../cam/channel-masks.js';
+import {
+  accumulate,
+  clusterMasks,
+  concatenate,
+  constant,
+  contract,
+  highest,
+  lowest,
+  mul,
+  noise,
+  pick,
+  rename,
+  select,
+  softmax,
+  stack,
+  transpose,
+  upsample,
+  type Run,
+  type Value,
+} from '../../symbolic/index.js';
+import { channelsOf, placesOf, unitMask } from '../cam/channel-masks.js';
 import { hasTargetLayer } from '../conditions.js';
 import { defineMethod } from '../method.js';
 import { productBasis } from './upsampled-products.js';
@@ -31,8 +50,7 @@ export const vitCx = defineMethod({
     const { height, width } = model.inspection;
     const features = model.spatial(model.output.feature(layer), layer);
     const channels = channelsOf(model.node(layer));
-    const { grid, shape } = model.node(layer);
-    const [rows, columns] = grid ? [grid.height, grid.width] : [shape[1]!, shape[2]!];
+    const [rows, columns] = placesOf(model.node(layer));
 
     // Grids that, upsampled, reach from 0 to 1; what the upsampled masks would take is never made.
     const ranges = concatenate(features, channels, (sample) => {

@@ -1,9 +1,34 @@
 import type { NodeInfo } from '../../inspection.js';
-import { concatenate, constant, div, equal, floor, highest, lowest, mean, mul, noise, pick, rename, softmax, split, sub, upsample, type SymbolicModel, type Value } from '../../symbolic/index.js';
+import {
+  concatenate,
+  constant,
+  div,
+  equal,
+  floor,
+  highest,
+  lowest,
+  mean,
+  mul,
+  noise,
+  pick,
+  rename,
+  softmax,
+  split,
+  sub,
+  upsample,
+  type SymbolicModel,
+  type Value,
+} from '../../symbolic/index.js';
 
 /** How many channels a layer has, whatever its layout. */
 export function channelsOf({ layout, shape }: NodeInfo): number {
   return shape[layout === 'channels-first' ? 1 : shape.length - 1]!;
+}
+
+/** A layer's places: [height, width]. */
+export function placesOf({ grid, layout, shape }: NodeInfo): readonly [height: number, width: number] {
+  if (grid !== null) return [grid.height, grid.width];
+  return layout === 'channels-last' ? [shape[1]!, shape[2]!] : [shape[2]!, shape[3]!];
 }
 
 /** 1 at the number `index` [batch] says and 0 elsewhere: [batch, axis]. */

@@ -4,6 +4,7 @@ import { SightlineError } from '../../errors.js';
 import { concatenate, max, min, nonNegativeFactors, pick, rename } from '../../symbolic/index.js';
 import { hasTargetLayer } from '../conditions.js';
 import { defineMethod } from '../method.js';
+import { placesOf } from './channel-masks.js';
 
 const SPACE = ['height', 'width'] as const;
 
@@ -26,13 +27,12 @@ export const deepFeatureFactorization = defineMethod({
   isClassSpecific: false,
   reasonAgainst: (inspection) => (inspection.classes === 0 ? 'it gives no class scores that a concept could be named by' : hasTargetLayer(inspection)),
   map: ({ model, layer, options: { components, compat } }) => {
-    const { grid, layout, shape } = model.node(layer);
-    const [height, width] = grid ? [grid.height, grid.width] : layout === 'channels-last' ? [shape[1]!, shape[2]!] : [shape[2]!, shape[3]!];
+    const feature = model.output.feature(layer);
+    const features = model.spatial(feature, layer);
+    const [height, width] = placesOf(model.node(layer));
     if (components > height * width) {
       throw new SightlineError('INVALID_OPTION', `deep-feature-factorization finds at most as many concepts as "${layer}" has places, ${height * width}, not ${components}; ask for fewer components.`);
     }
-    const feature = model.output.feature(layer);
-    const features = model.spatial(feature, layer);
     const lowest = min(features, SPACE);
     const { maps, vectors } = nonNegativeFactors(features.sub(lowest), components);
     // Only the product of a concept's map and vector is defined. At the peak of its map it is what the layer holds there.
