@@ -1,14 +1,12 @@
 import { attentionRollout } from './attention-rollout.js';
-import { cam } from './cam.js';
+import { CAM_METHODS } from './cam/index.js';
 import { gae } from './gae.js';
-import { gradCam } from './grad-cam.js';
 import { gradientRollout } from './gradient-rollout.js';
 import { rawAttention } from './raw-attention.js';
 
 /** Every method by its name. */
 export const METHODS = {
-  cam,
-  'grad-cam': gradCam,
+  ...CAM_METHODS,
   'raw-attention': rawAttention,
   'attention-rollout': attentionRollout,
   'gradient-rollout': gradientRollout,

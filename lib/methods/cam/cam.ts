@@ -1,9 +1,9 @@
 import { z } from 'zod';
 
-import { SightlineError } from '../errors.js';
-import { sum } from '../symbolic/index.js';
-import { hasPooledHead } from './conditions.js';
-import { defineMethod } from './method.js';
+import { SightlineError } from '../../errors.js';
+import { sum } from '../../symbolic/index.js';
+import { hasPooledHead } from '../conditions.js';
+import { defineMethod } from '../method.js';
 
 /**
  * Class activation mapping: the feature before the average pooling, weighted by the class's row of the linear layer

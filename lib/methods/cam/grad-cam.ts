@@ -1,8 +1,8 @@
 import { z } from 'zod';
 
-import { grad, mean, relu, sum } from '../symbolic/index.js';
-import { all, hasGradients, hasTargetLayer } from './conditions.js';
-import { defineMethod } from './method.js';
+import { grad, mean, relu, sum } from '../../symbolic/index.js';
+import { all, hasGradients, hasTargetLayer } from '../conditions.js';
+import { defineMethod } from '../method.js';
 
 /**
  * Grad-CAM: a layer's channels, each weighted by the mean over space of the class score's gradient, summed, negative
