@@ -1,5 +1,6 @@
 import { z } from 'zod';
 
+import { SightlineError } from '../../errors.js';
 import { mul } from '../../symbolic/index.js';
 import { hasTargetLayer } from '../conditions.js';
 import { defineMethod } from '../method.js';
@@ -31,6 +32,9 @@ export const ssCam = defineMethod({
   reasonAgainst: hasTargetLayer,
   map: ({ model, layer, options }) => {
     const { samples, noiseLevel, noiseOn, seed, compat } = options;
+    if (compat && noiseOn === 'input') {
+      throw new SightlineError('INVALID_OPTION', 'ss-cam as torch-cam has it adds noise to the mask only; leave out `noiseOn` or `compat`.');
+    }
     const weights = maskedScoreWeights(model, {
       layer,
       maskOf: compat ? scaledFirstMask : upsampledMask,

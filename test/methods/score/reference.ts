@@ -65,3 +65,5 @@ export function largestDifference(found: ArrayLike<number>, expected: ArrayLike<
   // Not by Math.max alone, which would pass NaN by.
   return Array.from(found).reduce((largest, value, i) => (Number.isNaN(value) ? NaN : Math.max(largest, Math.abs(value - expected[i]!))), 0);
 }
+
+export const isFlat = (map: Float32Array): boolean => Math.max(...map) === Math.min(...map);
