@@ -165,7 +165,7 @@ void set_outputs(Graph& graph, const std::vector<Value*>& values) {
 }
 
 // The sizes recorded for one image are not those of a batch.
-void finish(const std::shared_ptr<Graph>& graph) {
+void finish(std::shared_ptr<Graph> graph) {
   torch::jit::EraseShapeInformation(graph);
   torch::jit::ConstantPropagation(graph);
   torch::jit::EliminateDeadCode(graph);
