@@ -1,4 +1,5 @@
 import { attentionRollout } from './attention-rollout.js';
+import { vitCx } from './attention/vit-cx.js';
 import { CAM_METHODS } from './cam/index.js';
 import { gae } from './gae.js';
 import { gradientRollout } from './gradient-rollout.js';
@@ -11,6 +12,7 @@ export const METHODS = {
   'attention-rollout': attentionRollout,
   'gradient-rollout': gradientRollout,
   gae,
+  'vit-cx': vitCx,
 } as const;
 
 export type MethodName = keyof typeof METHODS;
