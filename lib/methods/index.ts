@@ -1,18 +1,12 @@
-import { attentionRollout } from './attention-rollout.js';
+import { ATTENTION_METHODS } from './attention/index.js';
 import { cam } from './cam.js';
-import { gae } from './gae.js';
 import { gradCam } from './grad-cam.js';
-import { gradientRollout } from './gradient-rollout.js';
-import { rawAttention } from './raw-attention.js';
 
 /** Every method by its name. */
 export const METHODS = {
   cam,
   'grad-cam': gradCam,
-  'raw-attention': rawAttention,
-  'attention-rollout': attentionRollout,
-  'gradient-rollout': gradientRollout,
-  gae,
+  ...ATTENTION_METHODS,
 } as const;
 
 export type MethodName = keyof typeof METHODS;
