@@ -30,3 +30,21 @@ export function blocksBetween(model: SymbolicModel, { startBlock, endBlock }: { 
   if (last < first) throw new SightlineError('INVALID_OPTION', `endBlock is ${endBlock}, which lies before startBlock ${startBlock}; no attention block is left to explain.`);
   return Array.from({ length: last - first + 1 }, (_, i) => first + i);
 }
+
+interface BlockChoice {
+  readonly block?: number | undefined;
+  readonly rollout: boolean;
+  readonly startBlock?: number | undefined;
+  readonly endBlock?: number | undefined;
+}
+
+/**
+ * One block, or with `rollout` several.
+ *
+ * @throws SightlineError INVALID_OPTION where options of the one are given with the other.
+ */
+export function chosenBlocks(model: SymbolicModel, { block, rollout, startBlock, endBlock }: BlockChoice): number[] {
+  if (rollout && block !== undefined) throw new SightlineError('INVALID_OPTION', 'block names one block, which rollout does not take; give startBlock and endBlock, or leave rollout out.');
+  if (!rollout && (startBlock ?? endBlock) !== undefined) throw new SightlineError('INVALID_OPTION', 'startBlock and endBlock are for rollout; add rollout: true, or name one block by block.');
+  return rollout ? blocksBetween(model, { startBlock: startBlock ?? 0, endBlock: endBlock ?? -1 }) : [blockOf(model, block ?? -1)];
+}

@@ -1,7 +1,11 @@
+import { attentionFlow } from './attention-flow.js';
+import { attentionNorms } from './attention-norms.js';
 import { attentionRollout } from './attention-rollout.js';
 import { gae } from './gae.js';
 import { gradientRollout } from './gradient-rollout.js';
+import { leGrad } from './le-grad.js';
 import { rawAttention } from './raw-attention.js';
+import { valueZeroing } from './value-zeroing.js';
 
 /** The methods that read attention, by name. */
 export const ATTENTION_METHODS = {
@@ -9,4 +13,8 @@ export const ATTENTION_METHODS = {
   'attention-rollout': attentionRollout,
   'gradient-rollout': gradientRollout,
   gae,
+  'attention-flow': attentionFlow,
+  'attention-norms': attentionNorms,
+  'value-zeroing': valueZeroing,
+  'le-grad': leGrad,
 } as const;
