@@ -3,9 +3,9 @@
 Usage: python test/parity/methods/gradients.py [MODEL...]
 needs: pip install captum==0.9.0 grad-cam==1.5.7 saliency==0.2.1 xplique==2.0.2 tensorflow-cpu==2.20.0
 
-Tensors: `input` where it is not made of pictures; `targets` [N]; for every case of a method its name holds the maps and
-`NAME.range` [N, 2] their least and largest value. Maps of 224 pixels are kept at every 16th from the 7th on: what is compared
-is the min-max map, whose scale the range gives.
+Tensors: `targets` [N]; for every case of a method its name holds raw maps and `NAME.range` [N, 2] their least and largest
+value. Maps of 224 pixels are kept at every 16th from the 7th on, others at every 3rd from the 1st on: what is compared is the
+min-max map, whose scale the range gives. Small archives are asked about the first images of test/parity/references.
 """
 import sys
 import time
@@ -131,8 +131,6 @@ def write(name: str, parts: list[tuple[Callable[[], Explained], dict[str, Case]]
         explained = load()
         tensors['targets'] = torch.tensor(explained.targets)
         is_small = explained.images.shape[2] < 224
-        if is_small:
-            tensors['input'] = explained.images
         for case, compute in cases.items():
             start = time.monotonic()
             found = compute(explained)
@@ -143,7 +141,7 @@ def write(name: str, parts: list[tuple[Callable[[], Explained], dict[str, Case]]
                 continue
             assert found.shape == explained.images[:, 0].shape, (case, found.shape)
             tensors[f'{case}.range'] = torch.stack([found.amin((1, 2)), found.amax((1, 2))], 1)
-            tensors[case] = found if is_small else found[:, 7::16, 7::16]
+            tensors[case] = found[:, 1::3, 1::3] if is_small else found[:, 7::16, 7::16]
     save_reference({key: value.detach().contiguous() for key, value in tensors.items()}, HERE / f'gradients-{name}.safetensors',
                    {'made by': 'test/parity/methods/gradients.py', 'torch': torch.__version__})
 
