@@ -1,8 +1,16 @@
 import { z } from 'zod';
 
-import { grad, mean, relu, sum } from '../../symbolic/index.js';
+import { mean, type Value } from '../../symbolic/index.js';
 import { all, hasGradients, hasTargetLayer } from '../conditions.js';
 import { defineMethod } from '../method.js';
+import { compatWith } from './compat.js';
+import { combineChannels, pipelineOptions } from './pipeline.js';
+import { readLayer, type LayerReading } from './target-layer.js';
+
+/** Each channel times the mean over space of its gradient. */
+export function weightedByMeanGradient({ activations, gradients }: LayerReading): Value {
+  return activations.mul(mean(gradients, ['height', 'width']));
+}
 
 /**
  * Grad-CAM: a layer's channels, each weighted by the mean over space of the class score's gradient, summed, negative
@@ -12,14 +20,14 @@ import { defineMethod } from '../method.js';
  */
 export const gradCam = defineMethod({
   name: 'grad-cam',
-  options: z.strictObject({}),
+  options: z.strictObject({
+    ...pipelineOptions,
+    /** `captum`: negative parts are kept, as LayerGradCam does unless told otherwise. */
+    compat: compatWith('captum'),
+  }),
   usesLayer: true,
   isClassSpecific: true,
   reasonAgainst: all(hasGradients, hasTargetLayer),
-  map: ({ model, layer }) => {
-    const feature = model.output.feature(layer);
-    const gradient = model.spatial(grad(model.output.score, feature), layer);
-    const weights = mean(gradient, ['height', 'width']);
-    return relu(sum(model.spatial(feature, layer).mul(weights), 'channels'));
-  },
+  map: ({ model, layer, options: { eigenSmoothing, compat } }) =>
+    combineChannels(weightedByMeanGradient(readLayer(model, layer)), { eigenSmoothing, signed: compat === 'captum' }),
 });

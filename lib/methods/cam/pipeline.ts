@@ -2,10 +2,9 @@ import { z } from 'zod';
 
 import { principalComponent, relu, sum, type Value } from '../../symbolic/index.js';
 
-/** Options of every CAM that weighs a layer's activations; spread into the method's own. */
+/** The options of every CAM that weighs a layer's activations; spread into the method's own. */
 export const pipelineOptions = {
-  /** The first principal component of the weighted activations in place of their sum over channels: less noise, and a
-   *  sign that is set by the larger side rather than by the class. */
+  /** Whether the first principal component of the weighted activations takes the place of their sum over channels. */
   eigenSmoothing: z.boolean({ error: 'true or false is expected' }).default(false),
 } as const;
 
