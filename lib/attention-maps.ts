@@ -5,7 +5,7 @@ import { SightlineError } from './errors.js';
 import type { Inspection } from './inspection.js';
 import { parseOptions } from './options.js';
 import { hasGlobalAttention } from './methods/conditions.js';
-import { pooledRow } from './methods/attention-flow-row.js';
+import { pooledRow } from './methods/attention/rows.js';
 import { rename, sigmoid, SymbolicModel, transpose } from './symbolic/index.js';
 import type { PlanDescription } from './symbolic/plan.js';
 import { PlanRecorder } from './symbolic/recorder.js';

@@ -22,6 +22,10 @@ export interface NativeRequest {
   readonly width: number;
   /** Class indices; -r for the class of rank r by score. */
   readonly targets: readonly number[];
+  /** For each target the class whose score is subtracted, or null. */
+  readonly against: readonly (number | null)[];
+  /** Tensors that the plan's `given` steps read, batch axis (1) first. */
+  readonly given?: Readonly<Record<string, Tensor>>;
   /** RGB [sourceHeight, sourceWidth, 3]; like `tensor` read by the engine while it works, so nobody may write to it. */
   readonly pixels?: Uint8Array;
   readonly sourceHeight?: number;
@@ -51,7 +55,10 @@ export interface NativeResult {
   /** By the plan's names, without the batch axis; [targets, ...] where they depend on the target. */
   readonly outputs: Readonly<Record<string, Tensor>>;
   readonly targets: readonly number[];
+  /** The class that was subtracted from each target; -1 for none. */
+  readonly against: readonly number[];
   readonly operators: number;
+  /** Samples per run of the model in the largest loop; 0 without one. */
   readonly chunk: number;
   readonly batch: number;
 }

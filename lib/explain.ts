@@ -2,15 +2,15 @@ import { z } from 'zod';
 
 import type { NativeResult, Tensor } from './binding.js';
 import { SightlineError } from './errors.js';
-import { HeatMap, type Prediction } from './heatmap.js';
+import { HeatMap, type ExplainedTarget, type Prediction } from './heatmap.js';
 import type { PreparedInput } from './inputs.js';
 import type { Applicability, Inspection } from './inspection.js';
 import { METHOD_NAMES, METHODS, type MethodName } from './methods/index.js';
-import type { Method } from './methods/method.js';
+import type { MapResult, Method } from './methods/method.js';
 import { suggestion } from './models/nearest.js';
 import type { PlanDescription } from './symbolic/plan.js';
 import { PlanRecorder } from './symbolic/recorder.js';
-import { highest, lowest, mean, scaleToUnit, softmax, stack, SymbolicModel, top, upsample, type Value } from './symbolic/index.js';
+import { equal, flip, max, mean, min, scaleToUnit, softmax, stack, SymbolicModel, top, upsample, Value, type Run, type ScoreOf } from './symbolic/index.js';
 import type { Target } from './targets.js';
 
 /** How many predictions each explanation lists. */
@@ -23,6 +23,11 @@ export interface CommonOptions {
    * list of lists gives each image its own.
    */
   readonly targets?: readonly Target[] | readonly (readonly Target[])[] | undefined;
+  /**
+   * What is explained of the class: its `logit` (default), its softmax `probability`, or any value per image computed
+   * from what the model gives: `({ output }) => symbolic.sum(symbolic.select(output, 'classes', 3), ['height', 'width'])`.
+   */
+  readonly score?: Score | undefined;
   /** `image` (default): maps of the model's input size, upsampled bilinearly. `grid`: as the method computes them. */
   readonly size?: 'grid' | 'image' | undefined;
   /** Leaves the map's own values; by default each map is brought to [0, 1]. */
@@ -33,12 +38,26 @@ export interface CommonOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/**
- * A layer, or several: their maps are upsampled to the input size whatever `size` says, brought to [0, 1] and averaged.
- * Default: `inspect().targetLayer`.
- */
+/** What of a run is explained. A function returns a value [batch]. */
+export type Score = 'logit' | 'probability' | ((run: Run) => Value);
+
+/** How the maps of several layers become one. */
+export const FUSIONS = ['mean', 'max', 'product'] as const;
+export type Fusion = (typeof FUSIONS)[number];
+
 export interface LayerOptions {
+  /**
+   * A layer, or several: their maps are upsampled to the input size whatever `size` says, brought to [0, 1] and fused.
+   * Default: `inspect().targetLayer`.
+   */
   readonly layer?: string | readonly string[] | undefined;
+  /** How several layers' maps are fused. Default `mean`. */
+  readonly fusion?: Fusion | undefined;
+  /**
+   * Averages the maps of the image and its mirror image, each times 0.9, 1 and 1.1, mirrored back: six runs. Maps are of
+   * the input size whatever `size` says. Default false.
+   */
+  readonly augmentationSmoothing?: boolean | undefined;
 }
 
 /** A method's own options, before defaults. */
@@ -69,8 +88,10 @@ export interface Explanation<Name extends string = MethodName, Settings = Method
   readonly options: Settings;
   /** The best classes by softmax probability, best first. */
   readonly predictions: readonly Prediction[];
-  /** One per target, in the order asked for. */
+  /** One per target, in the order asked for; of `deep-feature-factorization` one per concept. */
   readonly maps: readonly HeatMap<Layer>[];
+  /** Samples in one run of the model, as `memory` allowed; null for methods that take no samples. */
+  readonly chunk: number | null;
 }
 
 export type NamedExplanation<M extends MethodName> = M extends MethodName ? Explanation<M, MethodSettings<M>, LayerOf<M>> : never;
@@ -80,18 +101,31 @@ export interface ExplainRequest {
   readonly method: Method;
   readonly settings: unknown;
   readonly layers: readonly string[] | null;
+  readonly layering: Required<Pick<LayerOptions, 'fusion' | 'augmentationSmoothing'>>;
   readonly common: CommonOptions;
 }
 
-const target = z.union([z.number(), z.string()]);
+const className = z.union([z.number(), z.string()]);
+const target = z.union([className, z.strictObject({ of: className, against: className })]);
 const commonSchema = z.strictObject({
-  targets: z.union([z.array(target), z.array(z.array(target))], { error: "a list of class indices, labels or topK is expected, such as ['top1']" }).optional(),
+  targets: z
+    .union([z.array(target), z.array(z.array(target))], { error: "a list of class indices, labels, topK or { of, against } is expected, such as ['top1']" })
+    .optional(),
+  score: z
+    .union([z.enum(['logit', 'probability']), z.custom<(run: Run) => Value>((value) => typeof value === 'function')], {
+      error: "'logit', 'probability' or a function from a run to a value per image is expected",
+    })
+    .optional(),
   size: z.enum(['grid', 'image']).optional(),
   raw: z.boolean().optional(),
   memory: z.int().min(1).optional(),
   signal: z.instanceof(AbortSignal, { error: 'an AbortSignal is expected' }).optional(),
 });
-const layerSchema = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]).optional();
+const layerSchema = z.strictObject({
+  layer: z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]).optional(),
+  fusion: z.enum(FUSIONS).default('mean'),
+  augmentationSmoothing: z.boolean().default(false),
+});
 
 /**
  * Sorts options into the method's own and those of every method, and checks both.
@@ -103,22 +137,30 @@ export function parseExplainOptions(options: object): ExplainRequest {
   const { method: asked, ...rest } = options as { method?: unknown } & Record<string, unknown>;
   const method = findMethod(asked);
   const common: Record<string, unknown> = {};
+  const layering: Record<string, unknown> = {};
   let own: Record<string, unknown> = {};
-  let layer: unknown;
   for (const [name, value] of Object.entries(rest)) {
     if (value === undefined) continue;
     if (Object.hasOwn(commonSchema.shape, name)) common[name] = value;
-    else if (name === 'layer' && method.usesLayer) layer = value;
+    else if (method.usesLayer && Object.hasOwn(layerSchema.shape, name)) layering[name] = value;
     else if (name === 'options' && typeof asked === 'object') own = value as Record<string, unknown>;
     else own[name] = value;
   }
-  const layers = check(layerSchema, layer, method.name, 'layer');
-  return {
+  const { layer, ...fused } = check(layerSchema, layering, method.name);
+  const request = {
     method,
     settings: check(method.options, own, method.name),
-    layers: layers === undefined ? null : typeof layers === 'string' ? [layers] : layers,
+    layers: layer === undefined ? null : typeof layer === 'string' ? [layer] : layer,
+    layering: fused,
     common: check(commonSchema, common, method.name) as CommonOptions,
   };
+  if (!method.isClassSpecific && request.common.score !== undefined) {
+    throw new SightlineError('INVALID_OPTION', `${method.name} explains no score, so \`score\` would do nothing; leave it out, or choose a class-specific method.`);
+  }
+  if (layering['fusion'] !== undefined && (request.layers?.length ?? 1) < 2) {
+    throw new SightlineError('INVALID_OPTION', '`fusion` says how several layers become one map; name at least two in `layer`, or leave it out.');
+  }
+  return request;
 }
 
 /** @throws SightlineError INVALID_OPTION with the nearest names. */
@@ -129,7 +171,7 @@ export function findMethod(asked: unknown): Method {
   throw new SightlineError('INVALID_OPTION', `There is no method ${JSON.stringify(asked)}. ${hint || `Known: ${METHOD_NAMES.join(', ')}.`}`);
 }
 
-function check<Schema extends z.ZodType>(schema: Schema, value: unknown, method: string, root = ''): z.output<Schema> {
+function check<Schema extends z.ZodType>(schema: Schema, value: unknown, method: string): z.output<Schema> {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0]!;
@@ -138,7 +180,7 @@ function check<Schema extends z.ZodType>(schema: Schema, value: unknown, method:
     const has = known.length === 0 ? 'it has none of its own' : `its own are ${known.join(', ')}`;
     throw new SightlineError('INVALID_OPTION', `${method} has no option "${issue.keys[0]}"; ${has}.`);
   }
-  const name = [root, ...issue.path].filter((part) => part !== '').join('.');
+  const name = issue.path.join('.');
   throw new SightlineError('INVALID_OPTION', `The option ${name} of ${method} is wrong: ${issue.message}.`);
 }
 
@@ -168,30 +210,95 @@ export function recordExplanation(request: ExplainRequest, inspection: Inspectio
   const reason = method.reasonAgainst(inspection);
   if (reason !== null) throw new SightlineError('METHOD_NOT_APPLICABLE', `${method.name} cannot explain ${modelName}: ${reason}.`, { details: { method: method.name } });
 
+  if (inspection.classes === 0 && method.isClassSpecific && typeof common.score !== 'function') {
+    throw new SightlineError(
+      'METHOD_NOT_APPLICABLE',
+      `${modelName} returns ${inspection.outputShape.join(' x ')} rather than class scores; say what to explain of it by \`score\`, a function of its \`output\`.`,
+    );
+  }
+
   const plan = new PlanRecorder(method.name);
-  const model = new SymbolicModel(plan, inspection);
-  const sized = (map: Value): Value => (common.size === 'grid' ? map : upsample(map, inspection.height, inspection.width));
-  const maps = (layers ?? ['']).map((layer) => {
-    const map = method.map({ model, options: settings as never, layer });
-    if (map.axes.join() !== 'batch,height,width') {
-      throw new SightlineError('INVALID_OPTION', `${method.name} must return a map [batch, height, width], not [${map.axes.join(', ')}].`);
+  const model = new SymbolicModel(plan, inspection, scoreOf(common.score, method.name));
+  const { map, figures, concepts } = mapOf(request, model, layers);
+  const places = ['height', 'width'];
+  const low = min(map, places);
+  const high = max(map, places);
+  plan.output('map', common.raw ? map : concepts ? unitOfEach(map, low, high) : scaleToUnit(map));
+  plan.output('low', low);
+  plan.output('high', high);
+  for (const [name, figure] of Object.entries(figures)) plan.output(`figure:${name}`, figure);
+  if (inspection.classes > 0) {
+    const { logits } = model.output;
+    const probabilities = softmax(logits, 'classes');
+    const best = top(probabilities, PREDICTIONS);
+    plan.rankBy(logits);
+    plan.output('bestScores', best.values);
+    plan.output('bestClasses', best.indices);
+    plan.output('targetScores', model.probabilitiesAsked(probabilities));
+    if (concepts) {
+      const likeliest = top(softmax(concepts, 'classes'), 1);
+      plan.output('conceptScores', likeliest.values);
+      plan.output('conceptClasses', likeliest.indices);
     }
-    return map;
-  });
-  // Maps of several layers differ in scale and size: each is brought to [0, 1] before they are averaged.
-  const fuse = (several: Value[]): Value => mean(stack(several.map((map) => scaleToUnit(upsample(map, inspection.height, inspection.width))), 'layers'), 'layers');
-  const map = maps.length === 1 ? sized(maps[0]!) : fuse(maps);
-  const { logits } = model.output;
-  const probabilities = softmax(logits, 'classes');
-  const best = top(probabilities, PREDICTIONS);
-  plan.rankBy(logits);
-  plan.output('map', common.raw ? map : scaleToUnit(map));
-  plan.output('low', lowest(map));
-  plan.output('high', highest(map));
-  plan.output('bestScores', best.values);
-  plan.output('bestClasses', best.indices);
-  plan.output('targetScore', model.scoreIn(probabilities));
+  }
+  if (typeof common.score === 'function') plan.output('score', model.output.score);
   return plan.finish(common.memory ?? 2 ** 30);
+}
+
+/** What is explained of a run, checked when it is recorded. */
+function scoreOf(score: Score | undefined, method: string): ScoreOf {
+  if (score === undefined || score === 'logit') return { of: (run) => run.model.scoreIn(run.logits), isLogit: true };
+  if (score === 'probability') return { of: (run) => run.model.scoreIn(softmax(run.logits, 'classes')), isLogit: false };
+  const of = (run: Run): Value => {
+    const value = score(run) as unknown;
+    if (!(value instanceof Value) || value.axes.join() !== 'batch') {
+      const got = value instanceof Value ? `[${value.axes.join(', ')}]` : typeof value;
+      throw new SightlineError('INVALID_OPTION', `The score that ${method} explains must be one value per image, [batch], but the function returned ${got}; sum or select over the other axes.`);
+    }
+    return value;
+  };
+  return { of, isLogit: false };
+}
+
+/** Each of several maps of an image to [0, 1] by its own range; a flat one to zeros. */
+function unitOfEach(map: Value, low: Value, high: Value): Value {
+  return map.sub(low).div(high.sub(low).add(equal(high, low)));
+}
+
+/** The method's map: of one layer, of several fused, or smoothed over augmentations. */
+function mapOf({ method, settings, layering, common }: ExplainRequest, model: SymbolicModel, layers: readonly string[] | null): Required<Omit<MapResult, 'concepts'>> & Pick<MapResult, 'concepts'> {
+  const { height, width } = model.inspection;
+  const compute = (seen: SymbolicModel, layer: string): MapResult => {
+    const returned = method.map({ model: seen, options: settings as never, layer });
+    const result = returned instanceof Value ? { map: returned } : returned;
+    const wanted = result.concepts ? 'batch,concepts,height,width' : 'batch,height,width';
+    if (result.map.axes.join() !== wanted) {
+      throw new SightlineError('INVALID_OPTION', `${method.name} must return a map [${wanted.split(',').join(', ')}], not [${result.map.axes.join(', ')}].`);
+    }
+    return result;
+  };
+  // Maps of several layers differ in scale and size: each is brought to [0, 1] before they are fused.
+  const unit = (map: Value): Value => scaleToUnit(upsample(map, height, width));
+  const fused = (seen: SymbolicModel, several: readonly string[]): Value => {
+    const units = several.map((layer) => unit(compute(seen, layer).map));
+    if (layering.fusion === 'product') return units.reduce((product, map) => product.mul(map));
+    return (layering.fusion === 'max' ? max : mean)(stack(units, 'layers'), 'layers');
+  };
+  const names = layers ?? [''];
+
+  if (layering.augmentationSmoothing) {
+    const maps = [false, true].flatMap((isMirrored) =>
+      [0.9, 1, 1.1].map((brightness) => {
+        const seen = model.lookingAt((isMirrored ? flip(model.image, 'width') : model.image).mul(brightness));
+        const map = names.length === 1 ? unit(compute(seen, names[0]!).map) : scaleToUnit(fused(seen, names));
+        return isMirrored ? flip(map, 'width') : map;
+      }),
+    );
+    return { map: mean(stack(maps, 'augmentations'), 'augmentations'), figures: {} };
+  }
+  if (names.length > 1) return { map: fused(model, names), figures: {} };
+  const { map, figures = {}, concepts } = compute(model, names[0]!);
+  return { map: common.size === 'grid' ? map : upsample(map, height, width), figures, ...(concepts && { concepts }) };
 }
 
 /** One image's results as an explanation. */
@@ -202,34 +309,49 @@ export function readExplanation(
   input: PreparedInput,
   labels: readonly string[],
 ): Explanation<string, unknown> {
-  const output = (name: string): Tensor => result.outputs[name]!;
+  const { outputs } = result;
+  const output = (name: string): Tensor => outputs[name]!;
   const prediction = (index: number, score: number): Prediction => ({ index, label: labels[index]!, score });
   const map = output('map');
   const [height, width] = map.shape.slice(-2) as [number, number];
   const area = height * width;
-  // A method that does not depend on the class gives one map for all targets.
-  const perTarget = map.shape.length === 3;
-  const maps = result.targets.map((target, t) => {
-    const at = perTarget ? t : 0;
+  const figureNames = Object.keys(outputs).filter((name) => name.startsWith('figure:'));
+
+  const mapAt = (at: number, target: ExplainedTarget): HeatMap => {
     const low = output('low').data[at]!;
     const high = output('high').data[at]!;
     const state = !Number.isFinite(low) || !Number.isFinite(high) ? 'nan' : high - low <= 1e-6 * Math.max(Math.abs(low), Math.abs(high)) ? 'flat' : 'ok';
-    return new HeatMap(
-      map.data.subarray(at * area, (at + 1) * area),
-      [height, width],
-      prediction(target, output('targetScore').data[t]!),
-      layers === null ? null : layers.join(', '),
-      low,
-      high,
-      state,
-      input,
-    );
-  });
+    const figures = figureNames.map((name) => {
+      const { data } = output(name);
+      return [name.slice('figure:'.length), data[data.length > 1 ? at : 0]!] as const;
+    });
+    const data = map.data.subarray(at * area, (at + 1) * area);
+    return new HeatMap(data, [height, width], target, layers === null ? null : layers.join(', '), low, high, state, input, Object.fromEntries(figures));
+  };
+
+  let maps: HeatMap[];
+  if (outputs['conceptClasses']) {
+    const { data } = output('conceptClasses');
+    maps = Array.from(data, (index, concept) => mapAt(concept, prediction(index, output('conceptScores').data[concept]!)));
+  } else if (result.targets.length === 0 || (outputs['score'] && map.shape.length === 2)) {
+    // A score of the user's own that reads no class gives one map, whatever the targets.
+    maps = [mapAt(0, { index: -1, label: 'score', score: outputs['score']?.data[0] ?? NaN })];
+  } else {
+    // A method that does not depend on the class gives one map for all targets.
+    const perTarget = map.shape.length === 3;
+    const asked = output('targetScores').data;
+    maps = result.targets.map((of, t) => {
+      const against = result.against[t]!;
+      const target = { ...prediction(of, asked[2 * t]!), ...(against >= 0 && { against: prediction(against, asked[2 * t + 1]!) }) };
+      return mapAt(perTarget ? t : 0, target);
+    });
+  }
   return {
     image: input.name,
     method: request.method.name,
     options: request.settings,
-    predictions: Array.from(output('bestClasses').data, (index, i) => prediction(index, output('bestScores').data[i]!)),
+    predictions: outputs['bestClasses'] ? Array.from(output('bestClasses').data, (index, i) => prediction(index, output('bestScores').data[i]!)) : [],
     maps,
+    chunk: result.chunk > 0 ? result.chunk : null,
   };
 }

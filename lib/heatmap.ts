@@ -14,14 +14,23 @@ export interface Prediction extends ClassLabel {
   readonly score: number;
 }
 
+/** What a map explains. */
+export interface ExplainedTarget extends Prediction {
+  /** The class that it is preferred to, where a difference was asked for. */
+  readonly against?: Prediction;
+}
+
 /** One map: what in one image speaks for one class. */
 export class HeatMap<Layer extends string | null = string | null> {
   constructor(
     /** Row-major [H, W]; in [0, 1] unless raw values were asked for. */
     readonly data: Float32Array,
     readonly shape: readonly [height: number, width: number],
-    /** The class that was asked for. */
-    readonly target: Prediction,
+    /**
+     * The class that was asked for. Where the request's own `score` reads no class: index -1, label `score`, and that
+     * score's value.
+     */
+    readonly target: ExplainedTarget,
     /** The layer or layers explained, joined by ", "; null for methods that explain no layer. */
     readonly layer: Layer,
     /** Range of the map before it was brought to [0, 1]. */
@@ -33,6 +42,8 @@ export class HeatMap<Layer extends string | null = string | null> {
      */
     readonly state: 'ok' | 'flat' | 'nan',
     private readonly source: PreparedInput,
+    /** Numbers of the method's own about this map, such as `completenessError`. */
+    readonly figures: Readonly<Record<string, number>> = {},
   ) {}
 
   /**

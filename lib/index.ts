@@ -8,13 +8,15 @@ export type {
   CustomOptions,
   ExplainOptions,
   Explanation,
+  Fusion,
   LayerOptions,
   MethodOptions,
   MethodSettings,
   NamedExplanation,
   NamedOptions,
+  Score,
 } from './explain.js';
-export type { ClassLabel, HeatMap, Prediction } from './heatmap.js';
+export type { ClassLabel, ExplainedTarget, HeatMap, Prediction } from './heatmap.js';
 export type { BySite, Capture, CapturedTensors, CaptureOptions, Sites } from './capture.js';
 export type { AttentionMap, AttentionMapOptions } from './attention-maps.js';
 export type { Input, TensorInput } from './inputs.js';
@@ -23,10 +25,10 @@ export type { OverlayOptions } from './images/overlay.js';
 export type { Colormap } from './images/colormaps.js';
 export type { Applicability, AttentionInfo, Inspection, Layout, NodeInfo, PooledHead, TokenGrid } from './inspection.js';
 export type { ModelCard, ModelInput } from './models/card.js';
-export type { Target } from './targets.js';
+export type { ClassName, Target } from './targets.js';
 export type { Tensor, NativeStats, NativeVersions } from './binding.js';
 export { METHOD_NAMES, type MethodName } from './methods/index.js';
-export { defineMethod, type Method, type MethodInput } from './methods/method.js';
+export { defineMethod, type MapResult, type Method, type MethodInput } from './methods/method.js';
 export * as symbolic from './symbolic/index.js';
 export { contactSheet, type SheetCell, type SheetOptions } from './images/sheet.js';
 export { planesSheet, type Plane, type PlanesOptions } from './images/planes.js';

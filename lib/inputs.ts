@@ -13,7 +13,7 @@ export type Input = ImageInput | TensorInput;
 
 /** One image on its way into the model. */
 export interface PreparedInput {
-  readonly request: Omit<NativeRequest, 'targets'>;
+  readonly request: Omit<NativeRequest, 'targets' | 'against'>;
   readonly name: string;
   /** The picture behind it, and the part of it that the model saw. */
   readonly picture: () => { readonly image: DecodedImage; readonly box: Geometry['box'] };

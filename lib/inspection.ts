@@ -9,6 +9,10 @@ export interface NodeInfo {
   readonly layout: Layout;
   /** Of `tokens`: where the patches lie, after `prefix` other tokens; null where they are in no grid. */
   readonly grid: { readonly height: number; readonly width: number; readonly prefix: number } | null;
+  /** The operator whose output it is: `conv2d`, `batch_norm`, `linear`, `add`, ... */
+  readonly operator: string;
+  /** Whether that is a convolution or a batch norm that adds a bias to each channel. */
+  readonly hasBias: boolean;
 }
 
 /** One attention: softmax(q kᵀ · scale + mask) v. */
@@ -57,7 +61,10 @@ export interface Applicability {
 export interface Inspection {
   readonly height: number;
   readonly width: number;
+  /** How many classes are scored; 0 where the model returns something else, such as a mask. */
   readonly classes: number;
+  /** What the model returns for one image, the batch axis first. */
+  readonly outputShape: readonly number[];
   /** False for frozen archives, whose nodes are named by their structure (`conv[3]`). */
   readonly hasModuleNames: boolean;
   readonly isQuantized: boolean;

@@ -22,7 +22,7 @@ import { resolveModel } from './models/bundled.js';
 import { defaultCard, parseCard, resolveLabels, verifyHash, type ModelCard } from './models/card.js';
 import type { PlanDescription } from './symbolic/plan.js';
 import { parseOptions } from './options.js';
-import { resolveTargets, type Target } from './targets.js';
+import { resolveTargets, type ResolvedTarget, type Target } from './targets.js';
 import { z } from 'zod';
 
 export interface LoadOptions {
@@ -167,13 +167,15 @@ export class Model {
   async explain<Schema extends z.ZodType>(images: Input | readonly Input[], options: CustomOptions<Schema>): Promise<Explanation<string, z.output<Schema>, string | null>[]>;
   async explain(images: Input | readonly Input[], options: object): Promise<Explanation<string, unknown>[]> {
     const request = parseExplainOptions(options);
-    const { targets = ['top1'], signal } = request.common;
+    const { targets: asked, signal } = request.common;
+    // A model that scores no classes has nothing to predict: only a score of the user's own, or no class at all, is explained.
+    const targets = asked ?? (this.standard !== null && this.labels.length === 0 ? [] : ['top1']);
     const isPerImage = targets.some(Array.isArray);
     if (isPerImage && !targets.every(Array.isArray)) throw new SightlineError('INVALID_OPTION', 'Targets are either one list for all images or one list per image, not a mixture.');
 
     return this.process(images, signal, async (inputs, first, total) => {
       const perImage = isPerImage ? (targets as readonly Target[][]).map((each) => resolveTargets(each, this.labels)) : null;
-      const shared = isPerImage ? null : resolveTargets(targets as readonly Target[], this.labels);
+      const shared = isPerImage ? null : asked === undefined && targets.length === 0 ? [] : resolveTargets(targets as readonly Target[], this.labels);
       if (perImage && perImage.length !== total) {
         throw new SightlineError('INVALID_OPTION', `There are ${perImage.length} lists of targets for ${total} images; give one for each, or one list for all.`);
       }
@@ -181,9 +183,9 @@ export class Model {
         inputs,
         (i) => perImage?.[first + i] ?? shared!,
         signal,
-        // A custom method has no name that tells it from others, so its plan is not kept.
-        typeof (options as { method: unknown }).method === 'string'
-          ? JSON.stringify(['explain', request.method.name, request.settings, request.layers, request.common.size, request.common.raw, request.common.memory])
+        // Custom methods and scores have no name that tells them from others, so their plans are not kept.
+        typeof (options as { method: unknown }).method === 'string' && typeof request.common.score !== 'function'
+          ? JSON.stringify(['explain', request.method.name, request.settings, request.layers, request.layering, { ...request.common, targets: undefined, signal: undefined }])
           : null,
         (inspection) => recordExplanation(request, inspection, chooseLayers(request, inspection, this.card.targetLayer), this.card.name),
         (result, input, inspection) => readExplanation(request, chooseLayers(request, inspection, this.card.targetLayer), result, input, this.labels),
@@ -348,7 +350,7 @@ export class Model {
 
   private async submit<T>(
     inputs: readonly PreparedInput[],
-    targetsOf: (index: number) => readonly number[],
+    targetsOf: (index: number) => readonly ResolvedTarget[],
     signal: AbortSignal | undefined,
     key: string | null,
     record: (inspection: Inspection) => PlanDescription,
@@ -367,7 +369,10 @@ export class Model {
       for (let start = 0; start < inputs.length; ) {
         let end = start + 1;
         while (end < inputs.length && plans[end] === plans[start]) end++;
-        const requests = inputs.slice(start, end).map(({ request }, i) => ({ ...request, targets: targetsOf(start + i) }));
+        const requests = inputs.slice(start, end).map(({ request }, i) => {
+          const targets = targetsOf(start + i);
+          return { ...request, targets: targets.map(({ of }) => of), against: targets.map(({ against }) => against) };
+        });
         promises.push(...native.run(this.handle, plans[start]!, token, requests, this.queue));
         start = end;
       }

@@ -1,20 +1,44 @@
 import { SightlineError } from './errors.js';
 import { suggestion } from './models/nearest.js';
 
-/** The class to explain: its index, its label, or `topK` for the K best classes of each image (`top1`: the predicted). */
-export type Target = number | string;
+/** One class: its index, its label, or `rankK` for the class of rank K of each image (`rank1`: the predicted). */
+export type ClassName = number | string;
 
 /**
- * Targets as the engine takes them: class indices, and -r for the class of rank r. `top3` becomes three.
+ * What to explain: a class, `topK` for the K best classes of each image (`top1`: the predicted), or by how much one class
+ * is preferred to another.
+ */
+export type Target = ClassName | { readonly of: ClassName; readonly against: ClassName };
+
+/** A target as the engine takes it: class indices, -r for the class of rank r; `against` is null where nothing is subtracted. */
+export interface ResolvedTarget {
+  readonly of: number;
+  readonly against: number | null;
+}
+
+/**
+ * Targets as the engine takes them. `top3` becomes three.
  *
  * @throws SightlineError UNKNOWN_TARGET or INVALID_OPTION
  */
-export function resolveTargets(targets: readonly Target[], labels: readonly string[]): number[] {
+export function resolveTargets(targets: readonly Target[], labels: readonly string[]): ResolvedTarget[] {
   if (targets.length === 0) throw new SightlineError('INVALID_OPTION', 'The list of targets is empty; name a class, or leave it out for the predicted one.');
-  return targets.flatMap((target) => resolveTarget(target, labels));
+  return targets.flatMap((target): ResolvedTarget[] => {
+    if (typeof target !== 'object' || target === null) return resolveClasses(target, labels).map((of) => ({ of, against: null }));
+    const of = resolveOne(target.of, labels);
+    const against = resolveOne(target.against, labels);
+    if (of === against) throw new SightlineError('INVALID_OPTION', `The target compares the class ${JSON.stringify(target.of)} with itself; name two different classes.`);
+    return [{ of, against }];
+  });
 }
 
-function resolveTarget(target: Target, labels: readonly string[]): number[] {
+function resolveOne(name: ClassName, labels: readonly string[]): number {
+  const classes = resolveClasses(name, labels);
+  if (classes.length !== 1) throw new SightlineError('INVALID_OPTION', `${JSON.stringify(name)} stands for ${classes.length} classes, and a difference is between two; use rank1, rank2 and so on.`);
+  return classes[0]!;
+}
+
+function resolveClasses(target: ClassName, labels: readonly string[]): number[] {
   const classes = labels.length;
   if (typeof target === 'number') {
     if (!Number.isInteger(target) || target < 0 || target >= classes) {
@@ -22,19 +46,19 @@ function resolveTarget(target: Target, labels: readonly string[]): number[] {
     }
     return [target];
   }
-  if (typeof target !== 'string') throw new SightlineError('INVALID_OPTION', `A target is a class index, a label or topK, not ${JSON.stringify(target)}.`);
+  if (typeof target !== 'string') throw new SightlineError('INVALID_OPTION', `A target is a class index, a label, topK, or { of, against }, not ${JSON.stringify(target)}.`);
 
   const wanted = target.trim().toLowerCase();
   const found = labels.flatMap((label, index) => (label.toLowerCase() === wanted ? [index] : []));
   // ImageNet has two cardigans (a dog and a garment), two cranes and two maillots.
   if (found.length > 1) throw new SightlineError('UNKNOWN_TARGET', `"${target}" is the label of the classes ${found.join(' and ')}; ask for one of them by its number.`);
   if (found.length === 1) return found;
-  const rank = /^top-?(\d+)$/.exec(wanted);
-  if (rank) {
-    const count = Number(rank[1]);
-    if (count < 1 || count > classes) throw new SightlineError('UNKNOWN_TARGET', `${target} asks for ${count} classes; the model has ${classes}.`);
-    return Array.from({ length: count }, (_, i) => -(i + 1));
+  const ranked = /^(top|rank)-?(\d+)$/.exec(wanted);
+  if (ranked) {
+    const rank = Number(ranked[2]);
+    if (rank < 1 || rank > classes) throw new SightlineError('UNKNOWN_TARGET', `${target} asks for ${ranked[1] === 'top' ? `${rank} classes` : `the class of rank ${rank}`}; the model has ${classes}.`);
+    return ranked[1] === 'rank' ? [-rank] : Array.from({ length: rank }, (_, i) => -(i + 1));
   }
-  if (/^\d+$/.test(wanted)) return resolveTarget(Number(wanted), labels);
+  if (/^\d+$/.test(wanted)) return resolveClasses(Number(wanted), labels);
   throw new SightlineError('UNKNOWN_TARGET', `The model has no class "${target}". ${suggestion(target, labels)}`.trim());
 }

@@ -1,19 +1,9 @@
-import { attentionRollout } from './attention-rollout.js';
-import { cam } from './cam.js';
-import { gae } from './gae.js';
-import { gradCam } from './grad-cam.js';
-import { gradientRollout } from './gradient-rollout.js';
-import { rawAttention } from './raw-attention.js';
+import { ATTENTION_METHODS } from './attention/index.js';
+import { CAM_METHODS } from './cam/index.js';
+import { GRADIENT_METHODS } from './gradients/index.js';
 
 /** Every method by its name. */
-export const METHODS = {
-  cam,
-  'grad-cam': gradCam,
-  'raw-attention': rawAttention,
-  'attention-rollout': attentionRollout,
-  'gradient-rollout': gradientRollout,
-  gae,
-} as const;
+export const METHODS = { ...CAM_METHODS, ...ATTENTION_METHODS, ...GRADIENT_METHODS } as const;
 
 export type MethodName = keyof typeof METHODS;
 export const METHOD_NAMES = Object.keys(METHODS) as MethodName[];

@@ -11,6 +11,16 @@ export interface MethodInput<Options> {
   readonly layer: string;
 }
 
+/** A map with what else the method knows of it. */
+export interface MapResult {
+  /** [batch, height, width]; with `concepts` [batch, concepts, height, width]. */
+  readonly map: Value;
+  /** Numbers that say how far the map can be trusted, such as integrated gradients' completeness error: [batch] each. */
+  readonly figures?: Readonly<Record<string, Value>>;
+  /** Scores of the classes for each concept: [batch, concepts, classes]. */
+  readonly concepts?: Value;
+}
+
 /**
  * An explanation method: a pure function from symbolic values to a symbolic map. It runs once for each model, input size
  * and set of options; the steps that it records run for every batch.
@@ -26,7 +36,7 @@ export interface Method<Schema extends z.ZodType = z.ZodType, UsesLayer extends 
   /** Why it cannot explain the model, in words that follow "because"; null when it can. */
   readonly reasonAgainst: (inspection: Inspection) => string | null;
   /** The map: [batch, height, width]. */
-  readonly map: (input: MethodInput<z.output<Schema>>) => Value;
+  readonly map: (input: MethodInput<z.output<Schema>>) => Value | MapResult;
 }
 
 /** Makes a method of its parts; for a method of your own, pass the result to `explain` in place of a name. */

@@ -54,6 +54,11 @@ export function minimum(a: Value, b: Value): Value {
   return binary('minimum', a, b);
 }
 
+/** 1 where a = b, else 0, broadcast by axis name. */
+export function equal(a: Value, b: Value): Value {
+  return binary('equal', a, b);
+}
+
 /** 1 where a > b, else 0, broadcast by axis name. */
 export function greater(a: Value, b: Value): Value {
   return binary('greater', a, b);

@@ -3,16 +3,26 @@
  * code then runs for every batch.
  */
 export { Value, type Axis } from './value.js';
-export { Run, SymbolicModel } from './model.js';
-export { add, div, greater, maximum, minimum, mul, sub } from './arithmetic.js';
+export { Run, RULES, SymbolicModel, type Rule, type RunOptions, type ScoreOf } from './model.js';
+export { add, div, equal, greater, maximum, minimum, mul, sub } from './arithmetic.js';
 export {
   abs,
+  attentionFlow,
+  blur,
   clamp,
+  clusterMasks,
   contract,
+  cos,
+  crop,
+  detach,
   exp,
   eyeLike,
+  flip,
+  floor,
+  gather,
   grad,
   highest,
+  kernelComponent,
   log,
   lowest,
   max,
@@ -20,12 +30,19 @@ export {
   min,
   narrow,
   neg,
+  nonNegativeFactors,
+  pick,
   power,
+  principalComponent,
+  realFromSpectrum,
   relu,
   rename,
+  roll,
   scaleToUnit,
   select,
   sigmoid,
+  sign,
+  sin,
   softmax,
   split,
   sqrt,
@@ -36,6 +53,8 @@ export {
   top,
   transpose,
   upsample,
+  variable,
   zeroSmallest,
+  type Interpolation,
 } from './vocabulary.js';
-export { accumulate, concatenate, constant, iterate, noise, take, type Sample } from './loops.js';
+export { accumulate, concatenate, constant, iterate, noise, take, type LoopOptions, type Sample } from './loops.js';

@@ -8,7 +8,20 @@ function checkCount(name: string, count: number): void {
   if (!Number.isSafeInteger(count) || count < 1) throw new SightlineError('INVALID_OPTION', `${name} counts ${count} samples; it must be a whole number of at least 1.`);
 }
 
-function sampled(op: 'accumulate' | 'concatenate', anchor: Value, count: number, body: (sample: Sample) => Value, axesOf: (result: Value) => Axis[]): Value {
+/** How many samples each image takes, where images differ. */
+export interface LoopOptions {
+  /** [batch]: samples numbered from it on count as zeros, and the loop ends at the batch's largest. */
+  readonly limit?: Value;
+}
+
+function sampled(
+  op: 'accumulate' | 'concatenate',
+  anchor: Value,
+  count: number,
+  body: (sample: Sample) => Value,
+  { limit }: LoopOptions,
+  axesOf: (result: Value) => Axis[],
+): Value {
   checkCount(op, count);
   const plan = anchor.block.plan;
   const { block, result } = plan.nested((inner) => {
@@ -23,7 +36,8 @@ function sampled(op: 'accumulate' | 'concatenate', anchor: Value, count: number,
   });
   const outers = block.captures.map(({ outer }) => outer);
   const batched = outers.map(({ axes }) => (axes[0] === 'batch' ? 1 : 0));
-  return plan.current.steps(op, outers, [axesOf(result.value)], { count, batched }, { body: block.description })[0]!;
+  const inputs = limit === undefined ? outers : [...outers, limit];
+  return plan.current.steps(op, inputs, [axesOf(result.value)], { count, batched, limited: limit !== undefined }, { body: block.description })[0]!;
 }
 
 /**
@@ -32,13 +46,13 @@ function sampled(op: 'accumulate' | 'concatenate', anchor: Value, count: number,
  *
  * @param anchor any value of the surrounding block that the body reads
  */
-export function accumulate(anchor: Value, count: number, body: (sample: Sample) => Value): Value {
-  return sampled('accumulate', anchor, count, body, (result) => [...result.axes]);
+export function accumulate(anchor: Value, count: number, body: (sample: Sample) => Value, options: LoopOptions = {}): Value {
+  return sampled('accumulate', anchor, count, body, options, (result) => [...result.axes]);
 }
 
 /** What `body` gives for samples 0 to count - 1, along a new axis "sample" after the batch: Score-CAM, occlusion. */
-export function concatenate(anchor: Value, count: number, body: (sample: Sample) => Value): Value {
-  return sampled('concatenate', anchor, count, body, (result) => ['batch', 'sample', ...result.axes.slice(1)]);
+export function concatenate(anchor: Value, count: number, body: (sample: Sample) => Value, options: LoopOptions = {}): Value {
+  return sampled('concatenate', anchor, count, body, options, (result) => ['batch', 'sample', ...result.axes.slice(1)]);
 }
 
 /** `count` rounds of state = body(state): activation maximisation. */

@@ -1,23 +1,33 @@
 import { SightlineError } from '../errors.js';
 import type { Inspection, NodeInfo } from '../inspection.js';
 import { suggestion } from '../models/nearest.js';
-import type { TapKind } from './plan.js';
+import type { Setting, TapKind } from './plan.js';
 import { PlanRecorder, type BlockRecorder } from './recorder.js';
 import { Value, type Axis } from './value.js';
 import { narrow, split, transpose } from './vocabulary.js';
 
+/** Relevance rules: other local gradients for some of the model's operators. Values stay what they are. */
+export const RULES = ['guided-backprop', 'deconvnet', 'lrp', 'attn-lrp', 'cp-lrp'] as const;
+export type Rule = (typeof RULES)[number];
+
+export interface RunOptions {
+  /** What flows backwards in place of gradients. Default: gradients. */
+  readonly rule?: Rule;
+  /** Of `attn-lrp` and `cp-lrp`: gamma of linear layers and of convolutions; 0, the default, is the plain rule. */
+  readonly linearGamma?: number;
+  readonly convGamma?: number;
+}
+
 /** A run of the model on some images, and all that can be read out of it. Reading nothing costs nothing. */
 export class Run {
   private readonly block: BlockRecorder;
-  private readonly forward: number;
 
   /** @internal */
   constructor(
-    private readonly model: SymbolicModel,
-    /** The images it runs on: [batch, channels, height, width], preprocessed. */
-    image: Value,
+    /** @internal */ readonly model: SymbolicModel,
+    /** @internal The step that runs the model. */
+    readonly step: number,
   ) {
-    this.forward = model.plan.forward(image);
     this.block = model.plan.current;
   }
 
@@ -31,9 +41,16 @@ export class Run {
     return this.tap('logits', ['batch', 'classes']);
   }
 
-  /** The logit of the target class: [batch]. */
+  /** What is explained: [batch]. The logit of the class asked for, unless the request's `score` says otherwise. */
   get score(): Value {
-    return this.block.plan.current.step('score', [this.logits], ['batch']);
+    return this.model.explained.of(this);
+  }
+
+  /** What the model returns where it is no class scores: [batch, classes, height, width] and its like. */
+  get output(): Value {
+    const axes = { 2: ['batch', 'classes'], 3: ['batch', 'boxes', 'values'], 4: ['batch', 'classes', 'height', 'width'] }[this.model.inspection.outputShape.length];
+    if (axes === undefined) throw new SightlineError('METHOD_NOT_APPLICABLE', `The model's output, ${this.model.inspection.outputShape.join(' x ')}, has no known axes.`);
+    return this.tap('output', axes);
   }
 
   /** A module's output in its own layout; `model.spatial` brings it to [batch, channels, height, width]. */
@@ -67,8 +84,18 @@ export class Run {
     return this.tap('value', ['batch', 'heads', 'tokens', 'channels'], { site });
   }
 
+  /** What the attention's output is added to: [batch, tokens, channels]. */
+  residual(site: number): Value {
+    return this.tap('residual', ['batch', 'tokens', 'channels'], { site });
+  }
+
+  /** The sum of that and the attention's output: [batch, tokens, channels]. */
+  mixed(site: number): Value {
+    return this.tap('mixed', ['batch', 'tokens', 'channels'], { site });
+  }
+
   private tap(kind: TapKind, axes: readonly Axis[], of: { node?: string; site?: number } = {}): Value {
-    return this.block.tap(this.forward, axes, { kind, ...of });
+    return this.block.tap(this.step, axes, { kind, ...of });
   }
 }
 
@@ -87,21 +114,34 @@ function axesOf(node: NodeInfo): Axis[] {
   }
 }
 
+/** What is explained of a run: [batch]. */
+export interface ScoreOf {
+  readonly of: (run: Run) => Value;
+  /** Whether it is the plain logit, or the difference of two. */
+  readonly isLogit: boolean;
+}
+
 /** The model as a method sees it: what `inspect` knows, and values that stand for what a run will give. */
 export class SymbolicModel {
   private first: Run | null = null;
-  private input: Value | null = null;
 
   /** @internal */
   constructor(
     /** @internal */ readonly plan: PlanRecorder,
     readonly inspection: Inspection,
+    /** @internal */ readonly explained: ScoreOf = { of: (run) => run.model.scoreIn(run.logits), isLogit: true },
+    private input: Value | null = null,
   ) {}
 
   /** The preprocessed images: [batch, channels, height, width]. */
   get image(): Value {
     this.input ??= this.plan.root.step('image', [], ['batch', 'channels', 'height', 'width']);
     return this.input;
+  }
+
+  /** The same model, looking at other images. */
+  lookingAt(image: Value): SymbolicModel {
+    return new SymbolicModel(this.plan, this.inspection, this.explained, image);
   }
 
   /** The run on the images themselves, shared by everything that reads from it. */
@@ -116,17 +156,76 @@ export class SymbolicModel {
   }
 
   /** Another run, such as on a perturbed image in a loop. */
-  run(image: Value): Run {
-    return new Run(this, image);
+  run(image: Value, { rule, linearGamma = 0, convGamma = 0 }: RunOptions = {}): Run {
+    const settings: Record<string, Setting> = rule === undefined ? {} : { rule, linear_gamma: linearGamma, convolution_gamma: convGamma };
+    return new Run(this, this.plan.forward(image, settings));
+  }
+
+  /**
+   * What becomes of the run on the images themselves when tapped values are replaced: Ablation-CAM, Value Zeroing. Only
+   * what lies behind them is computed again.
+   *
+   * @param replacements `of`: a value tapped from `output`; `to`: of the same axes, or with samples folded into the batch
+   */
+  resume(replacements: readonly { readonly of: Value; readonly to: Value }[]): Run {
+    return new Run(this, this.plan.resume(this.output.step, replacements));
+  }
+
+  /** A tensor that is given with the request. */
+  given(name: string, axes: readonly Axis[]): Value {
+    return this.plan.current.step('given', [], axes, { name });
+  }
+
+  /** The class asked for, as a number: [batch]. */
+  targetIndex(): Value {
+    return this.plan.current.step('target', [], ['batch']);
+  }
+
+  /** An attention's output projection: [channels, heads, size]. Its bias is left out. */
+  outputProjection(site: number): Value {
+    return this.plan.current.step('output_projection', [], ['channels', 'heads', 'size'], { site });
+  }
+
+  /** The scale of the layer norm that reads an attention block's sum, `mixed`: [channels]. */
+  normWeight(site: number): Value {
+    return this.plan.current.step('norm_weight', [], ['channels'], { site });
+  }
+
+  /** What a convolution or a batch norm adds to each channel: [channels]. */
+  bias(node: string): Value {
+    return this.plan.current.step('bias', [], ['channels'], { node: this.node(node).name });
+  }
+
+  /** The node that is the output of an attention's transformer block; null where names do not tell. */
+  blockOutput(site: number): string | null {
+    const { attention, nodes } = this.inspection;
+    const parts = attention[site]!.name.split('.');
+    let found: string | null = null;
+    for (let length = parts.length; length > 0; length--) {
+      const path = parts.slice(0, length).join('.');
+      const inside = attention.filter(({ name }) => name === path || name.startsWith(`${path}.`)).length;
+      // In a model of one block, everything around holds one attention: a block is numbered.
+      if (inside > 1 || (attention.length === 1 && found !== null && !/\d$/.test(path))) break;
+      if (nodes.some(({ name, layout, grid }) => name === path && layout === 'tokens' && grid !== null)) found = path;
+    }
+    return found;
   }
 
   /** The classifier's weights for the target class, where it is linear on a pooled feature: [batch, channels]. */
   headRow(): Value {
+    if (!this.explained.isLogit) {
+      throw new SightlineError('INVALID_OPTION', `${this.plan.method} reads the weights that make the logits, so it explains logits only; leave \`score\` out, or use grad-cam.`);
+    }
     const weight = this.plan.current.step('head_weight', [], ['classes', 'channels']);
     return this.plan.current.step('class_row', [weight], ['batch', 'channels']);
   }
 
-  /** The score of the target class in a value [batch, classes]: [batch]. */
+  /** The probabilities of the class asked for and of the one it is compared with: [batch, asked]. @internal */
+  probabilitiesAsked(probabilities: Value): Value {
+    return this.plan.current.step('asked', [probabilities], ['batch', 'asked']);
+  }
+
+  /** The score of the target class in a value [batch, classes], less that of the class it is compared with: [batch]. */
   scoreIn(value: Value): Value {
     return this.plan.current.step('score', [value], ['batch']);
   }

@@ -28,6 +28,8 @@ export interface StepDescription {
   /** `file:line:column` of the code that asked for the step. */
   readonly where: string;
   readonly taps?: TapDescription[];
+  /** Of `resume`: the taps of the run that are replaced, one for each input. */
+  readonly replaces?: readonly Omit<TapDescription, 'gradient'>[];
   readonly body?: BlockDescription;
   readonly data?: Float32Array;
   readonly shape?: readonly number[];
@@ -35,7 +37,7 @@ export interface StepDescription {
 
 export type Setting = boolean | number | string | readonly number[];
 
-export type TapKind = 'logits' | 'image' | 'node' | 'attention' | 'query' | 'key' | 'value';
+export type TapKind = 'logits' | 'output' | 'image' | 'node' | 'attention' | 'query' | 'key' | 'value' | 'residual' | 'mixed';
 
 export interface TapDescription {
   readonly kind: TapKind;

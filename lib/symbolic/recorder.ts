@@ -24,8 +24,8 @@ export class BlockRecorder {
   readonly description: BlockDescription = { registers: 0, steps: [], parameters: [], results: [] };
   /** Outer values that the body reads, with the parameter that carries each. */
   readonly captures: { readonly outer: Value; readonly inner: Value }[] = [];
-  /** The gradient step of each score: one backward pass serves all gradients of it. */
-  private readonly gradients = new Map<number, StepDescription>();
+  /** The gradient step of each score: one backward pass serves all gradients of it with respect to taps. */
+  private readonly gradients = new Map<string, StepDescription>();
 
   constructor(
     readonly plan: PlanRecorder,
@@ -65,7 +65,7 @@ export class BlockRecorder {
     inputs: readonly Value[],
     axesOfOutputs: readonly (readonly Axis[])[],
     settings: Record<string, Setting> = {},
-    extra: Partial<Pick<StepDescription, 'taps' | 'body' | 'data' | 'shape'>> = {},
+    extra: Partial<Pick<StepDescription, 'taps' | 'replaces' | 'body' | 'data' | 'shape'>> = {},
   ): Value[] {
     const used = inputs.map((input) => this.use(input).register);
     const outputs = axesOfOutputs.map((axes) => new Value(this, this.register(), axes));
@@ -93,21 +93,28 @@ export class BlockRecorder {
     return new Value(this, register, axes, { forward, tap: taps.length - 1 });
   }
 
-  /** The gradient of a score with respect to a tapped value, of the same axes. */
-  gradient(score: Value, value: Value): Value {
+  /** A leaf of which gradients can be taken, and of everything computed from it. */
+  variable(value: Value): Value {
+    const { register, axes } = this.step('variable', [value], value.axes);
+    return new Value(this, register, axes, 'variable');
+  }
+
+  /** The gradient of a score with respect to a tapped value or a variable, of the same axes. */
+  gradient(score: Value, value: Value, differentiable: boolean): Value {
     const origin = value.origin;
     if (origin === null || value.block !== this || score.block !== this) {
       throw new SightlineError(
         'INVALID_OPTION',
-        `${this.plan.method} asks for a gradient with respect to a computed value; gradients are taken with respect to what is tapped from the model (features, attention, queries, keys, values, the image), in the block that ran it.`,
+        `${this.plan.method} asks for a gradient with respect to a computed value; gradients are taken with respect to what is tapped from the model (features, attention, queries, keys, values, the image), or to a variable, in the block that made it.`,
       );
     }
-    this.description.steps[origin.forward]!.taps![origin.tap]!.gradient = true;
-    let step = this.gradients.get(score.register);
+    if (origin !== 'variable') this.description.steps[origin.forward]!.taps![origin.tap]!.gradient = true;
+    const key = `${score.register} ${differentiable} ${origin === 'variable' ? value.register : 'taps'}`;
+    let step = this.gradients.get(key);
     if (step === undefined) {
-      step = { op: 'gradient', inputs: [score.register], outputs: [], settings: {}, where: callSite() };
+      step = { op: 'gradient', inputs: [score.register], outputs: [], settings: { differentiable }, where: callSite() };
       this.description.steps.push(step);
-      this.gradients.set(score.register, step);
+      this.gradients.set(key, step);
     }
     const known = step.inputs.indexOf(value.register, 1);
     if (known > 0) return new Value(this, step.outputs[known - 1]!, value.axes);
@@ -131,9 +138,22 @@ export class PlanRecorder {
   }
 
   /** Records a run of the model on `image`; returns its position, of which taps are asked. */
-  forward(image: Value): number {
-    const used = this.current.use(image);
-    this.current.description.steps.push({ op: 'forward', inputs: [used.register], outputs: [], settings: {}, where: callSite(), taps: [] });
+  forward(image: Value, settings: Record<string, Setting>): number {
+    this.current.steps('forward', [image], [], settings, { taps: [] });
+    return this.current.description.steps.length - 1;
+  }
+
+  /** Records what becomes of run `run` of the method's own block when tapped values are replaced; returns its position. */
+  resume(run: number, replacements: readonly { readonly of: Value; readonly to: Value }[]): number {
+    const replaces = replacements.map(({ of }) => {
+      const { origin } = of;
+      if (origin === null || origin === 'variable' || of.block !== this.root || origin.forward !== run) {
+        throw new SightlineError('INVALID_OPTION', `${this.method} replaces a value that was not tapped from the run that it resumes.`);
+      }
+      const { gradient: _, ...tap } = this.root.description.steps[run]!.taps![origin.tap]!;
+      return tap;
+    });
+    this.current.steps('resume', replacements.map(({ to }) => to), [], { run }, { taps: [], replaces });
     return this.current.description.steps.length - 1;
   }
 

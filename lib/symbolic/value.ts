@@ -17,11 +17,8 @@ export type Axis =
   | 'classes'
   | (string & {});
 
-/** Where a value was tapped out of a run of the model: only such values have gradients. */
-export interface TapOrigin {
-  readonly forward: number;
-  readonly tap: number;
-}
+/** Where a value was tapped out of a run of the model, or that it is a variable: only such values have gradients. */
+export type Origin = { readonly forward: number; readonly tap: number } | 'variable';
 
 /**
  * A tensor that does not exist yet: what a method computes with. Every operation records a step; the engine runs the
@@ -34,7 +31,7 @@ export class Value {
     /** @internal */ readonly register: number,
     /** Names of the axes, outermost first. */
     readonly axes: readonly Axis[],
-    /** @internal */ readonly origin: TapOrigin | null = null,
+    /** @internal */ readonly origin: Origin | null = null,
   ) {}
 
   add(other: Value | number): Value {

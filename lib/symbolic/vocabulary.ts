@@ -27,6 +27,13 @@ export const log = elementwise('log');
 export const sqrt = elementwise('sqrt');
 export const abs = elementwise('abs');
 export const square = elementwise('square');
+export const floor = elementwise('floor');
+/** -1, 0 or 1. */
+export const sign = elementwise('sign');
+export const sin = elementwise('sin');
+export const cos = elementwise('cos');
+/** The same values, through which no gradient flows. */
+export const detach = elementwise('detach');
 /** Each image to [0, 1] by its own lowest and highest value; a flat one to zeros. */
 export const scaleToUnit = elementwise('scale_to_unit');
 
@@ -140,9 +147,105 @@ export function zeroSmallest(value: Value, ratio: number, keepFirst: boolean): V
   return step('zero_smallest', value, value.axes, { ratio, keep_first: keepFirst });
 }
 
-/** Bilinear to `height` x `width`, half-pixel centres (align_corners = false). The last axes are height and width. */
-export function upsample(value: Value, height: number, width: number): Value {
-  return step('upsample', value, value.axes, { size: [height, width] });
+/** How a map is brought to another size. */
+export interface Interpolation {
+  /** Default `bilinear`. */
+  readonly mode?: 'bilinear' | 'bicubic' | 'nearest';
+  /** Whether corners lie on corners, rather than half-pixel centres on their places (the default). */
+  readonly alignCorners?: boolean;
+}
+
+/** To `height` x `width`, bilinear with half-pixel centres unless told otherwise. The last axes are height and width. */
+export function upsample(value: Value, height: number, width: number, { mode = 'bilinear', alignCorners = false }: Interpolation = {}): Value {
+  return step('upsample', value, value.axes, { size: [height, width], mode, align_corners: alignCorners });
+}
+
+/** Mirrored along an axis. */
+export function flip(value: Value, axis: Axis): Value {
+  return step('flip', value, value.axes, { axis: position(value, axis) });
+}
+
+/** `height` x `width` of the last two axes, from each image's own `rows` and `columns` [batch] on. */
+export function crop(value: Value, rows: Value, columns: Value, height: number, width: number): Value {
+  return value.block.plan.current.step('crop', [value, rows, columns], value.axes, { size: [height, width] });
+}
+
+/** The last two axes shifted round by each image's own `rows` and `columns` [batch]. */
+export function roll(value: Value, rows: Value, columns: Value): Value {
+  return value.block.plan.current.step('roll', [value, rows, columns], value.axes);
+}
+
+/** Gaussian blur of the last two axes with reflected edges. `size` is odd, `sigma` in pixels. */
+export function blur(value: Value, size: number, sigma: number): Value {
+  return step('blur', value, value.axes, { size, sigma });
+}
+
+/** Inverse real Fourier transform (orthonormal): [..., height, frequency, complex] to [..., `height`, `width`]. */
+export function realFromSpectrum(value: Value, height: number, width: number): Value {
+  return step('real_from_spectrum', value, [...value.axes.slice(0, -3), 'height', 'width'], { size: [height, width] });
+}
+
+/** Places of the last axis by number: [batch, n] and [batch, k] to [batch, k]. */
+export function gather(value: Value, indices: Value): Value {
+  return value.block.plan.current.step('gather', [value, indices], [...value.axes.slice(0, -1), indices.axes.at(-1)!]);
+}
+
+/** Each image's own place of the first axis after the batch: [batch, n, ...] and [batch] to [batch, ...]. */
+export function pick(value: Value, index: Value): Value {
+  return value.block.plan.current.step('pick', [value, index], ['batch', ...value.axes.slice(2)]);
+}
+
+/**
+ * The projection of each place on the first principal component of the channels: [batch, channels, height, width] to
+ * [batch, height, width]. Channels are centred over space. Its sign is such that the largest magnitude is positive.
+ */
+export function principalComponent(value: Value): Value {
+  return step('principal_component', value, ['batch', 'height', 'width']);
+}
+
+/** The same in the space of a sigmoid kernel tanh(x y / channels + 1). */
+export function kernelComponent(value: Value): Value {
+  return step('kernel_component', value, ['batch', 'height', 'width']);
+}
+
+/**
+ * The largest flow from token `source` above the last matrix to each token below the first, capacities being the
+ * entries: [batch, keys].
+ *
+ * @param matrices [batch, queries, keys] each, first block first
+ */
+export function attentionFlow(matrices: readonly Value[], source: number): Value {
+  const first = matrices[0];
+  if (first === undefined) throw new SightlineError('INVALID_OPTION', 'attentionFlow takes at least one matrix.');
+  return first.block.plan.current.step('attention_flow', matrices, ['batch', 'keys'], { source });
+}
+
+/**
+ * Masks [batch, n, height, width] merged while their cosine distance stays below `threshold` (complete linkage): the
+ * sums of each cluster, zeros after the last, and how many there are.
+ */
+export function clusterMasks(masks: Value, threshold: number): { masks: Value; count: Value } {
+  const [sums, count] = masks.block.plan.current.steps('cluster_masks', [masks], [masks.axes, ['batch']], { threshold });
+  return { masks: sums!, count: count! };
+}
+
+/** Non-negative factors of a feature's channels x places: concept maps, and each concept's channels. */
+export function nonNegativeFactors(value: Value, components: number): { maps: Value; vectors: Value } {
+  const [vectors, maps] = value.block.plan.current.steps(
+    'non_negative_factors',
+    [value],
+    [
+      ['batch', 'concepts', 'channels'],
+      ['batch', 'concepts', 'height', 'width'],
+    ],
+    { components },
+  );
+  return { maps: maps!, vectors: vectors! };
+}
+
+/** A leaf of which gradients can be taken, through everything computed from it, runs of the model included. */
+export function variable(value: Value): Value {
+  return value.block.plan.current.variable(value);
 }
 
 /** The `count` largest along the last axis: values and, as numbers, indices. */
@@ -152,7 +255,12 @@ export function top(value: Value, count: number): { values: Value; indices: Valu
   return { values: values!, indices: indices! };
 }
 
-/** The gradient of `score` [batch] with respect to a tapped value. Gradients of one score share one backward pass. */
-export function grad(score: Value, value: Value): Value {
-  return score.block.gradient(score, value);
+/**
+ * The gradient of `score` [batch] with respect to a tapped value or a variable. Gradients of one score with respect to
+ * taps share one backward pass.
+ *
+ * @param differentiable whether gradients are taken of the gradient
+ */
+export function grad(score: Value, value: Value, { differentiable = false }: { readonly differentiable?: boolean } = {}): Value {
+  return score.block.gradient(score, value, differentiable);
 }

@@ -39,10 +39,29 @@ Tap::Kind tap_kind(const std::string& name) {
   static const std::map<std::string, Tap::Kind> kinds = {
       {"logits", Tap::Kind::Logits}, {"image", Tap::Kind::Image}, {"node", Tap::Kind::Node},
       {"attention", Tap::Kind::Attention}, {"query", Tap::Kind::Query}, {"key", Tap::Kind::Key},
-      {"value", Tap::Kind::Value}};
+      {"value", Tap::Kind::Value}, {"output", Tap::Kind::Output}, {"residual", Tap::Kind::Residual}, {"mixed", Tap::Kind::Mixed}};
   const auto found = kinds.find(name);
   if (found == kinds.end()) throw EngineError("INTERNAL", "There is no tap '" + name + "'.");
   return found->second;
+}
+
+Tap tap_from_js(const Napi::Object& object) {
+  Tap tap{tap_kind(text(object, "kind")), {}, -1};
+  if (tap.kind == Tap::Kind::Node) tap.node = text(object, "node");
+  if (object.Has("site")) tap.site = integer(object, "site");
+  return tap;
+}
+
+// A copy of a Float32Array as a tensor.
+at::Tensor tensor_from_js(const Napi::Value& values, const Napi::Value& shape) {
+  const auto data = values.As<Napi::Float32Array>();
+  auto tensor = at::empty(longs(shape), at::kFloat);
+  if (tensor.numel() != static_cast<int64_t>(data.ElementLength())) {
+    throw EngineError("INVALID_INPUT", "A tensor holds " + std::to_string(data.ElementLength()) +
+                                           " values, but its shape asks for " + std::to_string(tensor.numel()) + ".");
+  }
+  std::memcpy(tensor.data_ptr(), data.Data(), data.ByteLength());
+  return tensor;
 }
 
 Block block_from_js(const Napi::Object& object);
@@ -63,22 +82,15 @@ Step step_from_js(const Napi::Object& object) {
     const auto taps = object.Get("taps").As<Napi::Array>();
     for (uint32_t i = 0; i < taps.Length(); ++i) {
       const auto entry = taps.Get(i).As<Napi::Object>();
-      Tap tap{tap_kind(text(entry, "kind")), {}, -1};
-      if (tap.kind == Tap::Kind::Node) tap.node = text(entry, "node");
-      if (entry.Has("site")) tap.site = integer(entry, "site");
-      step.taps.push_back({tap, entry.Get("gradient").ToBoolean().Value()});
+      step.taps.push_back({tap_from_js(entry), entry.Get("gradient").ToBoolean().Value()});
     }
+  }
+  if (object.Has("replaces")) {
+    const auto taps = object.Get("replaces").As<Napi::Array>();
+    for (uint32_t i = 0; i < taps.Length(); ++i) step.replaces.push_back(tap_from_js(taps.Get(i).As<Napi::Object>()));
   }
   if (object.Has("body")) step.body = std::make_shared<Block>(block_from_js(object.Get("body").As<Napi::Object>()));
-  if (object.Has("data")) {
-    const auto data = object.Get("data").As<Napi::Float32Array>();
-    step.constant = at::empty(longs(object.Get("shape")), at::kFloat);
-    if (step.constant.numel() != static_cast<int64_t>(data.ElementLength())) {
-      throw EngineError("INVALID_INPUT", "A constant holds " + std::to_string(data.ElementLength()) +
-                                             " values, but its shape asks for " + std::to_string(step.constant.numel()) + ".");
-    }
-    std::memcpy(step.constant.data_ptr(), data.Data(), data.ByteLength());
-  }
+  if (object.Has("data")) step.constant = tensor_from_js(object.Get("data"), object.Get("shape"));
   return step;
 }
 
@@ -138,6 +150,20 @@ std::unique_ptr<Request> request_from_js(Napi::Object object) {
   request->height = integer(object, "height");
   request->width = integer(object, "width");
   request->targets = longs(object.Get("targets"));
+  const auto against = object.Get("against").As<Napi::Array>();
+  for (uint32_t i = 0; i < against.Length(); ++i) {
+    const auto value = against.Get(i);
+    request->against.push_back(value.IsNull() ? kNoClass : value.As<Napi::Number>().Int64Value());
+  }
+  if (object.Has("given")) {
+    const auto given = object.Get("given").As<Napi::Object>();
+    const auto names = given.GetPropertyNames();
+    for (uint32_t i = 0; i < names.Length(); ++i) {
+      const auto name = names.Get(i).As<Napi::String>();
+      const auto entry = given.Get(name).As<Napi::Object>();
+      request->given[name.Utf8Value()] = tensor_from_js(entry.Get("data"), entry.Get("shape"));
+    }
+  }
   // Neither pixels nor tensors are copied: the caller keeps them unchanged, and holds them until the request is settled.
   if (object.Has("preprocessing")) {
     const auto how = object.Get("preprocessing").As<Napi::Object>();
@@ -164,6 +190,7 @@ Napi::Object info_to_js(Napi::Env env, const NetworkInfo& info) {
   object.Set("height", static_cast<double>(info.height));
   object.Set("width", static_cast<double>(info.width));
   object.Set("classes", static_cast<double>(info.classes));
+  object.Set("outputShape", array_to_js(env, info.output_sizes));
   object.Set("hasModuleNames", info.has_module_names);
   object.Set("isQuantized", info.is_quantized);
   object.Set("wasTraining", info.was_training);
@@ -178,6 +205,8 @@ Napi::Object info_to_js(Napi::Env env, const NetworkInfo& info) {
     node.Set("name", info.nodes[i].name);
     node.Set("shape", array_to_js(env, info.nodes[i].sizes));
     node.Set("layout", layout_name(info.nodes[i].layout));
+    node.Set("operator", info.nodes[i].op);
+    node.Set("hasBias", info.nodes[i].bias.defined());
     if (const auto& grid = info.nodes[i].grid) {
       auto entry = Napi::Object::New(env);
       entry.Set("height", static_cast<double>(grid->height));
@@ -240,6 +269,7 @@ Napi::Object result_to_js(Napi::Env env, const Request::Result& result) {
   }
   object.Set("outputs", outputs);
   object.Set("targets", array_to_js(env, result.targets));
+  object.Set("against", array_to_js(env, result.against));
   object.Set("operators", static_cast<double>(result.operators));
   object.Set("chunk", static_cast<double>(result.chunk));
   object.Set("batch", static_cast<double>(result.batch));

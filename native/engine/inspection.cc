@@ -118,6 +118,26 @@ bool averages_space(const Node* node, Layout layout) {
   }
 }
 
+std::string operator_name(const Node* node) {
+  std::string name = node->kind().toUnqualString();
+  if (is_convolution(node)) return "conv2d";
+  return name.empty() || name.front() != '_' ? name : name.substr(1);
+}
+
+// What a convolution or a batch norm adds to each channel.
+at::Tensor channel_bias(const Node* node) {
+  if (is_convolution(node)) return constant_tensor(node->input(2)).value_or(at::Tensor());
+  if (!is_aten(node, "batch_norm")) return {};
+  const auto mean = constant_tensor(node->input(3)), variance = constant_tensor(node->input(4));
+  const auto epsilon = constant_of(node->input(7));
+  if (!mean || !variance || !epsilon) return {};
+  auto scale = (variance->to(at::kFloat) + epsilon->toDouble()).rsqrt();
+  if (const auto gamma = constant_tensor(node->input(1))) scale = scale * gamma->to(at::kFloat);
+  const auto shift = -mean->to(at::kFloat) * scale;
+  const auto beta = constant_tensor(node->input(2));
+  return beta ? shift + beta->to(at::kFloat) : shift;
+}
+
 std::string name_of(const StraightGraph& straight, const Value* value) {
   std::string best;
   for (const auto& node : straight.nodes) {
@@ -298,15 +318,17 @@ NetworkInfo inspect_graph(StraightGraph& straight, const std::vector<AttentionSi
   NetworkInfo info{};
   info.height = height;
   info.width = width;
-  info.classes = recorded_sizes(straight.logits)->at(1);
+  info.output_sizes = *recorded_sizes(straight.logits);
+  info.classes = info.output_sizes.size() == 2 ? info.output_sizes[1] : 0;
   info.has_module_names = straight.has_module_names;
   info.is_quantized = straight.is_quantized;
   info.was_training = straight.was_training;
   info.tokens = find_tokens(straight, sites);
-  info.head = find_pooled_head(straight, height, width);
+  if (info.classes > 0) info.head = find_pooled_head(straight, height, width);
   for (const auto& node : straight.nodes) {
     NodeInfo entry{node.name, recorded_sizes(node.value).value_or(std::vector<int64_t>{}),
-                   layout_of(node.value, height, width), std::nullopt};
+                   layout_of(node.value, height, width), std::nullopt, operator_name(node.value->node()),
+                   channel_bias(node.value->node())};
     // How it is pooled is the surest sign of a layout.
     if (info.head && node.name == info.head->feature) entry.layout = info.head->layout;
     if (entry.layout == Layout::Tokens) entry.grid = grid_of(entry.sizes[1], info.tokens, height, width);
@@ -315,7 +337,7 @@ NetworkInfo inspect_graph(StraightGraph& straight, const std::vector<AttentionSi
   for (const auto& site : sites) {
     info.attention.push_back({site.name,
                               site.form == AttentionSite::Form::ScaledDotProduct ? "scaled-dot-product" : "softmax",
-                              site.heads, site.tokens, site.keys, site.head_size, site.windows, site.opaque});
+                              site.heads, site.tokens, site.keys, site.head_size, site.windows, site.opaque, {}, {}});
   }
   if (info.head && info.head->layout != Layout::Tokens) info.target_layer = info.head->feature;
   if (info.target_layer.empty() && info.tokens) info.target_layer = last_attention_input(straight, sites.back());

@@ -21,26 +21,43 @@ at::Tensor resolve_targets(const at::Tensor& targets, const at::Tensor& logits) 
   return at::where(targets < 0, ranked.gather(1, ranks), targets);
 }
 
+// At most so many images go through the model at once in a loop, whatever the memory: more are no faster, and between
+// them a request can be aborted.
+constexpr int64_t kMostRowsOnCpu = 32;
+constexpr int64_t kMostRowsOnGpu = 256;
+
 class Runner {
  public:
-  Runner(const Plan& plan, Network& network, const c10::IValue& self, const at::Tensor& images,
+  Runner(const Plan& plan, Network& network, const c10::IValue& self, const at::Tensor& images, const Asked& asked,
          const std::function<bool()>& cancelled)
-      : plan_(plan), network_(network), self_(self), images_(images), cancelled_(cancelled) {
+      : plan_(plan), network_(network), self_(self), images_(images), asked_(asked), cancelled_(cancelled), rows_(images.size(0)) {
     context_.network = &network.info();
+    context_.cancelled = &cancelled_;
   }
 
-  BatchResult run(const at::Tensor& asked) {
+  BatchResult run() {
     BatchResult result;
     Tensors registers(plan_.block.registers);
     for (const auto& step : plan_.block.steps) {
       if (!step.per_target) execute(step, registers, true, true);
     }
-    const int64_t count = asked.size(1);
-    if (count > 0) result.targets = resolve_targets(asked, logits_);
+    const int64_t count = asked_.targets.size(1);
+    bool is_compared = false;
+    if (count > 0) {
+      result.targets = resolve_targets(asked_.targets, logits_);
+      const auto has_other = asked_.against != kNoClass;
+      is_compared = has_other.any().item<bool>();
+      result.against = at::full_like(result.targets, -1);
+      if (is_compared) {
+        const auto others = at::where(has_other, asked_.against, at::zeros_like(asked_.against));
+        result.against = at::where(has_other, resolve_targets(others, logits_), result.against);
+      }
+    }
     std::vector<std::vector<at::Tensor>> collected(plan_.outputs.size());
     for (int64_t t = 0; t < count; ++t) {
       const bool is_last = t == count - 1;
       context_.targets = result.targets.select(1, t).contiguous().to(images_.device());
+      if (is_compared) context_.against = result.against.select(1, t).contiguous().to(images_.device());
       for (const auto& step : plan_.block.steps) {
         if (step.per_target) execute(step, registers, is_last, is_last);
       }
@@ -121,8 +138,12 @@ class Runner {
       registers[step.outputs[0]] = images_;
     } else if (step.op == "constant") {
       registers[step.outputs[0]] = step.constant.to(images_.device());
+    } else if (step.op == "given") {
+      registers[step.outputs[0]] = asked_.given.at(step.attributes.text("name")).to(images_.device());
     } else if (step.op == "forward") {
       forward(step, registers);
+    } else if (step.op == "resume") {
+      resume(step, registers);
     } else if (step.op == "gradient") {
       gradient(step, registers, ends_runs);
     } else if (step.op == "iterate") {
@@ -132,14 +153,52 @@ class Runner {
     }
   }
 
+  static Rule rule_of(const Step& step) {
+    if (!step.attributes.has("rule")) return {};
+    return {step.attributes.text("rule"), step.attributes.number("linear_gamma"), step.attributes.number("convolution_gamma")};
+  }
+
+  const Step& resumed_run(const Step& step) const { return plan_.block.steps.at(step.attributes.integer("run")); }
+
+  const Program& program_of(const Step& step) {
+    return step.op == "resume" ? network_.program(step.taps, rule_of(resumed_run(step)), step.replaces)
+                               : network_.program(step.taps, rule_of(step));
+  }
+
   void forward(const Step& step, Tensors& registers) {
-    const Program& program = network_.program(step.taps);
+    const Program& program = program_of(step);
     operators_ += program.operators();
-    auto outputs = program.run(self_, registers[step.inputs[0]].to(images_.scalar_type()));
+    at::AutoGradMode mode(step.recorded);
+    const auto images = registers[step.inputs[0]].to(images_.scalar_type());
+    if (depth_ == 0) {
+      runs_[&step] = images.detach();
+      before_.clear();
+    }
+    auto outputs = program.run(self_, images, step.recorded);
     for (size_t i = 0; i < step.outputs.size(); ++i) {
       registers[step.outputs[i]] = outputs[i];
       if (step.outputs[i] == plan_.logits && depth_ == 0) logits_ = outputs[i];
     }
+  }
+
+  // A run of the method's own block with values replaced. What lies before them is computed once, however many samples
+  // the loop around takes.
+  void resume(const Step& step, Tensors& registers) {
+    const Program& program = program_of(step);
+    const auto& images = runs_.at(&resumed_run(step));
+    auto& before = before_[&step];
+    if (!before) {
+      before = program.run_before(self_, images);
+      operators_ += program.operators_before();
+    }
+    operators_ += program.operators();
+    at::AutoGradMode mode(step.recorded);
+    std::vector<at::Tensor> values;
+    for (size_t i = 0; i < step.inputs.size(); ++i) {
+      values.push_back(registers[step.inputs[i]].to(network_.dtype_of(step.replaces[i])));
+    }
+    auto outputs = program.run_behind(self_, *before, images.size(0), values, step.recorded);
+    for (size_t i = 0; i < step.outputs.size(); ++i) registers[step.outputs[i]] = outputs[i];
   }
 
   void gradient(const Step& step, Tensors& registers, bool ends_runs) {
@@ -151,11 +210,14 @@ class Runner {
       throw EngineError("INTERNAL", "the score does not depend on what its gradient is asked for");
     }
     // The sum over the batch differentiates every image at once: no image's score depends on another.
-    const bool keeps_graph = !(step.last_gradient && ends_runs);
-    const auto gradients = torch::autograd::grad({score.sum()}, taps, {}, keeps_graph, false, /*allow_unused=*/true);
+    const bool is_differentiable = step.attributes.has("differentiable") && step.attributes.boolean("differentiable");
+    const bool keeps_graph = is_differentiable || !(step.last_gradient && ends_runs);
+    const auto gradients =
+        torch::autograd::grad({score.sum()}, taps, {}, keeps_graph, is_differentiable, /*allow_unused=*/true);
     for (size_t i = 0; i < step.outputs.size(); ++i) {
       // A tap that the score does not depend on has a gradient of zero, such as patches after the last attention.
-      registers[step.outputs[i]] = gradients[i].defined() ? gradients[i].detach() : at::zeros_like(taps[i]).detach();
+      const auto gradient = gradients[i].defined() ? gradients[i] : at::zeros_like(taps[i]).detach();
+      registers[step.outputs[i]] = is_differentiable ? gradient : gradient.detach();
     }
   }
 
@@ -177,35 +239,60 @@ class Runner {
     for (int64_t i = 0; i < count; ++i) {
       Tensors parameters{state, at::full({state.size(0)}, i, state.options().dtype(at::kLong))};
       for (size_t c = 1; c < step.inputs.size(); ++c) parameters.push_back(registers[step.inputs[c]]);
-      state = run_block(*step.body, std::move(parameters)).at(0);
+      state = run_block(*step.body, std::move(parameters)).at(0).detach();
     }
     registers[step.outputs[0]] = state;
+  }
+
+  // What one row of a block's batch takes: the runs of the model follow one another, their images add up.
+  int64_t bytes_per_row(const Block& block) {
+    int64_t bytes = 0;
+    for (const auto& step : block.steps) {
+      if (step.op == "forward" || step.op == "resume") bytes = std::max(bytes, program_of(step).activation_bytes());
+      if (step.body) bytes = std::max(bytes, bytes_per_row(*step.body));
+    }
+    return bytes + 4 * images_.nbytes() / images_.size(0);
   }
 
   // `accumulate` sums, `concatenate` stacks what the body says of samples 0 .. count-1. Samples are folded into the
   // batch, as many at a time as the memory budget allows.
   void sample(const Step& step, Tensors& registers) {
-    const auto count = step.attributes.integer("count");
-    const auto batch = images_.size(0);
-    const auto per_sample = std::max<int64_t>(1, network_.info().activation_bytes * batch);
-    const auto chunk = network_.info().can_batch ? std::clamp<int64_t>(plan_.memory / per_sample, 1, count) : 1;
+    const auto most = step.attributes.integer("count");
+    const bool is_limited = step.attributes.has("limited") && step.attributes.boolean("limited");
+    const size_t captures = step.inputs.size() - (is_limited ? 1 : 0);
+    const auto limit = is_limited ? registers[step.inputs.back()] : at::Tensor();
+    const auto count = is_limited ? std::clamp<int64_t>(std::llround(limit.max().item<double>()), 1, most) : most;
+    const auto batch = rows_;
+    const auto most_rows = images_.is_cuda() ? kMostRowsOnGpu : kMostRowsOnCpu;
+    const auto affordable = std::min(plan_.memory / bytes_per_row(*step.body), most_rows) / batch;
+    const auto chunk = network_.info().can_batch ? std::clamp<int64_t>(affordable, 1, count) : 1;
     chunk_ = std::max(chunk_, chunk);
     const auto is_batched = step.attributes.numbers("batched");
-    const auto outer_targets = context_.targets;
+    const auto outer_targets = context_.targets, outer_against = context_.against;
     std::vector<Tensors> parts(step.outputs.size());
     for (int64_t start = 0; start < count; start += chunk) {
       const auto size = std::min(chunk, count - start);
+      rows_ = batch * size;
       Tensors parameters;
-      for (size_t i = 0; i < step.inputs.size(); ++i) {
+      for (size_t i = 0; i < captures; ++i) {
         const auto& value = registers[step.inputs[i]];
         parameters.push_back(is_batched[i] != 0 ? value.repeat_interleave(size, 0) : value);
       }
       const auto long_options = images_.options().dtype(at::kLong);
       parameters.push_back(at::arange(start, start + size, long_options).repeat(batch));
       if (outer_targets.defined()) context_.targets = outer_targets.repeat_interleave(size, 0);
+      if (outer_against.defined()) context_.against = outer_against.repeat_interleave(size, 0);
       auto results = run_block(*step.body, std::move(parameters));
       for (size_t i = 0; i < results.size(); ++i) {
         auto values = results[i].detach().unflatten(0, {batch, size});
+        if (is_limited) {
+          const auto numbers = at::arange(start, start + size, limit.options());
+          const auto counted = (numbers.unsqueeze(0) < limit.unsqueeze(1));
+          std::vector<int64_t> sizes(values.dim(), 1);
+          sizes[0] = batch;
+          sizes[1] = size;
+          values = at::where(counted.view(sizes), values, at::zeros_like(values));
+        }
         if (step.op == "concatenate") {
           parts[i].push_back(values);
         } else if (parts[i].empty()) {
@@ -215,8 +302,15 @@ class Runner {
         }
       }
     }
+    rows_ = batch;
     context_.targets = outer_targets;
+    context_.against = outer_against;
     for (size_t i = 0; i < parts.size(); ++i) {
+      if (step.op == "concatenate" && count < most) {
+        auto sizes = parts[i][0].sizes().vec();
+        sizes[1] = most - count;
+        parts[i].push_back(at::zeros(sizes, parts[i][0].options()));
+      }
       registers[step.outputs[i]] = step.op == "concatenate" ? at::cat(parts[i], 1) : parts[i][0];
     }
   }
@@ -225,7 +319,11 @@ class Runner {
   Network& network_;
   const c10::IValue& self_;
   const at::Tensor& images_;
+  const Asked& asked_;
   const std::function<bool()>& cancelled_;
+  int64_t rows_;  // of the batch at hand: images, times samples in a loop
+  std::unordered_map<const Step*, at::Tensor> runs_;                                // the images of each run
+  std::unordered_map<const Step*, std::optional<std::vector<at::Tensor>>> before_;  // of each `resume`
   StepContext context_;
   at::Tensor logits_;
   int64_t operators_ = 0;
@@ -236,9 +334,9 @@ class Runner {
 }  // namespace
 
 BatchResult run_plan(const Plan& plan, Network& network, const c10::IValue& self, const at::Tensor& images,
-                     const at::Tensor& targets, const std::function<bool()>& cancelled) {
+                     const Asked& asked, const std::function<bool()>& cancelled) {
   at::NoGradGuard no_gradients;
-  return Runner(plan, network, self, images, cancelled).run(targets);
+  return Runner(plan, network, self, images, asked, cancelled).run();
 }
 
 }  // namespace sightline

@@ -8,6 +8,7 @@
 #include "engine/errors.h"
 #include "engine/graph_ops.h"
 #include "engine/inspection.h"
+#include "engine/residual_stream.h"
 
 namespace sightline {
 
@@ -79,21 +80,26 @@ Value* insert_aten(Graph& graph, const char* name, at::ArrayRef<torch::jit::Name
   return graph.insert(c10::Symbol::fromQualString(std::string("aten::") + name), inputs);
 }
 
-// The class scores in what the archive's own forward returns.
-at::Tensor logits_of(const c10::IValue& output) {
+// What `find_logits` reads, in what the archive's own forward returns.
+at::Tensor answer_of(const c10::IValue& output) {
   if (output.isTensor()) return output.toTensor();
-  std::vector<c10::IValue> parts;
-  if (output.isTuple()) parts = output.toTuple()->elements().vec();
+  std::vector<at::Tensor> parts;
+  if (output.isTuple()) {
+    for (const auto& part : output.toTuple()->elements()) {
+      if (part.isTensor()) parts.push_back(part.toTensor());
+    }
+  }
   if (output.isGenericDict()) {
     for (const auto& entry : output.toGenericDict()) {
+      if (!entry.value().isTensor()) continue;
       if (entry.key().isString() && entry.key().toStringRef() == "logits") return entry.value().toTensor();
-      parts.push_back(entry.value());
+      parts.push_back(entry.value().toTensor());
     }
   }
   for (const auto& part : parts) {
-    if (part.isTensor() && part.toTensor().dim() == 2) return part.toTensor();
+    if (part.dim() == 2) return part;
   }
-  return {};
+  return parts.empty() ? at::Tensor() : parts[0];
 }
 
 int64_t count_operators(const Graph& graph) {
@@ -104,22 +110,164 @@ int64_t count_operators(const Graph& graph) {
   return count;
 }
 
+bool shares_memory(const Node* node) {
+  return is_any_of(node, {"view", "reshape", "transpose", "permute", "flatten", "unflatten", "select", "slice", "unsqueeze",
+                          "squeeze", "expand", "t", "chunk", "split", "unbind", "detach"});
+}
+
+int64_t bytes_of(const Value* value) {
+  const auto sizes = recorded_sizes(value);
+  if (!sizes) return 0;
+  int64_t elements = 1;
+  for (const int64_t size : *sizes) elements *= size;
+  return elements * static_cast<int64_t>(c10::elementSize(recorded_dtype(value).value_or(at::kFloat)));
+}
+
+// What a run on one image takes: all values, or the most that live at once.
+int64_t bytes_of_run(const Graph& graph, bool keeps_all) {
+  std::unordered_map<const Value*, const Node*> last_use;
+  for (const Node* node : graph.nodes()) {
+    for (const Value* input : node->inputs()) last_use[input] = node;
+  }
+  int64_t live = 0, most = 0;
+  for (const Node* node : graph.nodes()) {
+    if (node->kind() == c10::prim::Constant) continue;
+    if (!shares_memory(node)) {
+      for (const Value* output : node->outputs()) live += bytes_of(output);
+    }
+    most = std::max(most, live);
+    if (keeps_all) continue;
+    std::unordered_set<const Value*> ended;
+    for (const Value* input : node->inputs()) {
+      const Node* source = input->node();
+      if (last_use[input] != node || source->kind() == c10::prim::Constant || source->kind() == c10::prim::Param) continue;
+      if (!shares_memory(source) && ended.insert(input).second) live -= bytes_of(input);
+    }
+  }
+  return most;
+}
+
+std::unordered_set<const Value*> values_behind(Graph& graph, std::unordered_set<const Value*> behind) {
+  for (const Node* node : graph.nodes()) {
+    for (const Value* input : node->inputs()) {
+      if (behind.count(input) == 0) continue;
+      behind.insert(node->outputs().begin(), node->outputs().end());
+      break;
+    }
+  }
+  return behind;
+}
+
+void set_outputs(Graph& graph, const std::vector<Value*>& values) {
+  while (!graph.outputs().empty()) graph.eraseOutput(graph.outputs().size() - 1);
+  for (Value* value : values) graph.registerOutput(value);
+  torch::jit::EliminateDeadCode(graph.block());
+}
+
+// The sizes recorded for one image are not those of a batch.
+void finish(std::shared_ptr<Graph> graph) {
+  torch::jit::EraseShapeInformation(graph);
+  torch::jit::ConstantPropagation(graph);
+  torch::jit::EliminateDeadCode(graph);
+  graph->lint();
+}
+
+// Cuts a graph, whose inputs from the third on are given values, in two: takes out what does not depend on them and gives
+// it back as a graph of its own (inputs: module, image), whose outputs become further inputs. `seeds` belong behind the
+// cut in any case.
+std::shared_ptr<Graph> cut(const std::shared_ptr<Graph>& graph, std::vector<Value*>& taps, const std::vector<Value*>& seeds) {
+  std::unordered_set<const Value*> starts(graph->inputs().begin() + 2, graph->inputs().end());
+  starts.insert(seeds.begin(), seeds.end());
+  const auto of_image = values_behind(*graph, {graph->inputs()[1]});
+  auto behind = values_behind(*graph, starts);
+
+  // What crosses the cut: tensors that depend on the image, so that the batch is their first axis. Sizes and whatever else
+  // does not are computed again behind it: they may differ where there are more rows.
+  std::vector<Value*> crossing;
+  std::unordered_set<const Value*> crosses;
+  std::vector<Value*> wanted(taps);
+  for (Node* node : graph->nodes()) {
+    if (node->outputs().empty() || behind.count(node->outputs()[0]) == 0) continue;
+    wanted.insert(wanted.end(), node->inputs().begin(), node->inputs().end());
+  }
+  while (!wanted.empty()) {
+    Value* value = wanted.back();
+    wanted.pop_back();
+    Node* source = value->node();
+    if (behind.count(value) != 0 || crosses.count(value) != 0 || source->kind() == c10::prim::Constant) continue;
+    if (value == graph->inputs()[0]) continue;
+    if (is_tensor(value) && of_image.count(value) != 0) {
+      crosses.insert(value);
+      crossing.push_back(value);
+      continue;
+    }
+    behind.insert(source->outputs().begin(), source->outputs().end());
+    wanted.insert(wanted.end(), source->inputs().begin(), source->inputs().end());
+  }
+
+  for (Value* value : crossing) graph->registerOutput(value);
+  auto before = graph->copy();
+  const size_t first = before->outputs().size() - crossing.size();
+  set_outputs(*before, {before->outputs().begin() + static_cast<std::ptrdiff_t>(first), before->outputs().end()});
+  while (before->inputs().size() > 2) before->eraseInput(before->inputs().size() - 1);
+  for (size_t i = 0; i < crossing.size(); ++i) {
+    Value* input = graph->addInput()->setType(c10::TensorType::get());
+    crossing[i]->replaceAllUsesWith(input);
+    std::replace(taps.begin(), taps.end(), crossing[i], input);
+  }
+  set_outputs(*graph, taps);
+  graph->eraseInput(1);
+  return before;
+}
+
 }  // namespace
 
-Program::Program(std::shared_ptr<Graph> graph, bool records_gradients)
-    : graph_(std::move(graph)),
-      code_(graph_, "sightline"),
-      records_gradients_(records_gradients),
-      operators_(count_operators(*graph_)) {}
+GraphCode::GraphCode(std::shared_ptr<Graph> graph)
+    : graph_(std::move(graph)), code_(graph_, "sightline"), operators_(count_operators(*graph_)) {}
 
-std::vector<at::Tensor> Program::run(const c10::IValue& self, const at::Tensor& images) const {
-  at::AutoGradMode mode(records_gradients_);
-  torch::jit::Stack stack{self, images};
+std::vector<at::Tensor> GraphCode::run(std::vector<c10::IValue> inputs, bool records_gradients) const {
+  at::AutoGradMode mode(records_gradients);
+  torch::jit::Stack stack(std::move(inputs));
   torch::jit::InterpreterState(code_).run(stack);
   std::vector<at::Tensor> outputs;
   outputs.reserve(stack.size());
   for (auto& value : stack) outputs.push_back(value.toTensor());
   return outputs;
+}
+
+Program::Program(std::shared_ptr<Graph> graph, bool records_gradients, int64_t activation_bytes)
+    : code_(std::move(graph)), records_gradients_(records_gradients), activation_bytes_(activation_bytes) {}
+
+Program::Program(std::shared_ptr<Graph> before, std::shared_ptr<Graph> behind, bool records_gradients, int64_t activation_bytes)
+    : before_(std::in_place, std::move(before)),
+      code_(std::move(behind)),
+      records_gradients_(records_gradients),
+      activation_bytes_(activation_bytes) {}
+
+std::vector<at::Tensor> Program::run(const c10::IValue& self, const at::Tensor& images, bool keeps_graph) const {
+  return code_.run({self, images}, records_gradients_ || keeps_graph);
+}
+
+std::vector<at::Tensor> Program::run_before(const c10::IValue& self, const at::Tensor& images) const {
+  return before_->run({self, images}, false);
+}
+
+std::vector<at::Tensor> Program::run_behind(const c10::IValue& self, const std::vector<at::Tensor>& before, int64_t images,
+                                            const std::vector<at::Tensor>& values, bool keeps_graph) const {
+  std::vector<c10::IValue> inputs{self};
+  inputs.insert(inputs.end(), values.begin(), values.end());
+  const auto samples = values.at(0).size(0) / images;
+  for (const auto& tensor : before) {
+    if (tensor.dim() == 0 || tensor.size(0) % images != 0) {
+      throw EngineError("METHOD_NOT_APPLICABLE", "A value of the model that is needed again has no batch axis.");
+    }
+    // Windows stand beside their image: rows are repeated image by image.
+    inputs.push_back(samples == 1 ? tensor
+                                  : tensor.unflatten(0, {images, tensor.size(0) / images})
+                                        .repeat_interleave(samples, 0)
+                                        .flatten(0, 1));
+  }
+  return code_.run(std::move(inputs), records_gradients_ || keeps_graph);
 }
 
 Network::Network(const torch::jit::Module& module, const at::Tensor& example) {
@@ -145,12 +293,20 @@ Network::Network(const torch::jit::Module& module, const at::Tensor& example) {
       master_->registerOutput(values[i]);
     }
     site_outputs_.push_back(positions);
+    const auto stream = find_residual_stream(site);
+    std::array<size_t, 2> around{};
+    if (stream.mixed != nullptr) {
+      around = {master_->outputs().size(), master_->outputs().size() + 1};
+      master_->registerOutput(stream.residual);
+      master_->registerOutput(stream.mixed);
+      info_.attention[site_outputs_.size() - 1].output_projection = stream.projection;
+      info_.attention[site_outputs_.size() - 1].norm_weight = stream.norm_weight;
+    }
+    stream_outputs_.push_back(around);
     const Node* node = site.result->node();
     mask_dtypes_.push_back(site.form == AttentionSite::Form::ScaledDotProduct ? recorded_dtype(node->input(3))
                                                                               : std::nullopt);
   }
-  // The sizes recorded for one image are not those of a batch.
-  torch::jit::EraseShapeInformation(master_);
   prove(straight, module, example);
 }
 
@@ -158,12 +314,14 @@ void Network::prove(const StraightGraph& straight, const torch::jit::Module& mod
   at::NoGradGuard no_gradients;
   const auto generator = at::make_generator<at::CPUGeneratorImpl>(1);
   const auto pair = at::randn({2, 3, example.size(2), example.size(3)}, generator, at::kFloat).to(example.options());
-  const Program straightened(master_->copy(), false);
+  auto copy = master_->copy();
+  torch::jit::EraseShapeInformation(copy);
+  const Program straightened(std::move(copy), false, 0);
   const torch::jit::Code original(straight.original->copy(), "original");
   const auto run_original = [&](const at::Tensor& images) {
     torch::jit::Stack stack{module._ivalue(), images};
     torch::jit::InterpreterState(original).run(stack);
-    return logits_of(stack.back());
+    return answer_of(stack.back());
   };
 
   info_.can_batch = true;
@@ -201,70 +359,99 @@ void Network::prove(const StraightGraph& straight, const torch::jit::Module& mod
   }
 }
 
-const Program& Network::program(const std::vector<TapRequest>& requests) {
+const Program& Network::program(const std::vector<TapRequest>& taps, const Rule& rule, const std::vector<Tap>& replaces) {
   // A server whose users choose the taps must not collect programs for ever.
   constexpr size_t kKeptPrograms = 64;
   if (programs_.size() > kKeptPrograms) programs_.clear();
-  auto found = programs_.find(requests);
-  if (found == programs_.end()) found = programs_.emplace(requests, build(requests)).first;
+  ProgramRequest request{taps, rule, replaces};
+  auto found = programs_.find(request);
+  if (found == programs_.end()) {
+    auto program = build(request);
+    found = programs_.emplace(std::move(request), std::move(program)).first;
+  }
   return *found->second;
 }
 
-std::unique_ptr<Program> Network::build(const std::vector<TapRequest>& requests) const {
-  auto graph = master_->copy();
-  const auto outputs = [&](size_t position) { return graph->outputs()[position]; };
+at::ScalarType Network::dtype_of(const Tap& tap) const {
+  // Attention that was opened here is computed in float32.
+  if (tap.kind == Tap::Kind::Attention && sites_[tap.site].form == AttentionSite::Form::ScaledDotProduct) return at::kFloat;
+  return *dtype_;
+}
 
-  std::vector<Value*> taps;
+// The tapped values, then the replaced ones, each in the shape in which it is shown.
+std::vector<Value*> Network::find_taps(Graph& graph, const ProgramRequest& request) const {
+  std::vector<Tap> asked;
+  for (const auto& each : request.taps) asked.push_back(each.tap);
+  asked.insert(asked.end(), request.replaces.begin(), request.replaces.end());
+  const auto outputs = [&](size_t position) { return graph.outputs()[position]; };
+
   std::map<int64_t, Value*> opened;
-  for (const auto& request : requests) {
-    const Tap& tap = request.tap;
-    if (tap.kind == Tap::Kind::Logits) {
-      taps.push_back(outputs(kLogitsOutput));
-      continue;
-    }
-    if (tap.kind == Tap::Kind::Image) {
-      taps.push_back(graph->inputs()[1]);
-      continue;
-    }
-    if (tap.kind == Tap::Kind::Node) {
-      const auto found = node_outputs_.find(tap.node);
-      if (found == node_outputs_.end()) {
-        throw EngineError("UNKNOWN_NODE", "The model has no node '" + tap.node + "'.");
-      }
-      if (without_batch_.count(tap.node) != 0) {
-        throw EngineError("METHOD_NOT_APPLICABLE", "The node '" + tap.node +
-                                                       "' cannot be tapped: its first axis is not the images'.");
-      }
-      taps.push_back(outputs(found->second));
-      continue;
-    }
+  for (const Tap& tap : asked) {
+    if (tap.kind < Tap::Kind::Attention) continue;
     if (tap.site < 0 || tap.site >= static_cast<int64_t>(sites_.size())) {
       throw EngineError("UNKNOWN_NODE", "The model has " + std::to_string(sites_.size()) +
                                             " attention sites; there is no attention[" + std::to_string(tap.site) + "].");
     }
     const AttentionSite& site = sites_[tap.site];
-    const auto& positions = site_outputs_[tap.site];
-    if (tap.kind == Tap::Kind::Attention) {
-      if (!site.opaque.empty()) {
-        throw EngineError("METHOD_NOT_APPLICABLE", "The attention of '" + site.name + "' cannot be tapped: " + site.opaque + ".");
+    if (tap.kind != Tap::Kind::Attention || opened.count(tap.site) != 0) continue;
+    if (!site.opaque.empty()) {
+      throw EngineError("METHOD_NOT_APPLICABLE", "The attention of '" + site.name + "' cannot be tapped: " + site.opaque + ".");
+    }
+    Value* result = outputs(site_outputs_[tap.site][3]);
+    opened[tap.site] = site.form == AttentionSite::Form::Softmax
+                           ? result
+                           : open_scaled_dot_product(graph, result->node(), site.head_size, mask_dtypes_[tap.site], dtype_);
+  }
+  if (!request.rule.name.empty()) {
+    const auto replaced = apply_rule(graph, request.rule);
+    for (auto& [site, value] : opened) {
+      const auto found = replaced.find(value);
+      if (found != replaced.end()) value = found->second;
+    }
+  }
+
+  std::vector<Value*> taps;
+  for (const Tap& tap : asked) {
+    if (tap.kind == Tap::Kind::Logits || tap.kind == Tap::Kind::Output) {
+      taps.push_back(outputs(kLogitsOutput));
+    } else if (tap.kind == Tap::Kind::Image) {
+      taps.push_back(graph.inputs()[1]);
+    } else if (tap.kind == Tap::Kind::Node) {
+      const auto found = node_outputs_.find(tap.node);
+      if (found == node_outputs_.end()) throw EngineError("UNKNOWN_NODE", "The model has no node '" + tap.node + "'.");
+      if (without_batch_.count(tap.node) != 0) {
+        throw EngineError("METHOD_NOT_APPLICABLE", "The node '" + tap.node +
+                                                       "' cannot be tapped: its first axis is not the images'.");
       }
-      if (site.form == AttentionSite::Form::Softmax) {
-        taps.push_back(outputs(positions[3]));
-      } else {
-        auto& probabilities = opened[tap.site];
-        if (probabilities == nullptr) {
-          probabilities = open_scaled_dot_product(*graph, outputs(positions[3])->node(), site.head_size,
-                                                  mask_dtypes_[tap.site], dtype_);
-        }
-        taps.push_back(probabilities);
+      taps.push_back(outputs(found->second));
+    } else if (tap.kind == Tap::Kind::Residual || tap.kind == Tap::Kind::Mixed) {
+      const auto& positions = stream_outputs_[tap.site];
+      if (positions[0] == 0) {
+        throw EngineError("METHOD_NOT_APPLICABLE", "The graph does not tell what the attention of '" + sites_[tap.site].name +
+                                                       "' is added to.");
       }
+      taps.push_back(outputs(positions[tap.kind == Tap::Kind::Residual ? 0 : 1]));
+    } else if (tap.kind == Tap::Kind::Attention) {
+      taps.push_back(opened.at(tap.site));
     } else {
       const size_t which = tap.kind == Tap::Kind::Query ? 0 : tap.kind == Tap::Kind::Key ? 1 : 2;
-      taps.push_back(outputs(positions[which]));
+      taps.push_back(outputs(site_outputs_[tap.site][which]));
     }
-    Value*& value = taps.back();
+  }
+
+  // The same tap asked twice, to be read and to be replaced, is one value.
+  std::map<Tap, Value*> shown;
+  for (size_t i = 0; i < asked.size(); ++i) {
+    const Tap& tap = asked[i];
+    Value*& value = taps[i];
+    if (tap.kind < Tap::Kind::Attention || tap.kind > Tap::Kind::Value) continue;
+    if (const auto found = shown.find(tap); found != shown.end()) {
+      value = found->second;
+      continue;
+    }
+    const AttentionSite& site = sites_[tap.site];
     if (tap.kind == Tap::Kind::Key && site.key_is_transposed) {
-      const auto swap = [&](Value* x) { return insert_aten(*graph, "transpose", {x, -2, -1}); };
+      const auto swap = [&](Value* x) { return insert_aten(graph, "transpose", {x, -2, -1}); };
       value = detour(value, swap, swap);
     }
     if (site.folded) {
@@ -273,10 +460,27 @@ std::unique_ptr<Program> Network::build(const std::vector<TapRequest>& requests)
       value = detour(
           value,
           [&](Value* x) {
-            return insert_aten(*graph, "reshape", {x, c10::IValue(std::vector<int64_t>{-1, site.heads, rows, columns})});
+            return insert_aten(graph, "reshape", {x, c10::IValue(std::vector<int64_t>{-1, site.heads, rows, columns})});
           },
-          [&](Value* x) { return insert_aten(*graph, "flatten", {x, 0, 1}); });
+          [&](Value* x) { return insert_aten(graph, "flatten", {x, 0, 1}); });
     }
+    shown.emplace(tap, value);
+  }
+  return taps;
+}
+
+std::unique_ptr<Program> Network::build(const ProgramRequest& request) const {
+  auto graph = master_->copy();
+  const auto& requests = request.taps;
+  auto taps = find_taps(*graph, request);
+  std::vector<Value*> replaced(taps.begin() + static_cast<std::ptrdiff_t>(requests.size()), taps.end());
+  taps.resize(requests.size());
+
+  for (Value* value : replaced) {
+    Value* given = graph->addInput()->setType(c10::TensorType::get());
+    value->replaceAllUsesWith(given);
+    std::replace(taps.begin(), taps.end(), value, given);
+    std::replace(replaced.begin(), replaced.end(), value, given);
   }
 
   // One leaf at each tap that no other tap with a gradient comes before; a leaf on a later one would cut the flow to
@@ -297,19 +501,30 @@ std::unique_ptr<Program> Network::build(const std::vector<TapRequest>& requests)
       frontier.push_back(taps[i]);
     }
   }
-  for (Value* value : frontier) leaves[value] = insert_leaf(*graph, value);
+  std::vector<Value*> seeds;
+  for (Value* value : frontier) {
+    leaves[value] = insert_leaf(*graph, value);
+    seeds.push_back(leaves[value]);
+  }
   for (Value*& tap : taps) {
     const auto found = leaves.find(tap);
     if (found != leaves.end()) tap = found->second;
   }
 
-  while (!graph->outputs().empty()) graph->eraseOutput(graph->outputs().size() - 1);
-  for (Value* tap : taps) graph->registerOutput(tap);
-  torch::jit::EliminateDeadCode(graph);
-  torch::jit::ConstantPropagation(graph);
-  torch::jit::EliminateDeadCode(graph);
-  graph->lint();
-  return std::make_unique<Program>(std::move(graph), records_gradients);
+  set_outputs(*graph, taps);
+  std::shared_ptr<Graph> before;
+  if (!replaced.empty()) before = cut(graph, taps, seeds);
+  int64_t bytes = bytes_of_run(*graph, records_gradients);
+  for (const auto& [tap, with_gradient] : requests) {
+    // Attention that was opened here has no recorded size: scores, probabilities and their gradient.
+    if (tap.kind != Tap::Kind::Attention || sites_[tap.site].form == AttentionSite::Form::Softmax) continue;
+    const AttentionSite& site = sites_[tap.site];
+    bytes += (with_gradient ? 3 : 1) * 4 * site.windows * site.heads * site.tokens * site.keys;
+  }
+  finish(graph);
+  if (!before) return std::make_unique<Program>(std::move(graph), records_gradients, bytes);
+  finish(before);
+  return std::make_unique<Program>(std::move(before), std::move(graph), records_gradients, bytes);
 }
 
 }  // namespace sightline

@@ -4,6 +4,7 @@
 #include "engine/pch.h"
 
 #include "engine/attention_forms.h"
+#include "engine/relevance.h"
 #include "engine/straighten.h"
 
 namespace sightline {
@@ -22,6 +23,8 @@ struct NodeInfo {
   std::vector<int64_t> sizes;  // for one image, batch first
   Layout layout;
   std::optional<PatchGrid> grid;  // Layout::Tokens
+  std::string op;                 // whose output it is, such as "conv2d"
+  at::Tensor bias;                // [channels], of convolutions and batch norms that add one
 };
 
 struct SiteInfo {
@@ -29,6 +32,9 @@ struct SiteInfo {
   std::string form;
   int64_t heads, tokens, keys, head_size, windows;
   std::string opaque;
+  // Around the attention, where the graph tells; else undefined.
+  at::Tensor output_projection;  // [channels, heads, head_size]
+  at::Tensor norm_weight;        // [channels], of the layer norm that reads the block's sum
 };
 
 // Patches in a grid, with class, distillation and register tokens before them.
@@ -47,7 +53,8 @@ struct PooledHead {
 };
 
 struct NetworkInfo {
-  int64_t height, width, classes;
+  int64_t height, width, classes;    // no classes where the output is no scores
+  std::vector<int64_t> output_sizes;  // for one image, batch first
   bool has_module_names, is_quantized;
   bool was_training;  // traced in training mode, and set to inference here
   bool can_batch;     // false where the archive itself is made for one image at a time
@@ -64,10 +71,10 @@ struct NetworkInfo {
 
 // One thing to read out of a run.
 struct Tap {
-  enum class Kind { Logits, Image, Node, Attention, Query, Key, Value };
+  enum class Kind { Logits, Output, Image, Node, Attention, Query, Key, Value, Residual, Mixed };
   Kind kind;
   std::string node;   // Kind::Node
-  int64_t site = -1;  // Kind::Attention, Query, Key, Value
+  int64_t site = -1;  // all after Kind::Node
   auto operator<=>(const Tap&) const = default;
 };
 
@@ -77,23 +84,58 @@ struct TapRequest {
   auto operator<=>(const TapRequest&) const = default;
 };
 
-// The graph with just the asked-for values as outputs, run by the plain interpreter: the profiling executor drops
-// gradients of tapped values from its second run on.
-class Program {
- public:
-  Program(std::shared_ptr<torch::jit::Graph> graph, bool records_gradients);
+// What a program is made for.
+struct ProgramRequest {
+  std::vector<TapRequest> taps;
+  Rule rule;
+  // Values that are given rather than computed. Where there are any, the program goes in two parts: what does not depend
+  // on them, computed once for the images, and what does.
+  std::vector<Tap> replaces;
+  auto operator<=>(const ProgramRequest&) const = default;
+};
 
-  // Runs on `images` [N, 3, H, W]; returns one tensor per request, those with gradients attached to the autograd graph.
-  std::vector<at::Tensor> run(const c10::IValue& self, const at::Tensor& images) const;
-  // Operators that one run executes. Every program is straight, so each runs once.
+// A straight graph, run by the plain interpreter: the profiling executor drops gradients of tapped values from its second
+// run on.
+class GraphCode {
+ public:
+  explicit GraphCode(std::shared_ptr<torch::jit::Graph> graph);
+  std::vector<at::Tensor> run(std::vector<c10::IValue> inputs, bool records_gradients) const;
+  // Operators that one run executes.
   int64_t operators() const { return operators_; }
-  bool records_gradients() const { return records_gradients_; }
 
  private:
   std::shared_ptr<torch::jit::Graph> graph_;
   torch::jit::Code code_;
-  bool records_gradients_;
   int64_t operators_;
+};
+
+// The graph with just the asked-for values as outputs.
+class Program {
+ public:
+  Program(std::shared_ptr<torch::jit::Graph> graph, bool records_gradients, int64_t activation_bytes);
+  Program(std::shared_ptr<torch::jit::Graph> before, std::shared_ptr<torch::jit::Graph> behind, bool records_gradients,
+          int64_t activation_bytes);
+
+  // Runs on `images` [N, 3, H, W]; returns one tensor per request, those with gradients attached to the autograd graph.
+  // `keeps_graph`: whether gradients may be taken with respect to what `images` was computed from.
+  std::vector<at::Tensor> run(const c10::IValue& self, const at::Tensor& images, bool keeps_graph = false) const;
+
+  // A program with replaced values: what does not depend on them.
+  std::vector<at::Tensor> run_before(const c10::IValue& self, const at::Tensor& images) const;
+  // The rest, for `values` of N times as many rows as `before` has images.
+  std::vector<at::Tensor> run_behind(const c10::IValue& self, const std::vector<at::Tensor>& before, int64_t images,
+                                     const std::vector<at::Tensor>& values, bool keeps_graph) const;
+
+  int64_t operators() const { return code_.operators(); }
+  int64_t operators_before() const { return before_ ? before_->operators() : 0; }
+  // What one image takes while it runs: all values where gradients are recorded, else the most that live at once.
+  int64_t activation_bytes() const { return activation_bytes_; }
+
+ private:
+  std::optional<GraphCode> before_;
+  GraphCode code_;
+  bool records_gradients_;
+  int64_t activation_bytes_;
 };
 
 class Network {
@@ -101,12 +143,15 @@ class Network {
   Network(const torch::jit::Module& module, const at::Tensor& example);
 
   const NetworkInfo& info() const { return info_; }
-  // Programs are kept, one per set of requests. Not for use from several threads. Throws EngineError UNKNOWN_NODE or
-  // METHOD_NOT_APPLICABLE.
-  const Program& program(const std::vector<TapRequest>& requests);
+  // Programs are kept, one per request. Not for use from several threads; a reference is good until the next call. Throws
+  // EngineError UNKNOWN_NODE or METHOD_NOT_APPLICABLE.
+  const Program& program(const std::vector<TapRequest>& taps, const Rule& rule = {}, const std::vector<Tap>& replaces = {});
+  // In which a value must be given that replaces a tapped one.
+  at::ScalarType dtype_of(const Tap& tap) const;
 
  private:
-  std::unique_ptr<Program> build(const std::vector<TapRequest>& requests) const;
+  std::unique_ptr<Program> build(const ProgramRequest& request) const;
+  std::vector<torch::jit::Value*> find_taps(torch::jit::Graph& graph, const ProgramRequest& request) const;
   // Runs two random images, by the straight graph and by the archive's own: what differs must not be explained.
   void prove(const StraightGraph& straight, const torch::jit::Module& module, const at::Tensor& example);
 
@@ -116,9 +161,10 @@ class Network {
   std::map<std::string, size_t> node_outputs_;
   std::set<std::string> without_batch_;  // nodes whose first axis is not the batch
   std::vector<std::array<size_t, 4>> site_outputs_;  // query, key, value, result
+  std::vector<std::array<size_t, 2>> stream_outputs_;  // residual, mixed; 0 where the graph does not tell
   std::vector<std::optional<at::ScalarType>> mask_dtypes_;
   std::optional<at::ScalarType> dtype_;
-  std::map<std::vector<TapRequest>, std::unique_ptr<Program>> programs_;
+  std::map<ProgramRequest, std::unique_ptr<Program>> programs_;
 };
 
 }  // namespace sightline

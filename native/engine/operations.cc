@@ -2,6 +2,13 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 
+#include "engine/algorithms/attention_flow.h"
+#include "engine/algorithms/cluster_masks.h"
+#include "engine/algorithms/components.h"
+#include "engine/algorithms/gaussian_blur.h"
+#include "engine/algorithms/non_negative_factors.h"
+#include "engine/algorithms/shift.h"
+#include "engine/algorithms/spectrum.h"
 #include "engine/errors.h"
 
 namespace sightline {
@@ -56,13 +63,44 @@ at::Tensor zero_smallest(const at::Tensor& x, double ratio, bool keep_first) {
   return kept.view_as(x);
 }
 
-at::Tensor upsample(const at::Tensor& x, std::vector<int64_t> size) {
+at::Tensor upsample(const at::Tensor& x, const Attributes& set) {
+  const auto size = set.integers("size");
+  const auto& mode = set.text("mode");
+  const bool corners = set.boolean("align_corners");
   const auto rows = x.size(-2), columns = x.size(-1);
   const auto planes = x.reshape({-1, 1, rows, columns});
   std::vector<int64_t> sizes = x.sizes().vec();
   sizes[sizes.size() - 2] = size[0];
   sizes[sizes.size() - 1] = size[1];
-  return at::upsample_bilinear2d(planes, size, /*align_corners=*/false).reshape(sizes);
+  const auto resized = mode == "nearest"   ? at::upsample_nearest2d(planes, size)
+                       : mode == "bicubic" ? at::upsample_bicubic2d(planes, size, corners)
+                                           : at::upsample_bilinear2d(planes, size, corners);
+  return resized.reshape(sizes);
+}
+
+// The row of the class asked for, less that of the class it is compared with: [classes, ...] to [batch, ...].
+at::Tensor class_row(const at::Tensor& rows, const StepContext& context) {
+  auto row = rows.index_select(0, context.targets);
+  if (!context.against.defined()) return row;
+  const auto other = rows.index_select(0, context.against.clamp_min(0));
+  return at::where(per_image(context.against >= 0, row), row - other, row);
+}
+
+// The scores of the class asked for and of the one it is compared with (0 where there is none): [batch, 2].
+at::Tensor asked_scores(const at::Tensor& scores, const StepContext& context) {
+  const auto of = scores.gather(1, context.targets.unsqueeze(1));
+  if (!context.against.defined()) return at::cat({of, at::zeros_like(of)}, 1);
+  const auto other = scores.gather(1, context.against.clamp_min(0).unsqueeze(1));
+  return at::cat({of, at::where(context.against.unsqueeze(1) >= 0, other, at::zeros_like(other))}, 1);
+}
+
+const SiteInfo& site_of(const Attributes& set, const StepContext& context) {
+  return context.network->attention.at(static_cast<size_t>(set.integer("site")));
+}
+
+at::Tensor found(const at::Tensor& constant, const char* what, const std::string& where) {
+  if (constant.defined()) return constant.to(at::kFloat);
+  throw EngineError("METHOD_NOT_APPLICABLE", std::string("The graph does not tell the ") + what + " of '" + where + "'.");
 }
 
 // Noise for sample i depends on the seed and on i alone, so that neither chunking nor batching changes it.
@@ -72,7 +110,7 @@ at::Tensor noise(const at::Tensor& like, const at::Tensor& samples, const Attrib
   const auto row_sizes = like.sizes().slice(1).vec();
   std::map<int64_t, at::Tensor> drawn;
   std::vector<at::Tensor> rows;
-  const auto on_cpu = samples.to(at::kCPU);
+  const auto on_cpu = samples.to(at::kCPU, at::kLong);
   for (int64_t i = 0; i < like.size(0); ++i) {
     const auto sample = on_cpu.data_ptr<int64_t>()[i];
     auto& row = drawn[sample];
@@ -97,6 +135,13 @@ const std::map<std::string, Operation>& table() {
       {"sqrt", unary(&at::sqrt)},
       {"abs", unary(&at::abs)},
       {"square", unary(&at::square)},
+      {"floor", unary(&at::floor)},
+      {"sign", unary(&at::sign)},
+      {"sin", unary(&at::sin)},
+      {"cos", unary(&at::cos)},
+      {"detach", unary(&at::detach)},
+      // A leaf: what is computed from it is recorded, as far as a gradient needs it.
+      {"variable", plain([](const Tensors& in, const Attributes&) { return in[0].detach().clone().requires_grad_(true); })},
       {"mul", binary(&at::mul)},
       {"div", binary(&at::div)},
       {"maximum", binary(&at::maximum)},
@@ -107,6 +152,52 @@ const std::map<std::string, Operation>& table() {
       {"shift", plain([](const Tensors& in, const Attributes& set) { return in[0] + set.number("by"); })},
       {"power", plain([](const Tensors& in, const Attributes& set) { return in[0].pow(set.number("exponent")); })},
       {"greater", plain([](const Tensors& in, const Attributes&) { return (in[0] > in[1]).to(at::kFloat); })},
+      {"equal", plain([](const Tensors& in, const Attributes&) { return (in[0] == in[1]).to(at::kFloat); })},
+      {"flip", plain([](const Tensors& in, const Attributes& set) { return in[0].flip({set.integer("axis")}); })},
+      {"crop", plain([](const Tensors& in, const Attributes& set) {
+         const auto size = set.integers("size");
+         return crop_each(in[0], in[1], in[2], size[0], size[1]);
+       })},
+      {"roll", plain([](const Tensors& in, const Attributes&) { return roll_each(in[0], in[1], in[2]); })},
+      {"blur", plain([](const Tensors& in, const Attributes& set) {
+         return gaussian_blur(in[0], set.integer("size"), set.number("sigma"));
+       })},
+      {"real_from_spectrum", plain([](const Tensors& in, const Attributes& set) {
+         const auto size = set.integers("size");
+         return real_from_spectrum(in[0], size[0], size[1]);
+       })},
+      {"gather", plain([](const Tensors& in, const Attributes&) { return in[0].gather(-1, in[1].to(at::kLong)); })},
+      {"pick", plain([](const Tensors& in, const Attributes&) {
+         const auto rows = at::arange(in[0].size(0), in[1].options().dtype(at::kLong));
+         return in[0].index({rows, in[1].to(at::kLong)});
+       })},
+      {"principal_component", plain([](const Tensors& in, const Attributes&) { return principal_component(in[0]); })},
+      {"kernel_component", plain([](const Tensors& in, const Attributes&) { return kernel_component(in[0]); })},
+      {"attention_flow", {[](const Tensors& in, const Attributes& set, const StepContext& context) {
+         return Tensors{attention_flow(in, set.integer("source"), *context.cancelled)};
+       }}},
+      {"cluster_masks", {[](const Tensors& in, const Attributes& set, const StepContext&) {
+         auto clusters = cluster_masks(in[0], set.number("threshold"));
+         return Tensors{clusters.sums, clusters.count.to(at::kFloat)};
+       }}},
+      {"non_negative_factors", {[](const Tensors& in, const Attributes& set, const StepContext& context) {
+         auto factors = non_negative_factors(in[0], set.integer("components"), *context.cancelled);
+         return Tensors{factors.vectors, factors.maps};
+       }}},
+      {"output_projection", {[](const Tensors&, const Attributes& set, const StepContext& context) {
+         const auto& site = site_of(set, context);
+         return Tensors{found(site.output_projection, "output projection", site.name)};
+       }}},
+      {"norm_weight", {[](const Tensors&, const Attributes& set, const StepContext& context) {
+         const auto& site = site_of(set, context);
+         return Tensors{found(site.norm_weight, "norm behind the attention", site.name)};
+       }}},
+      {"bias", {[](const Tensors&, const Attributes& set, const StepContext& context) {
+         for (const auto& node : context.network->nodes) {
+           if (node.name == set.text("node")) return Tensors{found(node.bias, "bias", node.name)};
+         }
+         throw EngineError("UNKNOWN_NODE", "The model has no node '" + set.text("node") + "'.");
+       }}},
       {"clamp", plain([](const Tensors& in, const Attributes& set) {
          return in[0].clamp(set.number("low"), set.number("high"));
        })},
@@ -138,7 +229,7 @@ const std::map<std::string, Operation>& table() {
       {"scale_to_unit", plain([](const Tensors& in, const Attributes&) { return scale_to_unit(in[0]); })},
       {"lowest", plain([](const Tensors& in, const Attributes&) { return lowest(in[0]); })},
       {"highest", plain([](const Tensors& in, const Attributes&) { return highest(in[0]); })},
-      {"upsample", plain([](const Tensors& in, const Attributes& set) { return upsample(in[0], set.integers("size")); })},
+      {"upsample", plain([](const Tensors& in, const Attributes& set) { return upsample(in[0], set); })},
       {"noise", plain([](const Tensors& in, const Attributes& set) { return noise(in[0], in[1], set); })},
       {"top", {[](const Tensors& in, const Attributes& set, const StepContext&) {
          const auto count = std::min<int64_t>(set.integer("count"), in[0].size(-1));
@@ -147,12 +238,20 @@ const std::map<std::string, Operation>& table() {
        }}},
       // The score of the class asked for: [batch, classes] to [batch].
       {"score", {[](const Tensors& in, const Attributes&, const StepContext& context) {
-                   return Tensors{in[0].gather(1, context.targets.unsqueeze(1)).squeeze(1)};
+                   const auto scores = asked_scores(in[0], context);
+                   return Tensors{scores.select(1, 0) - scores.select(1, 1)};
                  },
                  /*reads_target=*/true}},
-      // The row of the class asked for: [classes, ...] to [batch, ...].
+      {"asked", {[](const Tensors& in, const Attributes&, const StepContext& context) {
+                   return Tensors{asked_scores(in[0], context)};
+                 },
+                 /*reads_target=*/true}},
+      {"target", {[](const Tensors&, const Attributes&, const StepContext& context) {
+                    return Tensors{context.targets.to(at::kFloat)};
+                  },
+                  /*reads_target=*/true}},
       {"class_row", {[](const Tensors& in, const Attributes&, const StepContext& context) {
-                       return Tensors{in[0].index_select(0, context.targets)};
+                       return Tensors{class_row(in[0], context)};
                      },
                      /*reads_target=*/true}},
       {"head_weight", {[](const Tensors&, const Attributes&, const StepContext& context) {
@@ -162,7 +261,9 @@ const std::map<std::string, Operation>& table() {
          return Tensors{context.network->head->weight.to(at::kFloat)};
        }}},
       {"image", {Run(), false, /*is_control=*/true}},
+      {"given", {Run(), false, /*is_control=*/true}},
       {"forward", {Run(), false, /*is_control=*/true}},
+      {"resume", {Run(), false, /*is_control=*/true}},
       {"gradient", {Run(), false, /*is_control=*/true}},
       {"constant", {Run(), false, /*is_control=*/true}},
       {"accumulate", {Run(), false, /*is_control=*/true}},

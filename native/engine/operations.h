@@ -12,6 +12,8 @@ namespace sightline {
 struct StepContext {
   const NetworkInfo* network = nullptr;
   at::Tensor targets;  // [batch] int64: the class asked for, of the target at hand
+  at::Tensor against;  // [batch] int64: the class that it is compared with, -1 for none; undefined where no target has one
+  const std::function<bool()>* cancelled = nullptr;
 };
 
 using Tensors = std::vector<at::Tensor>;

@@ -39,7 +39,9 @@ void check_registers(const Block& block) {
   for (const int value : block.results) check(value);
 }
 
-// Steps between a run's outputs and the scalar that is differentiated must record their gradients.
+bool runs_the_model(const Step& step) { return step.op == "forward" || step.op == "resume"; }
+
+// Steps between taps or variables and the scalar that is differentiated must record their gradients.
 void find_recorded(Block& block) {
   std::vector<bool> needed(block.registers, false);
   for (auto step = block.steps.rbegin(); step != block.steps.rend(); ++step) {
@@ -49,7 +51,7 @@ void find_recorded(Block& block) {
     }
     bool recorded = false;
     for (const int output : step->outputs) recorded = recorded || needed[output];
-    if (!recorded || step->op == "forward") continue;
+    if (!recorded) continue;
     step->recorded = true;
     for (const int input : step->inputs) needed[input] = true;
   }
@@ -60,7 +62,7 @@ void find_last_gradients(const std::vector<Step*>& order) {
   std::unordered_map<int, const Step*> run_of;  // register -> the forward step that it came from
   std::unordered_map<const Step*, Step*> last;
   for (Step* step : order) {
-    if (step->op == "forward") {
+    if (runs_the_model(*step)) {
       for (const int output : step->outputs) run_of[output] = step;
     } else if (step->op == "gradient") {
       last[run_of[step->inputs[1]]] = step;

@@ -34,7 +34,8 @@ struct Step {
   std::vector<int> inputs;
   std::vector<int> outputs;
   Attributes attributes;
-  std::vector<TapRequest> taps;  // op "forward"
+  std::vector<TapRequest> taps;  // ops "forward" and "resume"
+  std::vector<Tap> replaces;     // op "resume": one for each input
   std::shared_ptr<Block> body;   // loops
   at::Tensor constant;           // op "constant"
   std::string where;             // "file:line:column" in which the method asked for it

@@ -16,7 +16,7 @@ namespace {
 
 bool gathers_with(const Request& first, const Request& other) {
   return first.model == other.model && first.plan == other.plan && first.height == other.height &&
-         first.width == other.width && first.targets.size() == other.targets.size();
+         first.width == other.width && first.targets.size() == other.targets.size() && first.given.empty() && other.given.empty();
 }
 
 void fail(Request& request, const EngineError& error) {
@@ -227,11 +227,12 @@ void Worker::run_batch(std::vector<std::unique_ptr<Request>> batch) {
   // One image's fault must not fail its neighbours: what can be wrong with an image is found before the batch is made.
   std::vector<std::unique_ptr<Request>> sound;
   std::vector<at::Tensor> images;
-  std::vector<int64_t> flat;
+  std::vector<int64_t> flat, flat_against;
   for (auto& request : batch) {
     try {
-      for (const int64_t target : request->targets) {
-        if (target >= network.info().classes || -target > network.info().classes) {
+      for (const auto* classes : {&request->targets, &request->against}) {
+        for (const int64_t target : *classes) {
+          if (target == kNoClass || (target < network.info().classes && -target <= network.info().classes)) continue;
           throw EngineError("UNKNOWN_TARGET", "There is no class " + std::to_string(target >= 0 ? target : -target) +
                                                   "; the model has " + std::to_string(network.info().classes) + ".");
         }
@@ -246,6 +247,7 @@ void Worker::run_batch(std::vector<std::unique_ptr<Request>> batch) {
       }
       images.push_back(image);
       flat.insert(flat.end(), request->targets.begin(), request->targets.end());
+      flat_against.insert(flat_against.end(), request->against.begin(), request->against.end());
       sound.push_back(std::move(request));
     } catch (...) {
       settle(*request, translate_current_exception("INTERNAL", request->label));
@@ -263,8 +265,10 @@ void Worker::run_batch(std::vector<std::unique_ptr<Request>> batch) {
   };
   BatchResult result;
   try {
-    const auto targets = at::tensor(flat, at::kLong).view({count, static_cast<int64_t>(sound[0]->targets.size())});
-    result = run_plan(*sound[0]->plan, network, model.self(), at::stack(images).to(model.dtype()), targets, cancelled);
+    const auto per_image = static_cast<int64_t>(sound[0]->targets.size());
+    const Asked asked{at::tensor(flat, at::kLong).view({count, per_image}), at::tensor(flat_against, at::kLong).view({count, per_image}),
+                      sound[0]->given};
+    result = run_plan(*sound[0]->plan, network, model.self(), at::stack(images).to(model.dtype()), asked, cancelled);
   } catch (...) {
     fail_all(sound);
     return;
@@ -276,7 +280,7 @@ void Worker::run_batch(std::vector<std::unique_ptr<Request>> batch) {
       settle(request, EngineError("ABORTED", "The request was aborted."));
       continue;
     }
-    Request::Result single{{}, {}, result.operators, result.chunk, count};
+    Request::Result single{{}, {}, {}, result.operators, result.chunk, count};
     // Each image's own memory, copied here rather than on the JS thread: a part of the batch's would keep all of it alive.
     for (const auto& output : result.outputs) {
       const auto values = output.values.select(0, i);
@@ -285,6 +289,8 @@ void Worker::run_batch(std::vector<std::unique_ptr<Request>> batch) {
     if (result.targets.defined()) {
       const auto row = result.targets.select(0, i).contiguous();
       single.targets.assign(row.data_ptr<int64_t>(), row.data_ptr<int64_t>() + row.numel());
+      const auto subtracted = result.against.select(0, i).contiguous();
+      single.against.assign(subtracted.data_ptr<int64_t>(), subtracted.data_ptr<int64_t>() + subtracted.numel());
     }
     counters().running -= 1;
     counters().completed += 1;

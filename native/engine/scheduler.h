@@ -44,7 +44,8 @@ struct Request {
   std::optional<Preprocessing> preprocessing;
   at::Tensor tensor;
   int64_t height = 0, width = 0;
-  std::vector<int64_t> targets;
+  std::vector<int64_t> targets, against;      // as run_plan takes them, equally many
+  std::map<std::string, at::Tensor> given;     // what the plan's `given` steps read, batch axis (1) first; copies
   int64_t max_batch = 8;
   std::chrono::microseconds max_delay{0};
   std::string label;  // names the image in messages
@@ -52,7 +53,7 @@ struct Request {
 
   struct Result {
     std::vector<BatchOutput> outputs;  // without the batch axis
-    std::vector<int64_t> targets;
+    std::vector<int64_t> targets, against;
     int64_t operators, chunk, batch;
   };
   // Exactly one of the two is called, once, on the worker thread or on the thread that stops it.

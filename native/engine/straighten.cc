@@ -196,7 +196,8 @@ void bind_parameters(Graph& graph, const torch::jit::Module& module) {
   }
 }
 
-// The [N, classes] tensor that the model returns, out of a tensor, a tuple (its first such tensor) or a dict.
+// The [N, classes] tensor that the model returns, out of a tensor, a tuple (its first such tensor) or a dict. Where there is
+// none, its first tensor: a mask's or a box's scores are explained by a score of the user's own.
 Value* find_logits(Graph& graph) {
   Value* output = graph.outputs()[0];
   std::vector<Value*> candidates;
@@ -218,9 +219,13 @@ Value* find_logits(Graph& graph) {
     const auto sizes = recorded_sizes(candidate);
     if (sizes && sizes->size() == 2) return candidate;
   }
+  if (!candidates.empty()) {
+    const auto sizes = recorded_sizes(candidates[0]);
+    if (sizes && sizes->size() > 2 && sizes->at(0) == 1) return candidates[0];
+  }
   throw EngineError("UNSUPPORTED_MODEL",
-                    "The model does not return class scores of shape [N, classes], neither alone nor in a tuple or "
-                    "dict; export a classifier.");
+                    "The model returns neither class scores of shape [N, classes] nor another tensor with the images as "
+                    "its first axis, alone or in a tuple or dict; export a module that does.");
 }
 
 // In the order of execution, so that `path:1` is the second call.

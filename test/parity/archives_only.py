@@ -1,4 +1,4 @@
-"""Archives that must be refused, or that a method must be refused on; they have no reference."""
+"""Archives without a reference: they must be refused, a method must be refused on them, or what they give is known by hand."""
 from pathlib import Path
 
 import torch
@@ -58,6 +58,31 @@ class TwoInputs(nn.Module):
         return self.fc(torch.cat([self.conv(images).mean(dim=(2, 3)), metadata], dim=1))
 
 
+class LinearMask(nn.Module):
+    """A segmenter by one 1 x 1 convolution, which returns a dict as torchvision's do: its gradients are its weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classifier = nn.Conv2d(3, 2, 1)
+        with torch.no_grad():
+            self.classifier.weight.copy_(torch.tensor([[1.0, -2.0, 3.0], [0.5, 0.0, -1.0]]).reshape(2, 3, 1, 1))
+            self.classifier.bias.copy_(torch.tensor([0.25, -0.5]))
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        return {'out': self.classifier(images)}
+
+
+class LinearBoxes(nn.Module):
+    """A detector of one box per cell of 4 x 4 pixels: [N, cells, 5], the fifth value being the box's score."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells = nn.Conv2d(3, 5, 4, stride=4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.cells(images).flatten(2).transpose(1, 2)
+
+
 def images(height: int, width: int) -> Tensor:
     return torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(11))
 
@@ -92,7 +117,17 @@ def save_quantised_dynamic(path: Path) -> None:
     torch.jit.trace(model, images(8, 8)).save(str(path))
 
 
+def save_linear_mask(path: Path) -> None:
+    torch.jit.script(LinearMask()).save(str(path))
+
+
+def save_linear_boxes(path: Path) -> None:
+    torch.jit.trace(seed_weights(LinearBoxes(), 26), images(8, 8)).save(str(path))
+
+
 ARCHIVES_ONLY = {
+    'linear-mask': save_linear_mask,
+    'linear-boxes': save_linear_boxes,
     'conv-net': save_conv_net,
     'mlp': save_mlp,
     'two-inputs': save_two_inputs,

@@ -11,7 +11,7 @@ export function plainCard(height: number, width: number): ModelCard {
 }
 
 /** Sizes at which the parity archives were made. */
-const SIZES: Record<string, readonly [height: number, width: number]> = { torchvision: [64, 64], timm: [24, 40], 'torchvision-resnet': [32, 48], 'conv-net': [32, 48], 'quantised-static': [32, 48] };
+const SIZES: Record<string, readonly [height: number, width: number]> = { torchvision: [64, 64], timm: [24, 40], 'torchvision-resnet': [32, 48], 'conv-net': [32, 48], 'quantised-static': [32, 48], linear: [8, 8] };
 
 export function archivePath(name: string): string {
   return fileURLToPath(new URL(`../parity/archives/${name}.pt`, import.meta.url));

@@ -1,0 +1,58 @@
+import { z } from 'zod';
+
+import { attentionFlow as maximumFlow, constant, eyeLike, sum, type SymbolicModel, type Value } from '../../symbolic/index.js';
+import { hasGlobalAttention } from '../conditions.js';
+import { defineMethod } from '../method.js';
+import { mixed } from './aggregate.js';
+import { blocksBetween } from './blocks.js';
+import { fuseHeads } from './heads.js';
+import { tokenOf } from './rows.js';
+import { FIELDS, presettable } from './settings.js';
+
+/**
+ * One more layer, in which every token reads all patches alike: where the classifier reads the mean of the patches, its
+ * flow starts above this layer. [batch, queries, keys].
+ */
+function poolingLayer(model: SymbolicModel, like: Value): Value {
+  const { prefix, height, width } = model.inspection.tokens!;
+  const count = height * width;
+  const row = Float32Array.from({ length: prefix + count }, (_, key) => (key < prefix ? 0 : 1 / count));
+  return eyeLike(like).mul(0).add(constant(like, row, { keys: row.length }));
+}
+
+/**
+ * Attention flow: blocks as layers of a network of pipes, attention with its residual as capacities; how much can flow
+ * from the class token on top to each patch at the bottom, each target by itself, divided by the sum over all targets.
+ * Exact. Not class-specific.
+ *
+ * Abnar & Zuidema, Quantifying Attention Flow in Transformers, ACL 2020.
+ */
+export const attentionFlow = defineMethod({
+  name: 'attention-flow',
+  options: presettable(
+    z.strictObject({
+      /** How heads become one map: mean, max, min, or one head's number. */
+      headFusion: FIELDS.headFusion.optional(),
+      /** The first block, from 0; negative numbers count from the end. */
+      startBlock: FIELDS.block.optional(),
+      /** The last block, included; default -1, the model's last. */
+      endBlock: FIELDS.block.optional(),
+      /** The weight w of the identity in (1 - w) A + w I; in [0, 1). */
+      residualWeight: FIELDS.residualWeight.optional(),
+      /** Where the flow starts: the token that is classified (or the mean of the patches), or another one. */
+      row: FIELDS.row.optional(),
+    }),
+    { headFusion: 'mean', startBlock: 0, endBlock: -1, residualWeight: 0.5, row: 'classifier' },
+  ),
+  usesLayer: false,
+  isClassSpecific: false,
+  reasonAgainst: hasGlobalAttention,
+  map: ({ model, options }) => {
+    const token = tokenOf(model, options.row);
+    const layers = blocksBetween(model, options).map((block) =>
+      mixed(fuseHeads(model, block, model.output.attention(block), options.headFusion), { residualWeight: options.residualWeight, rowNormalisation: true }),
+    );
+    const flow = token === null ? maximumFlow([...layers, poolingLayer(model, layers[0]!)], 0) : maximumFlow(layers, token);
+    return model.patches(flow.div(sum(flow, 'keys').add(1e-30)), 'keys');
+  },
+});

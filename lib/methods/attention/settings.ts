@@ -1,0 +1,61 @@
+import { z } from 'zod';
+
+/**
+ * The settings that the family shares. A published variant is a choice of these, so that presets are rows of one table
+ * (docs/methods/attention-rollout.md). Each method takes the fields that mean something to it.
+ */
+
+/** How heads become one matrix, without gradients. A number takes that head alone, counted from 0. */
+export const HEAD_FUSIONS = ['mean', 'max', 'min'] as const;
+export type HeadFusion = (typeof HEAD_FUSIONS)[number] | number;
+
+/**
+ * How heads become one matrix where attention A is weighted by the gradient g of the score with respect to it:
+ * `positive-part` mean of relu(A g); `gradient-weighted` relu of the mean of A g; `grad-cam` relu of the mean of A times
+ * the mean of g over the patches; `max` and `min` of relu(A g). A number takes relu(A g) of that head alone.
+ */
+export const GRADIENT_FUSIONS = ['positive-part', 'gradient-weighted', 'grad-cam', 'max', 'min'] as const;
+export type GradientFusion = (typeof GRADIENT_FUSIONS)[number] | number;
+
+/** Whose row of the result is the map. A number is that token's place in the sequence, prefix tokens first. */
+export const ROWS = ['classifier', 'class-token', 'distillation-token', 'patches'] as const;
+export type RowChoice = (typeof ROWS)[number] | number;
+
+const nameOrNumber = <const Names extends readonly string[]>(names: Names, what: string): z.ZodType<Names[number] | number, Names[number] | number> =>
+  z.union([z.enum(names), z.int().min(0)], { error: `give ${names.join(', ')} or the number of ${what}, from 0` });
+
+const BLOCK = 'give the number of a block, from 0, or from -1 for the last one backwards';
+
+/** Each field by itself, without a default: `presettable` fills in the method's. */
+export const FIELDS = {
+  headFusion: nameOrNumber(HEAD_FUSIONS, 'one head'),
+  gradientFusion: nameOrNumber(GRADIENT_FUSIONS, 'one head'),
+  row: nameOrNumber(ROWS, 'one token'),
+  block: z.int({ error: BLOCK }),
+  residualWeight: z.number({ error: 'give a number of at least 0 and below 1' }).min(0, { error: 'it must be at least 0' }).lt(1, { error: 'it must be below 1, or no attention would be left' }),
+  rowNormalisation: z.boolean({ error: 'give true or false' }),
+  discardRatio: z.number({ error: 'give a number of at least 0 and below 1' }).min(0, { error: 'it must be at least 0' }).lt(1, { error: 'it must be below 1, or no attention would be left' }),
+  combine: z.enum(['product', 'sum'], { error: "give 'product' or 'sum'" }),
+} as const;
+
+type Fixed<Output, Defaults> = { [K in keyof Defaults]: K extends keyof Output ? NonNullable<Output[K]> : never };
+type Settled<Output, Defaults> = { [K in keyof (Omit<Output, keyof Defaults> & Fixed<Output, Defaults>)]: (Omit<Output, keyof Defaults> & Fixed<Output, Defaults>)[K] };
+
+/**
+ * Options with defaults and presets: what is given wins over the preset, the preset over the defaults.
+ *
+ * zod's own `default` would not do: it hides whether an option was given.
+ */
+export function presettable<O extends z.ZodObject, const Defaults extends { readonly [K in keyof z.output<O>]?: NonNullable<z.output<O>[K]> }>(
+  options: O,
+  defaults: Defaults,
+  presets: Readonly<Record<string, { readonly [K in keyof z.output<O>]?: NonNullable<z.output<O>[K]> }>> = {},
+) {
+  const settled = options.transform((given) => {
+    const chosen = (given as { preset?: string }).preset;
+    const stated = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+    return { ...defaults, ...(chosen === undefined ? {} : presets[chosen]), ...stated } as unknown as Settled<z.output<O>, Defaults>;
+  });
+  // A transformed schema has no `shape`, from which refusals list the options that there are.
+  return Object.assign(settled, { shape: options.shape });
+}

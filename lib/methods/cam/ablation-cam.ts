@@ -1,0 +1,55 @@
+import { z } from 'zod';
+
+import { abs, concatenate, equal, floor, lowest, mul, rename, sub, type Value } from '../../symbolic/index.js';
+import { hasTargetLayer } from '../conditions.js';
+import { defineMethod } from '../method.js';
+import { channelsOf, oneHot } from './channel-masks.js';
+import { combineChannels, pipelineOptions } from './pipeline.js';
+
+/** pytorch-grad-cam's batch of ablations, within which its value for an ablated channel drifts. */
+const COMPAT_BATCH = 32;
+
+/**
+ * Ablation-CAM: a layer's channels, each weighted by the share of the score that is lost where that channel is set to
+ * zero. Takes no gradients; for each channel, one run of what lies behind the layer.
+ *
+ * Desai and Ramaswamy, Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free Localization,
+ * WACV 2020.
+ */
+export const ablationCam = defineMethod({
+  name: 'ablation-cam',
+  options: z.strictObject({
+    ...pipelineOptions,
+    /** Channels of layers with negative values set to about -1e7 in place of 0, and the sign of the score kept. */
+    compat: z.enum(['pytorch-grad-cam'], { error: "'pytorch-grad-cam' is expected" }).optional(),
+  }),
+  usesLayer: true,
+  isClassSpecific: true,
+  reasonAgainst: hasTargetLayer,
+  map: ({ model, layer, options }) => {
+    const feature = model.output.feature(layer);
+    const { score } = model.output;
+    const channels = channelsOf(model.node(layer));
+    const scores = concatenate(feature, channels, (sample) => {
+      const ablated = oneHot(sample, 'channels', channels);
+      const kept = feature.mul(ablated.mul(-1).add(1));
+      const to = options.compat ? kept.add(mul(ablated, compatValue(feature, sample))) : kept;
+      return model.resume([{ of: feature, to }]).score;
+    });
+    const lost = sub(score, rename(scores, 'sample', 'channels'));
+    // The paper divides by the score itself, which turns the map over where the score is negative.
+    const weights = lost.div(options.compat ? score : abs(score).add(1e-8));
+    return combineChannels(model.spatial(feature, layer).mul(weights), options);
+  },
+});
+
+/**
+ * What pytorch-grad-cam writes in place of an ablated channel: 0 if the layer's lowest value is 0, else 1e7 less than the
+ * lowest value of its batch of ablations, in which the earlier ablations are already written: 1e7 lower each time.
+ */
+function compatValue(feature: Value, sample: Value): Value {
+  const low = lowest(feature);
+  const ordinal = sample.sub(floor(sample.add(0.5).div(COMPAT_BATCH)).mul(COMPAT_BATCH)).add(1);
+  const isNotZero = equal(low, low.mul(0)).mul(-1).add(1);
+  return low.sub(ordinal.mul(1e7)).mul(isNotZero);
+}

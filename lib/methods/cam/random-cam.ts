@@ -1,0 +1,30 @@
+import { z } from 'zod';
+
+import { greater, lowest, mean, noise } from '../../symbolic/index.js';
+import { hasTargetLayer } from '../conditions.js';
+import { defineMethod } from '../method.js';
+import { combineChannels, pipelineOptions } from './pipeline.js';
+import { activationsOf } from './target-layer.js';
+
+/**
+ * Random-CAM: channels weighted by random numbers between -1 and 1, negative parts cut off. The baseline that a CAM must
+ * beat; it knows neither the class nor the model behind the layer. Every image of a batch gets the same weights.
+ */
+export const randomCam = defineMethod({
+  name: 'random-cam',
+  options: z.strictObject({
+    ...pipelineOptions,
+    /** The weights are 2 torch.rand(channels) - 1 after manual_seed(seed * 1000003). */
+    seed: z.int().min(0).default(0),
+  }),
+  usesLayer: true,
+  isClassSpecific: false,
+  reasonAgainst: hasTargetLayer,
+  map: ({ model, layer, options }) => {
+    const activations = activationsOf(model, layer);
+    const low = lowest(activations);
+    // Sample 0 for every image, even for one that holds NaN: x > x is false of any x.
+    const weights = noise(mean(activations, ['height', 'width']), greater(low, low), options.seed, 'uniform').mul(2).sub(1);
+    return combineChannels(activations.mul(weights), options);
+  },
+});

@@ -1,0 +1,35 @@
+import { z } from 'zod';
+
+import { blur, constant, type SymbolicModel, type Value } from '../../symbolic/index.js';
+
+const COLOURS = 3;
+const DEFAULT_SIGMA = 10;
+
+/**
+ * What stands for "nothing to see": `zero`, which after the model's normalisation is its mean colour; `blur`, the image
+ * itself without its detail (`{ blur: 5 }`: by a Gaussian of 5 pixels' standard deviation, else 10); a value, or one for
+ * each colour channel, as the model gets them, after normalisation.
+ */
+export const baselineSchema = z.union(
+  [z.enum(['zero', 'blur']), z.strictObject({ blur: z.number().positive() }), z.number(), z.array(z.number()).length(COLOURS)],
+  { error: `'zero', 'blur', { blur: pixels above 0 }, a number or a list of ${COLOURS} numbers is expected` },
+);
+export type Baseline = z.output<typeof baselineSchema>;
+
+/** The baseline of each image, of the images' shape; null for zeros, which need no adding. */
+export function baselineOf(model: SymbolicModel, baseline: Baseline): Value | null {
+  if (baseline === 'zero' || baseline === 0) return null;
+  if (typeof baseline === 'number') return model.image.mul(0).add(baseline);
+  if (Array.isArray(baseline)) return model.image.mul(0).add(constant(model.image, Float32Array.from(baseline), { channels: COLOURS }));
+  const { height, width } = model.inspection;
+  const sigma = baseline === 'blur' ? DEFAULT_SIGMA : baseline.blur;
+  // Reflected edges reach no further than the image itself.
+  const reach = Math.min(Math.ceil(3 * sigma), height - 1, width - 1);
+  return blur(model.image, 2 * reach + 1, sigma);
+}
+
+/** The images where `kept` [batch, height, width] is 1, the baseline where it is 0. */
+export function masked(image: Value, kept: Value, baseline: Value | null): Value {
+  const seen = image.mul(kept);
+  return baseline === null ? seen : seen.add(baseline.mul(kept.mul(-1).add(1)));
+}

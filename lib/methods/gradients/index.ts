@@ -1,0 +1,24 @@
+import { deconvnet } from './deconvnet.js';
+import { gradient } from './gradient.js';
+import { guidedBackprop } from './guided-backprop.js';
+import { guidedGradCam } from './guided-grad-cam.js';
+import { inputXGradient } from './input-x-gradient.js';
+import { integratedGradients } from './integrated-gradients.js';
+import { occlusion } from './occlusion.js';
+import { rise } from './rise.js';
+import { smoothGrad } from './smooth-grad.js';
+import { varGrad } from './var-grad.js';
+
+/** Gradients with respect to the image, and perturbations of it. */
+export const GRADIENT_METHODS = {
+  gradient,
+  'input-x-gradient': inputXGradient,
+  'smooth-grad': smoothGrad,
+  'var-grad': varGrad,
+  'integrated-gradients': integratedGradients,
+  'guided-backprop': guidedBackprop,
+  'guided-grad-cam': guidedGradCam,
+  deconvnet,
+  occlusion,
+  rise,
+} as const;

@@ -1,0 +1,65 @@
+import { z } from 'zod';
+
+import { accumulate, constant, floor, take } from '../../symbolic/index.js';
+import { defineMethod } from '../method.js';
+import { baselineOf, baselineSchema, masked } from './baseline.js';
+import { bothWays, pixels } from './numbers.js';
+import { withPresets } from './presets.js';
+import { checkWindows, windowsAlong } from './windows.js';
+
+/**
+ * Occlusion: how far the score falls when a window of the image is hidden, for windows all over the image; each pixel
+ * gets the mean of the windows that cover it. Needs no gradients.
+ *
+ * Zeiler & Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014.
+ */
+export const occlusion = defineMethod({
+  name: 'occlusion',
+  options: withPresets(
+    {
+      /** The window's size in pixels, or [height, width]. */
+      window: pixels,
+      /** Pixels from one window to the next, or [down, across]. */
+      stride: pixels,
+      /** What is put in the window: `zero` (the model's mean colour), `blur` or `{ blur: pixels }`, a number or one per colour channel, after normalisation. */
+      baseline: baselineSchema,
+      /** What a pixel gets of the windows that cover it. */
+      overlap: z.enum(['mean', 'sum'], { error: "'mean' or 'sum' is expected" }),
+      /** `clip`: the last windows are cut off at the image's edge; `inside`: only whole windows, so the last pixels may stay uncovered, at 0. */
+      edge: z.enum(['clip', 'inside'], { error: "'clip' or 'inside' is expected" }),
+    },
+    { window: 15, stride: 8, baseline: 'zero', overlap: 'mean', edge: 'clip' },
+    {
+      captum: { stride: 1 },
+      xplique: { window: 3, stride: 3, overlap: 'sum', edge: 'inside' },
+      pair: { window: 15, stride: 1, overlap: 'sum', edge: 'inside' },
+    },
+  ),
+  usesLayer: false,
+  isClassSpecific: true,
+  reasonAgainst: () => null,
+  map: ({ model, options }) => {
+    const { height, width } = model.inspection;
+    const window = bothWays(options.window);
+    const stride = bothWays(options.stride);
+    checkWindows([height, width], window, stride);
+    const down = windowsAlong(height, window[0], stride[0], options.edge);
+    const across = windowsAlong(width, window[1], stride[1], options.edge);
+    const { image } = model;
+    // A window is a row's part times a column's: as whole masks, windows at every pixel would take gigabytes.
+    const rows = constant(image, down.inside, { window: down.count, height });
+    const columns = constant(image, across.inside, { window: across.count, width });
+    const baseline = baselineOf(model, options.baseline);
+    const { score } = model.output;
+    const fall = accumulate(image, down.count * across.count, (sample) => {
+      // Half a step aside, so that rounding cannot cross to the next row.
+      const row = floor(sample.add(0.5).div(across.count));
+      const hidden = take(rows, row).mul(take(columns, sample.sub(row.mul(across.count))));
+      return hidden.mul(score.sub(model.run(masked(image, hidden.mul(-1).add(1), baseline)).score));
+    });
+    if (options.overlap === 'sum') return fall;
+    // Uncovered pixels hold 0, whatever they are divided by.
+    const covering = (counts: Float32Array): Float32Array => counts.map((windows) => 1 / Math.max(windows, 1));
+    return fall.mul(constant(image, covering(down.covering), { height })).mul(constant(image, covering(across.covering), { width }));
+  },
+});

@@ -1,0 +1,52 @@
+/** Rules for an integral over [0, 1]. */
+export const QUADRATURES = ['gauss-legendre', 'trapezoid', 'left', 'right', 'middle'] as const;
+export type Quadrature = (typeof QUADRATURES)[number];
+
+export interface QuadratureRule {
+  /** Where the integrand is evaluated, ascending. */
+  readonly points: readonly number[];
+  readonly weights: readonly number[];
+}
+
+/** The fewest points of each rule: a trapezoid has two ends. */
+export const leastPoints = (rule: Quadrature): number => (rule === 'trapezoid' ? 2 : 1);
+
+/** The rule with `count` points. The weights sum to 1. */
+export function quadrature(rule: Quadrature, count: number): QuadratureRule {
+  if (rule === 'gauss-legendre') return gaussLegendre(count);
+  const numbers = Array.from({ length: count }, (_, i) => i);
+  if (rule === 'trapezoid') {
+    return { points: numbers.map((i) => i / (count - 1)), weights: numbers.map((i) => (i === 0 || i === count - 1 ? 0.5 : 1) / (count - 1)) };
+  }
+  const offset = { left: 0, middle: 0.5, right: 1 }[rule];
+  return { points: numbers.map((i) => (i + offset) / count), weights: numbers.map(() => 1 / count) };
+}
+
+/** Exact for polynomials up to degree 2 count - 1. The points are the roots of a Legendre polynomial, found by Newton. */
+function gaussLegendre(count: number): QuadratureRule {
+  const points: number[] = [];
+  const weights: number[] = [];
+  for (let i = 0; i < count; i++) {
+    let x = -Math.cos((Math.PI * (i + 0.75)) / (count + 0.5));
+    let slope = 1;
+    for (let round = 0; round < 100; round++) {
+      const { value, derivative } = legendre(count, x);
+      slope = derivative;
+      const change = value / derivative;
+      x -= change;
+      if (Math.abs(change) < 1e-15) break;
+    }
+    slope = legendre(count, x).derivative;
+    points.push((1 + x) / 2);
+    weights.push(1 / ((1 - x * x) * slope * slope));
+  }
+  return { points, weights };
+}
+
+/** The Legendre polynomial of a degree and its derivative, by the three-term recurrence. */
+function legendre(degree: number, x: number): { value: number; derivative: number } {
+  let before = 1;
+  let value = x;
+  for (let n = 2; n <= degree; n++) [before, value] = [value, ((2 * n - 1) * x * value - (n - 1) * before) / n];
+  return { value, derivative: (degree * (x * value - before)) / (x * x - 1) };
+}

@@ -1,0 +1,126 @@
+import { fileURLToPath } from 'node:url';
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { Model } from '../../../lib/index.js';
+import { loadSmall, plainCard, randomTensor } from '../../support/models.js';
+import { largestDifference } from './reference.js';
+
+const RED = [1, 2, 3, 4];
+const GREEN = [0, 4, 0, 0];
+/** Red and green are the two channels of the layer; the logit of class 0 is mean red + 2 mean green + 1. */
+const IMAGE = { data: Float32Array.from([...RED, ...GREEN, 0, 0, 0, 0]), shape: [1, 3, 2, 2] };
+/** Of red: (red - 1) / 3. Of green: green / 4. */
+const MASKS = [
+  [0, 1 / 3, 2 / 3, 1],
+  [0, 1, 0, 0],
+] as const;
+const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value) / values.length;
+/** Class 0's logit less its bias, of the image seen through a mask. */
+const seenThrough = (mask: readonly number[]): number => mean(RED.map((red, i) => red * mask[i]!)) + 2 * mean(GREEN.map((green, i) => green * mask[i]!));
+const weighted = (red: number, green: number): number[] => RED.map((value, i) => red * value + green * GREEN[i]!);
+const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
+
+describe('by hand, on two channels of 2 x 2 places', () => {
+  let model: Model;
+  const raw = { layer: 'relu', targets: [0], size: 'grid', raw: true } as const;
+
+  beforeAll(async () => {
+    model = await Model.load(fileURLToPath(new URL('../../parity/methods/score-two-by-two.pt', import.meta.url)), { device: 'cpu', card: plainCard(2, 2) });
+  });
+  afterAll(() => model.close());
+
+  it('score-cam: softmax of the scores 10/3 and 7/2', async () => {
+    expect(seenThrough(MASKS[0]) + 1).toBeCloseTo(10 / 3, 9);
+    expect(seenThrough(MASKS[1]) + 1).toBeCloseTo(7 / 2, 9);
+    const [{ maps }] = (await model.explain([IMAGE], { method: 'score-cam', ...raw })) as [{ maps: { data: Float32Array }[] }];
+    expect(largestDifference(maps[0]!.data, weighted(sigmoid(-1 / 6), sigmoid(1 / 6)))).toBeLessThan(1e-5);
+  });
+
+  it('is-cam: a linear model scores 3/4 of the whole mask on average over the steps 1/2 and 1', async () => {
+    const [{ maps }] = (await model.explain([IMAGE], { method: 'is-cam', steps: 2, ...raw })) as [{ maps: { data: Float32Array }[] }];
+    expect(largestDifference(maps[0]!.data, weighted(sigmoid(-1 / 8), sigmoid(1 / 8)))).toBeLessThan(1e-5);
+  });
+
+  it("is-cam as torch-cam has it: factors 1/2 and 3/2, which is the whole mask's score on average", async () => {
+    const [{ maps }] = (await model.explain([IMAGE], { method: 'is-cam', steps: 2, compat: 'torch-cam', ...raw })) as [{ maps: { data: Float32Array }[] }];
+    expect(largestDifference(maps[0]!.data, weighted(sigmoid(-1 / 6), sigmoid(1 / 6)))).toBeLessThan(1e-5);
+  });
+
+  it('ablation-cam: of the score 11/2, red brings 5/2 and green 2', async () => {
+    const [{ maps }] = (await model.explain([IMAGE], { method: 'ablation-cam', ...raw })) as [{ maps: { data: Float32Array }[] }];
+    expect(largestDifference(maps[0]!.data, weighted(5 / 11, 4 / 11))).toBeLessThan(1e-6);
+  });
+
+  it('ablation-cam keeps the sign of what is lost where the score is negative', async () => {
+    // Class 1 scores 3 red - green: with red negated by the image, relu leaves -green = -1.
+    const dark = { data: Float32Array.from([0, 0, 0, 0, ...GREEN, 0, 0, 0, 0]), shape: [1, 3, 2, 2] };
+    const [ours] = await model.explain([dark], { method: 'ablation-cam', ...raw, targets: [1] });
+    expect(ours!.maps[0]!.state).toBe('flat');
+    const [theirs] = await model.explain([dark], { method: 'ablation-cam', compat: 'pytorch-grad-cam', ...raw, targets: [1] });
+    expect(largestDifference(theirs!.maps[0]!.data, GREEN)).toBeLessThan(1e-6);
+  });
+
+  it('smooth-grad-cam++: alpha is 1 / (2 + g * sum of A), with g = W / 4 everywhere', async () => {
+    const [explained] = await model.explain([IMAGE], { method: 'smooth-grad-cam++', noiseLevel: 0, ...raw });
+    // Red: g = 1/4 and a sum of 10. Green: g = 1/2 and a sum of 4. Each at four places.
+    expect(largestDifference(explained!.maps[0]!.data, weighted((4 * (1 / 4)) / (2 + 10 / 4), (4 * (1 / 2)) / (2 + 4 / 2)))).toBeLessThan(1e-5);
+  });
+
+  it('deep-feature-factorization: one concept of a matrix of rank one, and the class of its peak', async () => {
+    const pattern = [0, 1, 2, 4];
+    const image = { data: Float32Array.from([...pattern, ...pattern.map((value) => 3 * value), 0, 0, 0, 0]), shape: [1, 3, 2, 2] };
+    const [explained] = await model.explain([image], { method: 'deep-feature-factorization', components: 1, layer: 'relu', size: 'grid' });
+    const { maps } = explained!;
+    expect(maps.length).toBe(1);
+    expect(largestDifference(maps[0]!.data, pattern.map((value) => value / 4))).toBeLessThan(1e-4);
+    // At the peak red is 4 and green 12: logits 4 + 24 + 1 and 12 - 12.
+    expect(maps[0]!.target.index).toBe(0);
+    expect(maps[0]!.target.score).toBeCloseTo(sigmoid(29), 4);
+  });
+});
+
+describe('on a random network', () => {
+  let model: Model;
+  const image = randomTensor(1, 32, 48, 5);
+  const raw = { targets: [2], size: 'grid', raw: true } as const;
+
+  beforeAll(async () => {
+    model = await loadSmall('torchvision-resnet-traced');
+  });
+  afterAll(() => model.close());
+
+  it('ss-cam without noise and is-cam of one step are score-cam', async () => {
+    const [scored] = await model.explain(image, { method: 'score-cam', ...raw });
+    const [smoothed] = await model.explain(image, { method: 'ss-cam', samples: 2, noiseLevel: 0, ...raw });
+    const [integrated] = await model.explain(image, { method: 'is-cam', steps: 1, ...raw });
+    const scale = Math.max(...scored!.maps[0]!.data);
+    expect(scale).toBeGreaterThan(0);
+    expect(largestDifference(smoothed!.maps[0]!.data, scored!.maps[0]!.data) / scale).toBeLessThan(1e-5);
+    expect(largestDifference(integrated!.maps[0]!.data, scored!.maps[0]!.data) / scale).toBeLessThan(1e-5);
+  });
+
+  it('ablation-cam on a pooled head weighs by gradient times the sum of the channel', async () => {
+    const captured = await model.capture(image, { features: ['layer4', 'fc'], gradients: { target: 2 } });
+    const { data, shape } = captured.features['layer4']!;
+    const gradient = captured.gradients!.features['layer4']!.data;
+    const places = shape.at(-1)! * shape.at(-2)!;
+    const expected = new Float32Array(places);
+    for (let start = 0; start < data.length; start += places) {
+      const channel = data.subarray(start, start + places);
+      const weight = (gradient[start]! * channel.reduce((sum, value) => sum + value, 0)) / Math.abs(captured.features['fc']!.data[2]!);
+      channel.forEach((value, i) => (expected[i]! += weight * value));
+    }
+    const [explained] = await model.explain(image, { method: 'ablation-cam', layer: 'layer4', ...raw });
+    const rectified = expected.map((value) => Math.max(value, 0));
+    expect(largestDifference(explained!.maps[0]!.data, rectified) / Math.max(...rectified)).toBeLessThan(1e-4);
+  });
+
+  it('seeds: the same noise twice, other noise for another seed', async () => {
+    for (const method of ['ss-cam', 'smooth-grad-cam++'] as const) {
+      const of = async (seed: number): Promise<Float32Array> => (await model.explain(image, { method, samples: 2, noiseLevel: 0.5, seed, ...raw }))[0]!.maps[0]!.data;
+      expect(await of(3)).toEqual(await of(3));
+      expect(largestDifference(await of(3), await of(4))).toBeGreaterThan(1e-6);
+    }
+  });
+});

@@ -1,0 +1,105 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import type { MethodName, NamedOptions } from '../../../lib/index.js';
+import { isFlat, part, SHIPPED, SMALL, subject, unit, largestDifference, type Subject } from './reference.js';
+
+/** The reference's tensor, and the options that make it. Tensors by a peer are at the grid, in [0, 1]. */
+const MAPS: readonly (readonly [key: string, options: NamedOptions<MethodName>])[] = [
+  ['score-cam', { method: 'score-cam' }],
+  ['score-cam.pytorch-grad-cam', { method: 'score-cam', compat: 'pytorch-grad-cam' }],
+  ['score-cam.torch-cam', { method: 'score-cam', compat: 'torch-cam' }],
+  ['ss-cam.mask', { method: 'ss-cam', samples: 3, noiseLevel: 0.5 }],
+  ['ss-cam.input', { method: 'ss-cam', samples: 3, noiseLevel: 0.5, noiseOn: 'input' }],
+  ['ss-cam.mask.torch-cam', { method: 'ss-cam', samples: 3, noiseLevel: 0.5, compat: 'torch-cam' }],
+  ['is-cam', { method: 'is-cam', steps: 4 }],
+  ['is-cam.torch-cam', { method: 'is-cam', steps: 4, compat: 'torch-cam' }],
+  ['smooth-grad-cam++.0.3', { method: 'smooth-grad-cam++', samples: 3, noiseLevel: 0.3 }],
+  ['smooth-grad-cam++.0.3.torch-cam', { method: 'smooth-grad-cam++', samples: 3, noiseLevel: 0.3, compat: 'torch-cam' }],
+  ['smooth-grad-cam++.0.05', { method: 'smooth-grad-cam++', samples: 3, noiseLevel: 0.05 }],
+  ['smooth-grad-cam++.0.05.torch-cam', { method: 'smooth-grad-cam++', samples: 3, noiseLevel: 0.05, compat: 'torch-cam' }],
+  ['ablation-cam', { method: 'ablation-cam' }],
+  ['ablation-cam.pytorch-grad-cam', { method: 'ablation-cam', compat: 'pytorch-grad-cam' }],
+];
+
+const TOLERANCE = 1e-4;
+const figures: string[] = [];
+
+describe.each([...SHIPPED, ...SMALL])('%s', (name) => {
+  let from: Subject;
+
+  beforeAll(async () => {
+    from = await subject(name);
+  });
+  afterAll(() => from.model.close());
+
+  const has = (key: string): boolean => from.reference.has(key);
+
+  it.each(MAPS)('%s', async (key, options) => {
+    if (!has(key)) {
+      expect((SHIPPED as readonly string[]).includes(name)).toBe(true);
+      return;
+    }
+    const explained = await from.model.explain(from.images, { ...options, ...from.common, size: 'grid' } as NamedOptions<MethodName>);
+    for (const [i, { maps }] of explained.entries()) {
+      const expected = part(from, key, i);
+      if (isFlat(expected)) {
+        expect(maps[0]!.state).toBe('flat');
+        continue;
+      }
+      const difference = largestDifference(maps[0]!.data, unit(expected));
+      figures.push(`${name} ${key}: ${difference.toExponential(1)}`);
+      expect(difference).toBeLessThanOrEqual(TOLERANCE);
+    }
+  });
+
+  it.each([undefined, 'pytorch-grad-cam'] as const)('deep-feature-factorization, compat %s', async (compat) => {
+    const { layer } = from.common;
+    const explained = await from.model.explain(from.images, {
+      method: 'deep-feature-factorization',
+      components: 4,
+      size: 'grid',
+      ...(compat && { compat }),
+      ...(layer !== undefined && { layer }),
+    });
+    for (const [i, { maps }] of explained.entries()) {
+      expect(maps.length).toBe(4);
+      const difference = largestDifference(maps.flatMap(({ data }) => [...data]), part(from, 'deep-feature-factorization.maps', i));
+      figures.push(`${name} deep-feature-factorization ${compat}: ${difference.toExponential(1)}`);
+      expect(difference).toBeLessThanOrEqual(TOLERANCE);
+      const logits = part(from, `deep-feature-factorization.logits${compat ? `.${compat}` : ''}`, i);
+      const classes = logits.length / 4;
+      for (const [concept, { target }] of maps.entries()) {
+        const { index, probability } = likeliest(logits.subarray(concept * classes, (concept + 1) * classes));
+        expect(target.index).toBe(index);
+        expect(target.score).toBeCloseTo(probability, 3);
+      }
+    }
+  });
+
+  it('vit-cx', async () => {
+    if (!has('vit-cx.authors')) {
+      expect(name).toMatch(/resnet/);
+      return;
+    }
+    const explained = await from.model.explain(from.images, { method: 'vit-cx', ...from.common });
+    const stride = (SHIPPED as readonly string[]).includes(name) ? 16 : 1;
+    for (const [i, { maps }] of explained.entries()) {
+      const [height, width] = maps[0]!.shape;
+      const found = maps[0]!.data.filter((_, at) => Math.floor(at / width) % stride === 0 && at % stride === 0);
+      expect(found.length).toBe((height / stride) * (width / stride));
+      const difference = largestDifference(found, part(from, 'vit-cx.authors', i));
+      figures.push(`${name} vit-cx: ${difference.toExponential(1)}`);
+      expect(difference).toBeLessThanOrEqual(TOLERANCE);
+    }
+  });
+});
+
+function likeliest(logits: Float32Array): { index: number; probability: number } {
+  const highest = Math.max(...logits);
+  const total = logits.reduce((sum, logit) => sum + Math.exp(logit - highest), 0);
+  return { index: logits.indexOf(highest), probability: 1 / total };
+}
+
+afterAll(() => {
+  if (process.env['SIGHTLINE_FIGURES']) console.log(figures.join('\n'));
+});

@@ -1,0 +1,69 @@
+import { fileURLToPath } from 'node:url';
+
+import { Model, type ImageInput } from '../../../lib/index.js';
+import { loadSmall } from '../../support/models.js';
+import { readSafetensors, type Reference } from '../../support/safetensors.js';
+
+/** Pictures of models/eval that test/parity/methods/score.py explains by the shipped models. */
+const PICTURES = ['002.png', '005.png'];
+
+export const SHIPPED = ['resnet-tiny-shapes', 'vit-tiny-shapes'] as const;
+export const SMALL = [
+  'torchvision-resnet-traced',
+  'torchvision-resnet-basic-scripted',
+  'timm-vit-fused-traced',
+  'timm-deit-distilled-traced',
+  'timm-dinov2-registers-traced',
+  'timm-vit-average-traced',
+  'timm-swin-traced',
+] as const;
+
+/** Layers that are not the model's automatic one. */
+const LAYERS: Readonly<Record<string, string>> = { 'torchvision-resnet-basic-scripted': 'layer3', 'timm-vit-average-traced': 'blocks.1.norm1' };
+
+export interface Subject {
+  readonly model: Model;
+  readonly images: ImageInput[];
+  /** Options that every explanation of the reference was made with: targets and layer. */
+  readonly common: { readonly targets: number[][]; readonly layer?: string };
+  readonly reference: ReadonlyMap<string, Reference>;
+}
+
+export async function subject(name: string): Promise<Subject> {
+  const reference = readSafetensors(new URL(`../../parity/methods/score-${name}.safetensors`, import.meta.url));
+  const targets = Array.from(reference.get('targets')!.data, (target) => [Number(target)]);
+  const layer = LAYERS[name];
+  const common = { targets, ...(layer !== undefined && { layer }) };
+  if ((SHIPPED as readonly string[]).includes(name)) {
+    const images = PICTURES.map((file) => fileURLToPath(new URL(`../../../models/eval/${file}`, import.meta.url)));
+    return { model: await Model.load(name, { device: 'cpu' }), images, common, reference };
+  }
+  const input = readSafetensors(new URL(`../../parity/references/${name}.safetensors`, import.meta.url)).get('input')!;
+  const [, ...shape] = input.shape as [number, number, number, number];
+  const size = shape.reduce((product, length) => product * length, 1);
+  const images = targets.map((_, i) => ({ data: (input.data as Float32Array).slice(i * size, (i + 1) * size), shape: [1, ...shape] }));
+  return { model: await loadSmall(name), images, common, reference };
+}
+
+/** One image's part of a tensor of the reference. */
+export function part({ reference }: Subject, key: string, image: number): Float32Array {
+  const { data, shape } = reference.get(key)!;
+  const size = data.length / shape[0]!;
+  return (data as Float32Array).slice(image * size, (image + 1) * size);
+}
+
+/** To [0, 1] by its own range. */
+export function unit(map: ArrayLike<number>): Float32Array {
+  const values = Float32Array.from(map);
+  const low = Math.min(...values);
+  const high = Math.max(...values);
+  return values.map((value) => (value - low) / (high - low));
+}
+
+export function largestDifference(found: ArrayLike<number>, expected: ArrayLike<number>): number {
+  if (found.length !== expected.length) return Infinity;
+  // Not by Math.max alone, which would pass NaN by.
+  return Array.from(found).reduce((largest, value, i) => (Number.isNaN(value) ? NaN : Math.max(largest, Math.abs(value - expected[i]!))), 0);
+}
+
+export const isFlat = (map: Float32Array): boolean => Math.max(...map) === Math.min(...map);

@@ -1,0 +1,58 @@
+"""Formulas where no peer computes the same: each takes an `Explained` and returns raw maps [N, H, W]."""
+from collections.abc import Callable
+from math import ceil
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+from torchvision.transforms.functional import gaussian_blur
+
+from gradients_models import Explained
+from gradients_noise import normal, rise_draws
+
+
+def slopes(explained: Explained, images: Tensor, target: int) -> Tensor:
+    images = images.clone().requires_grad_()
+    gradient, = torch.autograd.grad(explained.model(images)[:, target].sum(), images)
+    return gradient
+
+
+def variance(samples: int, share: float) -> Callable[[Explained], Tensor]:
+    """Unbiased, of gradients at noise of a share of each image's range; in float64 once the gradients are there."""
+    def maps(explained: Explained) -> Tensor:
+        found = []
+        for image, target in zip(explained.images, explained.targets):
+            deviation = share * (image.max() - image.min())
+            noisy = torch.stack([image + deviation * normal(i, tuple(image.shape)) for i in range(samples)])
+            found.append(slopes(explained, noisy, target).double().var(0, unbiased=True).sum(0).float())
+        return torch.stack(found)
+    return maps
+
+
+def rise(masks: int, grid: tuple[int, int], probability: float, expected: bool = False) -> Callable[[Explained], Tensor]:
+    """Masks as in the paper: cells of ceil(side / cells) pixels, one more than fit, cut at an offset below one cell."""
+    def maps(explained: Explained) -> Tensor:
+        height, width = explained.images.shape[2:]
+        cell = (ceil(height / grid[0]), ceil(width / grid[1]))
+        drawn = []
+        for i in range(masks):
+            numbers = rise_draws(i, grid)
+            coarse = (numbers[:-2].reshape(1, 1, *grid) < probability).float()
+            smooth = interpolate(coarse, size=[(n + 1) * c for n, c in zip(grid, cell)], mode='bilinear', align_corners=False)
+            top, left = (int(numbers[-2] * cell[0]), int(numbers[-1] * cell[1]))
+            drawn.append(smooth[0, 0, top:top + height, left:left + width])
+        shown = torch.stack(drawn)
+        found = []
+        with torch.no_grad():
+            for image, target in zip(explained.images, explained.targets):
+                scores = torch.cat([explained.model(image * part[:, None])[:, target] for part in shown.split(32)])
+                weighted = torch.einsum('s,shw->hw', scores.double(), shown.double())
+                found.append((weighted / (masks * probability if expected else shown.double().sum(0) + 1e-4)).float())
+        return torch.stack(found)
+    return maps
+
+
+def blurred(images: Tensor, sigma: float) -> Tensor:
+    height, width = images.shape[2:]
+    reach = min(ceil(3 * sigma), height - 1, width - 1)
+    return gaussian_blur(images, [2 * reach + 1] * 2, [sigma] * 2)
