@@ -44,7 +44,7 @@ export interface Maximized {
 const STEPS_PER_CALL = 8;
 
 /** Default shift in pixels, for images that are large enough. */
-const DEFAULT_JITTER = 8;
+const DEFAULT_JITTER = 4;
 
 /** What of a model is needed, and the engine's ear. */
 export interface Workshop {
@@ -65,6 +65,7 @@ export async function maximize(request: MaximizeRequest, { inspection, card, lab
   const { height, width } = inspection;
   const objective = resolveObjective(request, inspection, labels);
   const jitter = checkedJitter(request.jitter, height, width);
+  checkBlur(request.blur?.size, height, width);
   const { onProgress, signal: _, ...settled } = { ...request, jitter };
   const parametrisation = parametrisationOf(settled, height, width);
   const recipe: Recipe = { request: settled, inspection, objective, parametrisation, card: card.input };
@@ -94,6 +95,7 @@ export async function maximize(request: MaximizeRequest, { inspection, card, lab
     const count = Math.min(STEPS_PER_CALL, boundary - done);
     const input = carrierOf(inspection, givenForSteps(recipe, state, shifts, done, count));
     const { outputs } = await run(input, JSON.stringify(['maximize', key, count]), () => recordSteps(recipe, count));
+    if (done === 0) refuseStandstill(outputs['state']!, objective.name);
     done += count;
     state = outputs['state']!;
     image = await told(done, outputs);
@@ -101,11 +103,25 @@ export async function maximize(request: MaximizeRequest, { inspection, card, lab
   return { image, objective: objective.name, activation: activations.at(-1)!.activation, activations, options: settled };
 }
 
+/** A channel whose ReLU lets nothing through gives no direction to go, and no number of steps would change the image. */
+function refuseStandstill(state: Tensor, name: string): void {
+  const { length } = state.data;
+  // The first moments, which lie between the parameters and the squares. These may round to zero where those do not.
+  if (state.data.subarray(length / 3, (2 * length) / 3).some((value) => value !== 0)) return;
+  throw new SightlineError('INVALID_OPTION', `The gradient of ${name} is zero everywhere at the start, as behind a ReLU that lets nothing through; maximize the node before it, or try another seed.`);
+}
+
 function checkedJitter(asked: number | undefined, height: number, width: number): number {
   const side = Math.min(height, width);
-  if (asked === undefined) return Math.min(DEFAULT_JITTER, Math.floor(side / 8));
+  if (asked === undefined) return Math.min(DEFAULT_JITTER, Math.floor(side / 16));
   if (asked >= side) throw new SightlineError('INVALID_OPTION', `A jitter of ${asked} pixels turns the image round more than once: its shorter side has ${side}; give less.`);
   return asked;
+}
+
+function checkBlur(size: number | undefined, height: number, width: number): void {
+  const side = Math.min(height, width);
+  // Edges are mirrored by half a kernel, which must not reach beyond the image.
+  if (size !== undefined && size >= 2 * side) throw new SightlineError('INVALID_OPTION', `A blur of ${size} pixels reaches beyond the image, whose shorter side has ${side}; give less than ${2 * side}.`);
 }
 
 /** A request for the engine needs an image; the plans here read none, and compute on what is given along. */

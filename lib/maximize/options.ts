@@ -118,7 +118,7 @@ export interface MaximizeSettings {
   readonly l2?: number | undefined;
   /** Weight of the total variation, which is subtracted: mean absolute difference of neighbouring pixels in [0, 1]. Default 0. */
   readonly totalVariation?: number | undefined;
-  /** The image is shifted round by up to so many pixels, anew at each step. Default 8, but at most 1/8 of the shorter side. */
+  /** The image is shifted round by up to so many pixels, anew at each step. Default 4, but at most 1/16 of the shorter side. */
   readonly jitter?: number | undefined;
   /** Default: none. */
   readonly blur?: BlurOptions | undefined;
