@@ -13,6 +13,7 @@ import argparse
 import json
 import sys
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 
 warnings.filterwarnings('ignore')
@@ -30,6 +31,7 @@ HERE = Path(__file__).parent
 GRADED = {'grad-cam': 'GradCAM', 'hires-cam': 'HiResCAM', 'elementwise-grad-cam': 'GradCAMElementWise', 'layer-cam': 'LayerCAM',
           'xgrad-cam': 'XGradCAM', 'eigen-grad-cam': 'EigenGradCAM'}
 UNGRADED = {'eigen-cam': 'EigenCAM', 'kpca-cam': 'KPCA_CAM'}
+VERSIONS = {name: version(name) for name in ('torch', 'grad-cam', 'torchcam', 'captum', 'scikit-learn', 'numpy')}
 PIXELS = 28  # rows and columns kept of a map of image size
 
 
@@ -119,10 +121,10 @@ def main() -> None:
         if asked.names and subject.name not in asked.names:
             continue
         path = HERE / f'cam-{subject.name}.safetensors'
-        save_reference(of_model(subject, asked.fullgrad, asked.xplique), path, {'torch': torch.__version__})
+        save_reference(of_model(subject, asked.fullgrad, asked.xplique), path, VERSIONS)
         print(subject.name, path.stat().st_size // 1024, 'KB', flush=True)
     if not asked.names or 'hand' in asked.names:
-        save_hand(HERE)
+        save_hand(HERE, VERSIONS)
 
 
 if __name__ == '__main__':
