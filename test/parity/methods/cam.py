@@ -11,6 +11,7 @@ the map of image size, scaled to [0, 1]. `targets` holds one class per image, `p
 """
 import argparse
 import json
+import os
 import sys
 import warnings
 from importlib.metadata import version
@@ -128,4 +129,6 @@ def main() -> None:
 
 
 if __name__ == '__main__':
+    if os.environ.get('PYTHONHASHSEED') != '0':  # scripting writes out sets, whose order depends on it
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {'PYTHONHASHSEED': '0'})
     main()
