@@ -68,6 +68,8 @@ def run(family: str, case: Case, asked: argparse.Namespace) -> dict[str, Tensor]
         import of_attention
         from attention_peers import Peers
         return (of_attention.maps if family == 'attention' else of_attention.flow)(case, Peers(peers))
+    if family in ('score', 'gradients', 'xplique'):
+        case = case.first_image()
     if family == 'score':
         import of_score
         from score_peers import load_vit_cx

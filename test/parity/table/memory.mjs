@@ -9,7 +9,7 @@ import { parseArgs } from 'node:util';
 
 import { decodeNpy, Model } from '../../../dist/index.js';
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { threads: { type: 'string', default: '2' }, layer: { type: 'string', default: 'layer4' } } });
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { threads: { type: 'string', default: '1' }, layer: { type: 'string', default: 'layer4' } } });
 const folder = path.join(positionals[0], 'resnet50');
 const status = (field) => Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(readFileSync('/proc/self/status', 'utf8'))[1]) / 1024;
 const { data, shape } = decodeNpy(readFileSync(path.join(folder, 'input.npy')));
@@ -25,10 +25,12 @@ globalThis.gc?.();
 const before = status('VmRSS');
 writeFileSync('/proc/self/clear_refs', '5'); // VmHWM starts anew
 const start = performance.now();
+const cpuBefore = process.cpuUsage();
 const [{ maps, chunk }] = await model.explain(image, { method: 'score-cam', targets, layer: values.layer });
 const seconds = (performance.now() - start) / 1000;
+const { user, system } = process.cpuUsage(cpuBefore);
 const peak = status('VmHWM');
-const found = { addedMiB: Math.round(peak - before), seconds: Math.round(seconds), chunk, before: Math.round(before), peak: Math.round(peak), threads, state: maps[0].state, date: new Date().toISOString().slice(0, 10) };
+const found = { addedMiB: Math.round(peak - before), seconds: Math.round(seconds), cpuSeconds: Math.round((user + system) / 1e6), chunk, before: Math.round(before), peak: Math.round(peak), threads, state: maps[0].state, date: new Date().toISOString().slice(0, 10) };
 console.log(JSON.stringify(found));
 if (values.layer === 'layer4') writeFileSync(new URL('memory.json', import.meta.url), JSON.stringify(found, null, 1) + '\n');
 await model.close();

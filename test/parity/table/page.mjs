@@ -133,11 +133,11 @@ function leftOut() {
 function memory() {
   const file = beside('memory.json');
   if (!existsSync(file)) return '';
-  const { addedMiB, seconds, chunk, before, peak, threads, date } = JSON.parse(readFileSync(file, 'utf8'));
+  const { addedMiB, seconds, cpuSeconds, chunk, before, peak, threads, date } = JSON.parse(readFileSync(file, 'utf8'));
   return `
 ## Memory of Score-CAM on ResNet-50
 \`score-cam\` at \`layer4\`, 2048 masks, one picture, the default \`memory\`: ${addedMiB} MiB of added resident memory (peak ${peak} MiB, ${before} MiB before the call;
-VmHWM after a reset by clear_refs), ${seconds} s with ${threads} threads on a machine shared with other work, ${chunk} masks in one run (${date}). The limit is 1.5 GB.
+VmHWM after a reset by clear_refs), ${cpuSeconds} s of CPU time with ${threads} ${threads === 1 ? 'thread' : 'threads'} (${seconds} s by the clock, on a machine shared with other work), ${chunk} masks in one run (${date}). The limit is 1.5 GB.
 `;
 }
 

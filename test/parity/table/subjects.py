@@ -52,6 +52,10 @@ class Case:
     def for_gradients(self) -> gradients_models.Explained:
         return gradients_models.Explained(self.model, self.images, self.targets)
 
+    def first_image(self) -> 'Case':
+        """For methods that run the model often."""
+        return replace(self, images=self.images[:1], targets=self.targets[:1])
+
     def double(self) -> 'Case':
         return replace(self, model=self.model.double(), images=self.images.double())
 
