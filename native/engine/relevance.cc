@@ -9,6 +9,9 @@ Replacements apply_rule(torch::jit::Graph& graph, const Rule& rule) {
   static const std::map<std::string, void (*)(Rewrite&, const Rule&)> passes = {
       {"guided-backprop", rewrite_guided_backprop},
       {"deconvnet", rewrite_deconvnet},
+      {"attn-lrp", rewrite_gradient_times_input},
+      {"cp-lrp", rewrite_gradient_times_input},
+      {"lrp", rewrite_relevance},
   };
   if (rule.name.empty()) return {};
   const auto pass = passes.find(rule.name);

@@ -39,9 +39,21 @@ Rewrite::Rewrite(Graph& graph) : graph_(graph) {
   find_active();
 }
 
-bool Rewrite::is_active(const Node* node) const {
+int64_t Rewrite::active_operands(const Node* node) const {
+  int64_t count = 0;
+  for (const Value* input : node->inputs()) {
+    if (input->node()->kind() == c10::prim::ListConstruct) {
+      count += active_operands(input->node());
+    } else {
+      count += is_active(input) ? 1 : 0;
+    }
+  }
+  return count;
+}
+
+bool Rewrite::carries(const Node* node) const {
   for (const Value* output : node->outputs()) {
-    if (is_active(output)) return true;
+    if (is_active(output) && needed_.count(output) != 0) return true;
   }
   return false;
 }
@@ -57,13 +69,25 @@ void Rewrite::find_active() {
       if (holds_tensors(output)) active_.insert(output);
     }
   }
+  // Backwards from the logits, through what is active only.
+  needed_ = {graph_.outputs()[0]};
+  for (Node* node : graph_.nodes().reverse()) {
+    bool is_needed = false;
+    for (const Value* output : node->outputs()) is_needed = is_needed || (needed_.count(output) != 0 && is_active(output));
+    if (!is_needed) continue;
+    for (const Value* input : node->inputs()) {
+      if (is_active(input)) needed_.insert(input);
+    }
+  }
 }
 
 Value* Rewrite::before(Node* node, const char* name, at::ArrayRef<NamedValue> inputs) {
   WithInsertPoint point(node);
   Value* value = insert(graph_, name, inputs);
   value->node()->copyMetadata(node);
-  if (!ends_gradients(value->node())) active_.insert(value);
+  for (const Value* input : value->node()->inputs()) {
+    if (is_active(input) && !ends_gradients(value->node())) active_.insert(value);
+  }
   return value;
 }
 
@@ -87,22 +111,8 @@ void Rewrite::detach_inputs(Node* node) {
 }
 
 void Rewrite::stop(Value* value) {
-  // The image has no node to stand behind.
-  Node* node = value->node()->kind() == c10::prim::Param ? *graph_.nodes().begin() : value->node()->next();
-  Value* stopped = before(node, "sightline::stop_gradient", {value});
+  Value* stopped = behind(value->node(), "sightline::stop_gradient", {value});
   value->replaceAllUsesAfterNodeWith(stopped->node(), stopped);
-  find_active();
-}
-
-bool is_rectifier(const Node* node) {
-  if (is_any_of(node, {"relu", "relu6", "leaky_relu", "rrelu", "prelu", "elu", "celu", "selu", "gelu", "silu", "mish",
-                       "hardswish"})) {
-    return true;
-  }
-  // relu6 is written hardtanh(x, 0, 6), relu now and then clamp_min(x, 0) or clamp(x, 0).
-  if (!is_any_of(node, {"hardtanh", "clamp", "clamp_min"})) return false;
-  const auto least = constant_of(node->input(1));
-  return least && least->isScalar() && least->toScalar().toDouble() == 0.0;
 }
 
 void refuse_operator(const Rule& rule, const Node* node) {

@@ -7,5 +7,9 @@ namespace sightline {
 
 void rewrite_guided_backprop(Rewrite& rewrite, const Rule& rule);
 void rewrite_deconvnet(Rewrite& rewrite, const Rule& rule);
+// "attn-lrp" and "cp-lrp".
+void rewrite_gradient_times_input(Rewrite& rewrite, const Rule& rule);
+// "lrp".
+void rewrite_relevance(Rewrite& rewrite, const Rule& rule);
 
 }  // namespace sightline
