@@ -19,6 +19,20 @@ export type {
 export type { ClassLabel, ExplainedTarget, HeatMap, Prediction } from './heatmap.js';
 export type { BySite, Capture, CapturedTensors, CaptureOptions, Sites } from './capture.js';
 export type { AttentionMap, AttentionMapOptions } from './attention-maps.js';
+export {
+  GeneratedImage,
+  type AttentionObjective,
+  type BlurOptions,
+  type ClassObjective,
+  type FeatureObjective,
+  type GridPlace,
+  type MaximizeObjective,
+  type MaximizeOptions,
+  type MaximizeProgress,
+  type MaximizeSettings,
+  type Maximized,
+  type ProjectionObjective,
+} from './maximize.js';
 export type { Input, TensorInput } from './inputs.js';
 export type { ImageInput, RawImage } from './images/source.js';
 export type { OverlayOptions } from './images/overlay.js';

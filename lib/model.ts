@@ -17,6 +17,7 @@ import {
 } from './explain.js';
 import { isTensorInput, prepareInput, splitInput, type Input, type PreparedInput } from './inputs.js';
 import type { Applicability, Inspection } from './inspection.js';
+import { maximize, parseMaximizeOptions, type Maximized, type MaximizeOptions } from './maximize.js';
 import type { MethodName } from './methods/index.js';
 import { resolveModel } from './models/bundled.js';
 import { defaultCard, parseCard, resolveLabels, verifyHash, type ModelCard } from './models/card.js';
@@ -226,6 +227,28 @@ export class Model {
       ),
     );
     return maps!;
+  }
+
+  /**
+   * Makes an image that maximises a class's score, a channel, a unit, a token, a head's attention, or a channel of its
+   * queries, keys or values.
+   *
+   * @throws SightlineError INVALID_OPTION, UNKNOWN_NODE, UNKNOWN_TARGET, METHOD_NOT_APPLICABLE, QUEUE_FULL, MODEL_CLOSED,
+   * ABORTED, OUT_OF_MEMORY, STEP_FAILED
+   */
+  async maximize(options: MaximizeOptions): Promise<Maximized> {
+    const request = parseMaximizeOptions(options);
+    this.checkOpen();
+    return this.counted(async () => {
+      const { card, labels } = this.standardCard();
+      const inspection = await this.inspectAt(card.input.height, card.input.width);
+      return maximize(request, {
+        inspection,
+        card,
+        labels,
+        run: async (input, key, record) => (await this.submit([input], () => [], request.signal, key, record, (result) => result))[0]!,
+      });
+    });
   }
 
   /** Waits for the work in flight, then frees the model. Calling it again gives the same promise. */

@@ -10,6 +10,7 @@ import { doctorCommand } from './doctor.js';
 import { explainCommand } from './explain.js';
 import { failureOf } from './failure.js';
 import { inspectCommand } from './inspect.js';
+import { maximizeCommand } from './maximize.js';
 import { modelsCommand } from './models.js';
 import { createSession, type Session } from './session.js';
 import { setupCommand } from './setup.js';
@@ -20,6 +21,7 @@ const COMMANDS = {
   inspect: inspectCommand,
   capture: captureCommand,
   attention: attentionCommand,
+  maximize: maximizeCommand,
   doctor: doctorCommand,
   models: modelsCommand,
   setup: setupCommand,

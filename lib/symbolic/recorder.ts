@@ -108,6 +108,10 @@ export class BlockRecorder {
         `${this.plan.method} asks for a gradient with respect to a computed value; gradients are taken with respect to what is tapped from the model (features, attention, queries, keys, values, the image), or to a variable, in the block that made it.`,
       );
     }
+    if (differentiable) {
+      // Fused operators have no second derivative: runs that are differentiated twice do without them.
+      for (const step of this.description.steps) if (step.taps !== undefined) step.settings['smooth'] = true;
+    }
     if (origin !== 'variable') this.description.steps[origin.forward]!.taps![origin.tap]!.gradient = true;
     const key = `${score.register} ${differentiable} ${origin === 'variable' ? value.register : 'taps'}`;
     let step = this.gradients.get(key);

@@ -161,8 +161,8 @@ class Runner {
   const Step& resumed_run(const Step& step) const { return plan_.block.steps.at(step.attributes.integer("run")); }
 
   const Program& program_of(const Step& step) {
-    return step.op == "resume" ? network_.program(step.taps, rule_of(resumed_run(step)), step.replaces)
-                               : network_.program(step.taps, rule_of(step));
+    const bool is_smooth = step.attributes.has("smooth") && step.attributes.boolean("smooth");
+    return network_.program(step.taps, rule_of(step.op == "resume" ? resumed_run(step) : step), step.replaces, is_smooth);
   }
 
   void forward(const Step& step, Tensors& registers) {

@@ -196,7 +196,9 @@ std::shared_ptr<Graph> cut(const std::shared_ptr<Graph>& graph, std::vector<Valu
     Node* source = value->node();
     if (behind.count(value) != 0 || crosses.count(value) != 0 || source->kind() == c10::prim::Constant) continue;
     if (value == graph->inputs()[0]) continue;
-    if (is_tensor(value) && of_image.count(value) != 0) {
+    const auto sizes = recorded_sizes(value);
+    const bool is_number = source->kind() == c10::prim::NumToTensor || (sizes && sizes->empty());
+    if (is_tensor(value) && !is_number && of_image.count(value) != 0) {
       crosses.insert(value);
       crossing.push_back(value);
       continue;
@@ -359,11 +361,12 @@ void Network::prove(const StraightGraph& straight, const torch::jit::Module& mod
   }
 }
 
-const Program& Network::program(const std::vector<TapRequest>& taps, const Rule& rule, const std::vector<Tap>& replaces) {
+const Program& Network::program(const std::vector<TapRequest>& taps, const Rule& rule, const std::vector<Tap>& replaces,
+                                bool is_smooth) {
   // A server whose users choose the taps must not collect programs for ever.
   constexpr size_t kKeptPrograms = 64;
   if (programs_.size() > kKeptPrograms) programs_.clear();
-  ProgramRequest request{taps, rule, replaces};
+  ProgramRequest request{taps, rule, replaces, is_smooth};
   auto found = programs_.find(request);
   if (found == programs_.end()) {
     auto program = build(request);
@@ -386,6 +389,16 @@ std::vector<Value*> Network::find_taps(Graph& graph, const ProgramRequest& reque
   const auto outputs = [&](size_t position) { return graph.outputs()[position]; };
 
   std::map<int64_t, Value*> opened;
+  const auto open = [&](int64_t i) {
+    const AttentionSite& site = sites_[i];
+    Value* result = outputs(site_outputs_[i][3]);
+    opened[i] = site.form == AttentionSite::Form::Softmax
+                    ? result
+                    : open_scaled_dot_product(graph, result->node(), site.head_size, mask_dtypes_[i], dtype_);
+  };
+  for (size_t i = 0; request.is_smooth && i < sites_.size(); ++i) {
+    if (sites_[i].opaque.empty()) open(static_cast<int64_t>(i));
+  }
   for (const Tap& tap : asked) {
     if (tap.kind < Tap::Kind::Attention) continue;
     if (tap.site < 0 || tap.site >= static_cast<int64_t>(sites_.size())) {
@@ -397,10 +410,7 @@ std::vector<Value*> Network::find_taps(Graph& graph, const ProgramRequest& reque
     if (!site.opaque.empty()) {
       throw EngineError("METHOD_NOT_APPLICABLE", "The attention of '" + site.name + "' cannot be tapped: " + site.opaque + ".");
     }
-    Value* result = outputs(site_outputs_[tap.site][3]);
-    opened[tap.site] = site.form == AttentionSite::Form::Softmax
-                           ? result
-                           : open_scaled_dot_product(graph, result->node(), site.head_size, mask_dtypes_[tap.site], dtype_);
+    open(tap.site);
   }
   if (!request.rule.name.empty()) {
     const auto replaced = apply_rule(graph, request.rule);

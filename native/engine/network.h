@@ -91,6 +91,8 @@ struct ProgramRequest {
   // Values that are given rather than computed. Where there are any, the program goes in two parts: what does not depend
   // on them, computed once for the images, and what does.
   std::vector<Tap> replaces;
+  // Whether its gradients are differentiated: fused attention, whose derivative has none, is opened everywhere.
+  bool is_smooth = false;
   auto operator<=>(const ProgramRequest&) const = default;
 };
 
@@ -145,7 +147,8 @@ class Network {
   const NetworkInfo& info() const { return info_; }
   // Programs are kept, one per request. Not for use from several threads; a reference is good until the next call. Throws
   // EngineError UNKNOWN_NODE or METHOD_NOT_APPLICABLE.
-  const Program& program(const std::vector<TapRequest>& taps, const Rule& rule = {}, const std::vector<Tap>& replaces = {});
+  const Program& program(const std::vector<TapRequest>& taps, const Rule& rule = {}, const std::vector<Tap>& replaces = {},
+                         bool is_smooth = false);
   // In which a value must be given that replaces a tapped one.
   at::ScalarType dtype_of(const Tap& tap) const;
 

@@ -125,7 +125,7 @@ describe('explain of a ViT', () => {
 
   it('hands the method its own options', async () => {
     const { results } = await answerOf<Answer>('explain', PICTURE, ...ROLLOUT, '--option', 'headFusion=max', '--option', 'discardRatio=0.5', '--size', 'grid', '--raw', '--out', temporaryFolder());
-    expect(results[0]!.options).toEqual({ headFusion: 'max', discardRatio: 0.5, startBlock: 0 });
+    expect(results[0]!.options).toMatchObject({ headFusion: 'max', discardRatio: 0.5, startBlock: 0 });
     await using model = await Model.load(vit, { device: 'cpu' });
     const [expected] = await model.explain(PICTURE, { method: 'attention-rollout', headFusion: 'max', discardRatio: 0.5, size: 'grid', raw: true });
     expect(floats(results[0]!.maps[0]!.raw!).data).toEqual(expected!.maps[0]!.data);

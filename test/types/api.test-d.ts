@@ -10,7 +10,9 @@ describe('explain', () => {
   it('types results by the method asked for', async () => {
     const [rollout] = await model.explain([image], { method: 'attention-rollout', targets: ['top1'], headFusion: 'max', discardRatio: 0.9 });
     expectTypeOf(rollout!.method).toEqualTypeOf<'attention-rollout'>();
-    expectTypeOf(rollout!.options).toEqualTypeOf<{ headFusion: 'mean' | 'max' | 'min'; discardRatio: number; startBlock: number }>();
+    expectTypeOf(rollout!.options.headFusion).toEqualTypeOf<'mean' | 'max' | 'min' | number>();
+    expectTypeOf(rollout!.options.discardRatio).toEqualTypeOf<number>();
+    expectTypeOf(rollout!.options.preset).toEqualTypeOf<'abnar-2020' | 'chefer-2021-rollout' | 'vit-explain' | 'mmeendez8' | undefined>();
     expectTypeOf(rollout!.maps).toEqualTypeOf<readonly HeatMap<null>[]>();
     expectTypeOf(rollout!.maps[0]!.data).toEqualTypeOf<Float32Array>();
     expectTypeOf(rollout!.maps[0]!.shape).toEqualTypeOf<readonly [height: number, width: number]>();
@@ -25,7 +27,7 @@ describe('explain', () => {
     const options = {} as NamedOptions<'cam' | 'gae'>;
     const [explained] = await model.explain(image, options);
     expectTypeOf(explained!.method).toEqualTypeOf<'cam' | 'gae'>();
-    if (explained!.method === 'gae') expectTypeOf(explained!.options).toEqualTypeOf<{ startBlock: number }>();
+    if (explained!.method === 'gae') expectTypeOf(explained!.options.startBlock).toEqualTypeOf<number>();
   });
 
   it('refuses options of other methods', () => {

@@ -1,29 +1,35 @@
 import { z } from 'zod';
 
-import { concatenate, constant, rename, sqrt, square, sum, take, transpose, type SymbolicModel, type Value } from '../../symbolic/index.js';
+import { concatenate, pick, rename, split, sqrt, square, sum, transpose, type SymbolicModel, type Value } from '../../symbolic/index.js';
 import { all, hasGlobalAttention } from '../conditions.js';
 import { defineMethod } from '../method.js';
 import { blockOutputOf, hasBlockOutputs } from './block-outputs.js';
 import { chosenBlocks } from './blocks.js';
+import { product } from './products.js';
 import { carryDown, rowOf } from './rows.js';
 import { FIELDS } from './settings.js';
 
 /** Each token's vector divided by its length: [batch, tokens, channels]. */
 const directions = (tokens: Value): Value => tokens.div(sqrt(sum(square(tokens), 'channels')).add(1e-30));
 
-/** The identity matrix of `size`, row by row. */
-const identity = (size: number): Float32Array => Float32Array.from({ length: size * size }, (_, i) => (i % (size + 1) === 0 ? 1 : 0));
-
-/** How far each token's output turns when another token's value is zeroed, rows summing to 1: [batch, queries, keys]. */
+/**
+ * How far each token's output turns when another token's value is zeroed, rows summing to 1: [batch, queries, keys].
+ *
+ * Without the value of token t, the sum of attention and residual lacks sum over heads h of A_hit W_h v_ht in row i, and
+ * nothing else: only what lies behind that sum is run again, no attention.
+ */
 function scores(model: SymbolicModel, block: number): Value {
   const name = blockOutputOf(model, block);
-  const value = model.output.value(block);
   const before = directions(model.output.feature(name));
-  const count = model.inspection.attention[block]!.tokens;
-  const zeroed = constant(model.image, identity(count), { sample: count, tokens: count });
-  const turns = concatenate(value, count, (token) => {
-    const kept = take(zeroed, token).mul(-1).add(1);
-    const after = directions(model.resume([{ of: value, to: value.mul(kept) }]).feature(name));
+  const sums = model.output.mixed(block);
+  const attention = transpose(model.output.attention(block), ['batch', 'keys', 'queries', 'heads']);
+  const values = transpose(rename(model.output.value(block), 'channels', 'size'), ['batch', 'tokens', 'heads', 'size']);
+  const projection = transpose(model.outputProjection(block), ['heads', 'size', 'channels']);
+  const turns = concatenate(sums, model.inspection.attention[block]!.tokens, (token) => {
+    // [batch, heads, channels]: each head's W_h v_ht, a row vector times a matrix.
+    const said = sum(product(split(pick(values, token), 'size', { row: 1, size: model.inspection.attention[block]!.headSize }), projection), 'row');
+    const lost = rename(product(pick(attention, token), said), 'queries', 'tokens');
+    const after = directions(model.resume([{ of: sums, to: sums.sub(lost) }]).feature(name));
     // 1 - cos of two unit vectors as half their squared distance: near 0, where most of it lies, 1 - cos keeps no digits.
     return sum(square(after.sub(before)), 'channels').mul(0.5);
   });

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 
 import { principalComponent, relu } from '../../symbolic/index.js';
-import { hasTargetLayer } from '../conditions.js';
 import { defineMethod } from '../method.js';
+import { hasReadableLayer } from './conditions.js';
 import { activationsOf } from './target-layer.js';
 
 /**
@@ -17,6 +17,6 @@ export const eigenCam = defineMethod({
   options: z.strictObject({}),
   usesLayer: true,
   isClassSpecific: false,
-  reasonAgainst: hasTargetLayer,
+  reasonAgainst: hasReadableLayer,
   map: ({ model, layer }) => relu(principalComponent(activationsOf(model, layer))),
 });

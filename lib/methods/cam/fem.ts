@@ -1,9 +1,9 @@
 import { z } from 'zod';
 
 import { greater, mean, sqrt, square } from '../../symbolic/index.js';
-import { hasTargetLayer } from '../conditions.js';
 import { defineMethod } from '../method.js';
 import { compatWith } from './compat.js';
+import { hasReadableLayer } from './conditions.js';
 import { combineChannels, pipelineOptions } from './pipeline.js';
 import { activationsOf } from './target-layer.js';
 
@@ -26,7 +26,7 @@ export const fem = defineMethod({
   }),
   usesLayer: true,
   isClassSpecific: false,
-  reasonAgainst: hasTargetLayer,
+  reasonAgainst: hasReadableLayer,
   map: ({ model, layer, options: { sigmas, compat, eigenSmoothing } }) => {
     const activations = activationsOf(model, layer);
     const average = mean(activations, SPACE);

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 
 import { kernelComponent, relu } from '../../symbolic/index.js';
-import { hasTargetLayer } from '../conditions.js';
 import { defineMethod } from '../method.js';
+import { hasReadableLayer } from './conditions.js';
 import { activationsOf } from './target-layer.js';
 
 /**
@@ -16,6 +16,6 @@ export const kpcaCam = defineMethod({
   options: z.strictObject({}),
   usesLayer: true,
   isClassSpecific: false,
-  reasonAgainst: hasTargetLayer,
+  reasonAgainst: hasReadableLayer,
   map: ({ model, layer }) => relu(kernelComponent(activationsOf(model, layer))),
 });

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 
 import { greater, lowest, mean, noise } from '../../symbolic/index.js';
-import { hasTargetLayer } from '../conditions.js';
 import { defineMethod } from '../method.js';
+import { hasReadableLayer } from './conditions.js';
 import { combineChannels, pipelineOptions } from './pipeline.js';
 import { activationsOf } from './target-layer.js';
 
@@ -19,7 +19,7 @@ export const randomCam = defineMethod({
   }),
   usesLayer: true,
   isClassSpecific: false,
-  reasonAgainst: hasTargetLayer,
+  reasonAgainst: hasReadableLayer,
   map: ({ model, layer, options }) => {
     const activations = activationsOf(model, layer);
     const low = lowest(activations);

@@ -22,7 +22,7 @@ function utilityOf(model: SymbolicModel, utility: 'rest' | 'score'): Value {
  * g - H A / 2, where H is the Hessian of the utility with respect to the layer. Where the utility is linear in the layer,
  * H is zero and the map is Grad-CAM's.
  *
- * Cai, CAMs as Shapley Value-based Explainers, The Visual Computer 2025 (arXiv 2501.06261).
+ * Cai, CAMs as Shapley Value-based Explainers, 2025 (arXiv 2501.06261).
  */
 export const shapleyCam = defineMethod({
   name: 'shapley-cam',

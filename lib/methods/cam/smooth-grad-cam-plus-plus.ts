@@ -35,11 +35,11 @@ export const smoothGradCamPlusPlus = defineMethod({
     const sums = accumulate(model.image, samples, (sample) => {
       const run = model.run(model.image.add(noise(model.image, sample, seed, 'normal').mul(noiseLevel)));
       const feature = run.feature(layer);
+      const isLast = relu(sample.sub(samples - 2));
+      const lastFeatures = model.spatial(feature, layer).mul(isLast);
       const gradient = model.spatial(grad(run.score, feature), layer);
       const moments = [square(gradient), power(gradient, 3)];
-      if (compat === undefined) return stack([...moments, gradient], 'sums');
-      const isLast = relu(sample.sub(samples - 2));
-      return stack([...moments, gradient.mul(isLast), model.spatial(feature, layer).mul(isLast)], 'sums');
+      return stack(compat === undefined ? [...moments, gradient] : [...moments, gradient.mul(isLast), lastFeatures], 'sums');
     });
     const [second, third] = [select(sums, 'sums', 0).div(samples), select(sums, 'sums', 1).div(samples)];
     if (compat) {

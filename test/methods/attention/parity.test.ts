@@ -63,7 +63,7 @@ describe.each(SUBJECTS)('%s', (subject) => {
   let model: Model;
 
   beforeAll(async () => {
-    model = await loadSubject(subject);
+    model = await loadSubject(subject, reference);
   });
   afterAll(() => model.close());
 

@@ -1,12 +1,12 @@
 import { fileURLToPath } from 'node:url';
 
 import { Model, type ImageInput, type MethodName, type NamedOptions } from '../../../lib/index.js';
-import { loadSmall } from '../../support/models.js';
+import { archivePath, plainCard } from '../../support/models.js';
 import { readSafetensors, type Reference } from '../../support/safetensors.js';
 
 /** A model of the family's references: test/parity/methods/attention.py. */
 export const SUBJECTS = [
-  // 'vit-tiny-shapes',
+  'vit-tiny-shapes',
   'torchvision-vit-traced',
   'timm-vit-fused-traced',
   'timm-vit-fused-frozen',
@@ -18,8 +18,10 @@ export type Subject = (typeof SUBJECTS)[number];
 
 export const referenceOf = (subject: Subject): Map<string, Reference> => readSafetensors(new URL(`../../parity/methods/attention-${subject}.safetensors`, import.meta.url));
 
-export function loadSubject(subject: Subject): Promise<Model> {
-  return subject === 'vit-tiny-shapes' ? Model.load(subject, { device: 'cpu' }) : loadSmall(subject);
+export function loadSubject(subject: Subject, reference: Map<string, Reference>): Promise<Model> {
+  const input = reference.get('input');
+  if (input === undefined) return Model.load(subject, { device: 'cpu' });
+  return Model.load(archivePath(subject), { device: 'cpu', card: plainCard(input.shape[2]!, input.shape[3]!) });
 }
 
 /** The images that a reference was computed on: its own input, or the first pictures of models/eval. */
@@ -34,11 +36,11 @@ export const targetsOf = (reference: Map<string, Reference>): number[][] => Arra
 
 export type Case = readonly [key: string, options: NamedOptions<MethodName>];
 
-/** To [0, 1] by the map's own range. */
+/** To [0, 1] by the map's own range; a flat one to zeros. */
 export function unit(map: ArrayLike<number>): Float32Array {
   const values = Array.from(map);
   const [low, high] = [Math.min(...values), Math.max(...values)];
-  return Float32Array.from(values, (value) => (value - low) / (high - low));
+  return Float32Array.from(values, (value) => (value - low) / (high > low ? high - low : 1));
 }
 
 /** The largest difference between maps. */

@@ -74,6 +74,14 @@ describe('settings of the family', () => {
     for (let i = 0; i < maps.length; i++) for (let j = 0; j < i; j++) expect(difference(maps[i]!, maps[j]!), `${JSON.stringify(changes[i])} and ${JSON.stringify(changes[j])}`).toBeGreaterThan(1e-4);
   });
 
+  it("give value zeroing's tokens to the model in batches as large as `memory` allows, with the same result", async () => {
+    const [whole] = await model.explain(IMAGE, { method: 'value-zeroing', size: 'grid', raw: true });
+    const [single] = await model.explain(IMAGE, { method: 'value-zeroing', size: 'grid', raw: true, memory: 1 });
+    expect(whole!.chunk).toBe(16);
+    expect(single!.chunk).toBe(1);
+    expect(difference(whole!.maps[0]!.data, single!.maps[0]!.data)).toBeLessThan(1e-6);
+  });
+
   it("name the distillation token's row in a distilled model only", async () => {
     await using distilled = await loadSmall('timm-deit-distilled-traced');
     const rows = await Promise.all(

@@ -5,7 +5,7 @@ import { loadSmall } from '../../support/models.js';
 import { readSafetensors, type Reference } from '../../support/safetensors.js';
 
 /** Pictures of models/eval that test/parity/methods/score.py explains by the shipped models. */
-const PICTURES = ['002.png', '005.png'];
+const PICTURES: Readonly<Record<string, readonly string[]>> = { 'resnet-tiny-shapes': ['002.png'], 'vit-tiny-shapes': ['002.png', '005.png'] };
 
 export const SHIPPED = ['resnet-tiny-shapes', 'vit-tiny-shapes'] as const;
 export const SMALL = [
@@ -34,8 +34,9 @@ export async function subject(name: string): Promise<Subject> {
   const targets = Array.from(reference.get('targets')!.data, (target) => [Number(target)]);
   const layer = LAYERS[name];
   const common = { targets, ...(layer !== undefined && { layer }) };
-  if ((SHIPPED as readonly string[]).includes(name)) {
-    const images = PICTURES.map((file) => fileURLToPath(new URL(`../../../models/eval/${file}`, import.meta.url)));
+  const pictures = PICTURES[name];
+  if (pictures) {
+    const images = pictures.map((file) => fileURLToPath(new URL(`../../../models/eval/${file}`, import.meta.url)));
     return { model: await Model.load(name, { device: 'cpu' }), images, common, reference };
   }
   const input = readSafetensors(new URL(`../../parity/references/${name}.safetensors`, import.meta.url)).get('input')!;

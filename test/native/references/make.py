@@ -142,6 +142,11 @@ def clustering():
         fitted = AgglomerativeClustering(
             n_clusters=None, distance_threshold=threshold, metric="cosine", linkage="complete").fit(flat)
         values[f"kLabelsOf{name}"] = fitted.labels_
+    # Without any groups: the whole of the tree matters.
+    flat = sequence((60, 42), 16).astype(numpy.float64)
+    fitted = AgglomerativeClustering(
+        n_clusters=None, distance_threshold=0.25, metric="cosine", linkage="complete").fit(flat)
+    values["kLabelsOfRandom"] = fitted.labels_
     write("clustering", values)
 
 

@@ -78,7 +78,7 @@ def maps(subject: Subject, vit_cx, is_small: bool) -> tuple[dict[str, Tensor], l
 
 
 SUBJECTS = {
-    'resnet-tiny-shapes': lambda: subjects.shipped('resnet-tiny-shapes', [2, 5]),
+    'resnet-tiny-shapes': lambda: subjects.shipped('resnet-tiny-shapes', [2]),
     'vit-tiny-shapes': lambda: subjects.shipped('vit-tiny-shapes', [2, 5]),
     'torchvision-resnet-traced': lambda: subjects.small('torchvision-resnet-traced', RUNS_OF_SMALL),
     'torchvision-resnet-basic-scripted': lambda: subjects.small('torchvision-resnet-basic-scripted', RUNS_OF_SMALL, 'layer3'),

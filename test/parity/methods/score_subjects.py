@@ -73,7 +73,9 @@ def reshape_of(form: str, prefix: int, grid: tuple[int, int]) -> Callable[[Tenso
 def small(name: str, images: int = 2, layer: str | None = None, grid: tuple[int, int] | None = None) -> Subject:
     kind: Kind = KINDS[EXPORTS[name].kind]
     model = kind.build().eval()
-    model.load_state_dict(torch.jit.load(str(PARITY / 'archives' / f'{name}.pt')).state_dict())
+    # Archives hold buffers that the library's own state does not; the reference's logits tell that nothing else differs.
+    loaded = model.load_state_dict(torch.jit.load(str(PARITY / 'archives' / f'{name}.pt')).state_dict(), strict=False)
+    assert not loaded.missing_keys, (name, loaded.missing_keys)
     reference = safetensors.torch.load_file(PARITY / 'references' / f'{name}.safetensors')
     assert torch.allclose(model(reference['input']), reference['logits'], atol=1e-5), name
     target = int(reference['target'])

@@ -1,0 +1,8 @@
+import type { Inspection } from '../../inspection.js';
+import { all, hasTargetLayer } from '../conditions.js';
+
+/** Features that can be computed with: quantised ones are bytes with a scale, for which the mathematics has no kernels. */
+const hasFloatFeatures = ({ isQuantized }: Inspection): string | null => (isQuantized ? 'its weights are quantised, and quantised features cannot be computed with' : null);
+
+/** What a CAM without gradients needs. */
+export const hasReadableLayer = all(hasFloatFeatures, hasTargetLayer);

@@ -1,0 +1,116 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { Model, type MethodName, type NamedOptions } from '../../../lib/index.js';
+import { loadSmall, randomTensor } from '../../support/models.js';
+import { relativeDifference } from '../../support/safetensors.js';
+
+type Options = NamedOptions<MethodName>;
+
+describe.each([
+  ['torchvision-resnet-traced', [32, 48]],
+  ['timm-swin-traced', [24, 40]],
+] as const)('a linear head on the mean of a feature: %s', (archive, [height, width]) => {
+  let model: Model;
+  let feature: string;
+  const images = randomTensor(3, height, width, 5);
+  const targets = [1, 4];
+  const raw = async (options: Options): Promise<Float32Array[]> => {
+    const explained = await model.explain(images, { ...options, targets, size: 'grid', raw: true });
+    return explained.flatMap(({ maps }) => maps.map(({ data }) => data));
+  };
+
+  beforeAll(async () => {
+    model = await loadSmall(archive);
+    feature = (await model.inspect()).head!.feature;
+  });
+  afterAll(() => model.close());
+
+  // There g is W / places at every place, so each of these weighs channels by W, and the Hessian is zero.
+  it.each<Options>([
+    { method: 'grad-cam' },
+    { method: 'hires-cam' },
+    { method: 'xgrad-cam' },
+    { method: 'shapley-cam', utility: 'score' },
+    { method: 'finer-cam', strength: 0 },
+  ])('$method is the positive part of CAM', async (options) => {
+    const cams = (await raw({ method: 'cam' })).map((map) => map.map((value) => Math.max(0, value)));
+    const maps = await raw({ ...options, layer: feature } as Options);
+    maps.forEach((map, i) => expect(relativeDifference(map.map((value) => value * map.length), cams[i]!)).toBeLessThan(1e-5));
+    expect(cams.some((map) => map.some((value) => value > 0))).toBe(true);
+  });
+
+  it('HiResCAM without ReLU adds up to the logit less its bias, as CAM over its places does', async () => {
+    const captured = await model.capture(images, { features: [feature], gradients: { target: 1 } });
+    const activations = captured.features[feature]!.data;
+    const gradients = captured.gradients!.features[feature]!.data;
+    const maps = await raw({ method: 'cam' });
+    for (let image = 0; image < 3; image++) {
+      const each = activations.length / 3;
+      let product = 0;
+      for (let i = image * each; i < (image + 1) * each; i++) product += activations[i]! * gradients[i]!;
+      const cam = maps[2 * image]!;
+      expect(cam.reduce((sum, value) => sum + value, 0) / cam.length).toBeCloseTo(product, 4);
+    }
+  });
+});
+
+describe('what each method depends on', () => {
+  let model: Model;
+  const images = randomTensor(2, 32, 48, 3);
+  const grid = { size: 'grid', raw: true, layer: 'layer3' } as const;
+
+  beforeAll(async () => {
+    model = await loadSmall('torchvision-resnet-traced');
+  });
+  afterAll(() => model.close());
+
+  it.each<MethodName>(['eigen-cam', 'kpca-cam', 'fem', 'random-cam'])('%s does not know the class', async (method) => {
+    const [explained] = await model.explain(images, { method, targets: [0, 5], ...grid } as Options);
+    expect(explained!.maps[0]!.data).toEqual(explained!.maps[1]!.data);
+    expect(Math.max(...explained!.maps[0]!.data)).toBeGreaterThan(0);
+  });
+
+  it.each<MethodName>(['grad-cam++', 'hires-cam', 'elementwise-grad-cam', 'xgrad-cam', 'layer-cam', 'eigen-grad-cam', 'shapley-cam', 'finer-cam'])('%s does', async (method) => {
+    const [explained] = await model.explain(images, { method, targets: [0, 5], ...grid } as Options);
+    expect(relativeDifference(explained!.maps[0]!.data, explained!.maps[1]!.data)).toBeGreaterThan(0.01);
+  });
+
+  it('random-cam repeats with its seed, gives every image of a batch the same weights, and others with another', async () => {
+    const ofSeed = async (seed: number, which: typeof images = images): Promise<Float32Array[]> =>
+      (await model.explain(which, { method: 'random-cam', seed, ...grid })).map(({ maps }) => maps[0]!.data);
+    const first = await ofSeed(4);
+    expect(await ofSeed(4)).toEqual(first);
+    const second = { data: images.data.slice(images.data.length / 2), shape: [1, 3, 32, 48] as [number, number, number, number] };
+    expect(relativeDifference((await ofSeed(4, second))[0]!, first[1]!)).toBeLessThan(1e-5);
+    expect(relativeDifference((await ofSeed(5))[0]!, first[0]!)).toBeGreaterThan(0.01);
+  });
+
+  it('full-grad misses no part of the logit in a network of ReLUs', async () => {
+    const explained = await model.explain(images, { method: 'full-grad', targets: [0, 5] });
+    const captured = await model.capture(images, { features: ['fc'] });
+    const logits = captured.features['fc']!.data;
+    const scale = Math.max(...logits.map(Math.abs));
+    for (const { maps } of explained) for (const map of maps) expect(Math.abs(map.figures['completenessError']!)).toBeLessThan(1e-4 * scale);
+  });
+
+  it('full-grad says so where something is missed: of a probability it says nothing', async () => {
+    const [explained] = await model.explain(images, { method: 'full-grad', targets: [0], score: 'probability' });
+    expect(explained!.maps[0]!.figures).toEqual({});
+  });
+
+  it('a component, whose sign is arbitrary, has its largest magnitude positive', async () => {
+    // Cut off at zero, a map of the wrong sign would keep the smaller side only.
+    for (const method of ['eigen-cam', 'eigen-grad-cam', 'kpca-cam'] as const) {
+      const explained = await model.explain(images, { method, ...grid });
+      for (const { maps } of explained) expect(maps[0]!.max).toBeGreaterThan(0);
+    }
+  });
+
+  it.each<MethodName>(['grad-cam++', 'xgrad-cam', 'layer-cam', 'eigen-cam', 'eigen-grad-cam', 'kpca-cam', 'shapley-cam', 'finer-cam', 'fem', 'full-grad'])('%s gives no NaN where nothing is active', async (method) => {
+    const black = { data: new Float32Array(3 * 32 * 48), shape: [1, 3, 32, 48] as const };
+    const layer = method === 'full-grad' ? {} : { layer: 'layer1' };
+    const [explained] = await model.explain([black], { method, targets: [2], ...layer } as Options);
+    expect(['ok', 'flat']).toContain(explained!.maps[0]!.state);
+    expect([...explained!.maps[0]!.data].every(Number.isFinite)).toBe(true);
+  });
+});

@@ -1,0 +1,79 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { basename } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { Model, type Input, type MethodName, type NamedOptions } from '../../../lib/index.js';
+import { loadSmall } from '../../support/models.js';
+import { readSafetensors } from '../../support/safetensors.js';
+
+const FOLDER = new URL('../../parity/methods/', import.meta.url);
+const EVAL = new URL('../../../models/eval/', import.meta.url);
+const NAMES = readdirSync(FOLDER)
+  .filter((file) => /^cam-.*\.safetensors$/.test(file) && !file.startsWith('cam-hand'))
+  .map((file) => basename(file, '.safetensors').slice('cam-'.length));
+
+/** A float32 rounding apart: what the peers leave of min-max maps is at most this far from ours. */
+const TOLERANCE = 1e-4;
+
+/** To [0, 1] by its own range, in float64. */
+function unit(values: ArrayLike<number>): number[] {
+  const all = Array.from(values);
+  const low = Math.min(...all);
+  const range = Math.max(...all) - low;
+  return all.map((value) => (value - low) / range);
+}
+
+function largestDifference(ours: readonly number[], theirs: ArrayLike<number>): number {
+  expect(ours.length).toBe(theirs.length);
+  // NaN must not pass for 0.
+  return ours.reduce((most, value, i) => (Math.abs(value - theirs[i]!) <= most ? most : Math.abs(value - theirs[i]!)), 0);
+}
+
+/** Each so-manieth row and column. */
+function sampled(values: ArrayLike<number>, [height, width]: readonly [number, number], every: number): number[] {
+  return Array.from(values).filter((_, i) => Math.floor(i / width) % every === 0 && (i % width) % every === 0 && i < height * width);
+}
+
+const pictureNames = (JSON.parse(readFileSync(new URL('index.json', EVAL), 'utf8')) as { file: string }[]).map(({ file }) => file);
+
+it('finds the references', () => {
+  expect(NAMES).toEqual(expect.arrayContaining(['resnet-tiny-shapes', 'vit-tiny-shapes', 'timm-swin-traced', 'timm-dinov2-registers-traced']));
+});
+
+describe.each(NAMES)('%s', (name) => {
+  const reference = readSafetensors(new URL(`cam-${name}.safetensors`, FOLDER));
+  const targets = Array.from(reference.get('targets')!.data, (target) => [Number(target)]);
+  const maps = [...reference.keys()].filter((key) => key.includes('{'));
+  let model: Model;
+  let images: Input[];
+
+  beforeAll(async () => {
+    const pictures = reference.get('pictures');
+    if (pictures) {
+      model = await Model.load(name, { device: 'cpu' });
+      images = Array.from(pictures.data, (number) => fileURLToPath(new URL(pictureNames[Number(number)]!, EVAL)));
+      return;
+    }
+    model = await loadSmall(name);
+    const input = readSafetensors(new URL(`../references/${name}.safetensors`, FOLDER)).get('input')!;
+    const [, , height, width] = input.shape as [number, number, number, number];
+    const size = 3 * height * width;
+    images = targets.map((_, i) => ({ data: (input.data as Float32Array).slice(i * size, (i + 1) * size), shape: [1, 3, height, width] }));
+  });
+  afterAll(() => model.close());
+
+  it.each(maps)('%s', async (key) => {
+    const { every, ...options } = JSON.parse(key.slice(key.indexOf('{'))) as NamedOptions<MethodName> & { every?: number };
+    const { data, shape } = reference.get(key)! as { data: Float32Array; shape: readonly number[] };
+    const area = shape[1]! * shape[2]!;
+    const explained = await model.explain(images, { ...options, targets, size: every ? 'image' : 'grid', raw: !every } as NamedOptions<MethodName>);
+    const differences = explained.map(({ maps: [map] }, i) => {
+      const theirs = data.subarray(i * area, (i + 1) * area);
+      expect(map!.state).toBe('ok');
+      return every ? largestDifference(sampled(map!.data, map!.shape, every), theirs) : largestDifference(unit(map!.data), unit(theirs));
+    });
+    expect(Math.max(...differences)).toBeLessThanOrEqual(TOLERANCE);
+  });
+});

@@ -1,0 +1,145 @@
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { Model, type Input, type Target } from '../../../lib/index.js';
+import { archivePath, plainCard } from '../../support/models.js';
+import { readSafetensors } from '../../support/safetensors.js';
+import { explainWith, type GradientMethod } from './support.js';
+
+type Options = Readonly<Record<string, unknown>>;
+const COLOUR = [0.5, -0.25, 1];
+
+/** What each case of test/parity/methods/gradients.py is called there, and what it is here. */
+const CASES: Readonly<Record<string, readonly [GradientMethod, Options?]>> = {
+  gradient: ['gradient'],
+  'gradient.sum': ['gradient', { channels: 'sum' }],
+  'gradient.pair': ['gradient', { channels: 'sum-abs' }],
+  'gradient.xplique': ['gradient'],
+  'input-x-gradient': ['input-x-gradient'],
+  'input-x-gradient.xplique': ['input-x-gradient', { channels: 'mean' }],
+  'smooth-grad': ['smooth-grad'],
+  'smooth-grad.captum': ['smooth-grad', { compat: 'captum' }],
+  'smooth-grad.pair': ['smooth-grad', { compat: 'pair' }],
+  'smooth-grad.xplique': ['smooth-grad', { compat: 'xplique' }],
+  'smooth-grad.square': ['smooth-grad', { compat: 'xplique', average: 'square', samples: 12, noise: 0.5 }],
+  'var-grad': ['var-grad'],
+  'var-grad.captum': ['var-grad', { compat: 'captum' }],
+  'var-grad.xplique': ['var-grad', { compat: 'xplique' }],
+  'var-grad.biased': ['var-grad', { samples: 9, noise: 0.25, noiseUnit: 'absolute', unbiased: false }],
+  'integrated-gradients': ['integrated-gradients'],
+  'integrated-gradients.trapezoid.captum': ['integrated-gradients', { compat: 'captum', quadrature: 'trapezoid', steps: 12 }],
+  'integrated-gradients.left': ['integrated-gradients', { quadrature: 'left', steps: 12 }],
+  'integrated-gradients.right': ['integrated-gradients', { quadrature: 'right', steps: 12 }],
+  'integrated-gradients.middle': ['integrated-gradients', { quadrature: 'middle', steps: 12 }],
+  'integrated-gradients.xplique': ['integrated-gradients', { compat: 'xplique' }],
+  'integrated-gradients.pair': ['integrated-gradients', { compat: 'pair' }],
+  'integrated-gradients.colour': ['integrated-gradients', { baseline: COLOUR }],
+  'integrated-gradients.blur': ['integrated-gradients', { baseline: { blur: 4 } }],
+  'integrated-gradients.local': ['integrated-gradients', { steps: 20, multiplyByInputs: false }],
+  'guided-backprop': ['guided-backprop'],
+  'guided-backprop.sum': ['guided-backprop', { channels: 'sum' }],
+  'guided-backprop.pytorch-grad-cam': ['guided-backprop'],
+  deconvnet: ['deconvnet'],
+  'deconvnet.sum': ['deconvnet', { channels: 'sum' }],
+  'guided-grad-cam': ['guided-grad-cam'],
+  'guided-grad-cam.captum': ['guided-grad-cam', { compat: 'captum' }],
+  'guided-grad-cam.layer3': ['guided-grad-cam', { channels: 'sum' }],
+  'guided-grad-cam.pytorch-grad-cam': ['guided-grad-cam', { compat: 'pytorch-grad-cam' }],
+  occlusion: ['occlusion'],
+  'occlusion.colour': ['occlusion', { window: [60, 44], stride: [31, 44], baseline: 0.75 }],
+  'occlusion.captum': ['occlusion', { compat: 'captum', window: [7, 5] }],
+  'occlusion.clipped': ['occlusion', { window: [7, 9], stride: [5, 4] }],
+  'occlusion.xplique': ['occlusion', { compat: 'xplique' }],
+  'occlusion.pair': ['occlusion', { compat: 'pair' }],
+  rise: ['rise', { masks: 200 }],
+  'rise.expected': ['rise', { masks: 100, grid: [4, 6], probability: 0.3, denominator: 'expected' }],
+  'rise.xplique': ['rise', { compat: 'xplique', masks: 100 }],
+};
+/** The same names mean fewer masks on the small archives. */
+const SMALL: typeof CASES = { ...CASES, rise: ['rise', { masks: 60, grid: [3, 4] }] };
+
+const SHIPPED = ['resnet-tiny-shapes', 'vit-tiny-shapes'];
+const ARCHIVES = [
+  'timm-resnet-traced',
+  'torchvision-resnet-basic-scripted',
+  'torchvision-resnet-frozen',
+  'timm-swin-traced',
+  'timm-deit-distilled-traced',
+  'timm-dinov2-registers-traced',
+  'timm-vit-average-traced',
+  'transformers-vit-sdpa-traced',
+];
+const PICTURES = ['000.png', '002.png'].map((file) => fileURLToPath(new URL(`../../../models/eval/${file}`, import.meta.url)));
+
+const TOLERANCE = 1e-4;
+
+interface Subject {
+  readonly model: Model;
+  readonly images: readonly Input[];
+}
+
+async function shipped(name: string): Promise<Subject> {
+  return { model: await Model.load(name, { device: 'cpu' }), images: PICTURES };
+}
+
+async function small(name: string): Promise<Subject> {
+  const input = readSafetensors(new URL(`../../parity/references/${name}.safetensors`, import.meta.url)).get('input')!;
+  const [, channels, height, width] = input.shape as [number, number, number, number];
+  const size = channels * height * width;
+  const image = (i: number): Input => ({ data: (input.data as Float32Array).slice(i * size, (i + 1) * size), shape: [1, channels, height, width] });
+  return { model: await Model.load(archivePath(name), { device: 'cpu', card: plainCard(height, width) }), images: [image(0), image(1)] };
+}
+
+describe.each([...SHIPPED, ...ARCHIVES])('%s', (name) => {
+  const file = new URL(`../../parity/methods/gradients-${name}.safetensors`, import.meta.url);
+  const reference = existsSync(file) ? readSafetensors(file) : new Map<never, never>();
+  const isShipped = SHIPPED.includes(name);
+  const cases = [...(reference as ReturnType<typeof readSafetensors>).keys()].filter((key) => key !== 'targets' && !/\.(range|error)$/.test(key));
+  const values = (key: string): Float32Array => (reference as ReturnType<typeof readSafetensors>).get(key)!.data as Float32Array;
+  let subject: Subject;
+
+  beforeAll(async () => {
+    subject = await (isShipped ? shipped(name) : small(name));
+  });
+  afterAll(() => subject?.model.close());
+
+  const targets = (): Target[][] => Array.from((reference as ReturnType<typeof readSafetensors>).get('targets')!.data as BigInt64Array, (target) => [Number(target)]);
+
+  it('is asked about every case that the peers answered', () => {
+    expect(cases.length).toBeGreaterThanOrEqual(8);
+    expect(cases.filter((key) => !(key in CASES))).toEqual([]);
+  });
+
+  it.each(cases)('%s equals the peer', async (key) => {
+    const [method, options] = (isShipped ? CASES : SMALL)[key]!;
+    const layer = key === 'guided-grad-cam.layer3' ? { layer: 'layer3' } : {};
+    const explained = await explainWith(subject.model, subject.images, method, options, { targets: targets(), ...layer });
+    const [first, step] = isShipped ? [7, 16] : [1, 3];
+    const expected = values(key);
+    const range = values(`${key}.range`);
+    let at = 0;
+    for (const [i, { maps }] of explained.entries()) {
+      const { data, shape, min, max } = maps[0]!;
+      const [low, high] = [range[2 * i]!, range[2 * i + 1]!];
+      // As raw values: the scale is right as well, not only the min-max map.
+      expect(Math.abs(min - low) / (high - low), `${key}: least value`).toBeLessThanOrEqual(TOLERANCE);
+      expect(Math.abs(max - high) / (high - low), `${key}: largest value`).toBeLessThanOrEqual(TOLERANCE);
+      for (let row = first; row < shape[0]; row += step) {
+        for (let column = first; column < shape[1]; column += step) {
+          const ours = (data[row * shape[1] + column]! - min) / (max - min);
+          const theirs = (expected[at++]! - low) / (high - low);
+          if (!(Math.abs(ours - theirs) <= TOLERANCE)) expect.fail(`${key}: ${ours} rather than ${theirs} at image ${i}, row ${row}, column ${column}`);
+        }
+      }
+    }
+    expect(at).toBe(expected.length);
+  });
+
+  it('misses completeness by as much as captum', async () => {
+    const explained = await explainWith(subject.model, subject.images, 'integrated-gradients', {}, { targets: targets() });
+    const errors = values('integrated-gradients.error');
+    for (const [i, { maps }] of explained.entries()) expect(maps[0]!.figures['completenessError']).toBeCloseTo(errors[i]!, 3);
+  });
+});

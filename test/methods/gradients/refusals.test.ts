@@ -1,0 +1,78 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { SightlineError, type Model } from '../../../lib/index.js';
+import { loadSmall, randomTensor } from '../../support/models.js';
+import { explainWith, type GradientMethod } from './support.js';
+
+const REFUSALS: readonly (readonly [GradientMethod, Readonly<Record<string, unknown>>, RegExp])[] = [
+  ['gradient', { channels: 'median' }, /^The option channels of gradient is wrong: one of max-abs, .* is expected\.$/],
+  ['gradient', { steps: 5 }, /^gradient has no option "steps"; its own are channels\.$/],
+  ['input-x-gradient', { baseline: 'zero' }, /^input-x-gradient has no option "baseline"/],
+  ['smooth-grad', { samples: 0 }, /^The option samples of smooth-grad is wrong: a whole number of at least 1 is expected\.$/],
+  ['smooth-grad', { samples: 2.5 }, /samples of smooth-grad is wrong: a whole number/],
+  ['smooth-grad', { noise: -0.1 }, /^The option noise of smooth-grad is wrong: a number of at least 0 is expected\.$/],
+  ['smooth-grad', { noiseUnit: 'percent' }, /noiseUnit of smooth-grad is wrong: 'range' or 'absolute'/],
+  ['smooth-grad', { seed: -1 }, /seed of smooth-grad is wrong: a whole number from 0/],
+  ['smooth-grad', { average: 'median' }, /average of smooth-grad is wrong/],
+  ['smooth-grad', { compat: 'torch-cam' }, /^The option compat of smooth-grad is wrong: one of captum, xplique, pair is expected\.$/],
+  ['smooth-grad', { smaples: 3 }, /^smooth-grad has no option "smaples"; its own are samples, noise, noiseUnit, seed, average, channels, compat\.$/],
+  ['var-grad', { samples: 1 }, /^The option samples of var-grad is wrong: a whole number of at least 2 is expected\.$/],
+  ['integrated-gradients', { steps: 0 }, /^The option steps of integrated-gradients is wrong: a whole number of at least 1 is expected\.$/],
+  ['integrated-gradients', { quadrature: 'trapezoid', steps: 1 }, /^The quadrature 'trapezoid' of integrated-gradients needs at least 2 steps, not 1\.$/],
+  ['integrated-gradients', { quadrature: 'simpson' }, /quadrature of integrated-gradients is wrong: one of gauss-legendre/],
+  ['integrated-gradients', { baseline: 'noise' }, /^The option baseline of integrated-gradients is wrong: 'zero', 'blur', .* is expected\.$/],
+  ['integrated-gradients', { baseline: [0, 0] }, /baseline of integrated-gradients is wrong/],
+  ['integrated-gradients', { baseline: { blur: 0 } }, /baseline of integrated-gradients is wrong/],
+  ['guided-grad-cam', { interpolation: 'cubic' }, /interpolation of guided-grad-cam is wrong/],
+  ['occlusion', { window: 0 }, /^The option window of occlusion is wrong: a whole number of pixels of at least 1 is expected, or two/],
+  ['occlusion', { window: [4, 4, 4] }, /window of occlusion is wrong/],
+  ['occlusion', { window: [33, 10] }, /^The window of occlusion, 33 x 10 pixels, is larger than the model's input of 32 x 48; choose a smaller one\.$/],
+  ['occlusion', { stride: 0 }, /stride of occlusion is wrong/],
+  ['occlusion', { window: 6, stride: 7 }, /^The stride of occlusion, 7 x 7 pixels, leaves gaps between windows of 6 x 6; make it no larger than the window\.$/],
+  ['occlusion', { overlap: 'max' }, /overlap of occlusion is wrong/],
+  ['rise', { masks: 0 }, /masks of rise is wrong: a whole number of at least 1/],
+  ['rise', { probability: 0 }, /^The option probability of rise is wrong: a number above 0 and below 1 is expected\.$/],
+  ['rise', { probability: 1 }, /probability of rise is wrong/],
+  ['rise', { grid: [7, 0] }, /grid of rise is wrong/],
+  ['rise', { grid: 40 }, /^The grid of rise, 40 x 40 cells, is finer than the model's input of 32 x 48 pixels; choose a coarser one\.$/],
+];
+
+describe('bad input is refused in one sentence', () => {
+  let model: Model;
+  const image = randomTensor(1, 32, 48);
+
+  beforeAll(async () => {
+    model = await loadSmall('timm-resnet-traced');
+  });
+  afterAll(() => model.close());
+
+  it.each(REFUSALS)('%s with %j', async (method, options, sentence) => {
+    const error = await explainWith(model, image, method, options).catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(SightlineError);
+    expect((error as SightlineError).code).toBe('INVALID_OPTION');
+    expect((error as SightlineError).message).toMatch(sentence);
+  });
+});
+
+describe('models that a method cannot explain', () => {
+  it.each(['guided-backprop', 'guided-grad-cam', 'deconvnet'] as const)('%s: no ReLU, whose gradients it changes', async (method) => {
+    await using model = await loadSmall('timm-vit-fused-traced');
+    const error = await explainWith(model, randomTensor(1, 24, 40), method).catch((reason: unknown) => reason);
+    expect((error as SightlineError).code).toBe('METHOD_NOT_APPLICABLE');
+    expect((error as SightlineError).message).toMatch(/ cannot explain .*: it changes the gradients of ReLUs, and the model's activations are others \("blocks\.0\.mlp\.act" is gelu\); use gradient\.$/);
+  });
+
+  it.each(['gradient', 'input-x-gradient', 'smooth-grad', 'var-grad', 'integrated-gradients', 'guided-backprop', 'guided-grad-cam', 'deconvnet'] as const)('%s: quantised weights', async (method) => {
+    await using model = await loadSmall('quantised-static');
+    await expect(explainWith(model, randomTensor(1, 32, 48), method)).rejects.toMatchObject({ code: 'METHOD_NOT_APPLICABLE', message: expect.stringMatching(/quantised operators have no gradients/) as string });
+  });
+
+  it.each([
+    ['occlusion', { window: 16, stride: 8 }],
+    ['rise', { masks: 20 }],
+  ] as const)('%s needs no gradients, so it explains quantised models', async (method, options) => {
+    await using model = await loadSmall('quantised-static');
+    const [explained] = await explainWith(model, randomTensor(1, 32, 48), method, options);
+    expect(explained!.maps[0]!.state).toBe('ok');
+  });
+});

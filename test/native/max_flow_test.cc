@@ -1,0 +1,176 @@
+// Attention flow: networkx's numbers, a plain search for augmenting paths, bounds, cancellation.
+
+#include "engine/algorithms/attention_flow.h"
+
+#include <ATen/Parallel.h>
+
+#include "engine/errors.h"
+#include "references/max_flow.h"
+#include "references/sequence.h"
+#include "runner.h"
+
+namespace sightline::test {
+
+namespace {
+
+// As in references/make.py: squared `sharpness` times, rows scaled to 1, mixed with the identity.
+std::vector<at::Tensor> attention_of(int64_t blocks, int64_t tokens, uint32_t seed, int sharpness, double identity) {
+  auto weights = sequence({blocks, tokens, tokens}, seed);
+  for (int i = 0; i < sharpness; ++i) weights = weights * weights;
+  // What was squared away altogether stays a row of zeros.
+  weights = weights / weights.sum(-1, /*keepdim=*/true).clamp_min(1e-30);
+  weights = weights * (1 - identity) + at::eye(tokens) * identity;
+  std::vector<at::Tensor> matrices;
+  for (int64_t i = 0; i < blocks; ++i) matrices.push_back(weights[i].unsqueeze(0));
+  return matrices;
+}
+
+void expect_flow(const std::vector<at::Tensor>& matrices, int64_t source, const std::vector<float>& expected) {
+  const auto found = attention_flow(matrices, source);
+  const auto difference = largest_difference(found, tensor_of(expected, found.sizes().vec()));
+  EXPECT(difference < 1e-6, difference);
+}
+
+// Shortest augmenting paths by breadth-first search, in doubles, for small networks.
+double plain_flow(const std::vector<at::Tensor>& matrices, int64_t source, int64_t sink) {
+  const auto tokens = matrices[0].size(1), blocks = static_cast<int64_t>(matrices.size());
+  const auto nodes = (blocks + 1) * tokens;
+  std::vector<std::vector<double>> room(nodes, std::vector<double>(nodes, 0));
+  for (int64_t level = 0; level < blocks; ++level) {
+    for (int64_t i = 0; i < tokens; ++i) {
+      for (int64_t j = 0; j < tokens; ++j) {
+        room[(level + 1) * tokens + i][level * tokens + j] = std::max(0.0f, matrices[level][0][i][j].item<float>());
+      }
+    }
+  }
+  const auto start = blocks * tokens + source;
+  double total = 0;
+  while (true) {
+    std::vector<int64_t> from(nodes, -1);
+    std::deque<int64_t> open{start};
+    from[start] = start;
+    while (!open.empty() && from[sink] < 0) {
+      const auto node = open.front();
+      open.pop_front();
+      for (int64_t next = 0; next < nodes; ++next) {
+        if (from[next] >= 0 || room[node][next] < 1e-12) continue;
+        from[next] = node;
+        open.push_back(next);
+      }
+    }
+    if (from[sink] < 0) return total;
+    double amount = INFINITY;
+    for (auto node = sink; node != start; node = from[node]) amount = std::min(amount, room[from[node]][node]);
+    for (auto node = sink; node != start; node = from[node]) {
+      room[from[node]][node] -= amount;
+      room[node][from[node]] += amount;
+    }
+    total += amount;
+  }
+}
+
+std::string message_of(const std::function<void()>& function) {
+  try {
+    function();
+  } catch (const EngineError& error) {
+    return error.code() + ": " + error.message();
+  }
+  return "nothing was thrown";
+}
+
+}  // namespace
+
+TEST("attention flow: equals networkx's maximum flows") {
+  expect_flow(attention_of(4, 9, 7, 0, 0), 0, kFlowOfEven);
+  expect_flow(attention_of(4, 9, 8, 4, 0), 3, kFlowOfPeaked);
+  expect_flow(attention_of(4, 9, 9, 2, 0.5), 0, kFlowOfResidual);
+  expect_flow(attention_of(4, 9, 10, 1, 0.984375), 0, kFlowOfNearIdentity);
+}
+
+TEST("attention flow: equals a plain search for augmenting paths") {
+  uint32_t seed = 200;
+  for (const int64_t blocks : {1, 2, 3, 6}) {
+    for (const int64_t tokens : {1, 2, 5, 8}) {
+      for (const int sharpness : {0, 3, 6}) {
+        for (const double identity : {0.0, 0.5, 0.99}) {
+          const auto matrices = attention_of(blocks, tokens, ++seed, sharpness, identity);
+          const auto source = static_cast<int64_t>(seed) % tokens;
+          const auto found = attention_flow(matrices, source);
+          for (int64_t sink = 0; sink < tokens; ++sink) {
+            const auto expected = plain_flow(matrices, source, sink);
+            EXPECT(std::abs(found[0][sink].item<double>() - expected) < 1e-6, "seed ", seed, ", sink ", sink, ": ",
+                   found[0][sink].item<double>(), " is not ", expected);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST("attention flow: rows need not sum to 1, entries may be zero or negative") {
+  for (uint32_t seed = 1; seed < 8; ++seed) {
+    std::vector<at::Tensor> matrices;
+    for (uint32_t block = 0; block < 4; ++block) {
+      const auto values = sequence({1, 7, 7}, 1000 * seed + block) * 100;
+      matrices.push_back(at::where(values < 60, (values - 55).clamp_max(0), values));
+    }
+    const auto found = attention_flow(matrices, 2);
+    for (int64_t sink = 0; sink < 7; ++sink) {
+      const auto expected = plain_flow(matrices, 2, sink);
+      EXPECT(std::abs(found[0][sink].item<double>() - expected) < 1e-4, found[0][sink].item<double>(), " is not ", expected);
+    }
+  }
+  EXPECT_EQUAL(attention_flow({at::zeros({1, 3, 3}), at::zeros({1, 3, 3})}, 0).abs().max().item<float>(), 0.0f);
+}
+
+TEST("attention flow: by hand") {
+  // 0 -> {0: 0.7, 1: 0.3} -> 0: {0.2, 0.8}, 1: {0.5, 0.5}: to token 0 min(0.7, 0.2) + min(0.3, 0.5), to 1 0.7 + 0.3.
+  const auto lower = at::tensor(std::vector<float>{0.2f, 0.8f, 0.5f, 0.5f}).view({1, 2, 2});
+  const auto upper = at::tensor(std::vector<float>{0.7f, 0.3f, 0.9f, 0.1f}).view({1, 2, 2});
+  expect_flow({lower, upper}, 0, {0.5f, 1.0f});
+  // Through identities everything stays where it is.
+  expect_flow({at::eye(3).unsqueeze(0), at::eye(3).unsqueeze(0)}, 1, {0, 1, 0});
+  expect_flow({lower}, 1, {0.5f, 0.5f});
+}
+
+TEST("attention flow: at least the rollout, at most what leaves the source and what the sink takes in") {
+  for (const double identity : {0.0, 0.5, 0.95}) {
+    const auto matrices = attention_of(12, 70, 300, 5, identity);
+    const auto flow = attention_flow(matrices, 0)[0];
+    auto rollout = matrices.back()[0].narrow(0, 0, 1);
+    for (size_t i = matrices.size() - 1; i-- > 0;) rollout = rollout.mm(matrices[i][0]);
+    const auto bound = at::minimum(matrices[0][0].sum(0), matrices.back()[0][0].sum());
+    EXPECT((flow >= rollout[0] - 1e-5).all().item<bool>());
+    EXPECT((flow <= bound + 1e-5).all().item<bool>());
+  }
+}
+
+TEST("attention flow: each image as if alone, the same on any number of threads") {
+  std::vector<at::Tensor> together;
+  const auto first = attention_of(5, 65, 301, 4, 0.3), second = attention_of(5, 65, 302, 5, 0.0);
+  for (size_t i = 0; i < first.size(); ++i) together.push_back(at::cat({first[i], second[i]}));
+  const auto flow = attention_flow(together, 3);
+  EXPECT(largest_difference(flow[0], attention_flow(first, 3)[0]) < 1e-7);
+  EXPECT(largest_difference(flow[1], attention_flow(second, 3)[0]) < 1e-7);
+  const auto threads = at::get_num_threads();
+  at::set_num_threads(1);
+  const auto alone = attention_flow(together, 3);
+  at::set_num_threads(4);
+  const auto four = attention_flow(together, 3);
+  at::set_num_threads(threads);
+  EXPECT(at::equal(alone, flow) && at::equal(four, flow));
+}
+
+TEST("attention flow: bad input is refused, a cancelled request ends") {
+  const auto matrices = attention_of(3, 40, 303, 2, 0.5);
+  EXPECT(message_of([&] { attention_flow(matrices, 40); }).find("token 40") != std::string::npos);
+  EXPECT(message_of([&] { attention_flow({}, 0); }).find("at least one block") != std::string::npos);
+  EXPECT(message_of([&] { attention_flow({matrices[0], at::zeros({1, 4, 4})}, 0); }).find("one size") != std::string::npos);
+  EXPECT(message_of([&] { attention_flow({matrices[0] / 0.0}, 0); }).find("not finite") != std::string::npos);
+  std::atomic<int> asked{0};
+  const auto message = message_of([&] { attention_flow(matrices, 0, [&] { return ++asked == 3; }); });
+  EXPECT_EQUAL(message, "ABORTED: The request was aborted.");
+  EXPECT(asked < 40, asked.load());
+}
+
+}  // namespace sightline::test
