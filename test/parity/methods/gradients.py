@@ -96,7 +96,7 @@ EVERY_OPTION: dict[str, Case] = {
     'integrated-gradients.colour': from_colour,
     'integrated-gradients.blur': from_blur,
     'integrated-gradients.local': local_gradients,
-    'occlusion': peers.captum_occlusion((15, 15), (8, 8)),
+    'occlusion.coarse': peers.captum_occlusion((32, 32), (16, 16)),
     'occlusion.colour': peers.captum_occlusion((60, 44), (31, 44), baselines=0.75),
     'rise': formulas.rise(200, (7, 7), 0.5),
     'rise.expected': formulas.rise(100, (4, 6), 0.3, expected=True),
@@ -109,6 +109,7 @@ SMALL: dict[str, Case] = {
 }
 # A run of the model for each of some thousand windows.
 MANY_WINDOWS: dict[str, Case] = {
+    'occlusion': peers.captum_occlusion((15, 15), (8, 8)),
     'occlusion.captum': peers.captum_occlusion((7, 5), (1, 1)),
     'occlusion.xplique': peers.xplique('Occlusion'),
     'occlusion.pair': peers.pair('Occlusion', lambda values: values[:, 0], size=15),
