@@ -1,6 +1,7 @@
 // Maximum flows through layers of tokens that are joined densely, one layer to the next.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -42,11 +43,15 @@ class TokenSets {
   std::vector<Word> bits_;
 };
 
-// Maximum flows from one token of the highest level to tokens of level 0, one sink after another, by pushing (Goldberg &
-// Tarjan, JACM 1988). All that can leave the source is put on the level below it at once, and never taken back: what is
-// found to lead nowhere is left where it lies, which for the amount of the flow is as good. For each sink, distances to
-// it are measured anew before each sweep, and a sweep pushes from the farthest tokens to the nearest, once from each. What
-// lies about after one sink is where the next one starts.
+// Maximum flows from one token of the highest level to tokens of level 0, one sink after another. All that can leave the
+// source is put on the level below it at once, and never taken back: what is found to lead nowhere is left where it lies,
+// which for the amount of the flow is as good (Goldberg & Tarjan, JACM 1988). What lies about after one sink is where the
+// next one starts.
+//
+// For each sink distances to it are measured, all is sent that can go on shortest ways, and so on until no way is left.
+// Sending goes path by path at first (Dinic, 1970), which brings every bit of it to its end and leaves next to nothing to
+// do where attention is broad. Where it is narrow there are very many paths; after some of them a sweep takes over, which
+// pushes from the farthest tokens to the nearest, once from each, with no care for what comes after.
 class LayeredFlow {
  public:
   // `capacities` must outlive this.
@@ -57,14 +62,26 @@ class LayeredFlow {
 
  private:
   using Word = TokenSets::Word;
+  struct Visit {
+    int64_t level;
+    int64_t token;
+    int64_t wish;  // may still be sent from here on
+    int64_t sent;
+  };
 
   int64_t& excess(int64_t level, int64_t token) { return excess_[level * tokens_ + token]; }
   int64_t& flow(int64_t block, int64_t upper, int64_t lower) { return flow_[(block * tokens_ + upper) * tokens_ + lower]; }
   Word* layer(int64_t distance, int64_t level) { return &layers_[(distance * blocks_ + level) * words_]; }
 
   bool measure_distances();
-  void sweep();
-  void push_from(int64_t distance, int64_t level, int64_t token);
+  template <typename Sender>
+  void for_each_excess(const Sender& send);
+  int64_t send_along_paths(int64_t distance, int64_t level, int64_t token, int64_t supply, int64_t& budget);
+  int64_t push(int64_t distance, int64_t level, int64_t token, int64_t supply);
+  int64_t room(int64_t level, int64_t token, int64_t next_level, int64_t next);
+  void move(int64_t level, int64_t token, int64_t next_level, int64_t next, int64_t amount);
+  void fill_deficit(int64_t token, int64_t amount);
+  std::array<int64_t, 2> next_of(int64_t distance, int64_t level, int64_t token);
   void set_flow(int64_t block, int64_t upper, int64_t lower, int64_t value);
   template <typename Visitor>
   void for_each(const Word* set, const Visitor& visit) const;
@@ -83,6 +100,7 @@ class LayeredFlow {
   std::vector<Word> layers_;      // tokens with room, by their distance from those with a deficit, and by level
   std::vector<Word> seen_;
   int64_t farthest_ = 0;          // the distance of the farthest excess
+  std::vector<Visit> path_;
 };
 
 }  // namespace sightline
