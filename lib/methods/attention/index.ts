@@ -1,10 +1,13 @@
 import { attentionFlow } from './attention-flow.js';
 import { attentionNorms } from './attention-norms.js';
 import { attentionRollout } from './attention-rollout.js';
+import { attnLrp } from './attn-lrp.js';
+import { cpLrp } from './cp-lrp.js';
 import { gae } from './gae.js';
 import { gradientRollout } from './gradient-rollout.js';
 import { leGrad } from './le-grad.js';
 import { rawAttention } from './raw-attention.js';
+import { transformerAttribution } from './transformer-attribution.js';
 import { valueZeroing } from './value-zeroing.js';
 import { vitCx } from './vit-cx.js';
 
@@ -19,4 +22,7 @@ export const ATTENTION_METHODS = {
   'value-zeroing': valueZeroing,
   'vit-cx': vitCx,
   'le-grad': leGrad,
+  'transformer-attribution': transformerAttribution,
+  'attn-lrp': attnLrp,
+  'cp-lrp': cpLrp,
 } as const;

@@ -18,12 +18,7 @@ const PYTORCH_GRAD_CAM: Rescaling = { over: ['height', 'width'], epsilon: 1e-7, 
 
 /** Convolutions and batch norms that add something to their input. */
 function biasedNodes({ nodes }: Inspection): NodeInfo[] {
-  // A container that ends in such a layer, or a module that does nothing behind it, is the same value under another name
-  // and would count twice. A batch norm right behind a batch norm is nothing else; of two convolutions each may be itself.
-  const isSame = (node: NodeInfo, before: NodeInfo | undefined): boolean =>
-    node.operator === 'batch_norm' && before?.operator === 'batch_norm' && before.shape.join() === node.shape.join();
-  const isContainer = (name: string): boolean => nodes.some((other) => other.name.startsWith(`${name}.`));
-  return nodes.filter((node, i) => node.hasBias && node.layout === 'channels-first' && !isContainer(node.name) && !isSame(node, nodes[i - 1]));
+  return nodes.filter(({ hasBias, layout }) => hasBias && layout === 'channels-first');
 }
 
 const hasBiases = (inspection: Inspection): string | null => {

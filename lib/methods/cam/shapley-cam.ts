@@ -18,19 +18,6 @@ function utilityOf(model: SymbolicModel, utility: 'rest' | 'score'): Value {
 }
 
 /**
- * Has the engine write out the attention behind the layer, by reading its probabilities: the fused kernels have no second
- * derivatives.
- */
-function openAttention(model: SymbolicModel, layer: string): void {
-  const order = model.inspection.nodes.map(({ name }) => name);
-  const from = order.indexOf(layer);
-  model.inspection.attention.forEach(({ form, name, opaque }, site) => {
-    const at = order.indexOf(name);
-    if (form === 'scaled-dot-product' && opaque === '' && (at < 0 || at > from)) model.output.attention(site);
-  });
-}
-
-/**
  * Shapley-CAM: Grad-CAM whose weights are the places' Shapley values to second order, the mean over space of
  * g - H A / 2, where H is the Hessian of the utility with respect to the layer. Where the utility is linear in the layer,
  * H is zero and the map is Grad-CAM's.
@@ -49,7 +36,6 @@ export const shapleyCam = defineMethod({
   reasonAgainst: all(hasGradients, hasTargetLayer),
   map: ({ model, layer, options }) => {
     const feature = model.output.feature(layer);
-    openAttention(model, layer);
     const gradient = grad(utilityOf(model, options.utility), feature, { differentiable: true });
     // The gradient of g . A is g + H A. With A held constant it would be H A alone, but a utility that is linear in the
     // layer has a g that depends on nothing, of which no gradient can be taken.

@@ -1,0 +1,42 @@
+import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
+
+import { defineMethod, symbolic } from '../../../lib/index.js';
+import { loadSmall, randomTensor } from '../../support/models.js';
+
+const { grad, sum } = symbolic;
+
+/** Chefer's propagation keeps the sum of relevance: 1 for a logit, from the classifier down to every block and its attention. */
+const total = (of: { readonly layer: string } | { readonly block: number }) =>
+  defineMethod({
+    name: 'test-total',
+    options: z.strictObject({}),
+    usesLayer: false,
+    isClassSpecific: true,
+    reasonAgainst: () => null,
+    map: ({ model }) => {
+      const run = model.run(model.image, { rule: 'lrp' });
+      const value = 'layer' in of ? run.feature(of.layer) : run.attention(of.block);
+      const relevance = grad(run.score, value);
+      const axes = relevance.axes.filter((axis) => axis !== 'batch');
+      return { map: sum(run.image, 'channels'), figures: { total: sum(relevance, axes) } };
+    },
+  });
+
+const MODELS: readonly (readonly [archive: string, size: readonly [number, number], layers: readonly string[]])[] = [
+  ['timm-vit-fused-traced', [24, 40], ['blocks.0', 'blocks.1']],
+  ['timm-vit-unfused-traced', [24, 40], ['blocks.0', 'blocks.1']],
+  ['timm-vit-qk-norm-traced', [24, 40], ['blocks.0', 'blocks.1']],
+  ['timm-deit-distilled-traced', [24, 40], ['blocks.0', 'blocks.1']],
+  ['timm-dinov2-registers-traced', [24, 40], ['blocks.0', 'blocks.1']],
+  ['timm-vit-average-traced', [24, 40], ['blocks.0', 'blocks.1']],
+  ['torchvision-vit-traced-no-grad', [64, 64], ['encoder.layers.encoder_layer_0', 'encoder.layers.encoder_layer_1']],
+];
+
+describe.each(MODELS)('%s', (archive, size, layers) => {
+  it.each(layers)('relevance at %s sums to 1 for every image of a batch', async (layer) => {
+    await using model = await loadSmall(archive);
+    const explained = await model.explain(randomTensor(3, ...size, 5), { method: total({ layer }), targets: [1], raw: true });
+    for (const { maps } of explained) expect(maps[0]!.figures!.total).toBeCloseTo(1, 2);
+  });
+});
