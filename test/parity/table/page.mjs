@@ -2,6 +2,7 @@ import { readFileSync, existsSync } from 'node:fs';
 import os from 'node:os';
 
 import { versions } from '../../../dist/index.js';
+import { DEPARTURES } from './departures.mjs';
 import { EXCEPTIONS } from './exceptions.mjs';
 
 const LIMITS = { exact: 1e-4, sampled: 1e-2 };
@@ -81,6 +82,13 @@ Options are those by which sightline repeats the peer; \`defaults\` says that th
 |---|---|---|${models.map(() => '---|').join('')}
 ${body.join('\n')}
 
+## Where peers depart from the papers
+With \`compat\` sightline repeats them, as the table shows. Without, on the shipped models, their maps lie this far from its own:
+
+| method | peer | largest difference | where | what |
+|---|---|---|---|---|
+${departures(measures)}
+
 ## Above the limit
 ${notes.length ? notes.map((text, i) => `${i + 1}. ${text}`).join('\n') : 'Nothing.'}
 ${doubles.length ? doubleTable(doubles) : ''}
@@ -112,6 +120,24 @@ node test/parity/table/compare.mjs SCRATCH          # writes this page
 CHECKOUTS holds OWNER+NAME/repo of jacobgil/vit-explain, hila-chefer/Transformer-Explainability, hila-chefer/Transformer-MM-Explainability,
 samiraabnar/attention_flow, gorokoba560/norm-analysis-of-transformer, hmohebbi/ValueZeroing, idiap/fullgrad-saliency and vaynexie/CausalX-ViT.
 `;
+}
+
+/** One line for each peer and method that needs `compat`. */
+function departures(measures) {
+  const groups = new Map();
+  for (const { method, peer, asPaper } of measures) {
+    if (asPaper === undefined) continue;
+    const key = JSON.stringify([method, peer]);
+    groups.set(key, Math.max(groups.get(key) ?? 0, asPaper));
+  }
+  return [...groups]
+    .sort(([a], [b]) => a.localeCompare(b))
+    .map(([key, largest]) => {
+      const [method, peer] = JSON.parse(key);
+      const found = DEPARTURES.find((each) => each.method === method && each.peer === peer);
+      return `| ${method} | ${peer} | ${short(largest)} | ${found?.where ?? ''} | ${found?.why ?? ''} |`;
+    })
+    .join('\n');
 }
 
 function doubleTable(cells) {
