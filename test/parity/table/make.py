@@ -49,10 +49,10 @@ def export(case: Case, folder: Path) -> None:
     print(case.name, tuple(case.images.shape), 'targets', case.targets, 'logits', logits.std().item(), f'archive {difference:.1e}', flush=True)
 
 
-def checkout(peers: Path, name: str) -> str:
-    """A work tree of a repository that is there as a git directory."""
+def checkout(peers: Path, name: str, *paths: str) -> str:
+    """A work tree of a repository that is there as a git directory, or of parts of it."""
     folder = tempfile.mkdtemp()
-    archive = subprocess.run(['git', '-C', str(peers / name / 'repo'), 'archive', 'HEAD'], capture_output=True, check=True).stdout
+    archive = subprocess.run(['git', '-C', str(peers / name / 'repo'), 'archive', 'HEAD', *paths], capture_output=True, check=True).stdout
     subprocess.run(['tar', '-x', '-C', folder], input=archive, check=True)
     return folder
 
@@ -73,7 +73,7 @@ def run(family: str, case: Case, asked: argparse.Namespace) -> dict[str, Tensor]
     if family == 'score':
         import of_score
         from score_peers import load_vit_cx
-        return of_score.maps(case, load_vit_cx(Path(checkout(peers, 'vaynexie+CausalX-ViT'))))
+        return of_score.maps(case, load_vit_cx(Path(checkout(peers, 'vaynexie+CausalX-ViT', 'ViT_CX'))))
     if family in ('gradients', 'xplique'):
         import of_gradients
         return of_gradients.maps(case, (of_gradients.by_xplique if family == 'xplique' else of_gradients.by_installed)(case))

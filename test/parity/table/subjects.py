@@ -50,7 +50,7 @@ class Case:
         return score_subjects.Subject(self.name, self.model, layer, self.form, score_subjects.reshape_of(self.form, 1, GRID), self.images, self.targets, [])
 
     def for_gradients(self) -> gradients_models.Explained:
-        return gradients_models.Explained(self.model, self.images, self.targets)
+        return gradients_models.Explained(self.model.requires_grad_(True), self.images, self.targets)
 
     def first_image(self) -> 'Case':
         """For methods that run the model often."""
