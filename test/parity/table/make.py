@@ -74,6 +74,9 @@ def run(family: str, case: Case, asked: argparse.Namespace) -> dict[str, Tensor]
         import of_score
         from score_peers import load_vit_cx
         return of_score.maps(case, load_vit_cx(Path(checkout(peers, 'vaynexie+CausalX-ViT', 'ViT_CX'))))
+    if family == 'xplique' and asked.double:
+        import in_double
+        return in_double.maps(case)
     if family in ('gradients', 'xplique'):
         import of_gradients
         return of_gradients.maps(case, (of_gradients.by_xplique if family == 'xplique' else of_gradients.by_installed)(case))

@@ -2,7 +2,6 @@
 from collections.abc import Callable
 
 import gradients_peers as peers
-import torch
 from found import Found
 from gradients_models import Explained
 from gradients_peers import largest, total, total_of_magnitudes
@@ -13,7 +12,7 @@ Entry = tuple[str, str, Callable[[Explained], Tensor], dict]
 
 
 def by_installed(case: Case) -> list[Entry]:
-    steps, samples, window = (5, 3, (112, 56)) if is_slow(case) else (10, 5, (56, 28)) if case.is_full_size else (20, 10, (32, 16))
+    steps, samples, window = (10, 5, (56, 28)) if case.is_full_size else (20, 10, (32, 16))
     entries: list[Entry] = [
         ('captum', 'gradient', peers.captum('Saliency', largest), {}),
         ('captum', 'gradient', peers.captum('Saliency', total, abs=False), {'channels': 'sum'}),
@@ -37,8 +36,9 @@ def by_installed(case: Case) -> list[Entry]:
             ('pytorch-grad-cam', 'guided-backprop', peers.pytorch_grad_cam_guided(largest), {}),
             ('pytorch-grad-cam', 'guided-grad-cam', peers.pytorch_grad_cam_product('layer4', largest), {'layer': 'layer4', 'compat': 'pytorch-grad-cam'}),
         ]
-    # One peer's sampling says enough where each sample costs 100 GFLOP.
-    return [entry for entry in entries if not is_slow(case) or entry[0] == 'captum' or entry[1] == 'gradient']
+    # A gradient of it costs 100 GFLOP.
+    few = (('captum', 'smooth-grad'), ('captum', 'input-x-gradient'))
+    return [entry for entry in entries if not is_slow(case) or entry[1] == 'gradient' or entry[:2] in few]
 
 
 def is_slow(case: Case) -> bool:
@@ -46,11 +46,7 @@ def is_slow(case: Case) -> bool:
 
 
 def by_xplique(case: Case) -> list[Entry]:
-    steps, samples, masks = (5, 3, 10) if is_slow(case) else (10, 5, 20) if case.is_full_size else (20, 10, 100)
-    if case.images.dtype == torch.float64:
-        # TensorFlow is held to float32 by the peer: the same trapezoid by captum, which differs by a factor.
-        exact = peers.captum('IntegratedGradients', method='riemann_trapezoid', n_steps=steps, internal_batch_size=10)
-        return [('xplique', 'integrated-gradients', exact, {'compat': 'xplique', 'steps': steps})]
+    steps, samples, masks = (10, 5, 20) if case.is_full_size else (20, 10, 100)
     return [
         ('xplique', 'gradient', peers.xplique('Saliency'), {}),
         ('xplique', 'input-x-gradient', peers.xplique('GradientInput', reducer='mean'), {'channels': 'mean'}),

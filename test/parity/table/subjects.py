@@ -47,7 +47,7 @@ class Case:
         return attention_subjects.Subject(self.model, self.images, self.targets, GRID, 1, True, self.name)
 
     def for_score(self, layer: str) -> score_subjects.Subject:
-        return score_subjects.Subject(self.name, self.model, layer, self.form, score_subjects.reshape_of(self.form, 1, GRID), self.images, self.targets, [])
+        return score_subjects.Subject(self.name, self.model.requires_grad_(True), layer, self.form, score_subjects.reshape_of(self.form, 1, GRID), self.images, self.targets, [])
 
     def for_gradients(self) -> gradients_models.Explained:
         return gradients_models.Explained(self.model.requires_grad_(True), self.images, self.targets)
