@@ -65,7 +65,7 @@ export function render(all, parseKey) {
     const text = [...layer, ...many].join(', ');
     if (text) counts.set(`${cell.method} ${text}`, { method: cell.method, text, models: [...new Set([...(counts.get(`${cell.method} ${text}`)?.models ?? []), HEADS[cell.model]])] });
   }
-  const doubles = measures.filter((cell) => cell.oursToDouble !== undefined);
+  const doubles = measures.filter((cell) => cell.oursToDouble !== undefined && above.some(({ method, model }) => method === cell.method && model === cell.model));
   const within = measures.filter((cell) => cell.max <= LIMITS.exact).length;
   return `# Parity with other implementations
 

@@ -105,6 +105,6 @@ CASES: dict[str, Callable[[], Case]] = {
     'deit_tiny_patch16_224': lambda: seeded('deit_tiny_patch16_224', lambda: timm.create_model('deit_tiny_patch16_224'), 17, 'tokens', LAST, None, LAST),
     'swin_tiny_patch4_window7_224': lambda: seeded('swin_tiny_patch4_window7_224', lambda: timm.create_model('swin_tiny_patch4_window7_224'), 18, 'windows', 'norm', 'head.fc',
                                                    'layers.0.blocks.1.norm1'),
-    'resnet-tiny-shapes': lambda: shipped(0, 'cnn', 'layer4'),
+    'resnet-tiny-shapes': lambda: shipped(0, 'cnn', 'layer1'),
     'vit-tiny-shapes': lambda: shipped(1, 'tokens', 'blocks.5.norm1'),
 }
