@@ -69,6 +69,7 @@ LayeredFlow::LayeredFlow(const LayeredCapacities& capacities, int64_t source)
 
 double LayeredFlow::to(int64_t sink) {
   if (blocks_ == 1) return static_cast<double>(capacities_.at(0, source_, sink)) * capacities_.unit();
+  sink_ = sink;
   int64_t total = 0;
   for (int64_t token = 0; token < tokens_; ++token) {
     const auto available = excess(1, token) + taken_[token];
@@ -207,6 +208,10 @@ int64_t LayeredFlow::push(int64_t distance, int64_t level, int64_t token, int64_
 // The level and the number of a nearer token with room on the way; level 0 when there is none.
 std::array<int64_t, 2> LayeredFlow::next_of(int64_t distance, int64_t level, int64_t token) {
   const auto first = [&](const Word* a, const Word* b) {
+    // With residual connections the widest way leads through the sink's own token, then straight on.
+    for (const auto wide : {sink_, token}) {
+      if ((a[wide >> 6] & b[wide >> 6]) >> (wide & 63) & 1) return wide;
+    }
     for (int64_t w = 0; w < words_; ++w) {
       if (const Word both = a[w] & b[w]) return w * 64 + std::countr_zero(both);
     }

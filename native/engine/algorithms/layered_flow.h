@@ -99,6 +99,7 @@ class LayeredFlow {
   TokenSets room_below_, room_above_, flow_below_, flow_above_;
   std::vector<Word> layers_;      // tokens with room, by their distance from those with a deficit, and by level
   std::vector<Word> seen_;
+  int64_t sink_ = 0;
   int64_t farthest_ = 0;          // the distance of the farthest excess
   std::vector<Visit> path_;
 };
