@@ -53,9 +53,21 @@ def transformer_attribution(chefer: Chefer, subject: Subject) -> tuple[dict[str,
     return found, checks
 
 
-def in_double(chefer: Chefer, subject: Subject) -> dict[str, Tensor]:
-    exact = Subject(copy.deepcopy(subject.model).double(), subject.images.double(), subject.targets, subject.grid, subject.prefix, subject.class_token, '')
+def in_double(chefer: Chefer, subject: Subject, images: Tensor) -> dict[str, Tensor]:
+    exact = Subject(copy.deepcopy(subject.model).double(), images, subject.targets, subject.grid, subject.prefix, subject.class_token, '')
     return transformer_attribution(chefer, exact)[0]
+
+
+def conditioning(chefer: Chefer, subject: Subject, exact: dict[str, Tensor]) -> dict[str, Tensor]:
+    """How far each image's map moves, of its range, when pixels move by what float32 leaves open (2^-23 of themselves): [B]."""
+    generator = torch.Generator().manual_seed(0)
+    moved = {key: torch.zeros(len(value), dtype=torch.float64) for key, value in exact.items()}
+    for _ in range(4):
+        noise = 2 * torch.rand(subject.images.shape, generator=generator, dtype=torch.float64) - 1
+        others = in_double(chefer, subject, subject.images.double() * (1 + 2 ** -23 * noise))
+        for key, value in exact.items():
+            moved[key] = torch.maximum(moved[key], (unit(others[key]) - unit(value)).abs().amax(dim=(1, 2)))
+    return moved
 
 
 def unit(maps: Tensor) -> Tensor:
@@ -81,9 +93,10 @@ def by_lxt(names: list[str]) -> dict[str, Tensor]:
 def make(name: str, chefer: Chefer, pixels: dict[str, Tensor]) -> None:
     subject = shipped() if name == 'vit-tiny-shapes' else archived(name)
     maps, checks = transformer_attribution(chefer, subject)
-    exact = in_double(chefer, subject)
-    # Relevance over a value near zero is ill-conditioned: in float32 the peer's own maps are off by this much.
-    rounding = {key: (unit(maps[key].double()) - unit(value)).abs().max() for key, value in exact.items()}
+    exact = in_double(chefer, subject, subject.images.double())
+    # Relevance over a value near zero is ill-conditioned: no float32 computation is nearer than this, nor is the peer's own.
+    moved = conditioning(chefer, subject, exact)
+    rounding = {key: torch.maximum((unit(maps[key].double()) - unit(value)).abs().amax(dim=(1, 2)), moved[key]) for key, value in exact.items()}
     maps = {key: value.float() for key, value in exact.items()}
     for key, value in pixels.items():
         if not key.startswith(f'{name}/'):
@@ -103,7 +116,7 @@ def make(name: str, chefer: Chefer, pixels: dict[str, Tensor]) -> None:
     metadata = {'note': subject.note, 'versions': json.dumps({package: version(package) for package in ('torch', 'lxt', 'zennit')}),
                 'commits': json.dumps({REPOSITORY: chefer.commit}), 'checks': json.dumps(checks)}
     save_reference(tensors, HERE / f'relevance-{name}.safetensors', metadata)
-    print(name, {key: f'{value:.1e}' for key, value in (checks | rounding).items()})
+    print(name, {key: f'{value:.1e}' for key, value in (checks | {key: value.max().item() for key, value in rounding.items()}).items()})
 
 
 if __name__ == '__main__':
