@@ -10,6 +10,7 @@ import { readChunks, type NamedInput } from './input-files.js';
 import { checkOwnOptions, decimal, keyValue, loadOptions, repeated, withModelFlags, type ModelFlags } from './options.js';
 import { OutputFolder, safeName } from './output-files.js';
 import type { Session } from './session.js';
+import type { Target } from '../targets.js';
 import { describeMap, listPredictions, percent, subjectOf } from './words.js';
 
 interface ExplainFlags extends ModelFlags {
@@ -35,15 +36,17 @@ interface Result {
   readonly options: unknown;
   readonly predictions: Explanation['predictions'];
   readonly maps: readonly MapResult[];
+  readonly chunk: number | null;
 }
 
 interface MapResult {
-  readonly target: { readonly index: number; readonly label: string };
+  readonly target: { readonly index: number; readonly label: string; readonly against?: { readonly index: number; readonly label: string } };
   readonly layer: string | null;
   readonly shape: readonly [height: number, width: number];
   readonly min: number;
   readonly max: number;
   readonly state: HeatMap['state'];
+  readonly figures: HeatMap['figures'];
   readonly overlay?: string;
   readonly raw?: string;
 }
@@ -54,10 +57,10 @@ export function explainCommand(session: Session): Command {
     .argument('<image...>', 'pictures; a .npy file (float32 [N, 3, H, W]) counts as N preprocessed images')
     .requiredOption('--model <model>', 'a bundled model or the path of a TorchScript archive')
     .requiredOption('--method <method>', METHOD_NAMES.join(', '))
-    .option('--target <target>', 'class index, label, or topK for the K best classes; may be repeated (default: top1)', repeated)
-    .option('--layer <name>', 'layer to explain, where the method explains layers; maps of several are averaged', repeated)
+    .option('--target <target>', 'class index, label, topK for the K best classes, or "A vs B" for what prefers A to B; may be repeated (default: top1)', repeated)
+    .option('--layer <name>', 'layer to explain, where the method explains layers; maps of several are fused (--option fusion=mean|max|product)', repeated)
     .addOption(new Option('--size <size>', 'maps as large as the model sees the image, or as the method computes them').choices(['grid', 'image']).default('image'))
-    .option('--option <key=value>', "the method's own option, such as discardRatio=0.9; may be repeated", keyValue)
+    .option('--option <key=value>', "the method's own option, such as discardRatio=0.9, or score=probability, memory=BYTES, augmentationSmoothing=true; may be repeated", keyValue)
     .option('--out <dir>', 'write overlays to this folder')
     .option('--raw', 'also write the maps, unscaled, as .npy (float32)')
     .addOption(new Option('--colormap <name>', 'colours of the overlays (default: turbo)').choices(COLORMAPS))
@@ -94,6 +97,12 @@ async function explain(session: Session, images: readonly string[], flags: Expla
   session.answer({ results });
 }
 
+/** `A vs B` is how much more A is favoured than B. */
+function targetOf(text: string): Target {
+  const pair = /^(.+) vs (.+)$/.exec(text);
+  return pair ? { of: pair[1]!, against: pair[2]! } : text;
+}
+
 /** Checks what can be checked before a model is loaded. */
 function requestOf(session: Session, flags: ExplainFlags): NamedOptions<MethodName> {
   checkOwnOptions(flags.option ?? {});
@@ -108,7 +117,7 @@ function requestOf(session: Session, flags: ExplainFlags): NamedOptions<MethodNa
   const options = {
     ...flags.option,
     method: flags.method,
-    targets: flags.target,
+    targets: flags.target?.map(targetOf),
     layer: flags.layer,
     size: flags.size,
     raw: flags.raw,
@@ -122,20 +131,22 @@ async function resultOf({ image, base }: NamedInput, explanation: Explanation, f
   const { method, options, predictions } = explanation;
   const maps: MapResult[] = [];
   for (const map of explanation.maps) {
-    const { index, label } = map.target;
-    const name = [safeName(base) || 'image', method, safeName(label) || String(index)].join('-');
+    const { index, label, against } = map.target;
+    const subject = against ? `${label} vs ${against.label}` : label;
+    const name = [safeName(base) || 'image', method, safeName(subject) || String(index)].join('-');
     maps.push({
-      target: { index, label },
+      target: { index, label, ...(against && { against: { index: against.index, label: against.label } }) },
       layer: map.layer,
       shape: map.shape,
       min: map.min,
       max: map.max,
       state: map.state,
+      figures: map.figures,
       ...(folder && { overlay: await folder.picture(name, overlayOf(map, image, method, flags)) }),
       ...(folder && flags.raw && { raw: await folder.array(name, map) }),
     });
   }
-  return { image, model: flags.model, method, options, predictions, maps };
+  return { image, model: flags.model, method, options, predictions, maps, chunk: explanation.chunk };
 }
 
 function overlayOf(map: HeatMap, image: string, method: string, flags: ExplainFlags): ReturnType<HeatMap['overlay']> {

@@ -15,14 +15,16 @@ export function regionOf(x: number, y: number, width: number, height: number): s
 
 /** `tabby (class 281)`; a model without labels calls its classes `class 281` anyway. */
 export function className({ index, label }: ClassLabel): string {
-  return label === `class ${index}` ? label : `${label} (class ${index})`;
+  return index < 0 || label === `class ${index}` ? label : `${label} (class ${index})`;
 }
 
 /** What a map explains: methods that do not depend on the class say so. */
 export function subjectOf(method: string, map: HeatMap): string {
   const of = map.layer === null ? '' : ` of ${map.layer}`;
   const isClassSpecific = METHODS[method as MethodName].isClassSpecific;
-  return `${method}${of}, ${isClassSpecific ? `for ${className(map.target)}` : 'whatever the class'}`;
+  const { target } = map;
+  const rival = target.against ? ` rather than ${className(target.against)}` : '';
+  return `${method}${of}, ${isClassSpecific ? `for ${className(target)}${rival}` : 'whatever the class'}`;
 }
 
 export function percent(share: number): string {

@@ -33,7 +33,7 @@ function classObjective(target: NonNullable<MaximizeRequest['class']>, inspectio
   if (more.length > 0 || of < 0 || (against ?? 0) < 0) {
     throw new SightlineError('UNKNOWN_TARGET', `${JSON.stringify(target)} ranks the classes of an image, and there is none yet; name a class by its index or label.`);
   }
-  const named = (index: number): string => `the class ${labels[index]!}`;
+  const named = (index: number): string => (labels[index] === `class ${index}` ? labels[index] : `the class ${labels[index]!}`);
   return {
     name: against === null ? named(of) : `${named(of)} against ${named(against)}`,
     of: (run) => {
@@ -90,7 +90,7 @@ function attentionObjective(request: MaximizeRequest, inspection: Inspection): O
     throw new SightlineError('METHOD_NOT_APPLICABLE', `Attention to all patches of "${info.name}" is always 1: there is no other token that it could go to; name one patch by "unit".`);
   }
   const looks = token ?? (grid.classToken !== null && info.tokens === info.keys ? grid.classToken : null);
-  const who = token !== undefined ? `token ${token}` : looks !== null ? 'the class token' : 'all patches';
+  const who = token !== undefined ? `token ${token}` : looks !== null ? 'the class token' : info.tokens === info.keys ? 'all patches' : 'all queries';
   const to = unit === undefined ? 'the patches' : `the patch ${spot(unit)}`;
   return {
     name: `attention of ${who} to ${to}, ${named([head === undefined ? 'all heads' : `head ${head}`], info.name)}`,

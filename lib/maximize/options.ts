@@ -193,7 +193,7 @@ export function parseMaximizeOptions(options: MaximizeOptions): MaximizeRequest 
   const { node, of, head, channel, token, unit, parametrisation } = request;
   if (request.class !== undefined) {
     const other = (['node', 'of', 'channel', 'unit', 'head', 'token'] as const).find((name) => request[name] !== undefined);
-    if (other !== undefined) refuse(`maximize takes either a class or a node, not "class" and "${other}" at once.`);
+    if (other !== undefined) refuse(`"class" and "${other}" were both given; maximize takes either a class or a node.`);
   } else if (node === undefined) {
     refuse('There is nothing to maximize: name a node (with a channel, unit, head or token), or a class.');
   }

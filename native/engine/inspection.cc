@@ -325,10 +325,12 @@ NetworkInfo inspect_graph(StraightGraph& straight, const std::vector<AttentionSi
   info.was_training = straight.was_training;
   info.tokens = find_tokens(straight, sites);
   if (info.classes > 0) info.head = find_pooled_head(straight, height, width);
+  // A module that passes on what another made (a Sequential, an Identity) adds no bias of its own.
+  std::unordered_set<const Value*> made;
   for (const auto& node : straight.nodes) {
     NodeInfo entry{node.name, recorded_sizes(node.value).value_or(std::vector<int64_t>{}),
                    layout_of(node.value, height, width), std::nullopt, operator_name(node.value->node()),
-                   channel_bias(node.value->node())};
+                   made.insert(node.value).second ? channel_bias(node.value->node()) : at::Tensor()};
     // How it is pooled is the surest sign of a layout.
     if (info.head && node.name == info.head->feature) entry.layout = info.head->layout;
     if (entry.layout == Layout::Tokens) entry.grid = grid_of(entry.sizes[1], info.tokens, height, width);

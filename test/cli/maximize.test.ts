@@ -46,8 +46,8 @@ describe('maximize', () => {
     [['--node', 'blocks.1', '--of', 'attention', '--unit', '1,3'], 'attention of the class token to the patch (1, 3), all heads of blocks.1.attn'],
     [['--node', 'blocks.0', '--of', 'q', '--channel', '3', '--head', '1'], 'queries: channel 3, head 1 of blocks.0.attn'],
     [['--node', 'blocks.0', '--token', '0'], 'token 0 of blocks.0'],
-    [['--class', '2'], 'the class class 2'],
-    [['--class', '2', '--against', 'class 5'], 'the class class 2 against the class class 5'],
+    [['--class', '2'], 'class 2'],
+    [['--class', '2', '--against', 'class 5'], 'class 2 against class 5'],
   ])('takes %j', async (flags, objective) => {
     const answer = await ask(...flags, '--steps', '2', '--out', path.join(temporaryFolder(), 'x.webp'));
     expect(answer.objective).toBe(objective);
@@ -66,7 +66,7 @@ describe('maximize', () => {
     const out = path.join(temporaryFolder(), 'x.png');
     const { code, stdout, stderr } = await sightline('maximize', '--model', vit, '--device', 'cpu', '--class', '1', '--steps', '4', '--out', out);
     expect([code, stderr]).toEqual([0, '']);
-    expect(stdout).toMatch(/^the class class 1: activation -?[\d.e-]+ at the start, -?[\d.e-]+ after 4 steps\n/);
+    expect(stdout).toMatch(/^class 1: activation -?[\d.e-]+ at the start, -?[\d.e-]+ after 4 steps\n/);
     expect(stdout).toContain(out);
   });
 

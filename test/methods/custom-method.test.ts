@@ -1,7 +1,10 @@
+import { readFileSync } from 'node:fs';
+
+import ts from 'typescript';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 
-import { defineMethod, type Model, SightlineError, symbolic } from '../../lib/index.js';
+import { defineMethod, type Method, type Model, SightlineError, symbolic } from '../../lib/index.js';
 import { relativeDifference } from '../support/safetensors.js';
 import { loadSmall, randomTensor } from '../support/models.js';
 
@@ -141,5 +144,36 @@ describe('loops of symbolic methods', () => {
   it('refuses a gradient with respect to a computed value', async () => {
     const method = defineMethod({ ...plainGradient, map: ({ model: symbolicModel }) => mean(grad(symbolicModel.output.score, symbolicModel.image.mul(2)), 'channels') });
     await expect(model.explain(image, { method, ...raw })).rejects.toMatchObject({ code: 'INVALID_OPTION' });
+  });
+});
+
+describe('the method of one’s own in the README', () => {
+  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
+  const code = /const hiResCam = defineMethod\(\{[\s\S]*?\n\}\);\n/.exec(readme)![0];
+  const method = new Function('defineMethod', 'symbolic', 'z', `${ts.transpile(code)}; return hiResCam;`)(defineMethod, symbolic, z) as Method;
+  const image = randomTensor(3, ...SIZE, 21);
+
+  it('is under 15 lines', () => {
+    expect(code.trim().split('\n').length).toBeLessThan(15);
+  });
+
+  it('gives what ours gives, batched and for each target', async () => {
+    await using model = await loadSmall('torchvision-resnet-traced');
+    const options = { targets: [1, 4], raw: true, layer: 'layer3' } as const;
+    const ours = await model.explain(image, { method: 'hires-cam', ...options });
+    const own = await model.explain(image, { method, ...options });
+    for (const [i, { maps }] of own.entries()) {
+      for (const [t, map] of maps.entries()) expect(relativeDifference(map.data, ours[i]!.maps[t]!.data)).toBeLessThan(1e-6);
+    }
+    expect(relativeDifference(own[0]!.maps[0]!.data, own[0]!.maps[1]!.data)).toBeGreaterThan(0.01);
+  });
+
+  it('is cancelled like ours', async () => {
+    await using model = await loadSmall('torchvision-resnet-traced');
+    const many = randomTensor(64, ...SIZE, 22);
+    const abort = new AbortController();
+    const running = model.explain(many, { method, signal: abort.signal });
+    abort.abort();
+    await expect(running).rejects.toMatchObject({ code: 'ABORTED' });
   });
 });

@@ -1,4 +1,5 @@
-// Attention flow: networkx's numbers, a plain search for augmenting paths, bounds, cancellation.
+// Attention flow: networkx's numbers, a plain search for augmenting paths, bounds, cancellation. With
+// SIGHTLINE_BENCHMARK set in the environment, the times that full-size models take are printed.
 
 #include "engine/algorithms/attention_flow.h"
 
@@ -142,6 +143,33 @@ TEST("attention flow: at least the rollout, at most what leaves the source and w
     const auto bound = at::minimum(matrices[0][0].sum(0), matrices.back()[0][0].sum());
     EXPECT((flow >= rollout[0] - 1e-5).all().item<bool>());
     EXPECT((flow <= bound + 1e-5).all().item<bool>());
+  }
+}
+
+TEST("attention flow: full-size models, from even attention to next to none") {
+  struct Size {
+    int64_t blocks, tokens;
+  };
+  const bool is_printed = std::getenv("SIGHTLINE_BENCHMARK") != nullptr;
+  for (const auto& [blocks, tokens] : is_printed ? std::vector<Size>{{12, 197}, {24, 197}, {12, 577}} : std::vector<Size>{{12, 197}}) {
+    for (const auto& [sharpness, identity] : std::vector<std::pair<int, double>>{{0, 0.5}, {3, 0.5}, {5, 0.5}, {4, 0.0}, {2, 0.99}}) {
+      // The even one is fast anywhere; the others are a matter of seconds under a sanitizer.
+      if (!is_printed && sharpness > 3) continue;
+      const auto matrices = attention_of(blocks, tokens, 304, sharpness, identity);
+      const auto started = std::chrono::steady_clock::now();
+      const auto flow = attention_flow(matrices, 0)[0];
+      const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - started;
+      if (is_printed) {
+        std::printf("     %d blocks, %d tokens, sharpness %d, identity %.2f: %.3f s on %d threads\n", static_cast<int>(blocks),
+                    static_cast<int>(tokens), sharpness, identity, seconds.count(), at::get_num_threads());
+      }
+      const auto bound = at::minimum(matrices.front()[0].sum(0), matrices.back()[0][0].sum());
+      EXPECT((flow <= bound + 1e-5).all().item<bool>());
+      // Where nothing between source and sink is tight, the bound is reached.
+      if (sharpness == 0) EXPECT(largest_difference(flow, bound) < 1e-5, largest_difference(flow, bound));
+      // What stays in the column of the source, and what the source lets go, bound the others when little moves.
+      if (identity > 0.9) EXPECT(flow.narrow(0, 1, tokens - 1).max().item<double>() < 0.01 * static_cast<double>(blocks) + 1e-5);
+    }
   }
 }
 

@@ -1,7 +1,7 @@
 import { assertType, describe, expectTypeOf, it } from 'vitest';
 import { z } from 'zod';
 
-import { defineMethod, Model, type Capture, type HeatMap, type Input, type NamedOptions, type Prediction } from '../../lib/index.js';
+import { defineMethod, Model, type Capture, type HeatMap, type Input, type NamedOptions, type Prediction, symbolic } from '../../lib/index.js';
 
 declare const model: Model;
 declare const image: Input;
@@ -20,7 +20,20 @@ describe('explain', () => {
 
     const [gradCam] = await model.explain(image, { method: 'grad-cam', layer: 'layer4', targets: [243, 'tabby'] });
     expectTypeOf(gradCam!.maps[0]!.layer).toEqualTypeOf<string>();
-    expectTypeOf(gradCam!.options).toEqualTypeOf<Record<string, never>>();
+    expectTypeOf(gradCam!.options).toEqualTypeOf<{ eigenSmoothing: boolean; compat?: 'captum' | undefined }>();
+    const [cam] = await model.explain(image, { method: 'cam' });
+    expectTypeOf(cam!.options.eigenSmoothing).toEqualTypeOf<boolean>();
+    expectTypeOf(cam!.chunk).toEqualTypeOf<number | null>();
+  });
+
+  it('takes differences, scores and scalars of the user’s own', () => {
+    void model.explain(image, { method: 'gae', targets: [{ of: 'cat', against: 3 }], score: 'probability' });
+    void model.explain(image, { method: 'gae', score: ({ logits }) => symbolic.max(logits, 'classes') });
+    void model.explain(image, { method: 'grad-cam', layer: ['a', 'b'], fusion: 'product', augmentationSmoothing: true });
+    // @ts-expect-error a score is a value
+    void model.explain(image, { method: 'gae', score: () => 1 });
+    // @ts-expect-error rollout has no layers to fuse
+    void model.explain(image, { method: 'attention-rollout', fusion: 'max' });
   });
 
   it('narrows a method that is one of several', async () => {

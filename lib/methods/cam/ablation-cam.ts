@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import { abs, concatenate, equal, floor, lowest, mul, rename, sub, type Value } from '../../symbolic/index.js';
+import { abs, concatenate, equal, floor, lowest, mean, mul, narrow, rename, select, sub, type SymbolicModel, type Value } from '../../symbolic/index.js';
 import { hasTargetLayer } from '../conditions.js';
 import { defineMethod } from '../method.js';
 import { channelsOf, oneHot } from './channel-masks.js';
@@ -27,29 +27,43 @@ export const ablationCam = defineMethod({
   isClassSpecific: true,
   reasonAgainst: hasTargetLayer,
   map: ({ model, layer, options }) => {
-    const feature = model.output.feature(layer);
-    const { score } = model.output;
-    const channels = channelsOf(model.node(layer));
-    const scores = concatenate(feature, channels, (sample) => {
-      const ablated = oneHot(sample, 'channels', channels);
-      const kept = feature.mul(ablated.mul(-1).add(1));
-      const to = options.compat ? kept.add(mul(ablated, compatValue(feature, sample))) : kept;
-      return model.resume([{ of: feature, to }]).score;
-    });
-    const lost = sub(score, rename(scores, 'sample', 'channels'));
+    const features = model.spatial(model.output.feature(layer), layer);
+    const { score, lost } = ablate(model, layer, features, options.compat !== undefined);
     // The paper divides by the score itself, which turns the map over where the score is negative.
-    const weights = lost.div(options.compat ? score : abs(score).add(1e-8));
-    return combineChannels(model.spatial(feature, layer).mul(weights), options);
+    const weights = lost.div(options.compat ? score.add(equal(score, score.mul(0))) : abs(score).add(1e-8));
+    return combineChannels(features.mul(weights), options);
   },
 });
+
+/** The score [batch], and what of it is lost without each channel [batch, channels]. */
+function ablate(model: SymbolicModel, layer: string, features: Value, isCompat: boolean): { score: Value; lost: Value } {
+  // A linear head on the channels' means loses what a channel's mean brings. Told by the weights, that is exact in any
+  // dtype; by two logits of a bf16 model it would be lost in their rounding.
+  if (!isCompat && model.explained.isLogit && layer === model.inspection.head?.feature) {
+    return { score: model.output.score, lost: model.headRow().mul(mean(features, ['height', 'width'])) };
+  }
+  const feature = model.output.feature(layer);
+  const channels = channelsOf(model.node(layer));
+  // In sample 0 nothing is ablated. The score of the run itself would not do: rounded along another way, it is off by
+  // as much as a channel brings, and by the same for all channels.
+  const scores = concatenate(feature, 1 + channels, (sample) => {
+    const channel = sample.sub(1);
+    const ablated = oneHot(channel, 'channels', channels);
+    const kept = feature.mul(ablated.mul(-1).add(1));
+    const to = isCompat ? kept.add(mul(ablated, compatValue(feature, channel))) : kept;
+    return model.resume([{ of: feature, to }]).score;
+  });
+  const score = select(scores, 'sample', 0);
+  return { score, lost: sub(score, rename(narrow(scores, 'sample', 1, channels), 'sample', 'channels')) };
+}
 
 /**
  * What pytorch-grad-cam writes in place of an ablated channel: 0 if the layer's lowest value is 0, else 1e7 less than the
  * lowest value of its batch of ablations, in which the earlier ablations are already written: 1e7 lower each time.
  */
-function compatValue(feature: Value, sample: Value): Value {
+function compatValue(feature: Value, channel: Value): Value {
   const low = lowest(feature);
-  const ordinal = sample.sub(floor(sample.add(0.5).div(COMPAT_BATCH)).mul(COMPAT_BATCH)).add(1);
+  const ordinal = channel.sub(floor(channel.add(0.5).div(COMPAT_BATCH)).mul(COMPAT_BATCH)).add(1);
   const isNotZero = equal(low, low.mul(0)).mul(-1).add(1);
   return low.sub(ordinal.mul(1e7)).mul(isNotZero);
 }

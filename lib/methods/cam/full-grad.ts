@@ -18,9 +18,7 @@ const PYTORCH_GRAD_CAM: Rescaling = { over: ['height', 'width'], epsilon: 1e-7, 
 
 /** Convolutions and batch norms that add something to their input. */
 function biasedNodes({ nodes }: Inspection): NodeInfo[] {
-  // A container that ends in such a layer is the same value under another name, and would count twice.
-  const isContainer = (name: string): boolean => nodes.some((other) => other.name.startsWith(`${name}.`));
-  return nodes.filter(({ name, hasBias, layout }) => hasBias && layout === 'channels-first' && !isContainer(name));
+  return nodes.filter(({ hasBias, layout }) => hasBias && layout === 'channels-first');
 }
 
 const hasBiases = (inspection: Inspection): string | null => {

@@ -4,6 +4,7 @@ import { blur, constant, type SymbolicModel, type Value } from '../../symbolic/i
 
 const COLOURS = 3;
 const DEFAULT_SIGMA = 10;
+const BASELINE = `'zero', 'blur', { blur: pixels above 0 }, a number or a list of ${COLOURS} numbers is expected`;
 
 /**
  * What stands for "nothing to see": `zero`, which after the model's normalisation is its mean colour; `blur`, the image
@@ -11,8 +12,8 @@ const DEFAULT_SIGMA = 10;
  * each colour channel, as the model gets them, after normalisation.
  */
 export const baselineSchema = z.union(
-  [z.enum(['zero', 'blur']), z.strictObject({ blur: z.number().positive() }), z.number(), z.array(z.number()).length(COLOURS)],
-  { error: `'zero', 'blur', { blur: pixels above 0 }, a number or a list of ${COLOURS} numbers is expected` },
+  [z.enum(['zero', 'blur']), z.strictObject({ blur: z.number({ error: BASELINE }).positive({ error: BASELINE }) }), z.number(), z.array(z.number()).length(COLOURS, { error: BASELINE })],
+  { error: BASELINE },
 );
 export type Baseline = z.output<typeof baselineSchema>;
 

@@ -1,14 +1,13 @@
 import { z } from 'zod';
 
 import { grad } from '../../symbolic/index.js';
-import { all, hasGradients } from '../conditions.js';
+import { hasGradients } from '../conditions.js';
 import { defineMethod } from '../method.js';
 import { channelsSchema, overChannels } from './channels.js';
-import { hasRectifiers } from './rectifiers.js';
 
 /**
  * Deconvolutional network: the gradient with respect to each pixel, where every ReLU lets back the positive gradients,
- * whatever its activation was.
+ * whatever its activation was. Smooth activations (GELU, SiLU) are treated as ReLUs are.
  *
  * Zeiler & Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014.
  */
@@ -20,7 +19,7 @@ export const deconvnet = defineMethod({
   }),
   usesLayer: false,
   isClassSpecific: true,
-  reasonAgainst: all(hasGradients, hasRectifiers),
+  reasonAgainst: hasGradients,
   map: ({ model, options }) => {
     const run = model.run(model.image, { rule: 'deconvnet' });
     return overChannels(grad(run.score, run.image), options.channels);

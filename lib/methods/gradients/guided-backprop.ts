@@ -1,14 +1,14 @@
 import { z } from 'zod';
 
 import { grad } from '../../symbolic/index.js';
-import { all, hasGradients } from '../conditions.js';
+import { hasGradients } from '../conditions.js';
 import { defineMethod } from '../method.js';
 import { channelsSchema, overChannels } from './channels.js';
-import { hasRectifiers } from './rectifiers.js';
 
 /**
  * Guided backpropagation: the gradient with respect to each pixel, where every ReLU lets back only positive gradients
- * through, and those only where it let the activation through.
+ * through, and those only where it let the activation through. Smooth activations (GELU, SiLU) are treated as ReLUs are:
+ * what their derivative lets back is cut to its positive part.
  *
  * Springenberg et al., Striving for Simplicity: The All Convolutional Net, ICLR workshop 2015.
  */
@@ -20,7 +20,7 @@ export const guidedBackprop = defineMethod({
   }),
   usesLayer: false,
   isClassSpecific: true,
-  reasonAgainst: all(hasGradients, hasRectifiers),
+  reasonAgainst: hasGradients,
   map: ({ model, options }) => {
     const run = model.run(model.image, { rule: 'guided-backprop' });
     return overChannels(grad(run.score, run.image), options.channels);

@@ -5,7 +5,6 @@ import { all, hasGradients, hasTargetLayer } from '../conditions.js';
 import { defineMethod } from '../method.js';
 import { channelsSchema, overChannels } from './channels.js';
 import { withPresets } from './presets.js';
-import { hasRectifiers } from './rectifiers.js';
 
 /**
  * Guided Grad-CAM: guided backpropagation times the layer's Grad-CAM, which is brought to the image's size.
@@ -29,7 +28,7 @@ export const guidedGradCam = defineMethod({
   ),
   usesLayer: true,
   isClassSpecific: true,
-  reasonAgainst: all(hasGradients, hasRectifiers, hasTargetLayer),
+  reasonAgainst: all(hasGradients, hasTargetLayer),
   map: ({ model, options, layer }) => {
     const { height, width } = model.inspection;
     const { score } = model.output;

@@ -11,6 +11,7 @@ import { withPresets } from './presets.js';
 const EPSILON = 1e-4;
 /** xplique computes this many masks at once, and cuts all of them at one offset. */
 const XPLIQUE_CHUNK = 32;
+const SHARE = 'a number above 0 and below 1 is expected';
 
 /**
  * RISE: the mean score of randomly masked images, at each pixel over the masks that show it, weighted by how much they do.
@@ -28,7 +29,7 @@ export const rise = defineMethod({
       /** Cells of the coarse grid, or [down, across]. */
       grid: pixels,
       /** How likely each cell shows the image; above 0, below 1. */
-      probability: z.number({ error: 'a number above 0 and below 1 is expected' }).gt(0, { error: 'a number above 0 and below 1 is expected' }).lt(1, { error: 'a number above 0 and below 1 is expected' }),
+      probability: z.number({ error: SHARE }).gt(0, { error: SHARE }).lt(1, { error: SHARE }),
       /** What is seen where the image is not: `zero` (the model's mean colour), `blur` or `{ blur: pixels }`, a number or one per colour channel, after normalisation. */
       baseline: baselineSchema,
       /** What the sum is divided by: `coverage`, how much each pixel was shown; `expected`, as in the paper: masks times probability. */

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { Model, type MethodName, type NamedOptions } from '../../../lib/index.js';
-import { loadSmall, randomTensor } from '../../support/models.js';
-import { relativeDifference } from '../../support/safetensors.js';
+import { archivePath, loadSmall, plainCard, randomTensor } from '../../support/models.js';
+import { readSafetensors, relativeDifference } from '../../support/safetensors.js';
 
 type Options = NamedOptions<MethodName>;
 
@@ -113,4 +113,22 @@ describe('what each method depends on', () => {
     expect(['ok', 'flat']).toContain(explained!.maps[0]!.state);
     expect([...explained!.maps[0]!.data].every(Number.isFinite)).toBe(true);
   });
+});
+
+describe('second derivatives through the attention of every exporter', () => {
+  it.each(['timm-vit-fused-traced', 'timm-vit-fused-scripted', 'timm-vit-fused-frozen', 'timm-vit-qk-norm-traced', 'timm-swin-fused-traced', 'torchvision-vit-traced-no-grad', 'torchvision-swin-scripted', 'transformers-vit-sdpa-traced', 'transformers-dinov2-registers-traced'])(
+    '%s: shapley-cam of the probability is not Grad-CAM',
+    async (name) => {
+      const { shape } = readSafetensors(new URL(`../../parity/references/${name}.safetensors`, import.meta.url)).get('input')!;
+      const [, , height, width] = shape as [number, number, number, number];
+      await using model = await Model.load(archivePath(name), { device: 'cpu', card: plainCard(height, width) });
+      const image = randomTensor(1, height, width, 8);
+      const common = { targets: [0, 1, 2, 3, 4, 5, 6], size: 'grid', raw: true, score: 'probability' } as const;
+      const [curved] = await model.explain(image, { method: 'shapley-cam', utility: 'score', ...common });
+      const [plain] = await model.explain(image, { method: 'grad-cam', ...common });
+      const join = (maps: readonly { data: Float32Array }[]): Float32Array => Float32Array.from(maps.flatMap(({ data }) => [...data]));
+      const difference = relativeDifference(join(curved!.maps), join(plain!.maps));
+      expect(difference).toBeGreaterThan(1e-3);
+    },
+  );
 });

@@ -34,8 +34,8 @@ it('finds a reference of every kind', () => {
   expect(NAMES.length).toBeGreaterThanOrEqual(11);
 });
 
-describe.each(NAMES)('%s', (name) => {
-  it('has the activations and the image that PyTorch gets in eight steps', async () => {
+describe('eight steps give the activations and the image of PyTorch', () => {
+  it.each(NAMES)('%s', async (name) => {
     const file = new URL(name, REFERENCES);
     const reference = readSafetensors(file);
     const metadata = metadataOf(file);

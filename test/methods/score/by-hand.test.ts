@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { Model } from '../../../lib/index.js';
+import { Model, symbolic } from '../../../lib/index.js';
 import { loadSmall, plainCard, randomTensor } from '../../support/models.js';
 import { largestDifference } from './reference.js';
 
@@ -111,9 +111,14 @@ describe('on a random network', () => {
       const weight = (gradient[start]! * channel.reduce((sum, value) => sum + value, 0)) / Math.abs(captured.features['fc']!.data[2]!);
       channel.forEach((value, i) => (expected[i]! += weight * value));
     }
-    const [explained] = await model.explain(image, { method: 'ablation-cam', layer: 'layer4', ...raw });
     const rectified = expected.map((value) => Math.max(value, 0));
-    expect(largestDifference(explained!.maps[0]!.data, rectified) / Math.max(...rectified)).toBeLessThan(1e-4);
+    const logitOfTwo = ({ logits }: symbolic.Run): symbolic.Value => symbolic.select(logits, 'classes', 2);
+    // By the weights of the head, and, where the score is a function that may be anything, by running what lies behind.
+    for (const score of ['logit', logitOfTwo] as const) {
+      const [explained] = await model.explain(image, { method: 'ablation-cam', layer: 'layer4', ...raw, score });
+      expect(explained!.chunk === null).toBe(score === 'logit');
+      expect(largestDifference(explained!.maps[0]!.data, rectified) / Math.max(...rectified)).toBeLessThan(1e-4);
+    }
   });
 
   it('seeds: the same noise twice, other noise for another seed', async () => {

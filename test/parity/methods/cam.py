@@ -11,8 +11,10 @@ the map of image size, scaled to [0, 1]. `targets` holds one class per image, `p
 """
 import argparse
 import json
+import os
 import sys
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 
 warnings.filterwarnings('ignore')
@@ -30,6 +32,7 @@ HERE = Path(__file__).parent
 GRADED = {'grad-cam': 'GradCAM', 'hires-cam': 'HiResCAM', 'elementwise-grad-cam': 'GradCAMElementWise', 'layer-cam': 'LayerCAM',
           'xgrad-cam': 'XGradCAM', 'eigen-grad-cam': 'EigenGradCAM'}
 UNGRADED = {'eigen-cam': 'EigenCAM', 'kpca-cam': 'KPCA_CAM'}
+VERSIONS = {name: version(name) for name in ('torch', 'grad-cam', 'torchcam', 'captum', 'scikit-learn', 'numpy')}
 PIXELS = 28  # rows and columns kept of a map of image size
 
 
@@ -114,16 +117,18 @@ def main() -> None:
     parser.add_argument('names', nargs='*')
     asked = parser.parse_args()
     torch.set_num_threads(1)  # one thread rounds in one way
+    if not asked.names or 'hand' in asked.names:  # first: TorchScript numbers its classes, and that shows in the archive
+        save_hand(HERE, VERSIONS)
     for make in SUBJECTS:
         subject = make()
         if asked.names and subject.name not in asked.names:
             continue
         path = HERE / f'cam-{subject.name}.safetensors'
-        save_reference(of_model(subject, asked.fullgrad, asked.xplique), path, {'torch': torch.__version__})
+        save_reference(of_model(subject, asked.fullgrad, asked.xplique), path, VERSIONS)
         print(subject.name, path.stat().st_size // 1024, 'KB', flush=True)
-    if not asked.names or 'hand' in asked.names:
-        save_hand(HERE)
 
 
 if __name__ == '__main__':
+    if os.environ.get('PYTHONHASHSEED') != '0':  # scripting writes out sets, whose order depends on it
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {'PYTHONHASHSEED': '0'})
     main()

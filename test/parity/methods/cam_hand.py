@@ -29,7 +29,7 @@ class Hand(nn.Module):
         return a.mean(dim=(2, 3)) @ self.linear + (a * a).mean(dim=(2, 3)) @ self.squared
 
 
-def save_hand(folder: Path) -> None:
+def save_hand(folder: Path, versions: dict[str, str]) -> None:
     path = folder / 'cam-hand.pt'
     torch.jit.script(Hand().eval()).save(str(path))
     slim(path)
@@ -39,5 +39,5 @@ def save_hand(folder: Path) -> None:
         'input': images,
         'pytorch-grad-cam': peers.by_pytorch_grad_cam('XGradCAM', subject, 'features'),
         'torch-cam': peers.by_torch_cam('XGradCAM', subject, 'features'),
-    }, folder / 'cam-hand.safetensors', {'torch': torch.__version__})
+    }, folder / 'cam-hand.safetensors', versions)
     print('hand', path.stat().st_size // 1024, 'KB')

@@ -1,6 +1,6 @@
 """Writes gradients-MODEL.safetensors: what the peers say of the shipped models and of small archives.
 
-Usage: python test/parity/methods/gradients.py [MODEL...]
+Usage: python test/parity/methods/gradients.py [--missing] [MODEL...]      (--missing: only cases that the file lacks)
 needs: pip install captum==0.9.0 grad-cam==1.5.7 saliency==0.2.1 xplique==2.0.2 tensorflow-cpu==2.20.0
 
 Tensors: `targets` [N]; for every case of a method its name holds raw maps and `NAME.range` [N, 2] their least and largest
@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from gradients_models import Explained, archive, eager, shipped  # noqa: E402  (first: it makes torchvision importable)
 
 import torch  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 import gradients_formulas as formulas  # noqa: E402
@@ -64,6 +65,10 @@ RECTIFIED: dict[str, Case] = {
     'guided-backprop.sum': peers.captum('GuidedBackprop', total),
     'deconvnet.sum': peers.captum('Deconvolution', total),
 }
+SMOOTH: dict[str, Case] = {
+    'guided-backprop.sum': peers.captum_on_gelu('GuidedBackprop', total),
+    'deconvnet.sum': peers.captum_on_gelu('Deconvolution', total),
+}
 GUIDED_PRODUCTS: dict[str, Case] = {
     'guided-backprop.pytorch-grad-cam': peers.pytorch_grad_cam_guided(largest),
     'guided-grad-cam': peers.captum_guided_grad_cam('layer4', largest, interpolate_mode='bilinear'),
@@ -91,7 +96,7 @@ EVERY_OPTION: dict[str, Case] = {
     'integrated-gradients.colour': from_colour,
     'integrated-gradients.blur': from_blur,
     'integrated-gradients.local': local_gradients,
-    'occlusion': peers.captum_occlusion((15, 15), (8, 8)),
+    'occlusion.coarse': peers.captum_occlusion((32, 32), (16, 16)),
     'occlusion.colour': peers.captum_occlusion((60, 44), (31, 44), baselines=0.75),
     'rise': formulas.rise(200, (7, 7), 0.5),
     'rise.expected': formulas.rise(100, (4, 6), 0.3, expected=True),
@@ -104,6 +109,7 @@ SMALL: dict[str, Case] = {
 }
 # A run of the model for each of some thousand windows.
 MANY_WINDOWS: dict[str, Case] = {
+    'occlusion': peers.captum_occlusion((15, 15), (8, 8)),
     'occlusion.captum': peers.captum_occlusion((7, 5), (1, 1)),
     'occlusion.xplique': peers.xplique('Occlusion'),
     'occlusion.pair': peers.pair('Occlusion', lambda values: values[:, 0], size=15),
@@ -115,7 +121,7 @@ def everything() -> dict[str, list[tuple[Callable[[], Explained], dict[str, Case
              'timm-vit-average-traced', 'transformers-vit-sdpa-traced')
     return {
         'resnet-tiny-shapes': [(lambda: shipped('resnet-tiny-shapes'), GRADIENTS | EVERY_OPTION | RECTIFIED | GUIDED_PRODUCTS)],
-        'vit-tiny-shapes': [(lambda: shipped('vit-tiny-shapes'), GRADIENTS | EVERY_OPTION)],
+        'vit-tiny-shapes': [(lambda: shipped('vit-tiny-shapes'), GRADIENTS | EVERY_OPTION | SMOOTH)],
         'torchvision-resnet-basic-scripted': [
             (lambda: archive('torchvision-resnet-basic-scripted'), SMALL),
             (lambda: eager('torchvision-resnet-basic-scripted'), RECTIFIED)],
@@ -125,29 +131,32 @@ def everything() -> dict[str, list[tuple[Callable[[], Explained], dict[str, Case
     }
 
 
-def write(name: str, parts: list[tuple[Callable[[], Explained], dict[str, Case]]]) -> None:
-    tensors: dict[str, Tensor] = {}
+def write(name: str, parts: list[tuple[Callable[[], Explained], dict[str, Case]]], only_missing: bool) -> None:
+    path = HERE / f'gradients-{name}.safetensors'
+    tensors: dict[str, Tensor] = load_file(path) if only_missing and path.exists() else {}
     for load, cases in parts:
+        asked = {case: compute for case, compute in cases.items() if case not in tensors}
+        if not asked:
+            continue
         explained = load()
         tensors['targets'] = torch.tensor(explained.targets)
         is_small = explained.images.shape[2] < 224
-        for case, compute in cases.items():
+        for case, compute in asked.items():
             start = time.monotonic()
-            found = compute(explained)
+            found = compute(explained).detach()
             assert found.isfinite().all(), (name, case)
             print(f'{name} {case} {tuple(found.shape)} {time.monotonic() - start:.1f} s', flush=True)
             if found.dim() == 1:
                 tensors[case] = found
-                continue
-            assert found.shape == explained.images[:, 0].shape, (case, found.shape)
-            tensors[f'{case}.range'] = torch.stack([found.amin((1, 2)), found.amax((1, 2))], 1)
-            tensors[case] = found[:, 1::3, 1::3] if is_small else found[:, 7::16, 7::16]
-    save_reference({key: value.detach().contiguous() for key, value in tensors.items()}, HERE / f'gradients-{name}.safetensors',
-                   {'made by': 'test/parity/methods/gradients.py', 'torch': torch.__version__})
+            else:
+                assert found.shape == explained.images[:, 0].shape, (case, found.shape)
+                tensors[f'{case}.range'] = torch.stack([found.amin((1, 2)), found.amax((1, 2))], 1)
+                tensors[case] = (found[:, 1::3, 1::3] if is_small else found[:, 7::16, 7::16]).contiguous()
+            save_reference(tensors, path, {'made by': 'test/parity/methods/gradients.py', 'torch': torch.__version__})
 
 
 if __name__ == '__main__':
-    torch.set_num_threads(2)
     models = everything()
-    for asked in sys.argv[1:] or models:
-        write(asked, models[asked])
+    options, names = ([arg for arg in sys.argv[1:] if arg.startswith('--') == is_option] for is_option in (True, False))
+    for asked in names or models:
+        write(asked, models[asked], only_missing='--missing' in options)

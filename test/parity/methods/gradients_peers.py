@@ -6,6 +6,7 @@ import copy
 import os
 import warnings
 from collections.abc import Callable
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -43,6 +44,16 @@ def captum(method: str, reduce: Reduce = total, /, **options) -> Callable[[Expla
         import captum.attr
         peer = getattr(captum.attr, method)(explained.model)
         return reduce(peer.attribute(explained.images.clone(), target=explained.targets, **options)).detach()
+    return maps
+
+
+def captum_on_gelu(method: str, reduce: Reduce) -> Callable[[Explained], Tensor]:
+    """captum puts its hooks on nn.ReLU alone; here it finds nn.GELU under that name."""
+    compute = captum(method, reduce)
+
+    def maps(explained: Explained) -> Tensor:
+        with patch.object(nn, 'ReLU', nn.GELU):
+            return compute(explained)
     return maps
 
 

@@ -1,0 +1,37 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { METHOD_NAMES, type MethodName, type Model } from '../../lib/index.js';
+import { relativeDifference } from '../support/safetensors.js';
+import { FEW_SAMPLES } from '../support/few-samples.js';
+import { loadSmall, randomTensor } from '../support/models.js';
+
+/** Sorting, clustering and factorising go other ways when values differ in the last bit. */
+const LOOSE: Partial<Record<MethodName, number>> = { 'vit-cx': 1e-2, 'kpca-cam': 1e-2, 'deep-feature-factorization': 1e-2 };
+
+describe.each([
+  ['torchvision-resnet-traced', [32, 48]],
+  ['timm-vit-fused-traced', [24, 40]],
+] as const)('%s', (archive, [height, width]) => {
+  let onCpu: Model;
+  let onGpu: Model;
+  const images = randomTensor(3, height, width, 17);
+
+  beforeAll(async () => {
+    onCpu = await loadSmall(archive);
+    onGpu = await loadSmall(archive, { device: 'cuda' });
+  });
+  afterAll(() => Promise.all([onCpu.close(), onGpu.close()]));
+
+  it.each(METHOD_NAMES)('%s gives on CUDA what it gives on the CPU', async (method) => {
+    const { methods } = await onCpu.inspect();
+    if (!methods.find(({ name }) => name === method)!.applies) return;
+    const options = { method, ...FEW_SAMPLES[method], targets: [1, 4] } as never;
+    const [expected, found] = [await onCpu.explain(images, options), await onGpu.explain(images, options)];
+    for (const [i, { maps }] of found.entries()) {
+      for (const [m, map] of maps.entries()) {
+        expect(map.state).toBe(expected[i]!.maps[m]!.state);
+        expect(relativeDifference(map.data, expected[i]!.maps[m]!.data)).toBeLessThan(LOOSE[method] ?? 1e-3);
+      }
+    }
+  });
+});
