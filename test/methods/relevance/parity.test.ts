@@ -42,8 +42,9 @@ describe.each(SUBJECTS)('%s', (subject) => {
   const reference = referenceOf(subject);
   const images = imagesOf(reference);
   const targets = targetsOf(reference);
-  // Relevance divides by values near zero: what rounding the pixels to float32 alone does to a map can exceed 1e-4.
-  const tolerance = (key: string, image: number): number => Math.max(1e-4, 2 * Number(reference.get(`rounding.${key}`)!.data[image]));
+  // Relevance divides by values near zero: the peer's own float32 maps lie farther than 1e-4 from its float64 ones, the reference,
+  // by chance more or less: what eight of its runs reached is a sample.
+  const tolerance = (key: string, image: number): number => Math.max(1e-4, 4 * Number(reference.get(`rounding.${key}`)!.data[image]));
   let model: Model;
 
   beforeAll(async () => {
