@@ -3,7 +3,7 @@
  * What taps and methods cost, as ratios to the plain forward pass of the same model, measured in turns within one run:
  * first one call of each job, then the next round, so that a slow minute of the machine slows all jobs alike.
  *
- *   node bench/cost.mjs ARCHIVE... [--device cpu|cuda] [--dtype f32] [--batch 8] [--rounds 9] [--json FILE]
+ *   node bench/cost.mjs ARCHIVE... [--device cpu|cuda] [--dtype f32] [--batch 8] [--rounds 9] [--methods cam,gae] [--json FILE]
  */
 import { writeFileSync } from 'node:fs';
 import os from 'node:os';
@@ -19,6 +19,7 @@ const { values, positionals } = parseArgs({
     dtype: { type: 'string', default: 'f32' },
     batch: { type: 'string', default: '8' },
     rounds: { type: 'string', default: '9' },
+    methods: { type: 'string', default: 'cam,grad-cam,eigen-cam,raw-attention,attention-rollout,gradient-rollout,gae' },
     json: { type: 'string' },
   },
 });
@@ -43,7 +44,7 @@ async function measure(path) {
     if (node) jobs[`capture ${node.name}`] = () => model.capture(images, { features: [node.name] });
   }
   if (inspection.attention.length > 0) jobs['capture attention'] = () => model.capture(images, { attention: 'all' });
-  for (const method of METHOD_NAMES) {
+  for (const method of METHOD_NAMES.filter((name) => values.methods.split(',').includes(name))) {
     if (inspection.methods.find(({ name }) => name === method)?.applies) jobs[method] = () => model.explain(images, { method });
   }
   /** @type {Record<string, number[]>} */

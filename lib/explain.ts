@@ -7,6 +7,7 @@ import type { PreparedInput } from './inputs.js';
 import type { Applicability, Inspection } from './inspection.js';
 import { METHOD_NAMES, METHODS, type MethodName } from './methods/index.js';
 import type { MapResult, Method } from './methods/method.js';
+import type { ModelCard } from './models/card.js';
 import { suggestion } from './models/nearest.js';
 import type { PlanDescription } from './symbolic/plan.js';
 import { PlanRecorder } from './symbolic/recorder.js';
@@ -205,8 +206,9 @@ export function chooseLayers(request: ExplainRequest, inspection: Inspection, ca
  *
  * @throws SightlineError METHOD_NOT_APPLICABLE, UNKNOWN_NODE, INVALID_OPTION
  */
-export function recordExplanation(request: ExplainRequest, inspection: Inspection, layers: readonly string[] | null, modelName: string): PlanDescription {
+export function recordExplanation(request: ExplainRequest, inspection: Inspection, layers: readonly string[] | null, card: ModelCard): PlanDescription {
   const { method, settings, common } = request;
+  const modelName = card.name;
   const reason = method.reasonAgainst(inspection);
   if (reason !== null) throw new SightlineError('METHOD_NOT_APPLICABLE', `${method.name} cannot explain ${modelName}: ${reason}.`, { details: { method: method.name } });
 
@@ -218,7 +220,7 @@ export function recordExplanation(request: ExplainRequest, inspection: Inspectio
   }
 
   const plan = new PlanRecorder(method.name);
-  const model = new SymbolicModel(plan, inspection, scoreOf(common.score, method.name));
+  const model = new SymbolicModel(plan, inspection, scoreOf(common.score, method.name), null, card.input);
   const { map, figures, concepts } = mapOf(request, model, layers);
   const places = ['height', 'width'];
   const low = min(map, places);

@@ -188,7 +188,7 @@ export class Model {
         typeof (options as { method: unknown }).method === 'string' && typeof request.common.score !== 'function'
           ? JSON.stringify(['explain', request.method.name, request.settings, request.layers, request.layering, { ...request.common, targets: undefined, signal: undefined }])
           : null,
-        (inspection) => recordExplanation(request, inspection, chooseLayers(request, inspection, this.card.targetLayer), this.card.name),
+        (inspection) => recordExplanation(request, inspection, chooseLayers(request, inspection, this.card.targetLayer), this.card),
         (result, input, inspection) => readExplanation(request, chooseLayers(request, inspection, this.card.targetLayer), result, input, this.labels),
       );
     });

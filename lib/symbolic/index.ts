@@ -3,7 +3,7 @@
  * code then runs for every batch.
  */
 export { Value, type Axis } from './value.js';
-export { Run, RULES, SymbolicModel, type Rule, type RunOptions, type ScoreOf } from './model.js';
+export { Run, RULES, SymbolicModel, type Normalisation, type Rule, type RunOptions, type ScoreOf } from './model.js';
 export { add, div, equal, greater, maximum, minimum, mul, sub } from './arithmetic.js';
 export {
   abs,

@@ -121,6 +121,12 @@ export interface ScoreOf {
   readonly isLogit: boolean;
 }
 
+/** How pixels become what the model gets: (value - mean) / std of R, G and B in [0, 1]. */
+export interface Normalisation {
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
+}
+
 /** The model as a method sees it: what `inspect` knows, and values that stand for what a run will give. */
 export class SymbolicModel {
   private first: Run | null = null;
@@ -131,6 +137,8 @@ export class SymbolicModel {
     readonly inspection: Inspection,
     /** @internal */ readonly explained: ScoreOf = { of: (run) => run.model.scoreIn(run.logits), isLogit: true },
     private input: Value | null = null,
+    /** By which a method knows what black and white are to the model. */
+    readonly normalisation: Normalisation = { mean: [0, 0, 0], std: [1, 1, 1] },
   ) {}
 
   /** The preprocessed images: [batch, channels, height, width]. */
@@ -141,7 +149,7 @@ export class SymbolicModel {
 
   /** The same model, looking at other images. */
   lookingAt(image: Value): SymbolicModel {
-    return new SymbolicModel(this.plan, this.inspection, this.explained, image);
+    return new SymbolicModel(this.plan, this.inspection, this.explained, image, this.normalisation);
   }
 
   /** The run on the images themselves, shared by everything that reads from it. */

@@ -71,7 +71,7 @@ void find_last_gradients(const std::vector<Step*>& order) {
   for (auto& [run, step] : last) step->last_gradient = true;
 }
 
-void schedule_block(Block& block, const std::vector<int>& kept) {
+void schedule_block(Block& block, const std::vector<int>& kept, bool is_body) {
   check_registers(block);
   std::vector<bool> per_target(block.registers, false);
   for (auto& step : block.steps) {
@@ -80,7 +80,7 @@ void schedule_block(Block& block, const std::vector<int>& kept) {
     step.per_target = step.operation->reads_target;
     for (const int input : step.inputs) step.per_target = step.per_target || per_target[input];
     if (step.body) {
-      schedule_block(*step.body, step.body->results);
+      schedule_block(*step.body, step.body->results, true);
       step.per_target = step.per_target || reads_target(*step.body);
     }
     if (step.per_target) {
@@ -89,13 +89,14 @@ void schedule_block(Block& block, const std::vector<int>& kept) {
   }
   find_recorded(block);
 
-  // What does not depend on the target runs first, then the rest once per target, each in the recorded order.
+  // What does not depend on the target runs first, then the rest once per target, each in the recorded order. A loop's
+  // body runs for one target at a time, as it was recorded.
   std::vector<Step*> order;
   for (auto& step : block.steps) {
-    if (!step.per_target) order.push_back(&step);
+    if (is_body || !step.per_target) order.push_back(&step);
   }
   for (auto& step : block.steps) {
-    if (step.per_target) order.push_back(&step);
+    if (!is_body && step.per_target) order.push_back(&step);
   }
   find_last_gradients(order);
   std::unordered_map<int, Step*> last_reader;
@@ -125,7 +126,7 @@ std::vector<int64_t> Attributes::integers(const std::string& name) const {
 void Plan::schedule() {
   std::vector<int> kept;
   for (const auto& output : outputs) kept.push_back(output.value);
-  schedule_block(block, kept);
+  schedule_block(block, kept, false);
   std::vector<bool> per_target(block.registers, false);
   for (const auto& step : block.steps) {
     for (const int output : step.outputs) per_target[output] = step.per_target;

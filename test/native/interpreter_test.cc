@@ -42,7 +42,8 @@ struct Bench {
     return at::randn({batch, 3, height, width});
   }
   BatchResult run(const Plan& plan, const at::Tensor& on, const at::Tensor& targets, const std::function<bool()>& cancelled = kNever) {
-    return run_plan(plan, *network, model->self(), on, targets, cancelled);
+    const Asked asked{targets, at::full_like(targets, kNoClass), {}};
+    return run_plan(plan, *network, model->self(), on, asked, cancelled);
   }
   Measured measured(const Plan& plan, const at::Tensor& on, const at::Tensor& targets) {
     run(plan, on, targets);  // Programs are built in the first run.

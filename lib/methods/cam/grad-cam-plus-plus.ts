@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import { mean, relu, square, sum, type Value } from '../../symbolic/index.js';
+import { clamp, mean, power, relu, square, sum, type Value } from '../../symbolic/index.js';
 import { all, hasGradients, hasTargetLayer } from '../conditions.js';
 import { defineMethod } from '../method.js';
 import { compatWith, type Peer } from './compat.js';
@@ -23,8 +23,10 @@ function placeWeights({ activations, gradients }: LayerReading, compat: Peer | u
     case 'xplique':
       return reciprocalOrZero(gradients.mul(mean(activations, SPACE)).add(2));
     default:
-      // g² cancels, which keeps the small gradients of a pooled layer from drowning in an epsilon.
-      return reciprocalOrZero(gradients.mul(sum(activations, SPACE)).add(2));
+      // g² cancels, which keeps the small gradients of a pooled layer from drowning in an epsilon. Behind a ReLU the
+      // denominator is at least 2 wherever a gradient counts; of features with signs it may pass through 0, and alpha
+      // through infinity: there alpha ends at 1.
+      return power(clamp(gradients.mul(sum(activations, SPACE)).add(2), 1, Infinity), -1);
   }
 }
 

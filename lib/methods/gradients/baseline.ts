@@ -4,15 +4,15 @@ import { blur, constant, type SymbolicModel, type Value } from '../../symbolic/i
 
 const COLOURS = 3;
 const DEFAULT_SIGMA = 10;
-const BASELINE = `'zero', 'blur', { blur: pixels above 0 }, a number or a list of ${COLOURS} numbers is expected`;
+const BASELINE = `'zero', 'black', 'white', 'blur', { blur: pixels above 0 }, a number or a list of ${COLOURS} numbers is expected`;
 
 /**
- * What stands for "nothing to see": `zero`, which after the model's normalisation is its mean colour; `blur`, the image
+ * What stands for "nothing to see": `zero`, which after the model's normalisation is its mean colour; `black`; `white`; `blur`, the image
  * itself without its detail (`{ blur: 5 }`: by a Gaussian of 5 pixels' standard deviation, else 10); a value, or one for
  * each colour channel, as the model gets them, after normalisation.
  */
 export const baselineSchema = z.union(
-  [z.enum(['zero', 'blur']), z.strictObject({ blur: z.number({ error: BASELINE }).positive({ error: BASELINE }) }), z.number(), z.array(z.number()).length(COLOURS, { error: BASELINE })],
+  [z.enum(['zero', 'black', 'white', 'blur']), z.strictObject({ blur: z.number({ error: BASELINE }).positive({ error: BASELINE }) }), z.number(), z.array(z.number()).length(COLOURS, { error: BASELINE })],
   { error: BASELINE },
 );
 export type Baseline = z.output<typeof baselineSchema>;
@@ -21,12 +21,20 @@ export type Baseline = z.output<typeof baselineSchema>;
 export function baselineOf(model: SymbolicModel, baseline: Baseline): Value | null {
   if (baseline === 'zero' || baseline === 0) return null;
   if (typeof baseline === 'number') return model.image.mul(0).add(baseline);
-  if (Array.isArray(baseline)) return model.image.mul(0).add(constant(model.image, Float32Array.from(baseline), { channels: COLOURS }));
+  if (baseline === 'black' || baseline === 'white') {
+    const { mean, std } = model.normalisation;
+    return coloured(model, mean.map((value, channel) => ((baseline === 'white' ? 1 : 0) - value) / std[channel]!));
+  }
+  if (Array.isArray(baseline)) return coloured(model, baseline);
   const { height, width } = model.inspection;
   const sigma = baseline === 'blur' ? DEFAULT_SIGMA : baseline.blur;
   // Reflected edges reach no further than the image itself.
   const reach = Math.min(Math.ceil(3 * sigma), height - 1, width - 1);
   return blur(model.image, 2 * reach + 1, sigma);
+}
+
+function coloured(model: SymbolicModel, colour: readonly number[]): Value {
+  return model.image.mul(0).add(constant(model.image, Float32Array.from(colour), { channels: COLOURS }));
 }
 
 /** The images where `kept` [batch, height, width] is 1, the baseline where it is 0. */

@@ -39,7 +39,7 @@ export const integratedGradients = defineMethod({
       steps: count(1),
       /** How the points lie and are weighted. */
       quadrature: z.enum(QUADRATURES, { error: `one of ${QUADRATURES.join(', ')} is expected` }),
-      /** Where the line begins: `zero` (the model's mean colour), `blur` or `{ blur: pixels }`, a number or one per colour channel, after normalisation. */
+      /** Where the line begins: `zero` (the model's mean colour), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per colour channel, after normalisation. */
       baseline: baselineSchema,
       /** False leaves out the difference: where along the line the model is sensitive, without completeness. */
       multiplyByInputs: z.boolean({ error: 'true or false is expected' }),

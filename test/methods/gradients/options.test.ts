@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import type { Model } from '../../../lib/index.js';
+import { Model } from '../../../lib/index.js';
 import { GRADIENT_METHODS } from '../../../lib/methods/gradients/index.js';
 import { loadSmall, randomTensor } from '../../support/models.js';
 import { relativeDifference } from '../../support/safetensors.js';
@@ -39,6 +39,7 @@ const CHANGES: readonly (readonly [GradientMethod, Options, Options])[] = [
   ['integrated-gradients', { steps: 4, quadrature: 'left' }, { quadrature: 'right' }],
   ['integrated-gradients', { steps: 4, quadrature: 'left' }, { quadrature: 'middle' }],
   ['integrated-gradients', { steps: 4 }, { baseline: 'blur' }],
+  ['integrated-gradients', { steps: 4 }, { baseline: 'white' }],
   ['integrated-gradients', { steps: 4, baseline: 'blur' }, { baseline: { blur: 2 } }],
   ['integrated-gradients', { steps: 4 }, { baseline: 0.5 }],
   ['integrated-gradients', { steps: 4, baseline: 0.5 }, { baseline: [0.5, 0.5, 0] }],
@@ -116,5 +117,17 @@ describe('options', () => {
 
   it('noise of level 0 is the gradient', async () => {
     expect(relativeDifference(await mapBy('smooth-grad', { noise: 0, samples: 2 }), await mapBy('gradient', { channels: 'sum-abs' }))).toBeLessThan(1e-5);
+  });
+
+  it('black and white are what the card’s normalisation makes of them', async () => {
+    await using shipped = await Model.load('resnet-tiny-shapes', { device: 'cpu' });
+    const { mean, std } = shipped.card.input;
+    const picture = randomTensor(1, 224, 224);
+    const occluded = async (baseline: unknown): Promise<Float32Array> =>
+      (await explainWith(shipped, picture, 'occlusion', { window: 112, stride: 112, baseline }, { targets: [2] }))[0]!.maps[0]!.data;
+    for (const [name, value] of [['black', 0], ['white', 1]] as const) {
+      expect(relativeDifference(await occluded(name), await occluded(mean.map((part, channel) => (value - part) / std[channel]!)))).toBeLessThan(1e-6);
+    }
+    expect(relativeDifference(await occluded('white'), await occluded('black'))).toBeGreaterThan(1e-3);
   });
 });

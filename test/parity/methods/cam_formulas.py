@@ -9,10 +9,12 @@ SPACE = (2, 3)
 
 
 def plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Chattopadhay et al. 2018: alpha = g^2 / (2 g^2 + sum(A) g^3), 0 where g is; weights sum(alpha relu(g))."""
+    """Chattopadhay et al. 2018: alpha = g^2 / (2 g^2 + sum(A) g^3) = 1 / (2 + g sum(A)); weights sum(alpha relu(g)).
+
+    Behind a ReLU alpha is at most 1/2 where it counts; of features with signs it has poles, and is held at 1.
+    """
     a, g = activations.double(), gradients.double()
-    denominator = 2 * g ** 2 + a.sum(SPACE, keepdim=True) * g ** 3
-    alpha = torch.where(g != 0, g ** 2 / denominator, 0)
+    alpha = 1 / (2 + g * a.sum(SPACE, keepdim=True)).clamp(min=1)
     weights = (alpha * g.relu()).sum(SPACE, keepdim=True)
     return (weights * a).sum(1).relu().float()
 

@@ -133,7 +133,8 @@ def everything() -> dict[str, list[tuple[Callable[[], Explained], dict[str, Case
 
 def write(name: str, parts: list[tuple[Callable[[], Explained], dict[str, Case]]], only_missing: bool) -> None:
     path = HERE / f'gradients-{name}.safetensors'
-    tensors: dict[str, Tensor] = load_file(path) if only_missing and path.exists() else {}
+    # Cloned, since the tensors of load_file lie in the file, which is written anew after each case.
+    tensors = {key: value.clone() for key, value in load_file(path).items()} if only_missing and path.exists() else {}
     for load, cases in parts:
         asked = {case: compute for case, compute in cases.items() if case not in tensors}
         if not asked:
