@@ -398,42 +398,46 @@ Tensor attention_relevance(const Tensor& query, const Tensor& key, const Tensor&
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(sightline, library) {
-  // As in graph_ops.cc: two installations in one process must not define an operator twice.
-  if (c10::Dispatcher::singleton().findSchema({"sightline::cut_gradient", ""})) return;
+  // As in graph_ops.cc: two installations in one process must not define an operator twice. One by one, since an older one
+  // may have fewer.
+  const auto define = [&](const std::string& schema, auto* function) {
+    const auto name = "sightline::" + schema.substr(0, schema.find('('));
+    if (!c10::Dispatcher::singleton().findSchema({name, ""})) library.def(schema.c_str(), function);
+  };
   // x; its gradient is the positive part of what arrives.
-  library.def("cut_gradient(Tensor x) -> Tensor", &cut_gradient);
+  define("cut_gradient(Tensor x) -> Tensor", &cut_gradient);
   // x; nothing flows into it. Unlike detach, the result requires a gradient where x does, so that it can be a tap.
-  library.def("stop_gradient(Tensor x) -> Tensor", &stop_gradient);
+  define("stop_gradient(Tensor x) -> Tensor", &stop_gradient);
   // x; its gradient is what arrives, times the factor.
-  library.def("scale_gradient(Tensor x, float factor) -> Tensor", &scale_gradient);
+  define("scale_gradient(Tensor x, float factor) -> Tensor", &scale_gradient);
   // y; what arrives goes to x, as if y were x.
-  library.def("pass_gradient(Tensor x, Tensor y) -> Tensor", &pass_gradient);
+  define("pass_gradient(Tensor x, Tensor y) -> Tensor", &pass_gradient);
   // y; what arrives goes to x, times y / x.
-  library.def("pass_ratio(Tensor x, Tensor y) -> Tensor", &pass_ratio);
+  define("pass_ratio(Tensor x, Tensor y) -> Tensor", &pass_ratio);
   // y, the norm of x; its deviation is held fast.
-  library.def("layer_norm_gradient(Tensor x, Tensor y, int[] shape, Tensor? weight, float epsilon) -> Tensor", &layer_norm_gradient);
-  library.def("group_norm_gradient(Tensor x, Tensor y, int groups, Tensor? weight, float epsilon) -> Tensor", &group_norm_gradient);
-  library.def("rms_norm_gradient(Tensor x, Tensor y, int[] shape, Tensor? weight, float? epsilon) -> Tensor", &rms_norm_gradient);
+  define("layer_norm_gradient(Tensor x, Tensor y, int[] shape, Tensor? weight, float epsilon) -> Tensor", &layer_norm_gradient);
+  define("group_norm_gradient(Tensor x, Tensor y, int groups, Tensor? weight, float epsilon) -> Tensor", &group_norm_gradient);
+  define("rms_norm_gradient(Tensor x, Tensor y, int[] shape, Tensor? weight, float? epsilon) -> Tensor", &rms_norm_gradient);
   // y, a layer's output; gradient times input is the relevance of the gamma rule.
-  library.def("gamma_linear_gradient(Tensor x, Tensor y, Tensor weight, Tensor? bias, float gamma) -> Tensor", &gamma_linear_gradient);
-  library.def(
+  define("gamma_linear_gradient(Tensor x, Tensor y, Tensor weight, Tensor? bias, float gamma) -> Tensor", &gamma_linear_gradient);
+  define(
       "gamma_convolution_gradient(Tensor x, Tensor y, Tensor weight, Tensor? bias, float gamma, int[] stride, int[] padding, "
       "int[] dilation, int groups) -> Tensor",
       &gamma_convolution_gradient);
   // x and y, around an operator that sums multiples of x: between them the gradient is relevance over y.
-  library.def("relevance_from_gradient(Tensor x, float factor) -> Tensor", &relevance_from_gradient);
-  library.def("gradient_from_relevance(Tensor y) -> Tensor", &gradient_from_relevance);
+  define("relevance_from_gradient(Tensor x, float factor) -> Tensor", &relevance_from_gradient);
+  define("gradient_from_relevance(Tensor y) -> Tensor", &gradient_from_relevance);
   // y, a layer's output; relevance goes to the inputs that raise it.
-  library.def("linear_relevance(Tensor x, Tensor y, Tensor weight) -> Tensor", &linear_relevance);
-  library.def(
+  define("linear_relevance(Tensor x, Tensor y, Tensor weight) -> Tensor", &linear_relevance);
+  define(
       "convolution_relevance(Tensor x, Tensor y, Tensor weight, int[] stride, int[] padding, int[] dilation, int groups) -> Tensor",
       &convolution_relevance);
   // y = a + factor * b, axis 0 being the images'.
-  library.def("sum_relevance(Tensor a, Tensor b, Tensor y, float factor) -> Tensor", &sum_relevance);
+  define("sum_relevance(Tensor a, Tensor b, Tensor y, float factor) -> Tensor", &sum_relevance);
   // y = x + factor * constant. A bias, which has one axis, gets no relevance; position embeddings get their share.
-  library.def("offset_relevance(Tensor x, Tensor constant, Tensor y, float factor) -> Tensor", &offset_relevance);
+  define("offset_relevance(Tensor x, Tensor constant, Tensor y, float factor) -> Tensor", &offset_relevance);
   // y, what attention makes of the three.
-  library.def(
+  define(
       "attention_relevance(Tensor query, Tensor key, Tensor value, Tensor y, Tensor? mask, bool is_causal, float? scale) -> Tensor",
       &attention_relevance);
 }
