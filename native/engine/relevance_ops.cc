@@ -23,7 +23,6 @@ Tensor wide(const Tensor& x) { return at::isReducedFloatingType(x.scalar_type())
 // Undefined for none, as saved variables are.
 Tensor saved(const OptionalTensor& x) { return x ? *x : Tensor(); }
 Tensor wide_or_undefined(const Tensor& x) { return x.defined() ? wide(x) : x; }
-OptionalTensor optional(const Tensor& x) { return x.defined() ? OptionalTensor(x) : std::nullopt; }
 
 // -- Guides ------------------------------------------------------------------------------------------------------------
 
@@ -172,6 +171,13 @@ struct Layer {
     if (!is_convolution) return at::linear(x, weight, bias);
     return at::convolution(x, weight, bias, stride, padding, dilation, false, std::vector<int64_t>(stride.size(), 0), groups);
   }
+  // One number a channel, laid out to be added to outputs like y.
+  Tensor of_channels(const Tensor& numbers, const Tensor& y) const {
+    if (!is_convolution) return numbers;
+    std::vector<int64_t> shape(y.dim(), 1);
+    shape[1] = -1;
+    return numbers.view(shape);
+  }
   // What arrives at the outputs, sent back through the weight to inputs shaped like x.
   Tensor backward(const Tensor& arrived, const Tensor& x, const Tensor& weight) const {
     if (!is_convolution) return at::matmul(arrived, weight);
@@ -197,31 +203,34 @@ struct GammaGradient : Function<GammaGradient> {
     const auto layer = Layer::of(context);
     const auto gamma = context->saved_data["gamma"].toDouble();
     const auto x = wide(values[0]), y = wide(values[1]), weight = wide(values[2]), bias = wide_or_undefined(values[3]);
-    const auto raised = [&](const Tensor& part) { return part + gamma * part.clamp_min(0); };
-    const auto lowered = [&](const Tensor& part) { return part + gamma * part.clamp_max(0); };
-    const auto up = raised(weight), down = lowered(weight);
-    const auto positive = x.clamp_min(0), negative = x.clamp_max(0);
-    const auto for_positive = layer.forward(positive, up, bias.defined() ? optional(raised(bias)) : std::nullopt) +
-                              layer.forward(negative, down);
-    const auto for_negative = layer.forward(positive, down, bias.defined() ? optional(lowered(bias)) : std::nullopt) +
-                              layer.forward(negative, up);
+    const auto up = weight.clamp_min(0), down = weight.clamp_max(0);
+    // With weights w + gamma w+ for inputs above 0 and w + gamma w- below, an output is y + gamma * (what drives it up);
+    // the other way round y + gamma * (what drives it down). Both add up to what the layer gives without gamma.
+    auto raising = layer.forward(x.clamp_min(0), up) + layer.forward(x.clamp_max(0), down);
+    auto lowering = y - raising;
+    if (bias.defined()) {
+      const auto shape = layer.of_channels(bias, y);
+      raising = raising + shape.clamp_min(0);
+      lowering = lowering - shape + shape.clamp_max(0);
+    }
     const auto relevance = wide(gradients[0]) * y;
     const auto nothing = at::zeros_like(relevance);
-    const auto from_positive = at::where(y > 0, relevance / stabilised(for_positive, 1e-6), nothing);
-    const auto from_negative = at::where(y < 0, relevance / stabilised(for_negative, 1e-6), nothing);
-    const auto at_positive = layer.backward(from_positive, x, up) + layer.backward(from_negative, x, down);
-    const auto at_negative = layer.backward(from_positive, x, down) + layer.backward(from_negative, x, up);
-    const auto result = at::where(x > 0, at_positive, at::where(x < 0, at_negative, at::zeros_like(x)));
+    const auto of_positive = at::where(y > 0, relevance / stabilised(y + gamma * raising, 1e-6), nothing);
+    const auto of_negative = at::where(y < 0, relevance / stabilised(y + gamma * lowering, 1e-6), nothing);
+    const auto plain = layer.backward(of_positive + of_negative, x, weight);
+    const auto with_sign = layer.backward(of_positive, x, up) + layer.backward(of_negative, x, down);
+    const auto against = plain - with_sign;
+    const auto result = at::where(x == 0, at::zeros_like(x), plain + gamma * at::where(x > 0, with_sign, against));
     return {result.to(values[0].scalar_type()), Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
   }
 };
 
 // -- The gradient itself is relevance ----------------------------------------------------------------------------------
 
-// numerator / denominator with Chefer's epsilon; 0 where the denominator is 0.
+// numerator / denominator with Chefer's epsilon, which comes to adding 1e-9 on either side of zero; 0 where the denominator is 0.
 Tensor safe_divide(const Tensor& numerator, const Tensor& denominator) {
-  const auto moved = denominator.clamp_min(1e-9) + denominator.clamp_max(1e-9);
-  return at::where(denominator == 0, at::zeros_like(moved), numerator / at::where(moved == 0, 1e-9, moved));
+  const auto moved = denominator + 1e-9;
+  return (numerator / moved.masked_fill(moved == 0, 1e-9)).masked_fill(denominator == 0, 0);
 }
 
 struct RelevanceFromGradient : Function<RelevanceFromGradient> {
