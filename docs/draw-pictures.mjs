@@ -12,8 +12,8 @@ import { contactSheet, METHOD_NAMES, Model } from '../dist/index.js';
 
 const IMAGE = fileURLToPath(new URL('../models/demo/star-and-hexagon.png', import.meta.url));
 const CELL = 168;
-/** What a page shows of methods whose defaults take minutes on a processor. */
-const OPTIONS = { rise: { masks: 2000, score: 'probability' } };
+/** Fewer samples than the defaults of methods that take minutes on a processor. */
+const OPTIONS = { rise: { masks: 600, score: 'probability' }, 'ss-cam': { samples: 3 }, 'is-cam': { steps: 3 }, occlusion: { window: 32, stride: 16 } };
 const asked = process.argv.slice(2);
 const names = asked.length > 0 ? METHOD_NAMES.filter((name) => asked.includes(name)) : METHOD_NAMES;
 

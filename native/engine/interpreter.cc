@@ -194,9 +194,7 @@ class Runner {
     operators_ += program.operators();
     at::AutoGradMode mode(step.recorded);
     std::vector<at::Tensor> values;
-    for (size_t i = 0; i < step.inputs.size(); ++i) {
-      values.push_back(registers[step.inputs[i]].to(network_.dtype_of(step.replaces[i])));
-    }
+    for (const int input : step.inputs) values.push_back(registers[input]);
     auto outputs = program.run_behind(self_, *before, images.size(0), values, step.recorded);
     for (size_t i = 0; i < step.outputs.size(); ++i) registers[step.outputs[i]] = outputs[i];
   }

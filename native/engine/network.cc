@@ -172,6 +172,28 @@ void finish(std::shared_ptr<Graph> graph) {
   graph->lint();
 }
 
+// Has a graph of reduced precision compute in float32, with the same weights: its inputs must come so.
+void widen(Graph& graph) {
+  for (auto it = graph.nodes().begin(); it != graph.nodes().end();) {
+    Node* node = *it++;
+    if (node->kind() == c10::prim::Constant) {
+      const auto constant = constant_of(node->output());
+      if (!constant || !constant->isTensor() || !at::isReducedFloatingType(constant->toTensor().scalar_type())) continue;
+      WithInsertPoint point(node);
+      node->output()->replaceAllUsesWith(graph.insertConstant(constant->toTensor().to(at::kFloat)));
+    } else if (is_aten(node, "to") && node->inputs().size() > 1) {
+      const auto dtype = constant_of(node->input(1));
+      if (!dtype || !dtype->isInt() || !at::isReducedFloatingType(dtype->toScalarType())) continue;
+      WithInsertPoint point(node);
+      node->replaceInput(1, graph.insertConstant(at::kFloat));
+    }
+  }
+}
+
+at::Tensor widened(const at::Tensor& x) {
+  return at::isReducedFloatingType(x.scalar_type()) ? x.to(at::kFloat) : x;
+}
+
 // Cuts a graph, whose inputs from the third on are given values, in two: takes out what does not depend on them and gives
 // it back as a graph of its own (inputs: module, image), whose outputs become further inputs. `seeds` belong behind the
 // cut in any case.
@@ -237,8 +259,11 @@ std::vector<at::Tensor> GraphCode::run(std::vector<c10::IValue> inputs, bool rec
   return outputs;
 }
 
-Program::Program(std::shared_ptr<Graph> graph, bool records_gradients, int64_t activation_bytes)
-    : code_(std::move(graph)), records_gradients_(records_gradients), activation_bytes_(activation_bytes) {}
+Program::Program(std::shared_ptr<Graph> graph, bool records_gradients, int64_t activation_bytes, bool is_widened)
+    : code_(std::move(graph)),
+      records_gradients_(records_gradients),
+      activation_bytes_(activation_bytes),
+      is_widened_(is_widened) {}
 
 Program::Program(std::shared_ptr<Graph> before, std::shared_ptr<Graph> behind, bool records_gradients, int64_t activation_bytes)
     : before_(std::in_place, std::move(before)),
@@ -247,7 +272,7 @@ Program::Program(std::shared_ptr<Graph> before, std::shared_ptr<Graph> behind, b
       activation_bytes_(activation_bytes) {}
 
 std::vector<at::Tensor> Program::run(const c10::IValue& self, const at::Tensor& images, bool keeps_graph) const {
-  return code_.run({self, images}, records_gradients_ || keeps_graph);
+  return code_.run({self, is_widened_ ? widened(images) : images}, records_gradients_ || keeps_graph);
 }
 
 std::vector<at::Tensor> Program::run_before(const c10::IValue& self, const at::Tensor& images) const {
@@ -257,15 +282,16 @@ std::vector<at::Tensor> Program::run_before(const c10::IValue& self, const at::T
 std::vector<at::Tensor> Program::run_behind(const c10::IValue& self, const std::vector<at::Tensor>& before, int64_t images,
                                             const std::vector<at::Tensor>& values, bool keeps_graph) const {
   std::vector<c10::IValue> inputs{self};
-  inputs.insert(inputs.end(), values.begin(), values.end());
+  for (const auto& value : values) inputs.push_back(widened(value));
   const auto samples = values.at(0).size(0) / images;
   for (const auto& tensor : before) {
     if (tensor.dim() == 0 || tensor.size(0) % images != 0) {
       throw EngineError("METHOD_NOT_APPLICABLE", "A value of the model that is needed again has no batch axis.");
     }
     // Windows stand beside their image: rows are repeated image by image.
-    inputs.push_back(samples == 1 ? tensor
-                                  : tensor.unflatten(0, {images, tensor.size(0) / images})
+    const auto wide = widened(tensor);
+    inputs.push_back(samples == 1 ? wide
+                                  : wide.unflatten(0, {images, wide.size(0) / images})
                                         .repeat_interleave(samples, 0)
                                         .flatten(0, 1));
   }
@@ -318,7 +344,7 @@ void Network::prove(const StraightGraph& straight, const torch::jit::Module& mod
   const auto pair = at::randn({2, 3, example.size(2), example.size(3)}, generator, at::kFloat).to(example.options());
   auto copy = master_->copy();
   torch::jit::EraseShapeInformation(copy);
-  const Program straightened(std::move(copy), false, 0);
+  const Program straightened(std::move(copy), false, 0, false);
   const torch::jit::Code original(straight.original->copy(), "original");
   const auto run_original = [&](const at::Tensor& images) {
     torch::jit::Stack stack{module._ivalue(), images};
@@ -373,12 +399,6 @@ const Program& Network::program(const std::vector<TapRequest>& taps, const Rule&
     found = programs_.emplace(std::move(request), std::move(program)).first;
   }
   return *found->second;
-}
-
-at::ScalarType Network::dtype_of(const Tap& tap) const {
-  // Attention that was opened here is computed in float32.
-  if (tap.kind == Tap::Kind::Attention && sites_[tap.site].form == AttentionSite::Form::ScaledDotProduct) return at::kFloat;
-  return *dtype_;
 }
 
 // The tapped values, then the replaced ones, each in the shape in which it is shown.
@@ -531,8 +551,11 @@ std::unique_ptr<Program> Network::build(const ProgramRequest& request) const {
     const AttentionSite& site = sites_[tap.site];
     bytes += (with_gradient ? 3 : 1) * 4 * site.windows * site.heads * site.tokens * site.keys;
   }
+  // What a replaced value changes, and relevance that is divided by what it came from, drown in the rounding of bf16.
+  const bool is_widened = at::isReducedFloatingType(*dtype_) && (before || request.rule.name == "lrp");
+  if (is_widened) widen(*graph);
   finish(graph);
-  if (!before) return std::make_unique<Program>(std::move(graph), records_gradients, bytes);
+  if (!before) return std::make_unique<Program>(std::move(graph), records_gradients, bytes, is_widened);
   finish(before);
   return std::make_unique<Program>(std::move(before), std::move(graph), records_gradients, bytes);
 }

@@ -114,7 +114,8 @@ class GraphCode {
 // The graph with just the asked-for values as outputs.
 class Program {
  public:
-  Program(std::shared_ptr<torch::jit::Graph> graph, bool records_gradients, int64_t activation_bytes);
+  // `is_widened`: whether it computes in float32 though the model does not.
+  Program(std::shared_ptr<torch::jit::Graph> graph, bool records_gradients, int64_t activation_bytes, bool is_widened);
   Program(std::shared_ptr<torch::jit::Graph> before, std::shared_ptr<torch::jit::Graph> behind, bool records_gradients,
           int64_t activation_bytes);
 
@@ -124,7 +125,7 @@ class Program {
 
   // A program with replaced values: what does not depend on them.
   std::vector<at::Tensor> run_before(const c10::IValue& self, const at::Tensor& images) const;
-  // The rest, for `values` of N times as many rows as `before` has images.
+  // The rest, for `values` of N times as many rows as `before` has images; in float32 whatever the model's dtype.
   std::vector<at::Tensor> run_behind(const c10::IValue& self, const std::vector<at::Tensor>& before, int64_t images,
                                      const std::vector<at::Tensor>& values, bool keeps_graph) const;
 
@@ -138,6 +139,7 @@ class Program {
   GraphCode code_;
   bool records_gradients_;
   int64_t activation_bytes_;
+  bool is_widened_ = false;
 };
 
 class Network {
@@ -149,8 +151,6 @@ class Network {
   // EngineError UNKNOWN_NODE or METHOD_NOT_APPLICABLE.
   const Program& program(const std::vector<TapRequest>& taps, const Rule& rule = {}, const std::vector<Tap>& replaces = {},
                          bool is_smooth = false);
-  // In which a value must be given that replaces a tapped one.
-  at::ScalarType dtype_of(const Tap& tap) const;
 
  private:
   std::unique_ptr<Program> build(const ProgramRequest& request) const;

@@ -43,7 +43,7 @@ Ruled apply(const std::shared_ptr<Graph>& graph, const Rule& rule) {
 std::shared_ptr<Graph> parse(const std::string& body, const std::vector<std::pair<std::string, c10::IValue>>& constants = {}) {
   auto graph = std::make_shared<Graph>();
   std::string inputs = "graph(%self : int, %x : Tensor";
-  for (const auto& [name, value] : constants) inputs += ", %" + name + " : " + value.type()->annotation_str();
+  for (const auto& [name, value] : constants) inputs += ", %" + name + " : " + (value.isTensor() ? "Tensor" : value.type()->str());
   torch::jit::parseIR(inputs + "):\n" + body, graph.get());
   const torch::jit::WithInsertPoint start(*graph->nodes().begin());
   for (size_t i = constants.size(); i > 0; --i) {
@@ -299,8 +299,10 @@ TEST("relevance: its sum stays 1 from the logit to every block of every vision t
     auto& network = model->network(each.height, each.width);
     std::vector<TapRequest> taps{{{Tap::Kind::Logits, {}, -1}, false}};
     const auto is_block = [](const std::string& name) {
-      return !name.empty() && std::isdigit(static_cast<unsigned char>(name.back())) != 0 &&
-             (name.find("blocks.") == 0 || name.find("encoder_layer") != std::string::npos || name.find(".layer.") != std::string::npos);
+      const auto number = name.find_last_not_of("0123456789") + 1;
+      const std::string before = name.substr(0, number);
+      return number < name.size() && (before.ends_with("blocks.") || before.ends_with("encoder_layer_") || before.ends_with("layer.") ||
+                                      before.ends_with("layers."));
     };
     for (const auto& node : network.info().nodes) {
       if (node.layout == Layout::Tokens && is_block(node.name)) taps.push_back({{Tap::Kind::Node, node.name, -1}, true});

@@ -20,8 +20,9 @@ const directions = (tokens: Value): Value => tokens.div(sqrt(sum(square(tokens),
  */
 function scores(model: SymbolicModel, block: number): Value {
   const name = blockOutputOf(model, block);
-  const before = directions(model.output.feature(name));
   const sums = model.output.mixed(block);
+  // Run again as well, so that rounding is the same on both sides.
+  const before = directions(model.resume([{ of: sums, to: sums }]).feature(name));
   const attention = transpose(model.output.attention(block), ['batch', 'keys', 'queries', 'heads']);
   const values = transpose(rename(model.output.value(block), 'channels', 'size'), ['batch', 'tokens', 'heads', 'size']);
   const projection = transpose(model.outputProjection(block), ['heads', 'size', 'channels']);

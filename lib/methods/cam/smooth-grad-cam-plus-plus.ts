@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import { accumulate, equal, grad, noise, power, relu, select, square, stack, sum, type Value } from '../../symbolic/index.js';
+import { accumulate, equal, grad, maximum, noise, power, relu, select, square, stack, sum, type Value } from '../../symbolic/index.js';
 import { all, hasGradients, hasTargetLayer } from '../conditions.js';
 import { defineMethod } from '../method.js';
 import { combineChannels, pipelineOptions } from './pipeline.js';
@@ -48,7 +48,9 @@ export const smoothGradCamPlusPlus = defineMethod({
       const weights = sum(alpha.mul(relu(select(sums, 'sums', 2))), SPACE);
       return combineChannels(select(sums, 'sums', 3).mul(weights), options);
     }
-    const alpha = quotient(second, second.mul(2).add(third.mul(sum(features, SPACE))));
+    // Features of at least 0 give an alpha of at most 1/2. Those of a ViT have both signs, and a denominator that crosses 0
+    // would leave the map to rounding: alpha is at most 1.
+    const alpha = quotient(second, maximum(second, second.mul(2).add(third.mul(sum(features, SPACE)))));
     const weights = sum(alpha.mul(relu(select(sums, 'sums', 2).div(samples))), SPACE);
     return combineChannels(features.mul(weights), options);
   },

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 
-import { defineMethod, symbolic } from '../../../lib/index.js';
-import { loadSmall, randomTensor } from '../../support/models.js';
+import { defineMethod, Model, symbolic } from '../../../lib/index.js';
+import { archivePath, plainCard, randomTensor } from '../../support/models.js';
 
 const { grad, sum } = symbolic;
 
@@ -30,12 +30,12 @@ const MODELS: readonly (readonly [archive: string, size: readonly [number, numbe
   ['timm-deit-distilled-traced', [24, 40], ['blocks.0', 'blocks.1']],
   ['timm-dinov2-registers-traced', [24, 40], ['blocks.0', 'blocks.1']],
   ['timm-vit-average-traced', [24, 40], ['blocks.0', 'blocks.1']],
-  ['torchvision-vit-traced-no-grad', [64, 64], ['encoder.layers.encoder_layer_0', 'encoder.layers.encoder_layer_1']],
+  ['torchvision-vit-traced-no-grad', [32, 32], ['encoder.layers.encoder_layer_0', 'encoder.layers.encoder_layer_1']],
 ];
 
 describe.each(MODELS)('%s', (archive, size, layers) => {
   it.each(layers)('relevance at %s sums to 1 for every image of a batch', async (layer) => {
-    await using model = await loadSmall(archive);
+    await using model = await Model.load(archivePath(archive), { device: 'cpu', card: plainCard(...size) });
     const explained = await model.explain(randomTensor(3, ...size, 5), { method: total({ layer }), targets: [1], raw: true });
     for (const { maps } of explained) expect(maps[0]!.figures!.total).toBeCloseTo(1, 2);
   });

@@ -42,12 +42,13 @@ describe.each(SUBJECTS)('%s', (subject) => {
   const reference = referenceOf(subject);
   const images = imagesOf(reference);
   const targets = targetsOf(reference);
-  // In float32 the peer's own maps lie this far from what it computes: relevance divides by values near zero.
-  const tolerance = (key: string): number => Math.max(1e-4, 2 * Number(reference.get(`rounding.${key}`)!.data[0]));
+  // Relevance divides by values near zero: the peer's own float32 maps lie farther than 1e-4 from its float64 ones, the reference,
+  // by chance more or less: what eight of its runs reached is a sample.
+  const tolerance = (key: string, image: number): number => Math.max(1e-4, 4 * Number(reference.get(`rounding.${key}`)!.data[image]));
   let model: Model;
 
   beforeAll(async () => {
-    model = await loadSubject(subject);
+    model = await loadSubject(subject, reference);
   });
   afterAll(() => model.close());
 
@@ -55,7 +56,7 @@ describe.each(SUBJECTS)('%s', (subject) => {
   it.each(blocks)('attention gets the relevance of %s', async (key) => {
     const explained = await model.explain(images, { method: relevanceOf(Number(/\d+$/.exec(key)![0])), targets, size: 'grid', raw: true });
     for (const [i, { maps }] of explained.entries()) {
-      expect(difference(unit(maps[0]!.data), unit(mapAt(reference.get(key)!, i).data))).toBeLessThanOrEqual(tolerance(key.slice('maps.'.length)));
+      expect(difference(unit(maps[0]!.data), unit(mapAt(reference.get(key)!, i).data))).toBeLessThanOrEqual(tolerance(key.slice('maps.'.length), i));
     }
   });
 
@@ -65,7 +66,7 @@ describe.each(SUBJECTS)('%s', (subject) => {
     for (const [i, { maps }] of explained.entries()) {
       const peer = mapAt(reference.get(`maps.${key}`)!, i);
       expect(maps[0]!.shape).toEqual(peer.shape);
-      expect(difference(unit(maps[0]!.data), unit(peer.data))).toBeLessThanOrEqual(tolerance(key));
+      expect(difference(unit(maps[0]!.data), unit(peer.data))).toBeLessThanOrEqual(tolerance(key, i));
     }
   });
 

@@ -54,7 +54,7 @@ def smooth_grad_cam_plus_plus(subject: Subject, image: Tensor, target: int, samp
         for power, moment in enumerate(moments, start=1):
             moment += gradient ** power / samples
     first, second, third = moments
-    denominator = 2 * second + features.sum(dim=(1, 2), keepdim=True) * third
+    denominator = torch.maximum(second, 2 * second + features.sum(dim=(1, 2), keepdim=True) * third)
     alpha = torch.where(denominator == 0, torch.zeros_like(second), second / denominator)
     weights = (alpha * first.relu()).sum(dim=(1, 2), keepdim=True)
     return (weights * features).sum(0).relu()
