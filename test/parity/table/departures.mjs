@@ -20,7 +20,7 @@ export const DEPARTURES = [
   { method: 'gradient-rollout', peer: 'vit-explain', where: 'vit_grad_rollout.py:12, :26, issues 6 and 29', why: "a block's attention meets another block's gradient, which is that of the scores before the softmax; columns divided by the sums of rows" },
   { method: 'guided-grad-cam', peer: 'captum', where: 'attr/_core/guided_grad_cam.py:76', why: 'enlarged by nearest neighbour' },
   { method: 'guided-grad-cam', peer: 'pytorch-grad-cam', where: 'its cam.py', why: 'multiplied with the finished heatmap, scaled to [0, 1]' },
-  { method: 'integrated-gradients', peer: 'captum', where: 'attr/_utils/approximation_methods.py:70', why: 'trapezoid weights that add up to (steps - 1) / steps: another scale, the same min-max map' },
+  { method: 'integrated-gradients', peer: 'captum', where: 'attr/_utils/approximation_methods.py:70', why: 'trapezoid weights that add up to (steps - 1) / steps: another scale, the same min-max map (what differs is note 1 below)' },
   { method: 'integrated-gradients', peer: 'PAIR saliency', where: 'core/integrated_gradients.py', why: 'points from end to end with equal weights' },
   { method: 'integrated-gradients', peer: 'xplique', where: 'its defaults', why: 'trapezoid, mean over colours' },
   { method: 'smooth-grad', peer: 'captum', where: 'its defaults', why: 'noise of standard deviation 1, magnitudes, colours summed' },

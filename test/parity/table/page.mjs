@@ -96,7 +96,8 @@ ${failed.length ? `## Failed\n${failed.map(({ model, method, peer, error }) => `
 ## Models, pictures and settings
 - ResNet-50 is torchvision's, ViT-B/16 timm's \`vit_base_patch16_224\`, DeiT-Ti \`deit_tiny_patch16_224\`, Swin-T \`swin_tiny_patch4_window7_224\`, with random weights by
   the rule of test/parity/seeded_weights.py; models/eval/003.png, the best class for which Grad-CAM is positive somewhere. ResNet-50's head is scaled, so
-  that its logits do not make a softmax one-hot. The two shipped models: models/eval/003.png and 005.png, the class of an object in each.
+  that its logits do not make a softmax one-hot. The two shipped models: models/eval/003.png and 005.png, the class of an object in each
+  (gradients, perturbation and the Score-CAM family: 003.png alone).
 - Layers: \`layer4\`, the last block's \`norm1\`, Swin's \`norm\`, where nothing else is said.
 - Counts that differ from the defaults:
 ${[...counts.values()].sort((a, b) => a.method.localeCompare(b.method)).map(({ method, text, models: at }) => `  - ${method}: ${text} (${at.join(', ')})`).join('\n')}
@@ -114,6 +115,9 @@ python test/parity/table/make.py SCRATCH archives
 for family in cam attention flow score gradients xplique relevance; do
   python test/parity/table/make.py SCRATCH $family --peers CHECKOUTS --xplique PYTHON_WITH_XPLIQUE
 done
+python test/parity/table/make.py SCRATCH xplique --double --models resnet50 resnet-tiny-shapes
+python test/parity/table/make.py SCRATCH relevance --double --models deit_tiny_patch16_224 vit-tiny-shapes --peers CHECKOUTS
+python test/parity/table/versions.py CHECKOUTS xplique=2.0.2 tensorflow=2.20.0 saliency=0.2.1
 node test/parity/table/memory.mjs SCRATCH
 node test/parity/table/compare.mjs SCRATCH          # writes this page
 \`\`\`
@@ -142,7 +146,7 @@ function departures(measures) {
 
 function doubleTable(cells) {
   return `
-Where float32 itself is the reason, the peer's own code was run in float64 as well. Distances of the float32 maps from that one:
+Where float32 itself is the reason, the peer was run in float64 as well (xplique and PAIR: their formula). Distances of the float32 maps from that one:
 
 | method | peer | model | options | sightline, float32 | peer, float32 |
 |---|---|---|---|---|---|
