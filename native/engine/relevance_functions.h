@@ -23,6 +23,9 @@ void define(torch::Library& library, const std::string& schema, F* function) {
   if (!c10::Dispatcher::singleton().findSchema({name, ""})) library.def(schema.c_str(), function);
 }
 
+// y; what arrives goes to x, as if y were x.
+Tensor pass_gradient(const Tensor& x, const Tensor& y);
+
 // In float32, where the model's dtype is narrower.
 inline Tensor wide(const Tensor& x) { return at::isReducedFloatingType(x.scalar_type()) ? x.to(at::kFloat) : x; }
 

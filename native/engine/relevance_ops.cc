@@ -44,9 +44,10 @@ struct PassGradient : Function<PassGradient> {
 Tensor cut_gradient(const Tensor& x) { return CutGradient::apply(x); }
 Tensor stop_gradient(const Tensor& x) { return StopGradient::apply(x); }
 Tensor scale_gradient(const Tensor& x, double factor) { return ScaleGradient::apply(x, factor); }
-Tensor pass_gradient(const Tensor& x, const Tensor& y) { return PassGradient::apply(x, y.detach()); }
 
 }  // namespace
+
+Tensor pass_gradient(const Tensor& x, const Tensor& y) { return PassGradient::apply(x, y.detach()); }
 
 TORCH_LIBRARY_FRAGMENT(sightline, library) {
   // x; its gradient is the positive part of what arrives.

@@ -146,7 +146,7 @@ Tensor sum_relevance(const Tensor& a, const Tensor& b, const Tensor& y, double f
 Tensor offset_relevance(const Tensor& x, const Tensor& constant, const Tensor& y, double factor) {
   int64_t long_axes = 0;
   for (const auto size : constant.sizes()) long_axes += size > 1 ? 1 : 0;
-  return long_axes <= 1 ? PassGradient::apply(x, y.detach()) : SumRelevance::apply(x, constant, y.detach(), factor);
+  return long_axes <= 1 ? pass_gradient(x, y) : SumRelevance::apply(x, constant, y.detach(), factor);
 }
 Tensor attention_relevance(const Tensor& query, const Tensor& key, const Tensor& value, const Tensor& y, const OptionalTensor& mask,
                            bool is_causal, std::optional<double> scale) {

@@ -72,7 +72,7 @@ describe('explain of a CNN', () => {
     );
     const [expected] = await model.explain(PICTURE, { method: 'grad-cam', targets: [9, 0], layer: 'layer3', size: 'grid' });
     expect(results[0]!.maps).toEqual(
-      expected!.maps.map(({ target: { index, label }, min, max }) => ({ target: { index, label }, layer: 'layer3', shape: [14, 14], min, max, state: 'ok' })),
+      expected!.maps.map(({ target: { index, label }, min, max }) => ({ target: { index, label }, layer: 'layer3', shape: [14, 14], min, max, state: 'ok', figures: {} })),
     );
     expect(results[0]!.maps.map(({ target }) => target.label)).toEqual(['rayed flower', 'striped disc']);
   });

@@ -88,7 +88,7 @@ const REFUSALS: readonly (readonly [what: string, args: readonly string[], code:
   ['a folder named .npy', explainArray(at('folder.npy')), 'NOT_A_FILE', /is a directory/],
   ['a .npy that is not there', explainArray(at('none.npy')), 'FILE_NOT_FOUND', /none\.npy/],
   ['a .npy that is none', explainArray(write('text.npy', 'text')), 'INVALID_INPUT', /text\.npy/],
-  ['a method that is nearly right', explain('resnet-tiny-shapes', 'gard-cam'), 'INVALID_OPTION', /Did you mean "grad-cam"\?/],
+  ['a method that is nearly right', explain('resnet-tiny-shapes', 'gard-cam'), 'INVALID_OPTION', /Did you mean "grad-cam"/],
   ['an option that the method lacks', explain(vit, 'gae', '--option', 'discardRatio=0.5'), 'INVALID_OPTION', /gae has no option "discardRatio"/],
   ["an option's value out of range", explain(vit, 'attention-rollout', '--option', 'discardRatio=1'), 'INVALID_OPTION', /discardRatio/],
   ['an option without a value', explain(vit, 'attention-rollout', '--option', 'discardRatio'), 'INVALID_OPTION', /key=value/],
