@@ -4,7 +4,7 @@
  * mask of the object asked for, on the held-out pictures with two objects, beside two baselines: the picture's centre,
  * and a place drawn at random.
  *
- *   npm run build && node bench/pointing.mjs [--json FILE] [--pictures N] [METHOD...]
+ *   npm run build && node bench/pointing.mjs [--json FILE] [--pictures N] [--model NAME] [METHOD...]
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -15,7 +15,7 @@ import sharp from 'sharp';
 import { METHOD_NAMES, Model } from '../dist/index.js';
 import { METHODS } from '../dist/methods/index.js';
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { json: { type: 'string' }, pictures: { type: 'string', default: '56' } } });
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { json: { type: 'string' }, pictures: { type: 'string', default: '56' }, model: { type: 'string' } } });
 const folder = new URL('../models/eval/', import.meta.url);
 /** @type {{ file: string, mask: string, objects: { index: number }[] }[]} */
 const index = JSON.parse(readFileSync(new URL('index.json', folder), 'utf8'));
@@ -32,7 +32,7 @@ const FEWER = { rise: { masks: 1000, score: 'probability' }, 'ss-cam': { samples
 
 /** @type {Record<string, { hits: number, cases: number, flat: number, seconds: number, options: object }>} */
 const results = {};
-for (const archive of ['resnet-tiny-shapes', 'vit-tiny-shapes']) {
+for (const archive of ['resnet-tiny-shapes', 'vit-tiny-shapes'].filter((name) => values.model === undefined || name === values.model)) {
   const model = await Model.load(archive, { device: 'cpu' });
   const { methods } = await model.inspect();
   for (const method of METHOD_NAMES) {

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * Draws the picture of each method's page: what it says of one demo picture with two objects, by the shipped models that
- * it applies to.
+ * it applies to. Methods that run the model hundreds of times come last, with fewer samples than their defaults.
  *
  *   npm run build && node docs/draw-pictures.mjs [METHOD...]
  */
@@ -12,36 +12,42 @@ import { contactSheet, METHOD_NAMES, Model } from '../dist/index.js';
 
 const IMAGE = fileURLToPath(new URL('../models/demo/star-and-hexagon.png', import.meta.url));
 const CELL = 168;
-/** Fewer samples than the defaults of methods that take minutes on a processor. */
-const OPTIONS = { rise: { masks: 600, score: 'probability' }, 'ss-cam': { samples: 3 }, 'is-cam': { steps: 3 }, occlusion: { window: 32, stride: 16 } };
+/** @type {Record<string, object>} */
+const FEWER = {
+  occlusion: { window: 32, stride: 16 },
+  'integrated-gradients': {},
+  rise: { masks: 400, score: 'probability' },
+  'score-cam': { targets: ['top1'] },
+  'is-cam': { steps: 3, targets: ['top1'] },
+  'ss-cam': { samples: 2, targets: ['top1'] },
+};
 const asked = process.argv.slice(2);
-const names = asked.length > 0 ? METHOD_NAMES.filter((name) => asked.includes(name)) : METHOD_NAMES;
+const names = METHOD_NAMES.filter((name) => asked.length === 0 || asked.includes(name)).sort((a, b) => Object.keys(FEWER).indexOf(a) - Object.keys(FEWER).indexOf(b));
 
-/** @type {Record<string, import('../dist/index.js').SheetCell[][]>} */
-const rows = Object.fromEntries(names.map((name) => [name, []]));
-/** @type {Record<string, string[]>} */
-const heads = Object.fromEntries(names.map((name) => [name, []]));
-for (const archive of ['resnet-tiny-shapes', 'vit-tiny-shapes']) {
-  const model = await Model.load(archive, { device: 'cpu' });
-  const { methods } = await model.inspect();
-  for (const name of names) {
-    if (!methods.find((method) => method.name === name)?.applies) continue;
-    const [explained] = await model.explain(IMAGE, { method: name, targets: ['top2'], ...OPTIONS[name] });
+const archives = ['resnet-tiny-shapes', 'vit-tiny-shapes'];
+const models = await Promise.all(archives.map((archive) => Model.load(archive, { device: 'cpu' })));
+const inspections = await Promise.all(models.map((model) => model.inspect()));
+for (const name of names) {
+  /** @type {import('../dist/index.js').SheetCell[][]} */
+  const rows = [];
+  /** @type {string[]} */
+  const rowHeads = [];
+  for (const [m, model] of models.entries()) {
+    if (!inspections[m].methods.find((method) => method.name === name)?.applies) continue;
+    const [explained] = await model.explain(IMAGE, { method: name, targets: ['top2'], ...FEWER[name] });
     const maps = explained.maps.filter(({ data }, i) => i === 0 || data.some((value, at) => value !== explained.maps[0].data[at]));
     const cells = await Promise.all(
       maps.map(async (map) => ({
         image: await map.overlay({ width: CELL }).toBuffer(),
-        caption: maps.length > 1 ? `${map.target.label}${map.state === 'ok' ? '' : ` (${map.state})`}` : 'all classes',
+        caption: maps.length > 1 || FEWER[name] ? `${map.target.label}${map.state === 'ok' ? '' : ` (${map.state})`}` : 'all classes',
       })),
     );
-    rows[name].push([{ image: readFileSync(IMAGE), caption: 'image' }, ...cells]);
-    heads[name].push(archive.replace('-tiny-shapes', ''));
-    console.error(`${archive} ${name}`);
+    rows.push([{ image: readFileSync(IMAGE), caption: 'image' }, ...cells]);
+    rowHeads.push(archives[m].replace('-tiny-shapes', ''));
   }
-  await model.close();
-}
-for (const name of names) {
-  if (rows[name].length === 0) throw new Error(`${name} applies to neither shipped model.`);
-  const sheet = await contactSheet(rows[name], { cellWidth: CELL, rowHeads: heads[name] });
+  if (rows.length === 0) throw new Error(`${name} applies to neither shipped model.`);
+  const sheet = await contactSheet(rows, { cellWidth: CELL, rowHeads });
   await sheet.png({ palette: true, quality: 90 }).toFile(fileURLToPath(new URL(`pictures/${name}.png`, import.meta.url)));
+  console.error(name);
 }
+await Promise.all(models.map((model) => model.close()));
