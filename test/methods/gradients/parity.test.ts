@@ -73,6 +73,9 @@ const ARCHIVES = [
 ];
 const PICTURES = ['000.png', '002.png'].map((file) => fileURLToPath(new URL(`../../../models/eval/${file}`, import.meta.url)));
 
+/** One picture of 224 pixels is enough where it takes the model dozens of runs. */
+const SAMPLED: readonly GradientMethod[] = ['smooth-grad', 'var-grad', 'integrated-gradients', 'occlusion', 'rise'];
+
 const TOLERANCE = 1e-4;
 
 interface Subject {
@@ -115,7 +118,8 @@ describe.each([...SHIPPED, ...ARCHIVES])('%s', (name) => {
   it.each(cases)('%s equals the peer', async (key) => {
     const [method, options] = (isShipped ? CASES : SMALL)[key]!;
     const layer = key === 'guided-grad-cam.layer3' ? { layer: 'layer3' } : {};
-    const explained = await explainWith(subject.model, subject.images, method, options, { targets: targets(), ...layer });
+    const count = isShipped && SAMPLED.includes(method) ? 1 : subject.images.length;
+    const explained = await explainWith(subject.model, subject.images.slice(0, count), method, options, { targets: targets().slice(0, count), ...layer });
     const [first, step] = isShipped ? [7, 16] : [1, 3];
     const expected = values(key);
     const range = values(`${key}.range`);
@@ -136,6 +140,6 @@ describe.each([...SHIPPED, ...ARCHIVES])('%s', (name) => {
         }
       }
     }
-    expect(at).toBe(expected.length);
+    expect(at).toBe((expected.length * count) / subject.images.length);
   });
 });
