@@ -251,8 +251,17 @@ export function recordExplanation(request: ExplainRequest, inspection: Inspectio
 function scoreOf(score: Score | undefined, method: string): ScoreOf {
   if (score === undefined || score === 'logit') return { of: (run) => run.model.scoreIn(run.logits), isLogit: true };
   if (score === 'probability') return { of: (run) => run.model.scoreIn(softmax(run.logits, 'classes')), isLogit: false };
+  let isComputing = false;
   const of = (run: Run): Value => {
-    const value = score(run) as unknown;
+    // `run.score` is what this very function gives.
+    if (isComputing) throw new SightlineError('INVALID_OPTION', 'The `score` function reads `score`, which is what it is to give; start from `logits` or `output`.');
+    isComputing = true;
+    let value: unknown;
+    try {
+      value = score(run);
+    } finally {
+      isComputing = false;
+    }
     if (!(value instanceof Value) || value.axes.join() !== 'batch') {
       const got = value instanceof Value ? `[${value.axes.join(', ')}]` : typeof value;
       throw new SightlineError('INVALID_OPTION', `The score that ${method} explains must be one value per image, [batch], but the function returned ${got}; sum or select over the other axes.`);

@@ -87,6 +87,7 @@ describe('what of the model is explained', () => {
   it.each([
     ['a score with an axis too many', { method: gradient, score: ({ logits }: symbolic.Run) => logits }, /one value per image, \[batch\], but the function returned \[batch, classes\]/],
     ['a score that is no value', { method: gradient, score: () => 3 as never }, /but the function returned number/],
+    ['a score that reads itself', { method: gradient, score: ({ score }: symbolic.Run) => score }, /which is what it is to give/],
     ['a score of another name', { method: gradient, score: 'odds' as never }, /'logit', 'probability' or a function/],
     ['a score for a method without one', { method: activation, score: 'probability' as const }, /explains no score/],
     ['a probability by cam', { method: 'cam' as const, score: 'probability' as const }, /explains logits only/],

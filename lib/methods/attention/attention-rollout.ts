@@ -7,7 +7,7 @@ import { aggregate, mixed, mixedByColumns } from './aggregate.js';
 import { blocksBetween } from './blocks.js';
 import { checkVitExplain } from './vit-explain.js';
 import { fuseHeads } from './heads.js';
-import { FIELDS, presettable } from './settings.js';
+import { AGGREGATION, FIELDS, presettable } from './settings.js';
 
 /** Abnar & Zuidema's own choices, which mmeendez8's article repeats. */
 const DEFAULTS = {
@@ -47,20 +47,7 @@ export const attentionRollout = defineMethod({
       compat: z.enum(['vit-explain'], { error: "the only one is 'vit-explain'" }).optional(),
       /** How heads become one map: mean, max, min, or one head's number. */
       headFusion: FIELDS.headFusion.optional(),
-      /** Share of each block's entries, the smallest, that is set to 0; in [0, 1). */
-      discardRatio: FIELDS.discardRatio.optional(),
-      /** The first block, from 0; negative numbers count from the end. */
-      startBlock: FIELDS.block.optional(),
-      /** The last block, included; default -1, the model's last. */
-      endBlock: FIELDS.block.optional(),
-      /** The weight w of the identity in (1 - w) A + w I; in [0, 1). */
-      residualWeight: FIELDS.residualWeight.optional(),
-      /** Whether rows are divided by their sums. */
-      rowNormalisation: FIELDS.rowNormalisation.optional(),
-      /** Product of the blocks' matrices (rollout), or their sum. */
-      combine: FIELDS.combine.optional(),
-      /** Whose row is the map: the token that is classified (or the mean of the patches), or another one. */
-      row: FIELDS.row.optional(),
+      ...AGGREGATION,
     }),
     DEFAULTS,
     PRESETS,

@@ -6,7 +6,7 @@ import { defineMethod } from '../method.js';
 import { aggregate, mixed, mixedByColumns } from './aggregate.js';
 import { blocksBetween } from './blocks.js';
 import { fuseWithGradient } from './heads.js';
-import { FIELDS, presettable } from './settings.js';
+import { AGGREGATION, FIELDS, presettable } from './settings.js';
 import { beforeSoftmax, checkVitExplain } from './vit-explain.js';
 
 const DEFAULTS = {
@@ -45,20 +45,7 @@ export const gradientRollout = defineMethod({
       compat: z.enum(['vit-explain'], { error: "the only one is 'vit-explain'" }).optional(),
       /** How heads of attention times gradient become one map: positive-part, gradient-weighted, grad-cam, max, min, or one head's number. */
       headFusion: FIELDS.gradientFusion.optional(),
-      /** Share of each block's entries, the smallest, that is set to 0; in [0, 1). */
-      discardRatio: FIELDS.discardRatio.optional(),
-      /** The first block, from 0; negative numbers count from the end. */
-      startBlock: FIELDS.block.optional(),
-      /** The last block, included; default -1, the model's last. */
-      endBlock: FIELDS.block.optional(),
-      /** The weight w of the identity in (1 - w) A + w I; in [0, 1). */
-      residualWeight: FIELDS.residualWeight.optional(),
-      /** Whether rows are divided by their sums. */
-      rowNormalisation: FIELDS.rowNormalisation.optional(),
-      /** Product of the blocks' matrices (rollout), or their sum. */
-      combine: FIELDS.combine.optional(),
-      /** Whose row is the map: the token that is classified (or the mean of the patches), or another one. */
-      row: FIELDS.row.optional(),
+      ...AGGREGATION,
     }),
     DEFAULTS,
     PRESETS,

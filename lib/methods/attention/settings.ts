@@ -59,3 +59,21 @@ export function presettable<O extends z.ZodObject, const Defaults extends { read
   // A transformed schema has no `shape`, from which refusals list the options that there are.
   return Object.assign(settled, { shape: options.shape });
 }
+
+/** What the two rollouts have in common: how blocks' matrices become one map. */
+export const AGGREGATION = {
+  /** Share of each block's entries, the smallest, that is set to 0; in [0, 1). */
+  discardRatio: FIELDS.discardRatio.optional(),
+  /** The first block, from 0; negative numbers count from the end. */
+  startBlock: FIELDS.block.optional(),
+  /** The last block, included; default -1, the model's last. */
+  endBlock: FIELDS.block.optional(),
+  /** The weight w of the identity in (1 - w) A + w I; in [0, 1). */
+  residualWeight: FIELDS.residualWeight.optional(),
+  /** Whether rows are divided by their sums. */
+  rowNormalisation: FIELDS.rowNormalisation.optional(),
+  /** Product of the blocks' matrices (rollout), or their sum. */
+  combine: FIELDS.combine.optional(),
+  /** Whose row is the map: the token that is classified (or the mean of the patches), or another one. */
+  row: FIELDS.row.optional(),
+};
