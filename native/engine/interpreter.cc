@@ -21,8 +21,8 @@ at::Tensor resolve_targets(const at::Tensor& targets, const at::Tensor& logits) 
   return at::where(targets < 0, ranked.gather(1, ranks), targets);
 }
 
-// At most so many images go through the model at once in a loop, whatever the memory: more are no faster, and between
-// them a request can be aborted.
+// At most so many images go through the model at once in a loop, whatever the memory: between chunks a request can be
+// aborted.
 constexpr int64_t kMostRowsOnCpu = 32;
 constexpr int64_t kMostRowsOnGpu = 256;
 
