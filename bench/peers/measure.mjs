@@ -2,7 +2,6 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 
-import { decodeNpy, encodeNpy } from '../../dist/index.js';
 import { seededTargets } from './inputs.mjs';
 import { alternate } from './rounds.mjs';
 import { compareAnswers, ratio } from './statistics.mjs';
@@ -97,6 +96,8 @@ export function ratioOf(contestants) {
 
 /** @param {Job} job @param {Plan} plan @param {Map<string, { worker: Worker, slot: string }>} places @param {readonly import('./rounds.mjs').Measured[]} contestants */
 async function compareAll(job, plan, places, contestants) {
+  // Imported late, so that a wrong option is told without a build.
+  const { decodeNpy } = await import('../../dist/index.js');
   /** @type {Comparison[]} */
   const comparisons = [];
   const answerOf = async (/** @type {string} */ name, /** @type {Record<string, unknown>} */ options = {}) => {
@@ -130,6 +131,3 @@ function sentenceOf(error) {
 function ignoreFailure(error) {
   if (!(error instanceof WorkerFailure)) throw error;
 }
-
-/** @param {{ data: Float32Array, shape: readonly number[] }} tensor */
-export const asNpy = (tensor) => encodeNpy(tensor);

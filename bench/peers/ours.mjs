@@ -33,7 +33,7 @@ const cpuSeconds = () => {
   const { user, system } = process.cpuUsage();
   return (user + system) / 1e6;
 };
-let lastAnswerCpu = cpuSeconds();
+let lastAnswer = { at: performance.now(), cpu: cpuSeconds() };
 
 /** @param {string} nameOrPath @param {string} dtype @param {number} maxBatch */
 async function modelOf(nameOrPath, dtype, maxBatch) {
@@ -133,7 +133,7 @@ const COMMANDS = {
   },
   async run({ slot, memory }) {
     const job = jobOf(slot);
-    const idleCpu = cpuSeconds() - lastAnswerCpu;
+    const idle = { idleCpu: cpuSeconds() - lastAnswer.cpu, idleSeconds: (performance.now() - lastAnswer.at) / 1000 };
     results.delete(slot);
     const before = memory ? residentBefore() : null;
     const start = performance.now();
@@ -141,7 +141,7 @@ const COMMANDS = {
     const seconds = (performance.now() - start) / 1000;
     const growth = memory ? growthSince(before) : null;
     results.set(slot, result);
-    return { seconds, growth, idleCpu };
+    return { seconds, growth, ...idle };
   },
   async answer({ slot, path: file, options }) {
     writeFileSync(file, encodeNpy(await jobOf(slot).answer(results.get(slot), options ?? {})));
@@ -171,6 +171,6 @@ for await (const line of createInterface({ input: process.stdin })) {
   } catch (error) {
     reply.error = { kind: 'failure', message: error instanceof Error ? error.message : String(error) };
   }
-  lastAnswerCpu = cpuSeconds();
+  lastAnswer = { at: performance.now(), cpu: cpuSeconds() };
   writeSync(1, `${JSON.stringify(reply)}\n`);
 }

@@ -14,7 +14,7 @@ import { parseArgs } from 'node:util';
 import { seededImages } from './inputs.mjs';
 import { chooseJobs } from './jobs.mjs';
 import { LIMITED_JOBS, judge } from './limits.mjs';
-import { asNpy, measureJob } from './measure.mjs';
+import { measureJob } from './measure.mjs';
 import { jobData, jobText, tableText } from './report.mjs';
 import { WorkerFailure, WorkerProcess } from './worker-process.mjs';
 
@@ -123,6 +123,7 @@ class Workers {
 
 async function main() {
   const options = readOptions();
+  const { encodeNpy } = await import('../../dist/index.js');
   const loadBefore = os.loadavg();
   const started = new Date();
   const scratch = mkdtempSync(path.join(os.tmpdir(), 'sightline-peers-'));
@@ -139,7 +140,7 @@ async function main() {
     const size = 3 * SIDE * SIDE;
     const imagesOf = (/** @type {number} */ count) => {
       const file = path.join(scratch, `images-${count}.npy`);
-      if (!existsSync(file)) writeFileSync(file, asNpy({ data: all.data.subarray(0, count * size), shape: [count, 3, SIDE, SIDE] }));
+      if (!existsSync(file)) writeFileSync(file, encodeNpy({ data: all.data.subarray(0, count * size), shape: [count, 3, SIDE, SIDE] }));
       return file;
     };
     const measured = [];

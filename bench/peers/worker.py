@@ -3,8 +3,8 @@
 Requests: {"id", "do": "hello" | "load" | "warm" | "run" | "answer" | "unload", ...}
 Answers:  {"id", "ok": {...}} or {"id", "error": {"kind": "package" | "failure", "package"?, "message"}}
 
-Between requests the process waits in a read, asleep. `idleCpu` of each answer to "run" is the CPU time in seconds that it
-took since its last answer: what OpenMP's threads spun away meanwhile.
+Between requests the process waits in a read, asleep. `idleCpu` and `idleSeconds` of each answer to "run" are the CPU time
+and the time since its last answer: what OpenMP's threads spun away meanwhile would show there.
 """
 import importlib
 import json
@@ -29,7 +29,7 @@ MODULES = {
 DISTRIBUTIONS = ('torch', 'torchvision', 'timm', 'grad-cam', 'torchcam', 'captum', 'numpy')
 jobs: dict = {}
 results: dict = {}
-_last_answer_cpu = time.process_time()
+_last_answer = (time.perf_counter(), time.process_time())
 
 
 def hello(request: dict) -> dict:
@@ -71,7 +71,7 @@ def warm(request: dict) -> dict:
 def run(request: dict) -> dict:
     from memory import growth_since, resident_before
     job = jobs[request['slot']]
-    idle = time.process_time() - _last_answer_cpu
+    idle_seconds, idle_cpu = time.perf_counter() - _last_answer[0], time.process_time() - _last_answer[1]
     results.pop(request['slot'], None)
     before = resident_before() if request.get('memory') else None
     start = time.perf_counter()
@@ -79,7 +79,7 @@ def run(request: dict) -> dict:
     seconds = time.perf_counter() - start
     growth = growth_since(before) if request.get('memory') else None
     results[request['slot']] = result
-    return {'seconds': seconds, 'growth': growth, 'idleCpu': idle}
+    return {'seconds': seconds, 'growth': growth, 'idleCpu': idle_cpu, 'idleSeconds': idle_seconds}
 
 
 def answer(request: dict) -> dict:
@@ -101,7 +101,7 @@ COMMANDS = {'hello': hello, 'load': load, 'warm': warm, 'run': run, 'answer': an
 
 
 def main() -> None:
-    global _last_answer_cpu
+    global _last_answer
     while line := sys.stdin.readline():
         request = json.loads(line)
         reply = {'id': request['id']}
@@ -112,7 +112,7 @@ def main() -> None:
         except Exception as error:  # noqa: BLE001  (told to the other side, which decides)
             first = next((line for line in str(error).splitlines() if line.strip()), '')
             reply['error'] = {'kind': 'failure', 'message': f'{type(error).__name__}: {first}'[:500]}
-        _last_answer_cpu = time.process_time()
+        _last_answer = (time.perf_counter(), time.process_time())
         _answers.write(json.dumps(reply) + '\n')
 
 
