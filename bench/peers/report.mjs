@@ -14,6 +14,22 @@ export function columns(rows) {
   return rows.map((row) => row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column]) : cell.padStart(widths[column]))).join('  ').trimEnd()).join('\n');
 }
 
+/**
+ * When, where and with what it was measured.
+ *
+ * @param {{ started: string, machine: { cpu: string, cores: number, loadBefore: number[] }, settings: { batch: number, rounds: number, threads: number, gompSpinCount: string },
+ *   versions: { sightline: string, ours: { node: string, libtorch: string, cpuCapability: string }, peers: { python: string, versions: Record<string, string | null> } | null } }} about
+ */
+export function headText({ started, machine, settings, versions }) {
+  const { sightline, ours, peers } = versions;
+  const packages = peers ? Object.entries(peers.versions).map(([name, version]) => (version === null ? `no ${name}` : `${name} ${version}`)) : [];
+  return [
+    `${started}; ${machine.cpu}, ${machine.cores} cores, load ${fixed(machine.loadBefore[0])} before`,
+    `batch ${settings.batch}, ${settings.rounds} rounds, ${settings.threads} threads on either side, GOMP_SPINCOUNT ${settings.gompSpinCount}`,
+    `sightline ${sightline}, LibTorch ${ours.libtorch} (${ours.cpuCapability}), Node ${ours.node}${peers ? `; Python ${peers.python}, ${packages.join(', ')}` : ''}`,
+  ].join('\n');
+}
+
 /** One job's times and ratios. @param {import('./measure.mjs').JobResult} job */
 export function jobText(job) {
   const hasBase = job.contestants.some(({ name }) => name === 'base');
@@ -23,7 +39,7 @@ export function jobText(job) {
     const found = of === to ? null : job.ratioOf(of, to, 'time');
     return found ? withSpread(found) : '';
   };
-  const rows = [['', 'ms', 'images/s', ...(hasBase ? ['over our forward'] : []), 'over ours', ...(hasBf16 ? ['over our bf16'] : []), ...(hasMemory ? ['added peak'] : [])]];
+  const rows = [['', 'ms', 'images/s', ...(hasBase ? ['over base'] : []), 'over ours', ...(hasBf16 ? ['over our bf16'] : []), ...(hasMemory ? ['added peak'] : [])]];
   for (const { name, seconds, growth, failure } of job.contestants) {
     if (failure !== null) continue;
     const middle = median(seconds);

@@ -15,7 +15,7 @@ import { seededImages } from './inputs.mjs';
 import { chooseJobs } from './jobs.mjs';
 import { LIMITED_JOBS, judge } from './limits.mjs';
 import { measureJob } from './measure.mjs';
-import { jobData, jobText, tableText } from './report.mjs';
+import { headText, jobData, jobText, tableText } from './report.mjs';
 import { WorkerFailure, WorkerProcess } from './worker-process.mjs';
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
@@ -50,6 +50,7 @@ function readOptions() {
     throw new UsageError(/** @type {Error} */ (error).message);
   }
   if (values.dtype !== 'f32' && values.dtype !== 'bf16') throw new UsageError(`--dtype takes f32, or bf16 to run ours in bf16 as well, not "${values.dtype}".`);
+  const [batch, rounds, threads] = [count('batch', values.batch), count('rounds', values.rounds), count('threads', values.threads)];
   const names = values.jobs?.split(',') ?? (values.table ? LIMITED_JOBS : null);
   let jobs;
   try {
@@ -67,9 +68,9 @@ function readOptions() {
     jobs,
     models,
     table: values.table,
-    batch: count('batch', values.batch),
-    rounds: count('rounds', values.rounds),
-    threads: count('threads', values.threads),
+    batch,
+    rounds,
+    threads,
     // The table's limits name both types.
     withBf16: values.dtype === 'bf16' || values.table,
     python: values.python,
@@ -115,7 +116,9 @@ class Workers {
   /** @param {'ours' | 'peer'} side */
   #start(side) {
     const { python, threads } = this.options;
-    const env = { OMP_NUM_THREADS: String(threads) };
+    // How long GNU OpenMP's threads spin while they wait: on both sides what lib/binding.ts sets on ours, unless the
+    // environment says otherwise. Its default starves whoever else wants the cores, and itself with them.
+    const env = { OMP_NUM_THREADS: String(threads), GOMP_SPINCOUNT: process.env.GOMP_SPINCOUNT ?? '1000' };
     if (side === 'ours') return new WorkerProcess('sightline worker', process.execPath, [path.join(HERE, 'ours.mjs')], env);
     return new WorkerProcess('Python worker', python, [path.join(HERE, 'worker.py')], env, `run \`${python} -m pip install -r bench/peers/requirements.txt\``);
   }
@@ -143,30 +146,36 @@ async function main() {
       if (!existsSync(file)) writeFileSync(file, encodeNpy({ data: all.data.subarray(0, count * size), shape: [count, 3, SIDE, SIDE] }));
       return file;
     };
+    const machine = { cpu: os.cpus()[0]?.model ?? '', cores: os.cpus().length, memoryBytes: os.totalmem(), kernel: `${os.type()} ${os.release()}`, loadBefore };
+    const settings = { batch: options.batch, rounds: options.rounds, threads: options.threads, bf16: options.withBf16, gompSpinCount: process.env.GOMP_SPINCOUNT ?? '1000' };
+    const versions = { sightline: JSON.parse(readFileSync(path.join(HERE, '../../package.json'), 'utf8')).version, ours, peers };
+    const head = headText({ started: started.toISOString(), machine, settings, versions });
+    // With --json stdout is the report's alone.
+    const say = options.json ? console.error : console.log;
+    say(head);
     const measured = [];
     for (const job of options.jobs) {
       const result = await measureJob(job, { ...options, scratch, imagesOf, worker: (side, isOwn) => workers.get(side, isOwn) });
       measured.push(result);
-      // With --json stdout is the report's alone.
-      (options.json ? console.error : console.log)(`\n${jobText(result)}`);
+      say(`\n${jobText(result)}`);
     }
     const verdicts = options.table ? judge(measured) : null;
     const report = {
       started: started.toISOString(),
       ended: new Date().toISOString(),
-      machine: { cpu: os.cpus()[0]?.model ?? '', cores: os.cpus().length, memoryBytes: os.totalmem(), kernel: `${os.type()} ${os.release()}`, loadBefore, loadAfter: os.loadavg() },
-      versions: { sightline: JSON.parse(readFileSync(path.join(HERE, '../../package.json'), 'utf8')).version, ours, peers },
-      settings: { batch: options.batch, rounds: options.rounds, threads: options.threads, bf16: options.withBf16 },
+      machine: { ...machine, loadAfter: os.loadavg() },
+      versions,
+      settings,
       jobs: measured.map(jobData),
       limits: verdicts,
     };
-    if (verdicts) (options.json ? console.error : console.log)(`\n${tableText(verdicts)}`);
+    if (verdicts) say(`\n${tableText(verdicts)}`);
     const text = `${JSON.stringify(report, null, 2)}\n`;
     if (options.json) process.stdout.write(text);
     if (options.out !== undefined) {
       mkdirSync(options.out, { recursive: true });
       writeFileSync(path.join(options.out, 'peers.json'), text);
-      writeFileSync(path.join(options.out, 'peers.txt'), `${[...measured.map(jobText), ...(verdicts ? [tableText(verdicts)] : [])].join('\n\n')}\n`);
+      writeFileSync(path.join(options.out, 'peers.txt'), `${[head, ...measured.map(jobText), ...(verdicts ? [tableText(verdicts)] : [])].join('\n\n')}\n`);
     }
     const isSound = measured.every(({ contestants, comparisons }) => contestants.every(({ failure }) => failure === null) && comparisons.every(({ agrees }) => agrees));
     return isSound && (verdicts === null || verdicts.every(({ verdict }) => verdict === 'pass')) ? 0 : 1;

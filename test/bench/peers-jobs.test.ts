@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { chooseJobs, JOBS } from '../../bench/peers/jobs.mjs';
 import { judge, LIMITS } from '../../bench/peers/limits.mjs';
 import { ratioOf } from '../../bench/peers/measure.mjs';
-import { columns, jobData, jobText, tableText } from '../../bench/peers/report.mjs';
+import { columns, headText, jobData, jobText, tableText } from '../../bench/peers/report.mjs';
 import { parseExplainOptions } from '../../lib/explain.js';
 
 const FOLDER = new URL('../../bench/peers/', import.meta.url);
@@ -107,6 +107,23 @@ describe('the report', () => {
     expect(data.contestants[2]).toMatchObject({ name: 'chefer/gae', seconds: [3, 4, 16], medianSeconds: 4 });
     expect(data.ratios).toContainEqual({ of: 'chefer/gae', to: 'ours', median: 2, low: 1.5, high: 2 });
     expect(data.ratios.filter(({ of }: { of: string }) => of === 'other')).toEqual([]);
+  });
+
+  it('says with what it was measured', () => {
+    const about = {
+      started: '2026-11-22T03:00:00.000Z',
+      machine: { cpu: 'Xeon', cores: 2, loadBefore: [1.234, 0, 0] },
+      settings: { batch: 8, rounds: 5, threads: 2, gompSpinCount: '1000' },
+      versions: { sightline: '0.1.0', ours: { node: 'v20', libtorch: '2.13.0', cpuCapability: 'AVX512' }, peers: { python: '3.11.2', versions: { torch: '2.13.0+cpu', captum: null } } },
+    };
+    expect(headText(about)).toBe(
+      [
+        '2026-11-22T03:00:00.000Z; Xeon, 2 cores, load 1.23 before',
+        'batch 8, 5 rounds, 2 threads on either side, GOMP_SPINCOUNT 1000',
+        'sightline 0.1.0, LibTorch 2.13.0 (AVX512), Node v20; Python 3.11.2, torch 2.13.0+cpu, no captum',
+      ].join('\n'),
+    );
+    expect(headText({ ...about, versions: { ...about.versions, peers: null } })).not.toContain('Python');
   });
 
   it('aligns columns', () => {

@@ -15,8 +15,8 @@ const FAKE = fileURLToPath(new URL('peers-fake-worker.mjs', import.meta.url));
 const RUN = fileURLToPath(new URL('../../bench/peers/run.mjs', import.meta.url));
 const open: WorkerProcess[] = [];
 
-function fake(behaviour: string, factor = '1'): WorkerProcess {
-  const worker = new WorkerProcess('Python worker', process.execPath, [FAKE, behaviour, factor], {}, 'run `pip install {package}`');
+function fake(behaviour: string, slowness = '1', factor = '1'): WorkerProcess {
+  const worker = new WorkerProcess('Python worker', process.execPath, [FAKE, behaviour, slowness, factor], {}, 'run `pip install {package}`');
   open.push(worker);
   return worker;
 }
@@ -146,10 +146,10 @@ describe('a job', () => {
     peers: [{ name: 'eager', agrees: { difference: 1e-6 } }],
   };
 
-  async function measure(peer: string, factor: string, changes: Partial<Job> = {}) {
+  async function measure(peer: string, slowness: string, factor: string, changes: Partial<Job> = {}) {
     const scratch = mkdtempSync(path.join(tmpdir(), 'peers-test-'));
-    const shared = { ours: fake('sound'), peer: fake(peer, factor) };
-    const worker = async (side: 'ours' | 'peer', isOwn: boolean) => (isOwn ? fake(side === 'ours' ? 'sound' : peer, side === 'ours' ? '1' : factor) : shared[side]);
+    const shared = { ours: fake('sound'), peer: fake(peer, slowness, factor) };
+    const worker = async (side: 'ours' | 'peer', isOwn: boolean) => (isOwn ? fake(side === 'ours' ? 'sound' : peer, side === 'ours' ? '1' : slowness, side === 'ours' ? '1' : factor) : shared[side]);
     try {
       return await measureJob({ ...job, ...changes }, { models: '/models', batch: 1, rounds: 3, withBf16: true, scratch, imagesOf: () => '/images.npy', worker });
     } finally {
@@ -158,7 +158,7 @@ describe('a job', () => {
   }
 
   it('is run on both sides and compared', async () => {
-    const result = await measure('sound', '4');
+    const result = await measure('sound', '4', '7');
     expect(result.contestants.map(({ name, seconds }) => [name, seconds.length])).toEqual([['base', 3], ['ours', 3], ['ours-bf16', 3], ['eager', 3]]);
     expect(result.ratioOf('eager', 'ours', 'time')).toEqual({ median: 4, low: 4, high: 4 });
     expect(result.ratioOf('eager', 'ours', 'memory')).toMatchObject({ median: 4 });
@@ -166,7 +166,7 @@ describe('a job', () => {
   });
 
   it('tells where a peer answers something else', async () => {
-    const result = await measure('sound', '-1');
+    const result = await measure('sound', '1', '-1');
     expect(result.comparisons[0]).toMatchObject({ peer: 'eager', value: 1, agrees: false });
   });
 
@@ -176,7 +176,7 @@ describe('a job', () => {
     ['dies', 'its last words: MemoryError: no room.'],
     ['nonsense', 'with what is no answer'],
   ])('goes on with ours where the peer %s', async (behaviour, message) => {
-    const result = await measure(behaviour, '1');
+    const result = await measure(behaviour, '1', '1');
     expect(result.contestants.find(({ name }) => name === 'eager')!.failure).toContain(message);
     expect(result.contestants.find(({ name }) => name === 'ours')!.seconds).toHaveLength(3);
     expect(result.comparisons.map(({ peer }) => peer)).toEqual(['ours-bf16']);
@@ -184,7 +184,7 @@ describe('a job', () => {
 
   it('gives each contestant a process of its own where memory is measured, and ends it', async () => {
     const before = open.length;
-    const result = await measure('sound', '2', { isolated: true, isLong: true });
+    const result = await measure('sound', '2', '1', { isolated: true, isLong: true });
     expect(result.contestants.map(({ seconds }) => seconds.length)).toEqual([2, 2, 2, 2]);
     const own = open.slice(before + 2);
     expect(own).toHaveLength(4);
