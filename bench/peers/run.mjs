@@ -185,6 +185,10 @@ async function main() {
   }
 }
 
+// Leaving by process.exit ends the workers too.
+process.once('SIGINT', () => process.exit(130));
+process.once('SIGTERM', () => process.exit(143));
+
 try {
   process.exitCode = await main();
 } catch (error) {

@@ -39,6 +39,9 @@ export class WorkerProcess {
     this.#child.stderr.on('data', (chunk) => (this.#stderr = (this.#stderr + String(chunk)).slice(-4000)));
     // A worker that died takes its pipe along; the exit tells about it.
     this.#child.stdin.on('error', () => undefined);
+    // A run takes minutes, and a worker sees only after it that nobody waits any more.
+    const kill = () => this.#child.kill('SIGKILL');
+    process.once('exit', kill);
     this.#exited = new Promise((resolve) => {
       this.#child.once('error', (error) => {
         this.#end('died', `The ${name} cannot be started (${program}: ${error.message}); name another program.`);
@@ -46,6 +49,7 @@ export class WorkerProcess {
       });
       // 'close', not 'exit': by then its last words on stderr have been read.
       this.#child.once('close', (code, signal) => {
+        process.off('exit', kill);
         const last = this.#stderr.trimEnd().split('\n').at(-1)?.trim() ?? '';
         const how = signal ? `was ended by ${signal}` : `ended with exit code ${code}`;
         const during = this.#pending ? ` while it was asked to ${this.#pending.what}` : '';
