@@ -130,6 +130,7 @@ async function main() {
   const loadBefore = os.loadavg();
   const started = new Date();
   const scratch = mkdtempSync(path.join(os.tmpdir(), 'sightline-peers-'));
+  process.once('exit', () => rmSync(scratch, { recursive: true, force: true }));
   const workers = new Workers(options);
   try {
     const needsPython = options.jobs.some(({ peers }) => peers.length > 0);
@@ -181,7 +182,6 @@ async function main() {
     return isSound && (verdicts === null || verdicts.every(({ verdict }) => verdict === 'pass')) ? 0 : 1;
   } finally {
     await workers.close();
-    rmSync(scratch, { recursive: true, force: true });
   }
 }
 
