@@ -84,6 +84,13 @@ export interface NativeVersions {
   readonly cudaDevices: number;
 }
 
+/** Bytes that LibTorch's allocator has on a device: in use, in use at most, and held. */
+export interface DeviceMemory {
+  readonly allocated: number;
+  readonly peak: number;
+  readonly reserved: number;
+}
+
 export interface NativeBinding {
   load(options: { path: string; device: string; dtype: string }): Promise<{ handle: NativeModel; device: string; weightBytes: number }>;
   inspect(model: NativeModel, height: number, width: number): Promise<Inspection>;
@@ -101,6 +108,8 @@ export interface NativeBinding {
   stats(): NativeStats;
   versions(): NativeVersions;
   setThreads(count: number): void;
+  /** Null where the device has no such counters, as the CPU. Then sets the peak back to what is in use, if asked to. */
+  deviceMemory?(device: string, resetPeak: boolean): DeviceMemory | null;
   stop(): void;
 }
 
