@@ -145,8 +145,7 @@ export async function bench(options: BenchOptions): Promise<BenchReport> {
             await measureApart(request, { signal, tell, measured });
           } catch (error) {
             // Hours of a sweep must not go with one of its configurations.
-            const isLost = error instanceof SightlineError && (error.code === 'OUT_OF_MEMORY' || error.code === 'INTERNAL');
-            if (!isLost || report.throughput.length + report.latency.length === 0) throw error;
+            if (!(error instanceof SightlineError) || error.code === 'ABORTED' || report.throughput.length + report.latency.length === 0) throw error;
             report.skipped.push({ model: model.label, device, dtype, job: null, batch: null, concurrency: null, code: error.code, reason: error.message });
           }
         }

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 
 import { binding } from '../binding.js';
+import type { CaptureOptions } from '../capture.js';
 import { SightlineError } from '../errors.js';
 import type { NamedOptions } from '../explain.js';
 import type { TensorInput } from '../inputs.js';
@@ -87,7 +88,8 @@ export async function measureConfiguration(request: ConfigurationRequest, tell: 
       capability: cpuCapability,
     });
 
-    for (const batch of request.batches) await measureThroughput({ request, subject, model, inspection, loaded, batch, tell });
+    const shared = { request, subject, inspection, tell, methods: applicable(request, subject, inspection, tell), captures: capturesOf(request, subject, inspection, tell) };
+    for (const batch of request.batches) await measureThroughput({ ...shared, model, loaded, batch });
     if (request.concurrency.length > 0) {
       if (request.batches.length > 0) {
         // The batches that concurrent requests make are those of a server, not the largest of the sweep.
@@ -96,7 +98,7 @@ export async function measureConfiguration(request: ConfigurationRequest, tell: 
         await model.inspect({ height, width });
         loaded = residentMemory().resident;
       }
-      for (const concurrency of request.concurrency) await measureLatency({ request, subject, model, inspection, loaded, concurrency, tell });
+      for (const concurrency of request.concurrency) await measureLatency({ ...shared, model, loaded, concurrency });
     }
   } finally {
     await model.close();
@@ -110,6 +112,8 @@ interface Measurement {
   readonly subject: Subject;
   readonly model: Model;
   readonly inspection: ModelInspection;
+  readonly methods: readonly MethodRequest[];
+  readonly captures: readonly (readonly [job: string, CaptureOptions])[];
   /** Resident bytes before the first job. */
   readonly loaded: number | null;
   readonly tell: Tell;
@@ -140,15 +144,27 @@ async function inspectAt(model: Model, { size, model: { label } }: Configuration
 }
 
 /** The methods that apply; of others that were named it is said why they do not. */
-function applicable({ request, subject, inspection, tell }: Measurement, place: { batch: number | null; concurrency: number | null }): readonly MethodRequest[] {
-  return request.methods.filter(({ label, options }) => {
+function applicable({ methods, areMethodsNamed, isOneOfMany }: ConfigurationRequest, subject: Subject, inspection: ModelInspection, tell: Tell): readonly MethodRequest[] {
+  return methods.filter(({ label, options }) => {
     const { applies, reason } = inspection.methods.find(({ name }) => name === options.method)!;
-    if (applies) return true;
+    if (applies || !areMethodsNamed) return applies;
     const error = new SightlineError('METHOD_NOT_APPLICABLE', `${label} does not apply to ${subject.model}: ${reason}.`);
-    if (!request.areMethodsNamed) return false;
-    if (!request.isOneOfMany) throw error;
-    tell({ kind: 'skipped', row: { ...subject, ...place, job: label, code: error.code, reason: error.message } });
+    if (!isOneOfMany) throw error;
+    tell({ kind: 'skipped', row: { ...subject, job: label, batch: null, concurrency: null, code: error.code, reason: error.message } });
     return false;
+  });
+}
+
+/** What is to be captured, by the jobs' names. `attention`: of all sites; `50%`: the node half way through the model; else a node by its name. */
+function capturesOf({ captures }: ConfigurationRequest, subject: Subject, { nodes, attention }: ModelInspection, tell: Tell): readonly (readonly [string, CaptureOptions])[] {
+  return captures.flatMap((node): (readonly [string, CaptureOptions])[] => {
+    const job = `capture ${node}`;
+    const share = /^(\d+(?:\.\d+)?)%$/.exec(node)?.[1];
+    if (share !== undefined) return [[job, { features: [nodes[Math.min(nodes.length - 1, Math.floor((nodes.length * Number(share)) / 100))]!.name] }]];
+    if (node !== 'attention') return [[job, { features: [node] }]];
+    if (attention.length > 0) return [[job, { attention: 'all' }]];
+    tell({ kind: 'skipped', row: { ...subject, job, batch: null, concurrency: null, code: 'METHOD_NOT_APPLICABLE', reason: `${subject.model} has no attention to capture.` } });
+    return [];
   });
 }
 
@@ -176,12 +192,8 @@ async function measureThroughput(measurement: Measurement & { readonly batch: nu
   const images = randomImages(batch, height, width, request.seed);
   const forward = plainForward(model, inspection);
   const calls: [string, () => Promise<unknown>][] = [[FORWARD, () => forward(images)]];
-  for (const node of request.captures) {
-    const options = captureOptions(node, inspection);
-    if (options !== null) calls.push([`capture ${node}`, () => model.capture(images, options)]);
-    else tell({ kind: 'skipped', row: { ...subject, ...place, job: `capture ${node}`, code: 'METHOD_NOT_APPLICABLE', reason: `${subject.model} has no attention to capture.` } });
-  }
-  for (const { label, options } of applicable(measurement, place)) calls.push([label, () => model.explain(images, options as NamedOptions<MethodName>)]);
+  for (const [name, options] of measurement.captures) calls.push([name, () => model.capture(images, options)]);
+  for (const { label, options } of measurement.methods) calls.push([label, () => model.explain(images, options as NamedOptions<MethodName>)]);
 
   const meters = new Map(calls.map(([name]) => [name, meterFor(measurement)]));
   const jobs = calls.map(([name, call]): Job<CallSample> => ({
@@ -225,14 +237,6 @@ async function measureThroughput(measurement: Measurement & { readonly batch: nu
   }
 }
 
-/** `attention`: of all sites; `50%`: the node half way through the model; else a node by its name. */
-function captureOptions(node: string, { nodes, attention }: ModelInspection): { readonly features: readonly string[] } | { readonly attention: 'all' } | null {
-  if (node === 'attention') return attention.length === 0 ? null : { attention: 'all' };
-  const share = /^(\d+(?:\.\d+)?)%$/.exec(node)?.[1];
-  if (share === undefined) return { features: [node] };
-  return { features: [nodes[Math.min(nodes.length - 1, Math.floor((nodes.length * Number(share)) / 100))]!.name] };
-}
-
 interface RoundSample extends LoopSample {
   readonly images: number;
   readonly batches: number;
@@ -249,7 +253,7 @@ async function measureLatency(measurement: Measurement & { readonly concurrency:
   const loops: { name: string; job: string; source: Latency['source']; ask: (number: number) => Promise<unknown> }[] = [
     { name: FORWARD, job: FORWARD, source: 'tensors', ask: (number) => forward(pool[number % POOL]!) },
   ];
-  for (const [index, { label, options }] of applicable(measurement, place).entries()) {
+  for (const [index, { label, options }] of measurement.methods.entries()) {
     const asked = options as NamedOptions<MethodName>;
     loops.push({ name: label, job: label, source: 'tensors', ask: (number) => model.explain(pool[number % POOL]!, asked) });
     if (request.files.length === 0) continue;

@@ -1,6 +1,6 @@
 import type { Change, Comparison } from './compare.js';
 import type { GpuState } from './gpus.js';
-import { FORWARD, type BenchReport, type Configuration, type Latency, type Throughput } from './report.js';
+import { FORWARD, type BenchReport, type Configuration, type Latency, type Skipped, type Throughput } from './report.js';
 import { relativeSpread } from './statistics.js';
 
 /** A report in lines for people. */
@@ -14,12 +14,15 @@ export function reportLines(report: BenchReport): string[] {
     const latency = report.latency.filter(isOf);
     if (latency.length > 0) lines.push(...(throughput.length > 0 ? [''] : []), ...latencyLines(latency));
   }
-  if (report.skipped.length > 0) lines.push('', 'not measured');
-  for (const { model, device, dtype, job, batch, concurrency, reason } of report.skipped) {
-    const place = [job, batch === null ? null : `batch ${batch}`, concurrency === null ? null : `${concurrency} concurrent`].filter((part) => part !== null).join(', ');
-    lines.push(`  ${model} on ${device}, ${dtype}${place === '' ? '' : `, ${place}`}: ${reason}`);
-  }
+  if (report.skipped.length > 0) lines.push('', 'not measured', ...new Set(report.skipped.map(skippedLine)));
   return lines;
+}
+
+function skippedLine({ model, device, dtype, job, batch, concurrency, code, reason }: Skipped): string {
+  // The same in every dtype and on every device.
+  if (code === 'METHOD_NOT_APPLICABLE') return `  ${reason}`;
+  const place = [`${model} on ${device}`, dtype, job, batch === null ? null : `batch ${batch}`, concurrency === null ? null : `${concurrency} concurrent`];
+  return `  ${place.filter((part) => part !== null).join(', ')}: ${reason}`;
 }
 
 function machineLines({ machine, versions, gpus, options }: BenchReport): string[] {

@@ -52,7 +52,7 @@ export function benchCommand(session: Session): Command {
     .option('--size <pixels>', "side of the images, for models that take it (default: the model's own size)", wholeNumber(1))
     .option('--requests <count>', 'requests of one round of concurrent callers, at least one each (default: four each, at least 16)', wholeNumber(1))
     .option('--max-batch <count>', 'most images that concurrent requests are gathered into (default: 8 on the CPU, 32 on CUDA)', wholeNumber(1))
-    .option('--max-delay <ms>', 'how long a batch that is not full waits for more (default: 0)', decimal)
+    .option('--max-delay <ms>', 'how long a batch that is not full waits for more (default: 0)', milliseconds)
     .option('--images <dir>', 'with --concurrency: also measure each method from the files of this folder to overlays in files')
     .option('--seed <number>', 'of the random inputs (default: 0)', wholeNumber(0))
     .option('--out <dir>', 'write bench.json, throughput.svg, latency.svg and cost.svg to this folder')
@@ -111,6 +111,12 @@ async function writeReport(folder: string, report: BenchReport, session: Session
 /** A parser of values with commas between; repeated flags add to the list. */
 function listOf<T>(parse: (value: string) => T): (text: string, before: readonly T[] | undefined) => T[] {
   return (text, before) => [...(before ?? []), ...text.split(',').map((part) => parse(part.trim()))];
+}
+
+function milliseconds(value: string): number {
+  const number = decimal(value);
+  if (number < 0) throw new InvalidArgumentError('Give a number of at least 0.');
+  return number;
 }
 
 function dtype(value: string): string {

@@ -11,6 +11,9 @@ export interface Panel {
 export const PANEL_WIDTH = 600;
 const LINES_HEIGHT = 340;
 const LEGEND_WIDTH = 190;
+const LEGEND_LINE = 20;
+const LEGEND_COLUMN = 92;
+const LEGEND_COLUMNS = 6;
 const TOP = 40;
 const BOTTOM = 46;
 const LEFT = 64;
@@ -29,19 +32,22 @@ export interface LineChart {
   readonly xLabel: string;
   readonly yLabel: string;
   readonly yScale: 'linear' | 'log';
+  /** Further values that the y axis must reach, so that neighbouring panels can be compared by eye. */
+  readonly yReach?: readonly number[];
   readonly series: readonly Series[];
 }
 
 /** Lines over doublings, with a dot where something was measured. */
-export function linePanel({ title, xLabel, yLabel, yScale, series }: LineChart): Panel {
-  const bottom = LINES_HEIGHT - BOTTOM;
+export function linePanel({ title, xLabel, yLabel, yScale, yReach = [], series }: LineChart): Panel {
+  const height = Math.max(LINES_HEIGHT, TOP + LEGEND_LINE * series.length + BOTTOM);
+  const bottom = height - BOTTOM;
   const right = PANEL_WIDTH - LEGEND_WIDTH;
   const points = series.flatMap((each) => each.points);
-  const ys = points.map(({ y }) => y);
+  const ys = [...points.map(({ y }) => y), ...yReach];
   const x = doublingScale(points.map((point) => point.x), LEFT + 16, right - 16);
   const y = yScale === 'log' ? logScale(Math.min(...ys), Math.max(...ys), bottom, TOP) : linearScale(Math.max(...ys), bottom, TOP);
   return {
-    height: LINES_HEIGHT,
+    height,
     content: [
       titleOf(title),
       ...y.ticks.map((tick) => rule({ x1: LEFT, x2: right, y1: y.at(tick), y2: y.at(tick) })),
@@ -54,7 +60,7 @@ export function linePanel({ title, xLabel, yLabel, yScale, series }: LineChart):
         return [
           element('polyline', { points: path.join(' '), fill: 'none', stroke, 'stroke-width': 2, 'stroke-dasharray': dash }),
           ...own.map((point) => element('circle', { cx: x.at(point.x), cy: y.at(point.y), r: 3.5, fill: stroke }, [textElement('title', {}, `${name}, ${xLabel} ${tickText(point.x)}: ${valueText(point.y)} ${yLabel}`)])),
-          ...legendEntry(name, stroke, dash, right + 14, TOP + 10 + 20 * i),
+          ...legendEntry(name, stroke, dash, right + 14, TOP + 10 + LEGEND_LINE * i),
         ];
       }),
     ].join('\n'),
@@ -96,7 +102,7 @@ export function barPanel({ title, xLabel, groups, reference }: BarChart): Panel 
   }
   const at = x.at(reference.value);
   return {
-    height: bottom + BOTTOM + 24,
+    height: bottom + BOTTOM + 6 + LEGEND_LINE * Math.ceil(names.size / LEGEND_COLUMNS),
     content: [
       titleOf(title),
       ...x.ticks.map((tick) => rule({ x1: x.at(tick), x2: x.at(tick), y1: TOP + 10, y2: bottom })),
@@ -105,10 +111,10 @@ export function barPanel({ title, xLabel, groups, reference }: BarChart): Panel 
       ...drawn,
       rule({ x1: at, x2: at, y1: TOP + 10, y2: bottom }, { opacity: 1, 'stroke-width': 1.5, 'stroke-dasharray': '5 3' }),
       label(reference.name, { x: at, y: TOP + 4, 'text-anchor': 'middle' }),
-      ...[...names].flatMap(([name, colour], i) => [
-        element('rect', { x: left + 90 * i, y: bottom + 48, width: 12, height: 12, fill: seriesColour(colour) }),
-        label(name, { x: left + 90 * i + 18, y: bottom + 58 }),
-      ]),
+      ...[...names].flatMap(([name, colour], i) => {
+        const [keyLeft, keyTop] = [16 + LEGEND_COLUMN * (i % LEGEND_COLUMNS), bottom + 48 + LEGEND_LINE * Math.floor(i / LEGEND_COLUMNS)];
+        return [element('rect', { x: keyLeft, y: keyTop, width: 12, height: 12, fill: seriesColour(colour), class: 'key' }), label(name, { x: keyLeft + 18, y: keyTop + 10 })];
+      }),
     ].join('\n'),
   };
 }

@@ -26,6 +26,7 @@ const PERCENTILES = [
 export function latencyPlot(report: BenchReport): string | null {
   const panels = report.configurations.flatMap((configuration) => {
     const rows = report.latency.filter((row) => isOf(configuration, row));
+    const reach = rows.flatMap(({ milliseconds: { p50, p99 } }) => [p50, p99]);
     const kinds = [...new Map(rows.map((row) => [`${row.source} ${row.job}`, row])).values()];
     return kinds.map(({ job, source }) => {
       const own = rows.filter((row) => row.job === job && row.source === source);
@@ -34,6 +35,7 @@ export function latencyPlot(report: BenchReport): string | null {
         xLabel: 'concurrent callers',
         yLabel: 'latency, ms',
         yScale: 'log',
+        yReach: reach,
         series: PERCENTILES.map(([name, dash], colour): Series => ({ name, colour, ...(dash !== undefined && { dash }), points: own.map(({ concurrency, milliseconds }) => ({ x: concurrency, y: milliseconds[name] })) })),
       };
       return linePanel(chart);
