@@ -77,18 +77,21 @@ export interface NativeStats {
   readonly batches: number;
 }
 
+/** What LibTorch's allocator holds on a GPU, in bytes. */
+export interface DeviceMemory {
+  /** In tensors now. */
+  readonly allocated: number;
+  /** In tensors at most since the last reset. */
+  readonly peak: number;
+  /** Taken from the driver: tensors and what is kept for later ones. */
+  readonly reserved: number;
+}
+
 export interface NativeVersions {
   readonly libtorch: string;
   readonly cpuCapability: string;
   readonly threads: number;
   readonly cudaDevices: number;
-}
-
-/** Bytes that LibTorch's allocator has on a device: in use, in use at most, and held. */
-export interface DeviceMemory {
-  readonly allocated: number;
-  readonly peak: number;
-  readonly reserved: number;
 }
 
 export interface NativeBinding {
@@ -106,10 +109,10 @@ export interface NativeBinding {
   ): Promise<NativeResult>[];
   close(model: NativeModel): Promise<void>;
   stats(): NativeStats;
+  /** Null on the CPU. The peak is read before it is reset. */
+  deviceMemory?(device: string, resetPeak: boolean): DeviceMemory | null;
   versions(): NativeVersions;
   setThreads(count: number): void;
-  /** Null where the device has no such counters, as the CPU. Then sets the peak back to what is in use, if asked to. */
-  deviceMemory?(device: string, resetPeak: boolean): DeviceMemory | null;
   stop(): void;
 }
 

@@ -65,7 +65,7 @@ const schema = z.strictObject({
   captures: z.array(z.string().min(1)).default([]),
   batches: sizes.optional(),
   concurrency: sizes.optional(),
-  devices: z.array(z.string().regex(/^(auto|cpu|cuda(:\d+)?)$/, { error: 'cpu, cuda, cuda:N or auto is expected' })).min(1).default(['auto']),
+  devices: z.array(z.string().min(1)).min(1).default(['auto']),
   dtypes: z.array(z.enum(['f32', 'bf16', 'f16'])).min(1).default(['f32']),
   threads: z.int().min(1).max(1024).optional(),
   rounds: z.int().min(1).max(10_000).default(9),
@@ -108,7 +108,7 @@ export async function bench(options: BenchOptions): Promise<BenchReport> {
   let libtorch: string | null = null;
   let capability: string | null = null;
   const report = { configurations: [] as BenchReport['configurations'], throughput: [] as BenchReport['throughput'], latency: [] as BenchReport['latency'], skipped: [] as BenchReport['skipped'] };
-  const scratch = await mkdtemp(join(os.tmpdir(), 'sightline-bench-'));
+  const scratch = files.length === 0 ? null : await mkdtemp(join(os.tmpdir(), 'sightline-bench-'));
   try {
     for (const model of models) {
       for (const device of unique(asked.devices)) {
@@ -152,7 +152,7 @@ export async function bench(options: BenchOptions): Promise<BenchReport> {
       }
     }
   } finally {
-    await rm(scratch, { recursive: true, force: true });
+    if (scratch !== null) await rm(scratch, { recursive: true, force: true });
   }
   if (report.throughput.length + report.latency.length === 0) throw new SightlineError('OUT_OF_MEMORY', `Nothing could be measured: ${report.skipped[0]?.reason ?? 'no job was left'}`);
   return {

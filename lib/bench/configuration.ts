@@ -37,9 +37,10 @@ export interface ConfigurationRequest {
   readonly requests: number | null;
   readonly maxBatch: number | null;
   readonly maxDelay: number;
-  /** Pictures to go from file to overlay, and the folder for the overlays; empty for ready tensors only. */
+  /** Pictures to go from file to overlay; empty for ready tensors only. */
   readonly files: readonly string[];
-  readonly scratch: string;
+  /** The folder for the overlays, where there are files. */
+  readonly scratch: string | null;
   readonly seed: number;
 }
 
@@ -176,7 +177,7 @@ function skip({ request, subject, tell }: Measurement, place: { job: string; bat
 
 function meterFor({ model: { device }, loaded }: Measurement): MemoryMeter {
   const native = binding();
-  return new MemoryMeter(loaded, native.deviceMemory === undefined ? null : (resetPeak) => native.deviceMemory!(device, resetPeak));
+  return new MemoryMeter(loaded, native.deviceMemory === undefined || device === 'cpu' ? null : (resetPeak) => native.deviceMemory!(device, resetPeak));
 }
 
 interface CallSample {
@@ -206,7 +207,7 @@ async function measureThroughput(measurement: Measurement & { readonly batch: nu
       const milliseconds = performance.now() - start;
       meter?.end();
       const operators = typeof result === 'object' && result !== null && 'operators' in result ? Number(result.operators) : null;
-      return { milliseconds, operators };
+      return { milliseconds, operators: name === FORWARD ? inspection.operators : operators };
     },
   }));
   try {
@@ -256,10 +257,11 @@ async function measureLatency(measurement: Measurement & { readonly concurrency:
   for (const [index, { label, options }] of measurement.methods.entries()) {
     const asked = options as NamedOptions<MethodName>;
     loops.push({ name: label, job: label, source: 'tensors', ask: (number) => model.explain(pool[number % POOL]!, asked) });
-    if (request.files.length === 0) continue;
+    const { files, scratch } = request;
+    if (scratch === null) continue;
     const ask = async (number: number): Promise<void> => {
-      const [explanation] = await model.explain(request.files[number % request.files.length]!, asked);
-      await explanation!.maps[0]!.overlay().toFile(join(request.scratch, `${index}-${number}.png`));
+      const [explanation] = await model.explain(files[number % files.length]!, asked);
+      await explanation!.maps[0]!.overlay().toFile(join(scratch, `${index}-${number}.png`));
     };
     loops.push({ name: `${label} of files`, job: label, source: 'files', ask });
   }
