@@ -9,7 +9,7 @@ import { costPlot, latencyPlot, throughputPlot } from '../bench/plots/plots.js';
 import { readReport, type BenchReport } from '../bench/report.js';
 import { comparisonLines, reportLines } from '../bench/table.js';
 import { SightlineError } from '../errors.js';
-import { decimal, device, repeated, wholeNumber, withJsonFlag } from './options.js';
+import { decimal, repeated, wholeNumber, withJsonFlag } from './options.js';
 import { OutputFolder } from './output-files.js';
 import type { Session } from './session.js';
 
@@ -117,6 +117,12 @@ function milliseconds(value: string): number {
   const number = decimal(value);
   if (number < 0) throw new InvalidArgumentError('Give a number of at least 0.');
   return number;
+}
+
+/** What cannot be a device is refused before the first of the list is measured; which there are, `Model.load` knows. */
+function device(value: string): string {
+  if (!/^(auto|cpu|cuda(:(\d+|all))?)$/.test(value)) throw new InvalidArgumentError('Give cpu, cuda, cuda:N or auto.');
+  return value;
 }
 
 function dtype(value: string): string {

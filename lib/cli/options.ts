@@ -69,7 +69,7 @@ export function checkOwnOptions(options: Readonly<Record<string, unknown>>): voi
   if (Object.hasOwn(options, 'signal')) throw new SightlineError('INVALID_OPTION', '--option signal=... is not taken; interrupt with Ctrl-C.');
 }
 
-export function device(value: string): string {
+function device(value: string): string {
   if (!/^(auto|cpu|cuda(:\d+)?)$/.test(value)) throw new InvalidArgumentError('Give cpu, cuda, cuda:N or auto.');
   return value;
 }
