@@ -95,7 +95,7 @@ export interface NativeVersions {
 }
 
 export interface NativeBinding {
-  load(options: { path: string; device: string; dtype: string }): Promise<{ handle: NativeModel; device: string; weightBytes: number }>;
+  load(options: { path: string; device: string; dtype: string; optimize: boolean }): Promise<{ handle: NativeModel; device: string; weightBytes: number }>;
   inspect(model: NativeModel, height: number, width: number): Promise<Inspection>;
   plan(description: PlanDescription): NativePlan;
   token(): NativeToken;

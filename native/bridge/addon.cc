@@ -81,6 +81,7 @@ Napi::Value load(const Napi::CallbackInfo& info) {
   options.path = object.Get("path").As<Napi::String>();
   options.device = object.Get("device").As<Napi::String>();
   options.dtype = object.Get("dtype").As<Napi::String>();
+  options.optimize = object.Get("optimize").As<Napi::Boolean>();
   const auto state = EnvState::of(env);
   return guarded(env, [&] {
     const auto device = resolve_device(options.device);

@@ -65,6 +65,7 @@ at::Device resolve_device(const std::string& name) {
 }
 
 Model::Model(const LoadOptions& options, at::Device device) : device_(device), dtype_(parse_dtype(options.dtype)) {
+  if (options.optimize) weights_ = std::make_shared<PreparedWeights>();
   try {
     // Without debug files: they serve Python tracebacks only, and their reader is the archive format's weakest part.
     module_ = torch::jit::load(options.path, device, /*load_debug_files=*/false);
@@ -102,7 +103,7 @@ Network& Model::network(int64_t height, int64_t width) {
     return *networks_.front().second;
   }
   const auto example = at::zeros({1, 3, height, width}, at::TensorOptions().dtype(dtype_).device(device_));
-  networks_.emplace_front(size, std::make_unique<Network>(module_, example));
+  networks_.emplace_front(size, std::make_unique<Network>(module_, example, weights_));
   if (networks_.size() > kKeptSizes) networks_.pop_back();
   return *networks_.front().second;
 }

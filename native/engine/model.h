@@ -11,6 +11,7 @@ struct LoadOptions {
   std::string path;
   std::string device = "auto";  // "auto", "cpu", "cuda", "cuda:1"
   std::string dtype = "f32";    // "f32", "bf16", "f16"
+  bool optimize = true;         // false: the graph runs as it was exported, operator for operator
 };
 
 // "auto" becomes "cuda:0" where CUDA runs, else "cpu". Throws EngineError DEVICE_UNAVAILABLE, INVALID_OPTION.
@@ -34,6 +35,7 @@ class Model {
   c10::IValue self_;
   at::Device device_;
   at::ScalarType dtype_;
+  std::shared_ptr<PreparedWeights> weights_;
   int64_t weight_bytes_ = 0;
   std::deque<std::pair<std::pair<int64_t, int64_t>, std::unique_ptr<Network>>> networks_;  // last used first
 };
