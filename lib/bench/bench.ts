@@ -103,6 +103,8 @@ export async function bench(options: BenchOptions): Promise<BenchReport> {
   const date = new Date();
   const started = performance.now();
   const loadAtStart = load();
+  const machine = describeMachine();
+  if (loadAtStart > machine.cores / 2) onNote?.(`The machine is busy (load ${loadAtStart.toFixed(1)} on ${machine.cores} cores): times will be too long, and only ratios can be relied on.`);
   const before = await gpuStates();
   let after = before;
   let libtorch: string | null = null;
@@ -159,7 +161,7 @@ export async function bench(options: BenchOptions): Promise<BenchReport> {
     format: REPORT_FORMAT,
     date: date.toISOString(),
     seconds: (performance.now() - started) / 1000,
-    machine: { ...describeMachine(), capability: capability!, load: { start: loadAtStart, end: load() } },
+    machine: { ...machine, capability: capability!, load: { start: loadAtStart, end: load() } },
     gpus: { before, after },
     versions: { sightline: packageVersion(), commit: await commitOf(), libtorch: libtorch!, node: process.version },
     options: { rounds: asked.rounds, warmup: asked.warmup, seed: asked.seed, images: asked.images === undefined ? null : files.length },
