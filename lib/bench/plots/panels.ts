@@ -18,6 +18,7 @@ const TOP = 40;
 const BOTTOM = 46;
 const LEFT = 64;
 const BAR = 16;
+const NUMBER_WIDTH = 30;
 
 export interface Series {
   readonly name: string;
@@ -86,6 +87,9 @@ export function barPanel({ title, xLabel, groups, reference }: BarChart): Panel 
   const highest = Math.max(reference.value, ...groups.flatMap(({ bars }) => bars.map(({ value, high }) => Math.max(value, high))));
   const x = linearScale(highest, left, right);
   const names = new Map(groups.flatMap(({ bars }) => bars.map((bar): [string, number] => [bar.name, bar.colour])));
+  const at = x.at(reference.value);
+  // Beside its bar and whisker; where the reference line would run through it, beside that.
+  const numberLeft = (end: number): number => (end + 6 < at + 3 && end + 6 + NUMBER_WIDTH > at ? at + 6 : end + 6);
   let top = TOP + 14;
   const drawn: string[] = [];
   for (const [i, { name, bars }] of groups.entries()) {
@@ -95,12 +99,11 @@ export function barPanel({ title, xLabel, groups, reference }: BarChart): Panel 
       drawn.push(
         element('rect', { x: left, y: middle - 6, width: x.at(bar.value) - left, height: 12, fill: seriesColour(bar.colour) }, [textElement('title', {}, `${name}, ${bar.name}: ${bar.value.toFixed(2)} ${xLabel}`)]),
         rule({ x1: x.at(bar.low), x2: x.at(bar.high), y1: middle, y2: middle }, { opacity: 1, 'stroke-width': 1.5 }),
-        label(bar.value.toFixed(2), { x: Math.max(x.at(bar.value), x.at(bar.high)) + 6, y: middle + 4 }),
+        label(bar.value.toFixed(2), { x: numberLeft(Math.max(x.at(bar.value), x.at(bar.high))), y: middle + 4 }),
       );
     }
     top += heights[i]!;
   }
-  const at = x.at(reference.value);
   return {
     height: bottom + BOTTOM + 6 + LEGEND_LINE * Math.ceil(names.size / LEGEND_COLUMNS),
     content: [
