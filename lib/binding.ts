@@ -77,6 +77,16 @@ export interface NativeStats {
   readonly batches: number;
 }
 
+/** What LibTorch's allocator holds on a GPU, in bytes. */
+export interface DeviceMemory {
+  /** In tensors now. */
+  readonly allocated: number;
+  /** In tensors at most since the last reset. */
+  readonly peak: number;
+  /** Taken from the driver: tensors and what is kept for later ones. */
+  readonly reserved: number;
+}
+
 export interface NativeVersions {
   readonly libtorch: string;
   readonly cpuCapability: string;
@@ -99,6 +109,8 @@ export interface NativeBinding {
   ): Promise<NativeResult>[];
   close(model: NativeModel): Promise<void>;
   stats(): NativeStats;
+  /** Null on the CPU. The peak is read before it is reset. */
+  deviceMemory?(device: string, resetPeak: boolean): DeviceMemory | null;
   versions(): NativeVersions;
   setThreads(count: number): void;
   stop(): void;

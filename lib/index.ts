@@ -2,6 +2,7 @@
 import { binding, type NativeStats, type NativeVersions } from './binding.js';
 
 export { Model, type LoadOptions, type ModelInspection } from './model.js';
+export { bench, type BenchOptions, type BenchReport } from './bench/bench.js';
 export { SightlineError, type ErrorCode } from './errors.js';
 export type {
   CommonOptions,

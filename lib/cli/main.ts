@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 
 import { attentionCommand } from './attention.js';
+import { benchCommand } from './bench.js';
 import { captureCommand } from './capture.js';
 import { compareCommand } from './compare.js';
 import { doctorCommand } from './doctor.js';
@@ -22,6 +23,7 @@ const COMMANDS = {
   capture: captureCommand,
   attention: attentionCommand,
   maximize: maximizeCommand,
+  bench: benchCommand,
   doctor: doctorCommand,
   models: modelsCommand,
   setup: setupCommand,

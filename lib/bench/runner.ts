@@ -1,0 +1,26 @@
+/**
+ * The process of one configuration: it gets its request as a message, and answers with findings. Apart from the
+ * command's own process, since a process's memory never quite comes back from what ran in it before.
+ */
+import { SightlineError } from '../errors.js';
+import { measureConfiguration, type ConfigurationRequest, type Finding } from './configuration.js';
+
+/** What the process says; `done` and `failed` come last. */
+export type Message = Finding | { readonly kind: 'done' } | { readonly kind: 'failed'; readonly code: string; readonly message: string };
+
+function tell(message: Message): void {
+  process.send!(message);
+}
+
+// Ctrl-C reaches the whole group; the command, which gets it as well, decides.
+process.on('SIGINT', () => undefined);
+process.on('disconnect', () => process.exit());
+process.once('message', (request: ConfigurationRequest) => {
+  measureConfiguration(request, tell).then(
+    () => tell({ kind: 'done' }),
+    (error: unknown) => {
+      const message = error instanceof Error ? error.message : String(error);
+      tell({ kind: 'failed', code: error instanceof SightlineError ? error.code : 'INTERNAL', message });
+    },
+  );
+});
