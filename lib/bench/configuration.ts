@@ -191,7 +191,7 @@ async function measureThroughput(measurement: Measurement & { readonly batch: nu
   const { height, width } = inspection;
   const place = { batch, concurrency: null };
   const images = randomImages(batch, height, width, request.seed);
-  const forward = plainForward(model, inspection);
+  const forward = plainForward(model);
   const calls: [string, () => Promise<unknown>][] = [[FORWARD, () => forward(images)]];
   for (const [name, options] of measurement.captures) calls.push([name, () => model.capture(images, options)]);
   for (const { label, options } of measurement.methods) calls.push([label, () => model.explain(images, options as NamedOptions<MethodName>)]);
@@ -250,7 +250,7 @@ async function measureLatency(measurement: Measurement & { readonly concurrency:
   const place = { batch: null, concurrency };
   const requests = Math.max(concurrency, request.requests ?? Math.max(16, 4 * concurrency));
   const pool = Array.from({ length: POOL }, (_, i): TensorInput => randomImages(1, height, width, request.seed + i));
-  const forward = plainForward(model, inspection);
+  const forward = plainForward(model);
   const loops: { name: string; job: string; source: Latency['source']; ask: (number: number) => Promise<unknown> }[] = [
     { name: FORWARD, job: FORWARD, source: 'tensors', ask: (number) => forward(pool[number % POOL]!) },
   ];

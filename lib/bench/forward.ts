@@ -1,8 +1,12 @@
 import type { TensorInput } from '../inputs.js';
-import type { Model, ModelInspection } from '../model.js';
+import type { Model } from '../model.js';
 
-/** The plain forward pass, which every cost is a multiple of: the model's output is computed and nothing else. */
-export function plainForward(model: Model, { nodes }: ModelInspection): (images: TensorInput) => Promise<unknown> {
-  const last = nodes.at(-1)!.name;
-  return (images) => model.capture(images, { features: [last] });
+/** The plain forward pass, which every cost is a multiple of: the model's scores are computed and nothing else. */
+export function plainForward(model: Model): (images: TensorInput) => Promise<unknown> {
+  // A model without class scores has no predictions; its last node is its output.
+  if (model.labels.length > 0) return (images) => model.predict(images);
+  return async (images) => {
+    const { nodes } = await model.inspect();
+    return model.capture(images, { features: [nodes.at(-1)!.name] });
+  };
 }
