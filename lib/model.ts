@@ -6,10 +6,10 @@ import { parseCaptureOptions, readCapture, recordCapture, type Capture, type Cap
 import { SightlineError } from './errors.js';
 import {
   applicability,
-  chooseLayers,
   parseExplainOptions,
-  readExplanation,
-  recordExplanation,
+  readExplanations,
+  recordExplanations,
+  shared,
   type CustomOptions,
   type Explanation,
   type NamedExplanation,
@@ -193,32 +193,45 @@ export class Model {
    */
   async explain<M extends MethodName>(images: Input | readonly Input[], options: NamedOptions<M>): Promise<NamedExplanation<M>[]>;
   async explain<Schema extends z.ZodType>(images: Input | readonly Input[], options: CustomOptions<Schema>): Promise<Explanation<string, z.output<Schema>, string | null>[]>;
-  async explain(images: Input | readonly Input[], options: object): Promise<Explanation<string, unknown>[]> {
-    const request = parseExplainOptions(options);
-    const { targets: asked, signal } = request.common;
+  /**
+   * By several methods at once, which share what they have in common: the forward pass, and the backward pass of those that
+   * read gradients of the same score. All explain the same targets. For each image a list, one explanation per method.
+   */
+  async explain<const Several extends readonly NamedOptions<MethodName>[]>(
+    images: Input | readonly Input[],
+    options: Several,
+  ): Promise<{ -readonly [K in keyof Several]: NamedExplanation<Several[K]['method']> }[]>;
+  async explain(images: Input | readonly Input[], options: object): Promise<Explanation<string, unknown>[] | Explanation<string, unknown>[][]> {
+    const isSeveral = Array.isArray(options);
+    const requests = (isSeveral ? (options as object[]) : [options]).map(parseExplainOptions);
+    const { targets: asked, signal } = shared(requests);
     // A model that scores no classes has nothing to predict: only a score of the user's own, or no class at all, is explained.
     const targets = asked ?? (this.standard !== null && this.labels.length === 0 ? [] : ['top1']);
     const isPerImage = targets.some(Array.isArray);
     if (isPerImage && !targets.every(Array.isArray)) throw new SightlineError('INVALID_OPTION', 'Targets are either one list for all images or one list per image, not a mixture.');
+    // Custom methods and scores have no name that tells them from others, so their plans are not kept.
+    const isNamed = (isSeveral ? (options as { method: unknown }[]) : [options as { method: unknown }]).every(({ method }) => typeof method === 'string');
+    const key =
+      isNamed && requests.every(({ common }) => typeof common.score !== 'function')
+        ? JSON.stringify(['explain', ...requests.map(({ method, settings, layers, layering, common }) => [method.name, settings, layers, layering, { ...common, targets: undefined, signal: undefined }])])
+        : null;
 
-    return this.process(images, signal, async (inputs, first, total) => {
+    const explained = await this.process(images, signal, async (inputs, first, total) => {
       const perImage = isPerImage ? (targets as readonly Target[][]).map((each) => resolveTargets(each, this.labels)) : null;
-      const shared = isPerImage ? null : asked === undefined && targets.length === 0 ? [] : resolveTargets(targets as readonly Target[], this.labels);
+      const forAll = isPerImage ? null : asked === undefined && targets.length === 0 ? [] : resolveTargets(targets as readonly Target[], this.labels);
       if (perImage && perImage.length !== total) {
         throw new SightlineError('INVALID_OPTION', `There are ${perImage.length} lists of targets for ${total} images; give one for each, or one list for all.`);
       }
       return this.submit(
         inputs,
-        (i) => perImage?.[first + i] ?? shared!,
+        (i) => perImage?.[first + i] ?? forAll!,
         signal,
-        // Custom methods and scores have no name that tells them from others, so their plans are not kept.
-        typeof (options as { method: unknown }).method === 'string' && typeof request.common.score !== 'function'
-          ? JSON.stringify(['explain', request.method.name, request.settings, request.layers, request.layering, { ...request.common, targets: undefined, signal: undefined }])
-          : null,
-        (inspection) => recordExplanation(request, inspection, chooseLayers(request, inspection, this.card.targetLayer), this.card),
-        (result, input, inspection) => readExplanation(request, chooseLayers(request, inspection, this.card.targetLayer), result, input, this.labels),
+        key,
+        (inspection) => recordExplanations(requests, inspection, this.card),
+        (result, input, inspection) => readExplanations(requests, result, input, inspection, this.card, this.labels),
       );
     });
+    return isSeveral ? explained : explained.map(([only]) => only!);
   }
 
   /**
