@@ -75,6 +75,22 @@ export interface NativeStats {
   readonly failed: number;
   /** Batches that the finished images made. */
   readonly batches: number;
+  /** Batches that were too large for the device's memory, and were run as two. */
+  readonly halvedBatches: number;
+  /** CUDA graphs: runs that were captured, runs that replayed one, and plans that could not be captured. */
+  readonly graphsCaptured: number;
+  readonly graphsReplayed: number;
+  readonly graphsRefused: number;
+}
+
+/** What LibTorch's allocator holds on a GPU, in bytes. */
+export interface DeviceMemory {
+  /** In tensors now. */
+  readonly allocated: number;
+  /** In tensors at most since the last reset. */
+  readonly peak: number;
+  /** Taken from the driver: tensors and what is kept for later ones. */
+  readonly reserved: number;
 }
 
 export interface NativeVersions {
@@ -82,10 +98,12 @@ export interface NativeVersions {
   readonly cpuCapability: string;
   readonly threads: number;
   readonly cudaDevices: number;
+  /** Whether the addon was built with CUDA graphs. */
+  readonly cudaGraphs: boolean;
 }
 
 export interface NativeBinding {
-  load(options: { path: string; device: string; dtype: string }): Promise<{ handle: NativeModel; device: string; weightBytes: number }>;
+  load(options: { path: string; device: string; dtype: string; cudaGraphs?: boolean }): Promise<{ handle: NativeModel; device: string; weightBytes: number }>;
   inspect(model: NativeModel, height: number, width: number): Promise<Inspection>;
   plan(description: PlanDescription): NativePlan;
   token(): NativeToken;
@@ -99,6 +117,8 @@ export interface NativeBinding {
   ): Promise<NativeResult>[];
   close(model: NativeModel): Promise<void>;
   stats(): NativeStats;
+  /** Null on the CPU. The peak is read before it is reset. */
+  deviceMemory?(device: string, resetPeak: boolean): DeviceMemory | null;
   versions(): NativeVersions;
   setThreads(count: number): void;
   stop(): void;
