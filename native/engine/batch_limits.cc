@@ -18,10 +18,12 @@ bool is_same(const BatchLimits::Kind& one, const BatchLimits::Kind& other) {
 }  // namespace
 
 void BatchLimits::remember(const Kind& kind, int64_t images, Clock::time_point now) {
+  // The second half of a batch whose first half was halved again must not raise what that has taught.
+  images = std::max<int64_t>(1, most(kind, images, now));
   std::erase_if(limits_, [&](const Limit& limit) {
     return limit.until <= now || limit.kind.model.expired() || limit.kind.plan.expired() || is_same(limit.kind, kind);
   });
-  limits_.push_back({kind, std::max<int64_t>(1, images), now + kHolds});
+  limits_.push_back({kind, images, now + kHolds});
 }
 
 int64_t BatchLimits::most(const Kind& kind, int64_t wanted, Clock::time_point now) const {

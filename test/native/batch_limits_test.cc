@@ -32,7 +32,8 @@ TEST("batch limits: hold for their plan, size and targets, and for ten minutes")
   EXPECT_EQUAL(limits.most({model, other, 8, 8, 1}, 32, start), 32);
   EXPECT_EQUAL(limits.most({model, plan, 8, 16, 1}, 32, start), 32);
   EXPECT_EQUAL(limits.most({model, plan, 8, 8, 2}, 32, start), 32);
-  limits.remember(kind, 8, start + std::chrono::minutes(9));
+  limits.remember(kind, 8, start + std::chrono::minutes(8));
+  limits.remember(kind, 12, start + std::chrono::minutes(9));
   EXPECT_EQUAL(limits.most(kind, 32, start + std::chrono::minutes(18)), 8);
   EXPECT_EQUAL(limits.most(kind, 32, start + std::chrono::minutes(19)), 32);
   limits.remember(kind, 0, start + std::chrono::minutes(20));
