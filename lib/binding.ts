@@ -103,7 +103,7 @@ export interface NativeVersions {
 }
 
 export interface NativeBinding {
-  load(options: { path: string; device: string; dtype: string; cudaGraphs?: boolean }): Promise<{ handle: NativeModel; device: string; weightBytes: number }>;
+  load(options: { path: string; device: string; dtype: string; optimize: boolean; cudaGraphs?: boolean }): Promise<{ handle: NativeModel; device: string; weightBytes: number }>;
   inspect(model: NativeModel, height: number, width: number): Promise<Inspection>;
   plan(description: PlanDescription): NativePlan;
   token(): NativeToken;

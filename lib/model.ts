@@ -35,6 +35,11 @@ export interface LoadOptions {
   readonly device?: 'auto' | 'cpu' | 'cuda' | `cuda:${number}` | 'cuda:all' | readonly `cuda:${number}`[] | undefined;
   /** Of weights and activations. Explanation maths runs in float32 whatever this is. Default `f32`. */
   readonly dtype?: 'f32' | 'bf16' | 'f16' | undefined;
+  /**
+   * Whether the graph is tuned: batch norms folded into convolutions, weights packed, tokens that nobody reads left out.
+   * Answers stay what they are to rounding. `false` runs it operator for operator as it was exported. Default true.
+   */
+  readonly optimize?: boolean | undefined;
   /** LibTorch's threads on the CPU, for the whole process. Default: all cores. */
   readonly threads?: number | undefined;
   /** Path of a model card, or the card itself. Default: the `NAME.json` beside `NAME.pt`. */
@@ -52,6 +57,7 @@ export interface LoadOptions {
 const loadSchema = z.strictObject({
   device: z.union([z.string(), z.array(z.string())], 'expected the name of a device, or a list of GPUs').default('auto'),
   dtype: z.enum(['f32', 'bf16', 'f16']).default('f32'),
+  optimize: z.boolean().default(true),
   threads: z.int().min(1).max(1024).optional(),
   card: z.union([z.string(), z.looseObject({})]).optional(),
   maxBatch: z.int().min(1).max(4096).optional(),
@@ -110,14 +116,14 @@ export class Model {
    */
   static async load(nameOrPath: string, options: LoadOptions = {}): Promise<Model> {
     if (typeof nameOrPath !== 'string') throw new SightlineError('INVALID_OPTION', 'Model.load takes the name of a bundled model or the path of an archive.');
-    const { device, dtype, threads, maxBatch, maxQueue, maxDelay, cudaGraphs, card: givenCard } = parseOptions(loadSchema, options, 'Model.load');
+    const { device, dtype, optimize, threads, maxBatch, maxQueue, maxDelay, cudaGraphs, card: givenCard } = parseOptions(loadSchema, options, 'Model.load');
     const found = await resolveModel(nameOrPath);
     const notes: string[] = [];
     const card = await chooseCard(givenCard as LoadOptions['card'], found.card);
     if (card) await verifyHash(found.archive, card);
     const native = binding();
     if (threads !== undefined) native.setThreads(threads);
-    const loaded = await loadOn(namedDevices(device, () => native.versions().cudaDevices), (name) => native.load({ path: found.archive, device: name, dtype, cudaGraphs }));
+    const loaded = await loadOn(namedDevices(device, () => native.versions().cudaDevices), (name) => native.load({ path: found.archive, device: name, dtype, optimize, cudaGraphs }));
     const pool = new DevicePool(loaded);
     if (device === 'auto' && pool.device === 'cpu') notes.push('No CUDA GPU was found, so the model runs on the CPU.');
     const weightBytes = loaded.reduce((sum, each) => sum + each.weightBytes, 0);

@@ -85,6 +85,7 @@ Napi::Value load(const Napi::CallbackInfo& info) {
   options.device = object.Get("device").As<Napi::String>();
   options.dtype = object.Get("dtype").As<Napi::String>();
   if (object.Has("cudaGraphs")) options.cuda_graphs = object.Get("cudaGraphs").ToBoolean();
+  options.optimize = object.Get("optimize").As<Napi::Boolean>();
   const auto state = EnvState::of(env);
   return guarded(env, [&] {
     const auto device = resolve_device(options.device);

@@ -160,21 +160,22 @@ class Runner {
 
   const Step& resumed_run(const Step& step) const { return plan_.block.steps.at(step.attributes.integer("run")); }
 
-  const Program& program_of(const Step& step) {
+  // `keeps_graph`: whether gradients are taken with respect to what its inputs were computed from.
+  const Program& program_of(const Step& step, bool keeps_graph) {
     const bool is_smooth = step.attributes.has("smooth") && step.attributes.boolean("smooth");
-    return network_.program(step.taps, rule_of(step.op == "resume" ? resumed_run(step) : step), step.replaces, is_smooth);
+    return network_.program({step.taps, rule_of(step.op == "resume" ? resumed_run(step) : step), step.replaces, is_smooth, keeps_graph});
   }
 
   void forward(const Step& step, Tensors& registers) {
-    const Program& program = program_of(step);
-    operators_ += program.operators();
     at::AutoGradMode mode(step.recorded);
     const auto images = registers[step.inputs[0]].to(images_.scalar_type());
+    const Program& program = program_of(step, images.requires_grad());
+    operators_ += program.operators();
     if (depth_ == 0) {
       runs_[&step] = images.detach();
       before_.clear();
     }
-    auto outputs = program.run(self_, images, step.recorded);
+    auto outputs = program.run(self_, images, images.requires_grad());
     for (size_t i = 0; i < step.outputs.size(); ++i) {
       registers[step.outputs[i]] = outputs[i];
       if (step.outputs[i] == plan_.logits && depth_ == 0) logits_ = outputs[i];
@@ -184,7 +185,13 @@ class Runner {
   // A run of the method's own block with values replaced. What lies before them is computed once, however many samples
   // the loop around takes.
   void resume(const Step& step, Tensors& registers) {
-    const Program& program = program_of(step);
+    std::vector<at::Tensor> values;
+    bool keeps_graph = false;
+    for (const int input : step.inputs) {
+      values.push_back(registers[input]);
+      keeps_graph = keeps_graph || (step.recorded && values.back().requires_grad());
+    }
+    const Program& program = program_of(step, keeps_graph);
     const auto& images = runs_.at(&resumed_run(step));
     auto& before = before_[&step];
     if (!before) {
@@ -193,9 +200,7 @@ class Runner {
     }
     operators_ += program.operators();
     at::AutoGradMode mode(step.recorded);
-    std::vector<at::Tensor> values;
-    for (const int input : step.inputs) values.push_back(registers[input]);
-    auto outputs = program.run_behind(self_, *before, images.size(0), values, step.recorded);
+    auto outputs = program.run_behind(self_, *before, images.size(0), values, keeps_graph);
     for (size_t i = 0; i < step.outputs.size(); ++i) registers[step.outputs[i]] = outputs[i];
   }
 
@@ -246,7 +251,7 @@ class Runner {
   int64_t bytes_per_row(const Block& block) {
     int64_t bytes = 0;
     for (const auto& step : block.steps) {
-      if (step.op == "forward" || step.op == "resume") bytes = std::max(bytes, program_of(step).activation_bytes());
+      if (step.op == "forward" || step.op == "resume") bytes = std::max(bytes, program_of(step, false).activation_bytes());
       if (step.body) bytes = std::max(bytes, bytes_per_row(*step.body));
     }
     return bytes + 4 * images_.nbytes() / images_.size(0);

@@ -68,6 +68,7 @@ Model::Model(const LoadOptions& options, at::Device device)
     : device_(device),
       dtype_(parse_dtype(options.dtype)),
       captures_(options.cuda_graphs && device.is_cuda() && is_capture_built() && are_graphs_allowed()) {
+  if (options.optimize) weights_ = std::make_shared<PreparedWeights>();
   try {
     // Without debug files: they serve Python tracebacks only, and their reader is the archive format's weakest part.
     module_ = torch::jit::load(options.path, device, /*load_debug_files=*/false);
@@ -105,7 +106,7 @@ Network& Model::network(int64_t height, int64_t width) {
     return *networks_.front().network;
   }
   const auto example = at::zeros({1, 3, height, width}, at::TensorOptions().dtype(dtype_).device(device_));
-  networks_.push_front({size, std::make_unique<Network>(module_, example), std::make_unique<Replays>(captures_)});
+  networks_.push_front({size, std::make_unique<Network>(module_, example, weights_), std::make_unique<Replays>(captures_)});
   if (networks_.size() > kKeptSizes) networks_.pop_back();
   return *networks_.front().network;
 }

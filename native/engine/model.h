@@ -13,6 +13,7 @@ struct LoadOptions {
   std::string device = "auto";  // "auto", "cpu", "cuda", "cuda:1"
   std::string dtype = "f32";    // "f32", "bf16", "f16"
   bool cuda_graphs = true;      // whether runs that repeat are captured, where the device and the build can
+  bool optimize = true;         // false: the graph runs as it was exported, operator for operator
 };
 
 // "auto" becomes "cuda:0" where CUDA runs, else "cpu". Throws EngineError DEVICE_UNAVAILABLE, INVALID_OPTION.
@@ -40,6 +41,7 @@ class Model {
   c10::IValue self_;
   at::Device device_;
   at::ScalarType dtype_;
+  std::shared_ptr<PreparedWeights> weights_;
   int64_t weight_bytes_ = 0;
 
   struct Sized {

@@ -9,6 +9,7 @@
 #include "engine/graph_ops.h"
 #include "engine/inspection.h"
 #include "engine/residual_stream.h"
+#include "engine/tuning.h"
 
 namespace sightline {
 
@@ -298,7 +299,8 @@ std::vector<at::Tensor> Program::run_behind(const c10::IValue& self, const std::
   return code_.run(std::move(inputs), records_gradients_ || keeps_graph);
 }
 
-Network::Network(const torch::jit::Module& module, const at::Tensor& example) {
+Network::Network(const torch::jit::Module& module, const at::Tensor& example, std::shared_ptr<PreparedWeights> weights)
+    : device_(example.device()), weights_(std::move(weights)) {
   StraightGraph straight = straighten(module, example);
   int64_t unknown_attention = 0;
   sites_ = find_attention(straight, unknown_attention);
@@ -387,17 +389,12 @@ void Network::prove(const StraightGraph& straight, const torch::jit::Module& mod
   }
 }
 
-const Program& Network::program(const std::vector<TapRequest>& taps, const Rule& rule, const std::vector<Tap>& replaces,
-                                bool is_smooth) {
+const Program& Network::program(const ProgramRequest& request) {
   // A server whose users choose the taps must not collect programs for ever.
   constexpr size_t kKeptPrograms = 64;
   if (programs_.size() > kKeptPrograms) programs_.clear();
-  ProgramRequest request{taps, rule, replaces, is_smooth};
   auto found = programs_.find(request);
-  if (found == programs_.end()) {
-    auto program = build(request);
-    found = programs_.emplace(std::move(request), std::move(program)).first;
-  }
+  if (found == programs_.end()) found = programs_.emplace(request, build(request)).first;
   return *found->second;
 }
 
@@ -499,6 +496,14 @@ std::vector<Value*> Network::find_taps(Graph& graph, const ProgramRequest& reque
   return taps;
 }
 
+// `seeds`: the values from which on gradients are recorded.
+void Network::tune(Graph& graph, const std::vector<Value*>& seeds, at::ScalarType dtype, const ProgramRequest& request) const {
+  if (!weights_ || info_.is_quantized || !request.rule.name.empty()) return;
+  fold_batch_norms(graph, *weights_);
+  lay_channels_last(graph, *weights_);
+  if (device_.is_cpu()) pack_operators(graph, values_behind(graph, {seeds.begin(), seeds.end()}), dtype, *weights_);
+}
+
 std::unique_ptr<Program> Network::build(const ProgramRequest& request) const {
   auto graph = master_->copy();
   const auto& requests = request.taps;
@@ -542,6 +547,8 @@ std::unique_ptr<Program> Network::build(const ProgramRequest& request) const {
   }
 
   set_outputs(*graph, taps);
+  // A rule is written for the operators as they were exported.
+  if (weights_ && request.rule.name.empty()) narrow_tokens(*graph);
   std::shared_ptr<Graph> before;
   if (!replaced.empty()) before = cut(graph, taps, seeds);
   int64_t bytes = bytes_of_run(*graph, records_gradients);
@@ -554,6 +561,10 @@ std::unique_ptr<Program> Network::build(const ProgramRequest& request) const {
   // What a replaced value changes, and relevance that is divided by what it came from, drown in the rounding of bf16.
   const bool is_widened = at::isReducedFloatingType(*dtype_) && (before || request.rule.name == "lrp");
   if (is_widened) widen(*graph);
+  const auto inputs = graph->inputs().slice(1);
+  if (request.keeps_graph) seeds.insert(seeds.end(), inputs.begin(), inputs.end());
+  tune(*graph, seeds, is_widened ? at::kFloat : *dtype_, request);
+  if (before) tune(*before, {}, *dtype_, request);
   finish(graph);
   if (!before) return std::make_unique<Program>(std::move(graph), records_gradients, bytes, is_widened);
   finish(before);

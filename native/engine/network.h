@@ -4,6 +4,7 @@
 #include "engine/pch.h"
 
 #include "engine/attention_forms.h"
+#include "engine/prepared_weights.h"
 #include "engine/relevance.h"
 #include "engine/straighten.h"
 
@@ -93,6 +94,8 @@ struct ProgramRequest {
   std::vector<Tap> replaces;
   // Whether its gradients are differentiated: fused attention, whose derivative has none, is opened everywhere.
   bool is_smooth = false;
+  // Whether gradients are taken with respect to what its inputs were computed from.
+  bool keeps_graph = false;
   auto operator<=>(const ProgramRequest&) const = default;
 };
 
@@ -144,16 +147,18 @@ class Program {
 
 class Network {
  public:
-  Network(const torch::jit::Module& module, const at::Tensor& example);
+  // `weights`: where programs keep the weights that they prepare; none where the graph is to run as it was exported.
+  Network(const torch::jit::Module& module, const at::Tensor& example, std::shared_ptr<PreparedWeights> weights);
 
   const NetworkInfo& info() const { return info_; }
   // Programs are kept, one per request. Not for use from several threads; a reference is good until the next call. Throws
   // EngineError UNKNOWN_NODE or METHOD_NOT_APPLICABLE.
-  const Program& program(const std::vector<TapRequest>& taps, const Rule& rule = {}, const std::vector<Tap>& replaces = {},
-                         bool is_smooth = false);
+  const Program& program(const ProgramRequest& request);
+  const Program& program(const std::vector<TapRequest>& taps, const Rule& rule = {}) { return program(ProgramRequest{taps, rule, {}}); }
 
  private:
   std::unique_ptr<Program> build(const ProgramRequest& request) const;
+  void tune(torch::jit::Graph& graph, const std::vector<torch::jit::Value*>& seeds, at::ScalarType dtype, const ProgramRequest& request) const;
   std::vector<torch::jit::Value*> find_taps(torch::jit::Graph& graph, const ProgramRequest& request) const;
   // Runs two random images, by the straight graph and by the archive's own: what differs must not be explained.
   void prove(const StraightGraph& straight, const torch::jit::Module& module, const at::Tensor& example);
@@ -167,6 +172,8 @@ class Network {
   std::vector<std::array<size_t, 2>> stream_outputs_;  // residual, mixed; 0 where the graph does not tell
   std::vector<std::optional<at::ScalarType>> mask_dtypes_;
   std::optional<at::ScalarType> dtype_;
+  at::Device device_;
+  std::shared_ptr<PreparedWeights> weights_;
   std::map<ProgramRequest, std::unique_ptr<Program>> programs_;
 };
 

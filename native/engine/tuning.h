@@ -1,0 +1,25 @@
+// Rewrites that make a program faster and leave its answer what it is, to rounding.
+#pragma once
+
+#include "engine/pch.h"
+
+#include "engine/prepared_weights.h"
+
+namespace sightline {
+
+// Where the head reads one token (or two), what only they need is computed for them alone: the last block's projection
+// and MLP, and their gradients. Reads the sizes that tracing recorded.
+void narrow_tokens(torch::jit::Graph& graph);
+
+// Batch norms that read a convolution's output, which nobody else reads, become part of its weights.
+void fold_batch_norms(torch::jit::Graph& graph, PreparedWeights& weights);
+
+// Convolutions keep their channels innermost, as oneDNN and cuDNN compute them.
+void lay_channels_last(torch::jit::Graph& graph, PreparedWeights& weights);
+
+// Convolutions and linear layers that no gradient is taken through, nor through anything before them, get weights packed
+// for oneDNN and take in the ReLU, GELU and sum behind them. `recorded`: the values from which gradients are recorded on.
+void pack_operators(torch::jit::Graph& graph, const std::unordered_set<const torch::jit::Value*>& recorded, at::ScalarType dtype,
+                    PreparedWeights& weights);
+
+}  // namespace sightline
