@@ -76,7 +76,7 @@ export function recordAttentionMaps(request: AttentionMapRequest, inspection: In
       plan.output(`block/${block}`, request.contrast === 'sigmoid' ? sigmoid(maps) : maps);
     }
   }
-  return plan.finish(2 ** 30);
+  return plan.finish(2 ** 30, inspection);
 }
 
 function blocksOf(request: AttentionMapRequest, inspection: Inspection): number[] {

@@ -93,7 +93,7 @@ export function recordCapture(options: CaptureOptions, inspection: Inspection): 
     plan.output('logits', logits);
     for (const [name, value] of captured) plan.output(`gradients/${name}`, grad(score, value));
   }
-  return plan.finish(2 ** 30);
+  return plan.finish(2 ** 30, inspection);
 }
 
 function numbersOf(asked: Sites | undefined, inspection: Inspection, kind: string): readonly number[] {

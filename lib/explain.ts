@@ -244,7 +244,7 @@ export function recordExplanation(request: ExplainRequest, inspection: Inspectio
     }
   }
   if (typeof common.score === 'function') plan.output('score', model.output.score);
-  return plan.finish(common.memory ?? 2 ** 30);
+  return plan.finish(common.memory ?? 2 ** 30, inspection);
 }
 
 /** What is explained of a run, checked when it is recorded. */

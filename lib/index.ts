@@ -17,6 +17,7 @@ export type {
   Score,
 } from './explain.js';
 export type { ClassLabel, ExplainedTarget, HeatMap, Prediction } from './heatmap.js';
+export type { Predicted, PredictOptions } from './predict.js';
 export type { BySite, Capture, CapturedTensors, CaptureOptions, Sites } from './capture.js';
 export type { AttentionMap, AttentionMapOptions } from './attention-maps.js';
 export {

@@ -21,6 +21,7 @@ import { maximize, parseMaximizeOptions, type Maximized, type MaximizeOptions } 
 import type { MethodName } from './methods/index.js';
 import { resolveModel } from './models/bundled.js';
 import { defaultCard, parseCard, resolveLabels, verifyHash, type ModelCard } from './models/card.js';
+import { parsePredictOptions, readPrediction, recordPrediction, type Predicted, type PredictOptions } from './predict.js';
 import type { PlanDescription } from './symbolic/plan.js';
 import { parseOptions } from './options.js';
 import { DevicePool, namedDevices } from './pool.js';
@@ -135,6 +136,7 @@ export class Model {
     try {
       await model.standardise();
       await model.remark();
+      await model.warmUp();
     } catch (error) {
       await model.close();
       throw error;
@@ -165,6 +167,25 @@ export class Model {
     }
     const inspection = await this.inspectAt(height, width);
     return { ...inspection, methods: applicability(inspection) };
+  }
+
+  /**
+   * Classifies images: one plain forward pass, nothing tapped.
+   *
+   * @throws SightlineError as `explain`
+   */
+  async predict(images: Input | readonly Input[], options: PredictOptions = {}): Promise<Predicted[]> {
+    const { top, signal } = parsePredictOptions(options);
+    return this.process(images, signal, (inputs) =>
+      this.submit(
+        inputs,
+        () => [],
+        signal,
+        JSON.stringify(['predict', top]),
+        (inspection) => recordPrediction(top, inspection),
+        (result, input) => readPrediction(result, input, this.labels),
+      ),
+    );
   }
 
   /**
@@ -316,6 +337,14 @@ export class Model {
     const { wasTraining, canBatch } = await this.inspectAt(this.standard.card.input.height, this.standard.card.input.width);
     if (wasTraining) this.notes.push(`${this.path} was exported in training mode; it is run in inference mode. Call .eval() before exporting.`);
     if (!canBatch) this.notes.push(`${this.path} has the shapes of one image written into it, so images are run one by one. Export it with a batch axis of any size.`);
+  }
+
+  /** One prediction: weights are packed and kernels are chosen before the first request, not by it. */
+  private async warmUp(): Promise<void> {
+    if (this.standard === null) return;
+    const { height, width } = this.standard.card.input;
+    if ((await this.inspectAt(height, width)).classes === 0) return;
+    await this.predict({ data: new Float32Array(3 * height * width), shape: [1, 3, height, width] });
   }
 
   /** The first tensor tells the size of a model that runs on no usual one. */

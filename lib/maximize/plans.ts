@@ -68,7 +68,7 @@ export function recordStart(recipe: Recipe): PlanDescription {
     plan.output('shifts', concatenate(pair, request.steps, (step) => noise(pair, step, request.seed + 1, 'uniform')));
   }
   outputImage(plan, model, recipe, parameters);
-  return plan.finish(MEMORY);
+  return plan.finish(MEMORY, inspection);
 }
 
 export function givenForStart({ request, parametrisation }: Recipe): Given {
@@ -111,7 +111,7 @@ export function recordSteps(recipe: Recipe, count: number): PlanDescription {
   });
   plan.output('state', end);
   outputImage(plan, model, recipe, select(end, 'slots', 0));
-  return plan.finish(MEMORY);
+  return plan.finish(MEMORY, inspection);
 }
 
 /** What `count` steps from step `done` on need. Adam's corrections are computed in double precision. */

@@ -1,4 +1,6 @@
 import { SightlineError } from '../errors.js';
+import type { Inspection } from '../inspection.js';
+import { closeGradients } from './closed-forms.js';
 import type { BlockDescription, PlanDescription, Setting, StepDescription, TapDescription } from './plan.js';
 import { Value, type Axis } from './value.js';
 
@@ -181,7 +183,9 @@ export class PlanRecorder {
     }
   }
 
-  finish(memory: number): PlanDescription {
+  /** The recorded plan, with what algebra knows of the model taken out of it. `memory`: bytes that a loop's chunk may take. */
+  finish(memory: number, inspection: Inspection): PlanDescription {
+    closeGradients(this.root.description, inspection);
     return { method: this.method, block: this.root.description, outputs: this.outputs, logits: this.logitsRegister, memory };
   }
 }

@@ -12,14 +12,18 @@ at::Tensor widened(const at::Tensor& x) {
 }
 
 // Ranks (-1 for the best class, -2 for the next) to class indices, by each image's own scores.
-at::Tensor resolve_targets(const at::Tensor& targets, const at::Tensor& logits) {
-  const auto low = targets.min().item<int64_t>();
-  if (low >= 0) return targets;
+at::Tensor resolve_targets(const at::Tensor& targets, const at::Tensor& logits, int64_t ranks) {
+  if (ranks == 0) return targets;
   if (!logits.defined()) throw EngineError("INTERNAL", "A plan without logits cannot rank classes.");
-  const auto ranked = std::get<1>(logits.detach().to(at::kFloat).topk(std::min(-low, logits.size(1)), 1)).to(at::kCPU);
-  const auto ranks = (-targets - 1).clamp(0);
-  return at::where(targets < 0, ranked.gather(1, ranks), targets);
+  const auto ranked = std::get<1>(logits.detach().to(at::kFloat).topk(std::min(ranks, logits.size(1)), 1));
+  return at::where(targets < 0, ranked.gather(1, (-targets - 1).clamp(0, ranked.size(1) - 1)), targets);
 }
+
+// The values of a block while it runs.
+struct Frame {
+  Tensors shared;            // by register
+  std::vector<Tensors> own;  // by target, then by register: what there is one of for each target
+};
 
 // At most so many images go through the model at once in a loop, whatever the memory: between chunks a request can be
 // aborted.
@@ -29,49 +33,42 @@ constexpr int64_t kMostRowsOnGpu = 256;
 class Runner {
  public:
   Runner(const Plan& plan, Network& network, const c10::IValue& self, const at::Tensor& images, const Asked& asked,
-         const std::function<bool()>& cancelled)
-      : plan_(plan), network_(network), self_(self), images_(images), asked_(asked), cancelled_(cancelled), rows_(images.size(0)) {
+         const TargetShape& shape, const std::function<bool()>& cancelled)
+      : plan_(plan), network_(network), self_(self), images_(images), asked_(asked), shape_(shape), cancelled_(cancelled), rows_(images.size(0)) {
     context_.network = &network.info();
     context_.cancelled = &cancelled_;
   }
 
-  BatchResult run() {
-    BatchResult result;
-    Tensors registers(plan_.block.registers);
-    for (const auto& step : plan_.block.steps) {
-      if (!step.per_target) execute(step, registers, true, true);
+  DeviceResult run() {
+    for (const auto& output : plan_.outputs) {
+      if (!output.per_target || shape_.count > 0) continue;
+      throw EngineError("INVALID_OPTION", "The method '" + plan_.method + "' explains a class: name at least one target.");
     }
-    const int64_t count = asked_.targets.size(1);
-    bool is_compared = false;
-    if (count > 0) {
-      result.targets = resolve_targets(asked_.targets, logits_);
-      const auto has_other = asked_.against != kNoClass;
-      is_compared = has_other.any().item<bool>();
+    Frame frame = frame_of(plan_.block);
+    run_shared(plan_.block, frame);
+    DeviceResult result;
+    if (shape_.count > 0) {
+      result.targets = resolve_targets(asked_.targets, logits_, shape_.lowest_rank);
       result.against = at::full_like(result.targets, -1);
-      if (is_compared) {
+      if (shape_.is_compared) {
+        const auto has_other = asked_.against != kNoClass;
         const auto others = at::where(has_other, asked_.against, at::zeros_like(asked_.against));
-        result.against = at::where(has_other, resolve_targets(others, logits_), result.against);
+        result.against = at::where(has_other, resolve_targets(others, logits_, shape_.lowest_rank), result.against);
       }
     }
-    std::vector<std::vector<at::Tensor>> collected(plan_.outputs.size());
-    for (int64_t t = 0; t < count; ++t) {
-      const bool is_last = t == count - 1;
-      context_.targets = result.targets.select(1, t).contiguous().to(images_.device());
-      if (is_compared) context_.against = result.against.select(1, t).contiguous().to(images_.device());
-      for (const auto& step : plan_.block.steps) {
-        if (step.per_target) execute(step, registers, is_last, is_last);
-      }
-      for (size_t i = 0; i < plan_.outputs.size(); ++i) {
-        if (plan_.outputs[i].per_target) collected[i].push_back(registers[plan_.outputs[i].value]);
-      }
+    for (int64_t t = 0; t < shape_.count; ++t) {
+      targets_.push_back(result.targets.select(1, t).contiguous());
+      against_.push_back(shape_.is_compared ? result.against.select(1, t).contiguous() : at::Tensor());
     }
-    for (size_t i = 0; i < plan_.outputs.size(); ++i) {
-      const auto& output = plan_.outputs[i];
-      if (output.per_target && count == 0) {
-        throw EngineError("INVALID_OPTION", "The method '" + plan_.method + "' explains a class: name at least one target.");
+    run_per_target(plan_.block, frame);
+    for (const auto& output : plan_.outputs) {
+      if (!output.per_target) {
+        result.outputs.push_back(frame.shared[output.value]);
+        continue;
       }
-      auto values = output.per_target ? at::stack(collected[i], 1) : registers[output.value];
-      result.outputs.push_back({output.name, to_host(values)});
+      Tensors each;
+      for (const auto& own : frame.own) each.push_back(own[output.value]);
+      result.outputs.push_back(at::stack(each, 1));
     }
     result.operators = operators_;
     result.chunk = chunk_;
@@ -79,25 +76,57 @@ class Runner {
   }
 
  private:
-  // Windowed attention comes as [batch * windows, ...]: split, so that every output is batch first.
-  at::Tensor to_host(at::Tensor values) const {
-    values = values.detach();
-    const auto batch = images_.size(0);
-    if (values.size(0) != batch) {
-      std::vector<int64_t> sizes{batch, values.size(0) / batch};
-      for (int64_t i = 1; i < values.dim(); ++i) sizes.push_back(values.size(i));
-      values = values.reshape(sizes);
-    }
-    if (values.is_floating_point()) values = values.to(at::kFloat);
-    // A copy in any case: outputs may share their memory with one another, with the input, or with the weights.
-    return values.to(at::kCPU, values.scalar_type(), /*non_blocking=*/false, /*copy=*/true, at::MemoryFormat::Contiguous);
+  // For which target a step runs; kShared where it runs once for all.
+  static constexpr int64_t kShared = -1;
+
+  Frame frame_of(const Block& block) const {
+    return {Tensors(block.registers), std::vector<Tensors>(shape_.count, Tensors(block.registers))};
   }
 
-  // `releases_shared`: whether registers that all targets read may go now; `ends_runs`: whether the autograd graphs may.
-  void execute(const Step& step, Tensors& registers, bool releases_shared, bool ends_runs) {
+  static Tensors& registers_of(const Block& block, Frame& frame, int value, int64_t target) {
+    return block.per_target[value] ? frame.own.at(target) : frame.shared;
+  }
+
+  static at::Tensor& at_register(const Block& block, Frame& frame, int value, int64_t target) {
+    return registers_of(block, frame, value, target)[value];
+  }
+
+  void run_shared(const Block& block, Frame& frame) {
+    for (const auto& step : block.steps) {
+      if (!step.per_target) execute(block, step, frame, kShared, /*is_last=*/true);
+    }
+  }
+
+  // Target by target, so that the values of one are let go before those of the next are made; a loop over samples runs
+  // once for all targets, whose samples then share what does not depend on the target: the forward pass.
+  void run_per_target(const Block& block, Frame& frame) {
+    if (shape_.count == 0) return;
+    std::vector<const Step*> waiting;
+    const auto run_waiting = [&] {
+      for (int64_t t = 0; t < shape_.count; ++t) {
+        for (const Step* step : waiting) execute(block, *step, frame, t, t == shape_.count - 1);
+      }
+      waiting.clear();
+    };
+    for (const auto& step : block.steps) {
+      if (!step.per_target) continue;
+      if (step.op != "accumulate" && step.op != "concatenate") {
+        waiting.push_back(&step);
+        continue;
+      }
+      run_waiting();
+      execute(block, step, frame, kShared, /*is_last=*/true);
+    }
+    run_waiting();
+  }
+
+  // `is_last`: whether no other target's turn comes after this one's.
+  void execute(const Block& block, const Step& step, Frame& frame, int64_t target, bool is_last) {
     if (cancelled_()) throw EngineError("ABORTED", "The request was aborted.");
+    context_.targets = target == kShared ? at::Tensor() : targets_.at(target);
+    context_.against = target == kShared ? at::Tensor() : against_.at(target);
     try {
-      run_step(step, registers, ends_runs);
+      run_step(block, step, frame, target, is_last);
     } catch (const EngineError& error) {
       if (error.code() != "INTERNAL") throw;
       throw EngineError("STEP_FAILED", describe(step) + ": " + error.message(), error.details());
@@ -105,52 +134,57 @@ class Runner {
       throw translate_current_exception("STEP_FAILED", describe(step));
     }
     for (const int value : step.frees) {
-      if (releases_shared || !is_shared(step, value)) registers[value] = at::Tensor();
-    }
-  }
-
-  // Whether the register was filled before the targets were gone through.
-  bool is_shared(const Step& reader, int value) const {
-    if (!reader.per_target) return false;
-    for (const auto& step : plan_.block.steps) {
-      for (const int output : step.outputs) {
-        if (output == value) return !step.per_target;
+      if (!block.per_target[value]) {
+        if (is_last) frame.shared[value] = at::Tensor();
+      } else if (target == kShared) {
+        for (auto& own : frame.own) own[value] = at::Tensor();
+      } else {
+        frame.own[target][value] = at::Tensor();
       }
     }
-    return true;
   }
 
   std::string describe(const Step& step) const {
     return plan_.method + " failed in '" + step.op + "'" + (step.where.empty() ? "" : " (" + step.where + ")");
   }
 
-  void run_step(const Step& step, Tensors& registers, bool ends_runs) {
+  void run_step(const Block& block, const Step& step, Frame& frame, int64_t target, bool is_last) {
+    const auto input = [&](size_t i) -> at::Tensor& { return at_register(block, frame, step.inputs[i], target); };
+    const auto output = [&](size_t i) -> at::Tensor& { return at_register(block, frame, step.outputs[i], target); };
     if (!step.operation->is_control) {
       at::AutoGradMode mode(step.recorded);
       Tensors inputs;
       inputs.reserve(step.inputs.size());
-      for (const int input : step.inputs) inputs.push_back(widened(registers[input]));
+      for (size_t i = 0; i < step.inputs.size(); ++i) inputs.push_back(widened(input(i)));
       auto outputs = step.operation->run(inputs, step.attributes, context_);
-      for (size_t i = 0; i < step.outputs.size(); ++i) registers[step.outputs[i]] = std::move(outputs.at(i));
+      for (size_t i = 0; i < step.outputs.size(); ++i) output(i) = std::move(outputs.at(i));
       return;
     }
-    if (step.op == "image") {
-      registers[step.outputs[0]] = images_;
-    } else if (step.op == "constant") {
-      registers[step.outputs[0]] = step.constant.to(images_.device());
-    } else if (step.op == "given") {
-      registers[step.outputs[0]] = asked_.given.at(step.attributes.text("name")).to(images_.device());
-    } else if (step.op == "forward") {
-      forward(step, registers);
-    } else if (step.op == "resume") {
-      resume(step, registers);
-    } else if (step.op == "gradient") {
-      gradient(step, registers, ends_runs);
-    } else if (step.op == "iterate") {
-      iterate(step, registers);
-    } else {
-      sample(step, registers);
+    if (step.op == "accumulate" || step.op == "concatenate") {
+      sample(block, step, frame);
+      return;
     }
+    Tensors inputs;
+    for (size_t i = 0; i < step.inputs.size(); ++i) inputs.push_back(input(i));
+    Tensors outputs;
+    if (step.op == "image") {
+      outputs = {images_};
+    } else if (step.op == "constant") {
+      auto& kept = step.constant_on_device.at(static_cast<size_t>(images_.device().has_index() ? images_.device().index() + 1 : 0));
+      if (!kept.defined()) kept = step.constant.to(images_.device());
+      outputs = {kept};
+    } else if (step.op == "given") {
+      outputs = {asked_.given.at(step.attributes.text("name")).to(images_.device())};
+    } else if (step.op == "forward") {
+      outputs = forward(step, inputs, target);
+    } else if (step.op == "resume") {
+      outputs = resume(step, inputs, target);
+    } else if (step.op == "gradient") {
+      outputs = gradient(step, inputs, is_last);
+    } else {
+      outputs = {iterate(step, inputs, target)};
+    }
+    for (size_t i = 0; i < step.outputs.size(); ++i) output(i) = std::move(outputs.at(i));
   }
 
   static Rule rule_of(const Step& step) {
@@ -166,85 +200,94 @@ class Runner {
     return network_.program({step.taps, rule_of(step.op == "resume" ? resumed_run(step) : step), step.replaces, is_smooth, keeps_graph});
   }
 
-  void forward(const Step& step, Tensors& registers) {
+  Tensors forward(const Step& step, const Tensors& inputs, int64_t target) {
     at::AutoGradMode mode(step.recorded);
-    const auto images = registers[step.inputs[0]].to(images_.scalar_type());
+    const auto images = inputs[0].to(images_.scalar_type());
     const Program& program = program_of(step, images.requires_grad());
     operators_ += program.operators();
-    if (depth_ == 0) {
-      runs_[&step] = images.detach();
-      before_.clear();
-    }
+    // What a later step may resume.
+    if (depth_ == 0) runs_[{&step, target}] = images.detach();
     auto outputs = program.run(self_, images, images.requires_grad());
     for (size_t i = 0; i < step.outputs.size(); ++i) {
-      registers[step.outputs[i]] = outputs[i];
       if (step.outputs[i] == plan_.logits && depth_ == 0) logits_ = outputs[i];
     }
+    return outputs;
   }
 
   // A run of the method's own block with values replaced. What lies before them is computed once, however many samples
   // the loop around takes.
-  void resume(const Step& step, Tensors& registers) {
-    std::vector<at::Tensor> values;
+  Tensors resume(const Step& step, const Tensors& values, int64_t target) {
     bool keeps_graph = false;
-    for (const int input : step.inputs) {
-      values.push_back(registers[input]);
-      keeps_graph = keeps_graph || (step.recorded && values.back().requires_grad());
-    }
+    for (const auto& value : values) keeps_graph = keeps_graph || (step.recorded && value.requires_grad());
     const Program& program = program_of(step, keeps_graph);
-    const auto& images = runs_.at(&resumed_run(step));
-    auto& before = before_[&step];
+    const Step& run = resumed_run(step);
+    const auto of = run.per_target ? target : kShared;
+    const auto& images = runs_.at({&run, of});
+    auto& before = before_[{&step, of}];
     if (!before) {
       before = program.run_before(self_, images);
       operators_ += program.operators_before();
     }
     operators_ += program.operators();
     at::AutoGradMode mode(step.recorded);
-    auto outputs = program.run_behind(self_, *before, images.size(0), values, keeps_graph);
-    for (size_t i = 0; i < step.outputs.size(); ++i) registers[step.outputs[i]] = outputs[i];
+    return program.run_behind(self_, *before, images.size(0), values, keeps_graph);
   }
 
-  void gradient(const Step& step, Tensors& registers, bool ends_runs) {
+  Tensors gradient(const Step& step, const Tensors& inputs, bool is_last) {
     at::AutoGradMode mode(true);
-    std::vector<at::Tensor> taps;
-    for (size_t i = 1; i < step.inputs.size(); ++i) taps.push_back(registers[step.inputs[i]]);
-    const auto& score = registers[step.inputs[0]];
+    const Tensors taps(inputs.begin() + 1, inputs.end());
+    const auto& score = inputs[0];
     if (!score.requires_grad()) {
       throw EngineError("INTERNAL", "the score does not depend on what its gradient is asked for");
     }
     // The sum over the batch differentiates every image at once: no image's score depends on another.
     const bool is_differentiable = step.attributes.has("differentiable") && step.attributes.boolean("differentiable");
-    const bool keeps_graph = is_differentiable || !(step.last_gradient && ends_runs);
-    const auto gradients =
-        torch::autograd::grad({score.sum()}, taps, {}, keeps_graph, is_differentiable, /*allow_unused=*/true);
-    for (size_t i = 0; i < step.outputs.size(); ++i) {
+    const bool keeps_graph = is_differentiable || !(step.last_gradient && is_last);
+    auto gradients = torch::autograd::grad({score.sum()}, taps, {}, keeps_graph, is_differentiable, /*allow_unused=*/true);
+    for (size_t i = 0; i < gradients.size(); ++i) {
       // A tap that the score does not depend on has a gradient of zero, such as patches after the last attention.
-      const auto gradient = gradients[i].defined() ? gradients[i] : at::zeros_like(taps[i]).detach();
-      registers[step.outputs[i]] = is_differentiable ? gradient : gradient.detach();
+      if (!gradients[i].defined()) gradients[i] = at::zeros_like(taps[i]).detach();
+      if (!is_differentiable) gradients[i] = gradients[i].detach();
     }
+    return gradients;
   }
 
-  Tensors run_block(const Block& block, Tensors parameters) {
-    Tensors registers(block.registers);
-    for (size_t i = 0; i < parameters.size(); ++i) registers[block.parameters[i]] = std::move(parameters[i]);
+  // Whether there is anything to run for each target in the block is the block's own affair.
+  void run_block(const Block& block, Frame& frame) {
     ++depth_;
-    for (const auto& step : block.steps) execute(step, registers, true, true);
+    run_shared(block, frame);
+    run_per_target(block, frame);
     --depth_;
-    Tensors results;
-    for (const int value : block.results) results.push_back(registers[value]);
-    return results;
   }
 
   // x0, then x(i+1) = body(x(i), i, captures...), `count` times.
-  void iterate(const Step& step, Tensors& registers) {
+  at::Tensor iterate(const Step& step, const Tensors& inputs, int64_t target) {
     const auto count = step.attributes.integer("count");
-    at::Tensor state = registers[step.inputs[0]];
-    for (int64_t i = 0; i < count; ++i) {
-      Tensors parameters{state, at::full({state.size(0)}, i, state.options().dtype(at::kLong))};
-      for (size_t c = 1; c < step.inputs.size(); ++c) parameters.push_back(registers[step.inputs[c]]);
-      state = run_block(*step.body, std::move(parameters)).at(0).detach();
+    const Block& body = *step.body;
+    // One target at a time, each with an iteration of its own.
+    const TargetShape outer = shape_;
+    const auto outer_targets = targets_, outer_against = against_;
+    if (target != kShared) {
+      targets_ = {outer_targets.at(target)};
+      against_ = {outer_against.at(target)};
+      shape_.count = 1;
+    } else {
+      shape_.count = 0;
     }
-    registers[step.outputs[0]] = state;
+    const int64_t only = target == kShared ? kShared : 0;
+    at::Tensor state = inputs[0];
+    for (int64_t i = 0; i < count; ++i) {
+      Frame frame = frame_of(body);
+      Tensors parameters{state, at::full({state.size(0)}, i, state.options().dtype(at::kLong))};
+      parameters.insert(parameters.end(), inputs.begin() + 1, inputs.end());
+      for (size_t p = 0; p < parameters.size(); ++p) at_register(body, frame, body.parameters[p], only) = parameters[p];
+      run_block(body, frame);
+      state = at_register(body, frame, body.results.at(0), only).detach();
+    }
+    shape_ = outer;
+    targets_ = outer_targets;
+    against_ = outer_against;
+    return state;
   }
 
   // What one row of a block's batch takes: the runs of the model follow one another, their images add up.
@@ -257,64 +300,89 @@ class Runner {
     return bytes + 4 * images_.nbytes() / images_.size(0);
   }
 
+  // Sums of a loop's results, or the results themselves, chunk after chunk.
+  struct Collected {
+    Tensors parts;
+
+    void add(const at::Tensor& values, bool is_sum) {
+      if (!is_sum) {
+        parts.push_back(values);
+      } else if (parts.empty()) {
+        parts.push_back(values.sum(1));
+      } else {
+        parts[0] += values.sum(1);
+      }
+    }
+  };
+
   // `accumulate` sums, `concatenate` stacks what the body says of samples 0 .. count-1. Samples are folded into the
   // batch, as many at a time as the memory budget allows.
-  void sample(const Step& step, Tensors& registers) {
+  void sample(const Block& block, const Step& step, Frame& frame) {
+    const Block& body = *step.body;
+    const bool is_sum = step.op == "accumulate";
     const auto most = step.attributes.integer("count");
     const bool is_limited = step.attributes.has("limited") && step.attributes.boolean("limited");
     const size_t captures = step.inputs.size() - (is_limited ? 1 : 0);
-    const auto limit = is_limited ? registers[step.inputs.back()] : at::Tensor();
+    const auto limit = is_limited ? frame.shared[step.inputs.back()] : at::Tensor();
+    if (is_limited && !limit.defined()) throw EngineError("INTERNAL", "a loop's limit must not depend on the target");
     const auto count = is_limited ? std::clamp<int64_t>(std::llround(limit.max().item<double>()), 1, most) : most;
     const auto batch = rows_;
     const auto most_rows = images_.is_cuda() ? kMostRowsOnGpu : kMostRowsOnCpu;
-    const auto affordable = std::min(plan_.memory / bytes_per_row(*step.body), most_rows) / batch;
+    const auto affordable = std::min(plan_.memory / bytes_per_row(body), most_rows) / batch;
     const auto chunk = network_.info().can_batch ? std::clamp<int64_t>(affordable, 1, count) : 1;
     chunk_ = std::max(chunk_, chunk);
     const auto is_batched = step.attributes.numbers("batched");
-    const auto outer_targets = context_.targets, outer_against = context_.against;
-    std::vector<Tensors> parts(step.outputs.size());
+    const auto outer_targets = targets_, outer_against = against_;
+    // By output, then by target.
+    const size_t ways = step.per_target ? static_cast<size_t>(shape_.count) : 1;
+    std::vector<std::vector<Collected>> collected(step.outputs.size(), std::vector<Collected>(ways));
     for (int64_t start = 0; start < count; start += chunk) {
       const auto size = std::min(chunk, count - start);
       rows_ = batch * size;
-      Tensors parameters;
+      Frame inner = frame_of(body);
+      const auto repeated = [&](const at::Tensor& value, size_t i) { return is_batched[i] != 0 ? value.repeat_interleave(size, 0) : value; };
       for (size_t i = 0; i < captures; ++i) {
-        const auto& value = registers[step.inputs[i]];
-        parameters.push_back(is_batched[i] != 0 ? value.repeat_interleave(size, 0) : value);
-      }
-      const auto long_options = images_.options().dtype(at::kLong);
-      parameters.push_back(at::arange(start, start + size, long_options).repeat(batch));
-      if (outer_targets.defined()) context_.targets = outer_targets.repeat_interleave(size, 0);
-      if (outer_against.defined()) context_.against = outer_against.repeat_interleave(size, 0);
-      auto results = run_block(*step.body, std::move(parameters));
-      for (size_t i = 0; i < results.size(); ++i) {
-        auto values = results[i].detach().unflatten(0, {batch, size});
-        if (is_limited) {
-          const auto numbers = at::arange(start, start + size, limit.options());
-          const auto counted = (numbers.unsqueeze(0) < limit.unsqueeze(1));
-          std::vector<int64_t> sizes(values.dim(), 1);
-          sizes[0] = batch;
-          sizes[1] = size;
-          values = at::where(counted.view(sizes), values, at::zeros_like(values));
+        const int parameter = body.parameters[i];
+        if (!body.per_target[parameter]) {
+          inner.shared[parameter] = repeated(frame.shared[step.inputs[i]], i);
+          continue;
         }
-        if (step.op == "concatenate") {
-          parts[i].push_back(values);
-        } else if (parts[i].empty()) {
-          parts[i].push_back(values.sum(1));
-        } else {
-          parts[i][0] += values.sum(1);
+        for (int64_t t = 0; t < shape_.count; ++t) inner.own[t][parameter] = repeated(frame.own[t][step.inputs[i]], i);
+      }
+      inner.shared[body.parameters[captures]] = at::arange(start, start + size, images_.options().dtype(at::kLong)).repeat(batch);
+      for (int64_t t = 0; t < static_cast<int64_t>(targets_.size()); ++t) {
+        targets_[t] = outer_targets[t].repeat_interleave(size, 0);
+        if (against_[t].defined()) against_[t] = outer_against[t].repeat_interleave(size, 0);
+      }
+      run_block(body, inner);
+      for (size_t i = 0; i < body.results.size(); ++i) {
+        for (size_t t = 0; t < ways; ++t) {
+          auto values = at_register(body, inner, body.results[i], static_cast<int64_t>(t)).detach().unflatten(0, {batch, size});
+          if (is_limited) {
+            const auto numbers = at::arange(start, start + size, limit.options());
+            const auto counted = (numbers.unsqueeze(0) < limit.unsqueeze(1));
+            std::vector<int64_t> sizes(values.dim(), 1);
+            sizes[0] = batch;
+            sizes[1] = size;
+            values = at::where(counted.view(sizes), values, at::zeros_like(values));
+          }
+          collected[i][t].add(values, is_sum);
         }
       }
     }
     rows_ = batch;
-    context_.targets = outer_targets;
-    context_.against = outer_against;
-    for (size_t i = 0; i < parts.size(); ++i) {
-      if (step.op == "concatenate" && count < most) {
-        auto sizes = parts[i][0].sizes().vec();
-        sizes[1] = most - count;
-        parts[i].push_back(at::zeros(sizes, parts[i][0].options()));
+    targets_ = outer_targets;
+    against_ = outer_against;
+    for (size_t i = 0; i < step.outputs.size(); ++i) {
+      for (size_t t = 0; t < ways; ++t) {
+        auto& parts = collected[i][t].parts;
+        if (!is_sum && count < most) {
+          auto sizes = parts[0].sizes().vec();
+          sizes[1] = most - count;
+          parts.push_back(at::zeros(sizes, parts[0].options()));
+        }
+        at_register(block, frame, step.outputs[i], static_cast<int64_t>(t)) = is_sum ? parts[0] : at::cat(parts, 1);
       }
-      registers[step.outputs[i]] = step.op == "concatenate" ? at::cat(parts[i], 1) : parts[i][0];
     }
   }
 
@@ -323,10 +391,12 @@ class Runner {
   const c10::IValue& self_;
   const at::Tensor& images_;
   const Asked& asked_;
+  TargetShape shape_;
   const std::function<bool()>& cancelled_;
   int64_t rows_;  // of the batch at hand: images, times samples in a loop
-  std::unordered_map<const Step*, at::Tensor> runs_;                                // the images of each run
-  std::unordered_map<const Step*, std::optional<std::vector<at::Tensor>>> before_;  // of each `resume`
+  Tensors targets_, against_;  // of each target: [rows]; `against_` undefined where no target is compared
+  std::map<std::pair<const Step*, int64_t>, at::Tensor> runs_;                                // the images of each run
+  std::map<std::pair<const Step*, int64_t>, std::optional<std::vector<at::Tensor>>> before_;  // of each `resume`
   StepContext context_;
   at::Tensor logits_;
   int64_t operators_ = 0;
@@ -336,10 +406,48 @@ class Runner {
 
 }  // namespace
 
+TargetShape shape_of(const Asked& asked) {
+  TargetShape shape;
+  shape.count = asked.targets.size(1);
+  if (shape.count == 0) return shape;
+  const auto has_other = asked.against != kNoClass;
+  shape.is_compared = has_other.any().item<bool>();
+  const auto others = at::where(has_other, asked.against, at::zeros_like(asked.against));
+  shape.lowest_rank = std::max<int64_t>(0, -std::min(asked.targets.min().item<int64_t>(), others.min().item<int64_t>()));
+  return shape;
+}
+
+DeviceResult run_on_device(const Plan& plan, Network& network, const c10::IValue& self, const at::Tensor& images,
+                           const Asked& asked, const TargetShape& shape, const std::function<bool()>& cancelled) {
+  at::NoGradGuard no_gradients;
+  return Runner(plan, network, self, images, asked, shape, cancelled).run();
+}
+
+BatchResult to_host(const Plan& plan, const DeviceResult& result, int64_t batch) {
+  BatchResult host;
+  for (size_t i = 0; i < plan.outputs.size(); ++i) {
+    auto values = result.outputs[i].detach();
+    // Windowed attention comes as [batch * windows, ...]: split, so that every output is batch first.
+    if (values.size(0) != batch) values = values.unflatten(0, {batch, values.size(0) / batch});
+    if (values.is_floating_point()) values = values.to(at::kFloat);
+    // A copy in any case: outputs may share their memory with one another, with the input, or with the weights.
+    host.outputs.push_back({plan.outputs[i].name, values.to(at::kCPU, values.scalar_type(), /*non_blocking=*/false, /*copy=*/true,
+                                                            at::MemoryFormat::Contiguous)});
+  }
+  if (result.targets.defined()) {
+    host.targets = result.targets.to(at::kCPU);
+    host.against = result.against.to(at::kCPU);
+  }
+  host.operators = result.operators;
+  host.chunk = result.chunk;
+  return host;
+}
+
 BatchResult run_plan(const Plan& plan, Network& network, const c10::IValue& self, const at::Tensor& images,
                      const Asked& asked, const std::function<bool()>& cancelled) {
   at::NoGradGuard no_gradients;
-  return Runner(plan, network, self, images, asked, cancelled).run();
+  const Asked there{asked.targets.to(images.device()), asked.against.to(images.device()), asked.given};
+  return to_host(plan, run_on_device(plan, network, self, images, there, shape_of(asked), cancelled), images.size(0));
 }
 
 }  // namespace sightline

@@ -86,6 +86,15 @@ at::Tensor class_row(const at::Tensor& rows, const StepContext& context) {
   return at::where(per_image(context.against >= 0, row), row - other, row);
 }
 
+// The gradient of a mean over space, weighted: what each channel counts, shared among its places, at every place.
+at::Tensor spread(const at::Tensor& row, const at::Tensor& like, int64_t axis) {
+  std::vector<int64_t> sizes(like.dim(), 1);
+  sizes[0] = row.size(0);
+  sizes[axis < 0 ? like.dim() + axis : axis] = row.size(1);
+  const auto places = static_cast<double>(like.numel() / (row.size(0) * row.size(1)));
+  return (row / places).view(sizes).expand_as(like);
+}
+
 // The scores of the class asked for and of the one it is compared with (0 where there is none): [batch, 2].
 at::Tensor asked_scores(const at::Tensor& scores, const StepContext& context) {
   const auto of = scores.gather(1, context.targets.unsqueeze(1));
@@ -124,6 +133,11 @@ at::Tensor noise(const at::Tensor& like, const at::Tensor& samples, const Attrib
   return at::stack(rows);
 }
 
+Operation on_host(Operation operation) {
+  operation.reads_host = true;
+  return operation;
+}
+
 const std::map<std::string, Operation>& table() {
   static const auto* operations = new std::map<std::string, Operation>{
       {"neg", unary(&at::neg)},
@@ -154,11 +168,11 @@ const std::map<std::string, Operation>& table() {
       {"greater", plain([](const Tensors& in, const Attributes&) { return (in[0] > in[1]).to(at::kFloat); })},
       {"equal", plain([](const Tensors& in, const Attributes&) { return (in[0] == in[1]).to(at::kFloat); })},
       {"flip", plain([](const Tensors& in, const Attributes& set) { return in[0].flip({set.integer("axis")}); })},
-      {"crop", plain([](const Tensors& in, const Attributes& set) {
+      {"crop", on_host(plain([](const Tensors& in, const Attributes& set) {
          const auto size = set.integers("size");
          return crop_each(in[0], in[1], in[2], size[0], size[1]);
-       })},
-      {"roll", plain([](const Tensors& in, const Attributes&) { return roll_each(in[0], in[1], in[2]); })},
+       }))},
+      {"roll", on_host(plain([](const Tensors& in, const Attributes&) { return roll_each(in[0], in[1], in[2]); }))},
       {"blur", plain([](const Tensors& in, const Attributes& set) {
          return gaussian_blur(in[0], set.integer("size"), set.number("sigma"));
        })},
@@ -171,19 +185,19 @@ const std::map<std::string, Operation>& table() {
          const auto rows = at::arange(in[0].size(0), in[1].options().dtype(at::kLong));
          return in[0].index({rows, in[1].to(at::kLong)});
        })},
-      {"principal_component", plain([](const Tensors& in, const Attributes&) { return principal_component(in[0]); })},
-      {"kernel_component", plain([](const Tensors& in, const Attributes&) { return kernel_component(in[0]); })},
-      {"attention_flow", {[](const Tensors& in, const Attributes& set, const StepContext& context) {
+      {"principal_component", on_host(plain([](const Tensors& in, const Attributes&) { return principal_component(in[0]); }))},
+      {"kernel_component", on_host(plain([](const Tensors& in, const Attributes&) { return kernel_component(in[0]); }))},
+      {"attention_flow", on_host({[](const Tensors& in, const Attributes& set, const StepContext& context) {
          return Tensors{attention_flow(in, set.integer("source"), *context.cancelled)};
-       }}},
-      {"cluster_masks", {[](const Tensors& in, const Attributes& set, const StepContext&) {
+       }})},
+      {"cluster_masks", on_host({[](const Tensors& in, const Attributes& set, const StepContext&) {
          auto clusters = cluster_masks(in[0], set.number("threshold"));
          return Tensors{clusters.sums, clusters.count.to(at::kFloat)};
-       }}},
-      {"non_negative_factors", {[](const Tensors& in, const Attributes& set, const StepContext& context) {
+       }})},
+      {"non_negative_factors", on_host({[](const Tensors& in, const Attributes& set, const StepContext& context) {
          auto factors = non_negative_factors(in[0], set.integer("components"), *context.cancelled);
          return Tensors{factors.vectors, factors.maps};
-       }}},
+       }})},
       {"output_projection", {[](const Tensors&, const Attributes& set, const StepContext& context) {
          const auto& site = site_of(set, context);
          return Tensors{found(site.output_projection, "output projection", site.name)};
@@ -206,6 +220,7 @@ const std::map<std::string, Operation>& table() {
       {"mean", plain([](const Tensors& in, const Attributes& set) { return in[0].mean(set.integers("axes")); })},
       {"max", plain([](const Tensors& in, const Attributes& set) { return in[0].amax(set.integers("axes")); })},
       {"min", plain([](const Tensors& in, const Attributes& set) { return in[0].amin(set.integers("axes")); })},
+      {"spread", plain([](const Tensors& in, const Attributes& set) { return spread(in[0], in[1], set.integer("axis")); })},
       {"matmul", binary(&at::matmul)},
       {"permute", plain([](const Tensors& in, const Attributes& set) { return in[0].permute(set.integers("order")); })},
       {"unsqueeze", plain([](const Tensors& in, const Attributes& set) { return in[0].unsqueeze(set.integer("axis")); })},
@@ -230,7 +245,7 @@ const std::map<std::string, Operation>& table() {
       {"lowest", plain([](const Tensors& in, const Attributes&) { return lowest(in[0]); })},
       {"highest", plain([](const Tensors& in, const Attributes&) { return highest(in[0]); })},
       {"upsample", plain([](const Tensors& in, const Attributes& set) { return upsample(in[0], set); })},
-      {"noise", plain([](const Tensors& in, const Attributes& set) { return noise(in[0], in[1], set); })},
+      {"noise", on_host(plain([](const Tensors& in, const Attributes& set) { return noise(in[0], in[1], set); }))},
       {"top", {[](const Tensors& in, const Attributes& set, const StepContext&) {
          const auto count = std::min<int64_t>(set.integer("count"), in[0].size(-1));
          const auto [values, indices] = in[0].topk(count, -1);
@@ -261,7 +276,7 @@ const std::map<std::string, Operation>& table() {
          return Tensors{context.network->head->weight.to(at::kFloat)};
        }}},
       {"image", {Run(), false, /*is_control=*/true}},
-      {"given", {Run(), false, /*is_control=*/true}},
+      {"given", {Run(), false, /*is_control=*/true, /*reads_host=*/true}},
       {"forward", {Run(), false, /*is_control=*/true}},
       {"resume", {Run(), false, /*is_control=*/true}},
       {"gradient", {Run(), false, /*is_control=*/true}},

@@ -24,6 +24,8 @@ struct Operation {
   bool reads_target = false;
   // Run by the interpreter itself: forward, gradient, constant and the loops.
   bool is_control = false;
+  // Whether it looks at values on the CPU, for which a GPU is waited for.
+  bool reads_host = false;
 };
 
 // The operation of that name, or null.

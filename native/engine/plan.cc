@@ -71,32 +71,47 @@ void find_last_gradients(const std::vector<Step*>& order) {
   for (auto& [run, step] : last) step->last_gradient = true;
 }
 
-void schedule_block(Block& block, const std::vector<int>& kept, bool is_body) {
+bool is_loop_over_samples(const Step& step) { return step.op == "accumulate" || step.op == "concatenate"; }
+
+// Which of a loop's parameters there is one of for each target.
+std::vector<bool> parameters_per_target(const Step& step, const std::vector<bool>& per_target) {
+  std::vector<bool> found(step.body->parameters.size(), false);
+  if (is_loop_over_samples(step)) {
+    // Captures, then the sample's number; the limit has no parameter.
+    for (size_t i = 0; i < step.inputs.size() && i < found.size(); ++i) found[i] = per_target[step.inputs[i]];
+    found.back() = false;
+    return found;
+  }
+  // The state of an iteration is what its body made of it, so that one value per target makes all of them.
+  bool any = reads_target(*step.body);
+  for (const int input : step.inputs) any = any || per_target[input];
+  found.assign(found.size(), any);
+  return found;
+}
+
+void schedule_block(Block& block, const std::vector<int>& kept, const std::vector<bool>& parameters) {
   check_registers(block);
-  std::vector<bool> per_target(block.registers, false);
+  block.per_target.assign(block.registers, false);
+  for (size_t i = 0; i < parameters.size(); ++i) block.per_target[block.parameters[i]] = parameters[i];
   for (auto& step : block.steps) {
     step.operation = find_operation(step.op);
     if (step.operation == nullptr) throw EngineError("INTERNAL", "There is no step '" + step.op + "'.");
     step.per_target = step.operation->reads_target;
-    for (const int input : step.inputs) step.per_target = step.per_target || per_target[input];
+    for (const int input : step.inputs) step.per_target = step.per_target || block.per_target[input];
     if (step.body) {
-      schedule_block(*step.body, step.body->results, true);
+      schedule_block(*step.body, step.body->results, parameters_per_target(step, block.per_target));
       step.per_target = step.per_target || reads_target(*step.body);
     }
-    if (step.per_target) {
-      for (const int output : step.outputs) per_target[output] = true;
-    }
+    for (const int output : step.outputs) block.per_target[output] = step.per_target;
   }
   find_recorded(block);
 
-  // What does not depend on the target runs first, then the rest once per target, each in the recorded order. A loop's
-  // body runs for one target at a time, as it was recorded.
+  // What does not depend on the target runs first, then the rest for each target, each in the recorded order.
   std::vector<Step*> order;
-  for (auto& step : block.steps) {
-    if (is_body || !step.per_target) order.push_back(&step);
-  }
-  for (auto& step : block.steps) {
-    if (!is_body && step.per_target) order.push_back(&step);
+  for (const bool per_target : {false, true}) {
+    for (auto& step : block.steps) {
+      if (step.per_target == per_target) order.push_back(&step);
+    }
   }
   find_last_gradients(order);
   std::unordered_map<int, Step*> last_reader;
@@ -108,6 +123,13 @@ void schedule_block(Block& block, const std::vector<int>& kept, bool is_body) {
   for (const auto& [value, step] : last_reader) {
     if (pinned.count(value) == 0) step->frees.push_back(value);
   }
+}
+
+bool stays_on_device(const Block& block) {
+  for (const auto& step : block.steps) {
+    if (step.body || step.operation->reads_host) return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -126,14 +148,11 @@ std::vector<int64_t> Attributes::integers(const std::string& name) const {
 void Plan::schedule() {
   std::vector<int> kept;
   for (const auto& output : outputs) kept.push_back(output.value);
-  schedule_block(block, kept, false);
-  std::vector<bool> per_target(block.registers, false);
-  for (const auto& step : block.steps) {
-    for (const int output : step.outputs) per_target[output] = step.per_target;
-  }
+  schedule_block(block, kept, {});
+  is_free_of_host = stays_on_device(block);
   for (auto& output : outputs) {
     if (output.value < 0 || output.value >= block.registers) throw EngineError("INTERNAL", "An output names no register.");
-    output.per_target = per_target[output.value];
+    output.per_target = block.per_target[output.value];
   }
 }
 

@@ -38,11 +38,13 @@ struct Step {
   std::vector<Tap> replaces;     // op "resume": one for each input
   std::shared_ptr<Block> body;   // loops
   at::Tensor constant;           // op "constant"
+  // The constant where it is used, by device number + 1. Each device's own thread fills in its own.
+  mutable std::array<at::Tensor, 65> constant_on_device;
   std::string where;             // "file:line:column" in which the method asked for it
 
   // Filled in by Plan.
   const Operation* operation = nullptr;
-  bool per_target = false;     // runs once for each target
+  bool per_target = false;     // runs once for each target; a loop runs once for all, and in it what is per target
   bool recorded = false;       // a gradient is taken through it
   bool last_gradient = false;  // nothing takes a gradient of the same run after it
   std::vector<int> frees;      // registers that nobody reads after this step
@@ -54,6 +56,7 @@ struct Block {
   int registers = 0;
   std::vector<int> parameters;
   std::vector<int> results;
+  std::vector<bool> per_target;  // by register: whether there is one for each target. Filled in by Plan.
 };
 
 struct PlanOutput {
@@ -69,6 +72,9 @@ struct Plan {
   std::vector<PlanOutput> outputs;
   int logits = -1;               // the register by whose values "top 1" and its like are resolved; -1 without targets
   int64_t memory = 1LL << 30;    // bytes that the chunks of a loop may take
+
+  // Whether it never waits for the device while it runs, so that a CUDA graph can take it down. Filled in by `schedule`.
+  bool is_free_of_host = false;
 
   // Resolves operations, finds what runs per target, under gradients, and where registers end.
   void schedule();

@@ -1,0 +1,58 @@
+import { z } from 'zod';
+
+import type { NativeResult, Tensor } from './binding.js';
+import { SightlineError } from './errors.js';
+import type { Prediction } from './heatmap.js';
+import type { PreparedInput } from './inputs.js';
+import type { Inspection } from './inspection.js';
+import { parseOptions } from './options.js';
+import { softmax, SymbolicModel, top } from './symbolic/index.js';
+import type { PlanDescription } from './symbolic/plan.js';
+import { PlanRecorder } from './symbolic/recorder.js';
+
+export interface PredictOptions {
+  /** How many of the best classes to list. Default 5. */
+  readonly top?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What the model says of one image: one plain forward pass, without an explanation. */
+export interface Predicted {
+  /** The image's file name, or `image-0`, `image-1`, ... */
+  readonly image: string;
+  /** The best classes by softmax probability, best first. */
+  readonly predictions: readonly Prediction[];
+  /** Scores before softmax: [classes]. */
+  readonly logits: Tensor;
+}
+
+const schema = z.strictObject({
+  top: z.int({ error: 'give a whole number of at least 1' }).min(1, { error: 'give a whole number of at least 1' }).default(5),
+  signal: z.instanceof(AbortSignal, { error: 'an AbortSignal is expected' }).optional(),
+});
+
+/** @throws SightlineError INVALID_OPTION */
+export function parsePredictOptions(options: PredictOptions): z.output<typeof schema> {
+  return parseOptions(schema, options, 'predict');
+}
+
+/** @throws SightlineError METHOD_NOT_APPLICABLE for a model that scores no classes. */
+export function recordPrediction(count: number, inspection: Inspection): PlanDescription {
+  if (inspection.classes === 0) throw new SightlineError('METHOD_NOT_APPLICABLE', `The model returns ${inspection.outputShape.join(' x ')} rather than class scores, so it predicts no class.`);
+  const plan = new PlanRecorder('predict');
+  const { logits } = new SymbolicModel(plan, inspection).output;
+  const best = top(softmax(logits, 'classes'), count);
+  plan.output('logits', logits);
+  plan.output('scores', best.values);
+  plan.output('classes', best.indices);
+  return plan.finish(2 ** 30, inspection);
+}
+
+export function readPrediction({ outputs }: NativeResult, input: PreparedInput, labels: readonly string[]): Predicted {
+  const scores = outputs['scores']!.data;
+  return {
+    image: input.name,
+    predictions: Array.from(outputs['classes']!.data, (index, i) => ({ index, label: labels[index]!, score: scores[i]! })),
+    logits: outputs['logits']!,
+  };
+}
