@@ -20,11 +20,24 @@ bool is_capturable(const std::string& op) {
   return names->count(op) != 0;
 }
 
-std::vector<at::Tensor> copies(const std::vector<at::Tensor>& tensors) {
-  std::vector<at::Tensor> result;
-  result.reserve(tensors.size());
-  for (const auto& tensor : tensors) result.push_back(tensor.clone());
-  return result;
+DeviceResult copy_of(const DeviceResult& result) {
+  DeviceResult copy{{}, {}, {}, result.operators, result.chunk};
+  for (const auto& output : result.outputs) copy.outputs.push_back(output.clone());
+  if (result.targets.defined()) {
+    copy.targets = result.targets.clone();
+    copy.against = result.against.clone();
+  }
+  return copy;
+}
+
+// At most: each run of the model has a program, and another where it is differentiated with respect to its input.
+int64_t programs_of(const Block& block) {
+  int64_t count = 0;
+  for (const auto& step : block.steps) {
+    if (step.op == "forward" || step.op == "resume") count += 2;
+    if (step.body) count += programs_of(*step.body);
+  }
+  return count;
 }
 
 at::MemoryFormat format_of(const at::Tensor& images) {
@@ -60,11 +73,11 @@ struct Replays::Captured {
   std::unique_ptr<CapturedGraph> graph;  // first, so that it goes last: its memory holds the outputs
   Run run;                               // owns what the graph reads
   at::Tensor images, targets, against;
-  std::vector<at::Tensor> outputs;
+  DeviceResult result;
 };
 
-Replays::Shape& Replays::shape_of(const std::shared_ptr<const Plan>& plan, const at::Tensor& images, const at::Tensor& targets,
-                                  const at::Tensor& against) {
+Replays::Shape& Replays::find_shape(const std::shared_ptr<const Plan>& plan, const TargetShape& asked, const at::Tensor& images,
+                                    const at::Tensor& targets) {
   // Plans that are gone take their captured runs along.
   std::erase_if(shapes_, [](const Shape& shape) { return shape.plan.expired(); });
   const std::weak_ptr<const Plan> weak = plan;
@@ -74,13 +87,13 @@ Replays::Shape& Replays::shape_of(const std::shared_ptr<const Plan>& plan, const
     if (!is_same(it->plan, weak)) continue;
     is_plain = is_plain || it->is_plain;
     if (images.sizes() != it->images || targets.sizes() != it->targets || images.scalar_type() != it->dtype || format != it->format ||
-        against.defined() != it->is_compared) {
+        asked != it->asked) {
       continue;
     }
     shapes_.splice(shapes_.begin(), shapes_, it);
     return shapes_.front();
   }
-  shapes_.push_front({weak, images.sizes().vec(), targets.sizes().vec(), images.scalar_type(), format, against.defined(), 0, false, nullptr});
+  shapes_.push_front({weak, images.sizes().vec(), targets.sizes().vec(), images.scalar_type(), format, asked, 0, false, nullptr});
   shapes_.front().is_plain = is_plain || !is_repeatable(*plan);
   if (shapes_.size() > kMostCounted) shapes_.pop_back();
   return shapes_.front();
@@ -110,9 +123,18 @@ void Replays::refuse(const Shape& failed) {
   }
 }
 
+bool Replays::may_capture_after(const std::shared_ptr<const Plan>& plan) {
+  if (plans_.insert(plan).second) programs_ += programs_of(plan->block);
+  if (programs_ <= kMostPrograms) return true;
+  is_enabled_ = false;
+  clear();
+  plans_.clear();
+  return false;
+}
+
 // Captures a run and gives its first results; none where it cannot be captured.
-std::optional<std::vector<at::Tensor>> Replays::capture(Shape& shape, const at::Tensor& images, const at::Tensor& targets,
-                                                        const at::Tensor& against, const Run& run) {
+std::optional<DeviceResult> Replays::capture(Shape& shape, const at::Tensor& images, const at::Tensor& targets, const at::Tensor& against,
+                                             const Run& run) {
   make_room();
   const auto captured = std::make_shared<Captured>();
   captured->run = run;
@@ -121,18 +143,18 @@ std::optional<std::vector<at::Tensor>> Replays::capture(Shape& shape, const at::
     captured->targets = targets.clone();
     if (against.defined()) captured->against = against.clone();
     captured->graph = capture_(images.device(), [&state = *captured] {
-      state.outputs.clear();
-      state.outputs = state.run(state.images, state.targets, state.against);
+      state.result = {};
+      state.result = state.run(state.images, state.targets, state.against);
     });
     if (captured->graph == nullptr) {
       is_enabled_ = false;
       return std::nullopt;
     }
     captured->graph->replay();
-    auto outputs = copies(captured->outputs);
+    auto result = copy_of(captured->result);
     shape.captured = captured;
     replay_counters().captured += 1;
-    return outputs;
+    return result;
   } catch (const EngineError& error) {
     // Nobody waits for it any more, which is no fault of the capture.
     if (error.code() == "ABORTED") throw;
@@ -143,10 +165,10 @@ std::optional<std::vector<at::Tensor>> Replays::capture(Shape& shape, const at::
   return std::nullopt;
 }
 
-std::vector<at::Tensor> Replays::run(const std::shared_ptr<const Plan>& plan, const at::Tensor& images, const at::Tensor& targets,
-                                     const at::Tensor& against, const Run& run) {
-  if (!is_enabled_ || images.size(0) > kMostImages) return run(images, targets, against);
-  Shape& shape = shape_of(plan, images, targets, against);
+DeviceResult Replays::run(const std::shared_ptr<const Plan>& plan, const TargetShape& asked, const at::Tensor& images,
+                          const at::Tensor& targets, const at::Tensor& against, const Run& run) {
+  if (!is_enabled_ || !may_capture_after(plan) || images.size(0) > kMostImages) return run(images, targets, against);
+  Shape& shape = find_shape(plan, asked, images, targets);
   if (shape.is_plain) return run(images, targets, against);
   at::NoGradGuard no_gradients;
   if (shape.captured != nullptr) {
@@ -157,10 +179,10 @@ std::vector<at::Tensor> Replays::run(const std::shared_ptr<const Plan>& plan, co
     captured.graph->replay();
     replay_counters().replayed += 1;
     // The next replay writes over them.
-    return copies(captured.outputs);
+    return copy_of(captured.result);
   }
   if (shape.runs >= kPlainRuns) {
-    if (auto outputs = capture(shape, images, targets, against, run)) return std::move(*outputs);
+    if (auto result = capture(shape, images, targets, against, run)) return std::move(*result);
   } else {
     shape.runs += 1;
   }

@@ -6,7 +6,7 @@
 #include <list>
 
 #include "engine/captured_graph.h"
-#include "engine/plan.h"
+#include "engine/interpreter.h"
 
 namespace sightline {
 
@@ -27,12 +27,11 @@ bool are_graphs_allowed();
 class Replays {
  public:
   // A plan's run on a batch: images [N, 3, H, W], targets and against [N, targets] int64 on the device, `against` undefined
-  // where no target is compared. Returns tensors on the device, made by work that does not wait for it.
+  // where no target is compared. What it gives lies on the device, and is made by work that does not wait for it.
   //
-  // A copy of it is kept as long as what was captured of it is replayed: it must own (by shared pointer) whatever it
-  // reads that may go before the network does, such as a program's folded weights. It is not called again then, so what
-  // it refers to for one batch only may go.
-  using Run = std::function<std::vector<at::Tensor>(const at::Tensor& images, const at::Tensor& targets, const at::Tensor& against)>;
+  // A copy of it is kept as long as what was captured of it is replayed: it must own whatever it reads that may go before
+  // the network does. It is not called again then, so what it refers to for one batch only may go.
+  using Run = std::function<DeviceResult(const at::Tensor& images, const at::Tensor& targets, const at::Tensor& against)>;
   using Capture = std::function<std::unique_ptr<CapturedGraph>(at::Device, const std::function<void()>&)>;
 
   // Runs of the same plan and shape before it is captured: a shape that comes once or twice costs nothing.
@@ -41,6 +40,9 @@ class Replays {
   static constexpr int64_t kMostImages = 8;
   // A captured run holds the memory of its activations: the one not used for longest goes.
   static constexpr size_t kMostCaptured = 8;
+  // Network keeps so many programs and then starts anew. A captured run reads the constants of its programs, so once that
+  // many may have been built, nothing is captured any more, and what was is let go.
+  static constexpr int64_t kMostPrograms = 64;
   // Shapes that are counted towards a capture.
   static constexpr size_t kMostCounted = 64;
 
@@ -48,8 +50,8 @@ class Replays {
 
   // Runs `run`, or replays what was captured of it; the tensors are the caller's own in either case. A capture that fails
   // is counted, and its plan is run plainly from then on. Throws only what `run` itself throws.
-  std::vector<at::Tensor> run(const std::shared_ptr<const Plan>& plan, const at::Tensor& images, const at::Tensor& targets,
-                              const at::Tensor& against, const Run& run);
+  DeviceResult run(const std::shared_ptr<const Plan>& plan, const TargetShape& asked, const at::Tensor& images,
+                   const at::Tensor& targets, const at::Tensor& against, const Run& run);
 
   // Lets all captured runs go, and their memory; their shapes are counted anew.
   void clear() { shapes_.clear(); }
@@ -62,21 +64,24 @@ class Replays {
     std::vector<int64_t> images, targets;
     at::ScalarType dtype;
     at::MemoryFormat format;
-    bool is_compared;
+    TargetShape asked;
     int64_t runs = 0;
     bool is_plain = false;  // never to be captured
     std::shared_ptr<Captured> captured;
   };
 
-  Shape& shape_of(const std::shared_ptr<const Plan>& plan, const at::Tensor& images, const at::Tensor& targets, const at::Tensor& against);
+  Shape& find_shape(const std::shared_ptr<const Plan>& plan, const TargetShape& asked, const at::Tensor& images, const at::Tensor& targets);
   void make_room();
-  std::optional<std::vector<at::Tensor>> capture(Shape& shape, const at::Tensor& images, const at::Tensor& targets,
-                                                 const at::Tensor& against, const Run& run);
+  bool may_capture_after(const std::shared_ptr<const Plan>& plan);
+  std::optional<DeviceResult> capture(Shape& shape, const at::Tensor& images, const at::Tensor& targets, const at::Tensor& against,
+                                      const Run& run);
   void refuse(const Shape& shape);
 
   bool is_enabled_;
   Capture capture_;
   std::list<Shape> shapes_;  // last used first
+  std::set<std::weak_ptr<const Plan>, std::owner_less<>> plans_;  // that were run
+  int64_t programs_ = 0;                                         // that they may have had built, at most
 };
 
 }  // namespace sightline

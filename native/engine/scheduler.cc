@@ -5,6 +5,7 @@
 #include <c10/core/DeviceGuard.h>
 
 #include "engine/device_memory.h"
+#include "engine/device_run.h"
 
 #ifdef __linux__
 #include <sys/resource.h>
@@ -92,6 +93,12 @@ void give_way() {
 Counters& counters() {
   static auto* instance = new Counters;
   return *instance;
+}
+
+BatchResult run_batch_of(const std::shared_ptr<const Plan>& plan, Network& network, Model& model, const at::Tensor& images,
+                         const Asked& asked, Transfer& transfer, const std::function<bool()>& cancelled) {
+  if (!transfer.is_asynchronous()) return run_plan(*plan, network, model.self(), images, asked, cancelled);
+  return run_beside(plan, network, model.replays(), model.self(), images, asked, transfer, cancelled);
 }
 
 Worker::Worker(at::Device device, WorkerParts parts)
@@ -335,7 +342,7 @@ std::optional<EngineError> Worker::launch(Network& network, Requests& requests) 
   BatchResult result;
   Arrival arrival;
   try {
-    const Model& model = *requests[0]->model;
+    Model& model = *requests[0]->model;
     const auto images = transfer_->beside([&] {
       at::NoGradGuard no_gradients;
       std::vector<at::Tensor> prepared;
@@ -365,7 +372,7 @@ std::optional<EngineError> Worker::launch(Network& network, Requests& requests) 
     const std::vector<int64_t> sizes{static_cast<int64_t>(requests.size()), static_cast<int64_t>(requests[0]->targets.size())};
     const Asked asked{transfer_->stage(at::tensor(targets, at::kLong).view(sizes)),
                       transfer_->stage(at::tensor(against, at::kLong).view(sizes)), requests[0]->given};
-    result = parts_.run(*requests[0]->plan, network, model.self(), images, asked, cancelled);
+    result = parts_.run(requests[0]->plan, network, model, images, asked, *transfer_, cancelled);
 
     std::vector<at::Tensor> values;
     for (auto& output : result.outputs) values.push_back(std::move(output.values));

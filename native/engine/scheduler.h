@@ -71,11 +71,16 @@ struct Counters {
 };
 Counters& counters();
 
+// On the CPU the results are there when it returns; a device that works by itself is left to it.
+BatchResult run_batch_of(const std::shared_ptr<const Plan>& plan, Network& network, Model& model, const at::Tensor& images,
+                         const Asked& asked, Transfer& transfer, const std::function<bool()>& cancelled);
+
 // What a worker hands its batches to.
 struct WorkerParts {
-  std::function<BatchResult(const Plan&, Network&, const c10::IValue& self, const at::Tensor& images, const Asked&,
+  // Runs the batch of a model's network; what it gives is fetched by `transfer`.
+  std::function<BatchResult(const std::shared_ptr<const Plan>&, Network&, Model&, const at::Tensor& images, const Asked&, Transfer&,
                             const std::function<bool()>& cancelled)>
-      run = run_plan;
+      run = run_batch_of;
   std::function<std::unique_ptr<Transfer>(at::Device)> transfer = transfer_for;
 };
 

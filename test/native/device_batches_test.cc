@@ -80,14 +80,14 @@ struct Small {
 
   WorkerParts parts() {
     WorkerParts parts;
-    parts.run = [this](const Plan& plan, Network& network, const c10::IValue& self, const at::Tensor& images, const Asked& asked,
-                       const std::function<bool()>& cancelled) {
+    parts.run = [this](const std::shared_ptr<const Plan>& plan, Network& network, Model& model, const at::Tensor& images,
+                       const Asked& asked, Transfer& transfer, const std::function<bool()>& cancelled) {
       {
         const std::lock_guard<std::mutex> lock(mutex);
         sizes.push_back(images.size(0));
       }
       if (images.size(0) > fits) throw c10::Error({__func__, __FILE__, __LINE__}, message);
-      return run_plan(plan, network, self, images, asked, cancelled);
+      return run_batch_of(plan, network, model, images, asked, transfer, cancelled);
     };
     return parts;
   }

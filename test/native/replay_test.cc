@@ -10,6 +10,8 @@ namespace sightline::test {
 
 namespace {
 
+const TargetShape kAsked{1, 0, false};
+
 class Recalled : public CapturedGraph {
  public:
   explicit Recalled(std::function<void()> work, int* alive) : work_(std::move(work)), alive_(alive) { ++*alive_; }
@@ -41,7 +43,7 @@ struct Device {
       if (!result.defined()) result = at::empty_like(images);
       result.copy_(images * 2 + targets.to(at::kFloat).sum(1).view({-1, 1, 1, 1}));
       if (against.defined()) result.sub_(against.to(at::kFloat).sum(1).view({-1, 1, 1, 1}));
-      return std::vector<at::Tensor>{result};
+      return DeviceResult{{result}, {}, {}, 7, 0};
     };
   }
 };
@@ -67,7 +69,7 @@ TEST("replay: the third run of a shape is captured, and later runs give what a p
   const auto plan = plan_with();
   const auto run = device.run();
   const auto ask = [&](int64_t count, double image, int64_t target) {
-    return replays.run(plan, images(count, image), classes(count, target), {}, run).at(0);
+    return replays.run(plan, kAsked, images(count, image), classes(count, target), {}, run).outputs.at(0);
   };
   const auto replayed = replay_counters().replayed.load();
   for (int i = 0; i < 2; ++i) EXPECT(ask(2, i, 5).equal(sum_of(2, 2 * i + 5)));
@@ -83,12 +85,13 @@ TEST("replay: the third run of a shape is captured, and later runs give what a p
   EXPECT_EQUAL(device.captures, 1);
   // Other numbers of images, of targets, and compared targets are other shapes.
   EXPECT(ask(3, 1, 1).equal(sum_of(3, 3)));
-  const auto two = replays.run(plan, images(2, 1), at::full({2, 2}, 4, at::kLong), {}, run).at(0);
+  const auto two = replays.run(plan, {2, 0, false}, images(2, 1), at::full({2, 2}, 4, at::kLong), {}, run).outputs.at(0);
   EXPECT(two.equal(sum_of(2, 10)));
   for (int i = 0; i < 4; ++i) {
-    EXPECT(replays.run(plan, images(2, 1), classes(2, 5), classes(2, i), run).at(0).equal(sum_of(2, 7 - i)));
+    EXPECT(replays.run(plan, {1, 0, true}, images(2, 1), classes(2, 5), classes(2, i), run).outputs.at(0).equal(sum_of(2, 7 - i)));
   }
   EXPECT_EQUAL(device.captures, 2);
+  EXPECT_EQUAL(replays.run(plan, kAsked, images(2, 3), classes(2, 4), {}, run).operators, 7);
   replays.clear();
   EXPECT_EQUAL(device.alive, 0);
   EXPECT(ask(2, 3, 4).equal(sum_of(2, 10)));
@@ -112,10 +115,10 @@ TEST("replay: large batches, host-side steps and loops are run plainly, and so i
   EXPECT(!is_repeatable(*loop));
   for (int i = 0; i < 5; ++i) {
     const auto image = images(1, i);
-    for (const auto& each : {host_side, loop}) EXPECT(on.run(each, image, classes(1, 0), {}, run).at(0).equal(sum_of(1, 2 * i)));
-    EXPECT(off.run(plan, image, classes(1, 0), {}, run).at(0).equal(sum_of(1, 2 * i)));
+    for (const auto& each : {host_side, loop}) EXPECT(on.run(each, kAsked, image, classes(1, 0), {}, run).outputs.at(0).equal(sum_of(1, 2 * i)));
+    EXPECT(off.run(plan, kAsked, image, classes(1, 0), {}, run).outputs.at(0).equal(sum_of(1, 2 * i)));
     const auto many = Replays::kMostImages + 1;
-    EXPECT(on.run(plan, images(many, i), classes(many, 0), {}, run).at(0).equal(sum_of(many, 2 * i)));
+    EXPECT(on.run(plan, kAsked, images(many, i), classes(many, 0), {}, run).outputs.at(0).equal(sum_of(many, 2 * i)));
   }
   EXPECT_EQUAL(device.captures, 0);
 }
@@ -132,9 +135,9 @@ TEST("replay: a capture that fails is counted, told to nobody, and not tried aga
   const auto run = device.run();
   const auto refused = replay_counters().refused.load();
   for (int i = 0; i < 6; ++i) {
-    EXPECT(replays.run(plan, images(1, i), classes(1, 1), {}, run).at(0).equal(sum_of(1, 2 * i + 1)));
+    EXPECT(replays.run(plan, kAsked, images(1, i), classes(1, 1), {}, run).outputs.at(0).equal(sum_of(1, 2 * i + 1)));
     // Nor at another shape of the same plan.
-    EXPECT(replays.run(plan, images(2, i), classes(2, 1), {}, run).at(0).equal(sum_of(2, 2 * i + 1)));
+    EXPECT(replays.run(plan, kAsked, images(2, i), classes(2, 1), {}, run).outputs.at(0).equal(sum_of(2, 2 * i + 1)));
   }
   EXPECT_EQUAL(tried, 1);
   EXPECT_EQUAL(replay_counters().refused - refused, 1);
@@ -150,7 +153,7 @@ TEST("replay: where nothing can be captured, nothing is counted as refused") {
   });
   const auto plan = plan_with();
   const auto refused = replay_counters().refused.load();
-  for (int i = 0; i < 6; ++i) EXPECT(replays.run(plan, images(1, i), classes(1, 1), {}, device.run()).at(0).equal(sum_of(1, 2 * i + 1)));
+  for (int i = 0; i < 6; ++i) EXPECT(replays.run(plan, kAsked, images(1, i), classes(1, 1), {}, device.run()).outputs.at(0).equal(sum_of(1, 2 * i + 1)));
   EXPECT_EQUAL(tried, 1);
   EXPECT_EQUAL(replay_counters().refused - refused, 0);
   EXPECT(capture_graph(at::kCPU, [] {}) == nullptr, "the CPU has no graphs");
@@ -161,9 +164,9 @@ TEST("replay: what a run throws reaches its caller, and an abort refuses nothing
   Replays replays(true, device.capture());
   const auto plan = plan_with();
   const auto run = device.run();
-  const auto ask = [&](const Replays::Run& with) { return replays.run(plan, images(1, 1), classes(1, 1), {}, with); };
+  const auto ask = [&](const Replays::Run& with) { return replays.run(plan, kAsked, images(1, 1), classes(1, 1), {}, with); };
   for (int i = 0; i < 2; ++i) ask(run);
-  const auto aborted = [](const at::Tensor&, const at::Tensor&, const at::Tensor&) -> std::vector<at::Tensor> {
+  const auto aborted = [](const at::Tensor&, const at::Tensor&, const at::Tensor&) -> DeviceResult {
     throw EngineError("ABORTED", "The request was aborted.");
   };
   const auto refused = replay_counters().refused.load();
@@ -173,11 +176,11 @@ TEST("replay: what a run throws reaches its caller, and an abort refuses nothing
   ask(run);
   EXPECT_EQUAL(captured_so_far() - before, 1);
   Replays others(true, device.capture());
-  const auto failing = [](const at::Tensor&, const at::Tensor&, const at::Tensor&) -> std::vector<at::Tensor> {
+  const auto failing = [](const at::Tensor&, const at::Tensor&, const at::Tensor&) -> DeviceResult {
     throw EngineError("STEP_FAILED", "no luck");
   };
   for (int i = 0; i < 4; ++i) {
-    EXPECT_EQUAL(thrown_by([&] { others.run(plan, images(1, 1), classes(1, 1), {}, failing); }).code(), std::string("STEP_FAILED"));
+    EXPECT_EQUAL(thrown_by([&] { others.run(plan, kAsked, images(1, 1), classes(1, 1), {}, failing); }).code(), std::string("STEP_FAILED"));
   }
 }
 
@@ -186,7 +189,7 @@ TEST("replay: few captured runs are kept, those used last, and none of a plan th
   Replays replays(true, device.capture());
   const auto run = device.run();
   std::vector<std::shared_ptr<Plan>> plans;
-  const auto ask = [&](const std::shared_ptr<Plan>& plan) { replays.run(plan, images(1, 1), classes(1, 1), {}, run); };
+  const auto ask = [&](const std::shared_ptr<Plan>& plan) { replays.run(plan, kAsked, images(1, 1), classes(1, 1), {}, run); };
   const auto capture = [&](const std::shared_ptr<Plan>& plan) {
     for (int i = 0; i < 3; ++i) ask(plan);
   };
@@ -210,6 +213,22 @@ TEST("replay: few captured runs are kept, those used last, and none of a plan th
   EXPECT_EQUAL(device.alive, 0);
 }
 
+TEST("replay: once the network may have let go of programs, nothing is replayed") {
+  Device device;
+  Replays replays(true, device.capture());
+  const auto run = device.run();
+  const auto plan = plan_with();
+  for (int i = 0; i < 4; ++i) replays.run(plan, kAsked, images(1, 1), classes(1, 1), {}, run);
+  EXPECT_EQUAL(device.alive, 1);
+  // Each has one run of the model, of which two programs may be built.
+  for (int64_t i = 0; i < Replays::kMostPrograms / 2 - 1; ++i) replays.run(plan_with(), kAsked, images(1, 1), classes(1, 1), {}, run);
+  EXPECT_EQUAL(device.alive, 1);
+  replays.run(plan_with(), kAsked, images(1, 1), classes(1, 1), {}, run);
+  EXPECT_EQUAL(device.alive, 0);
+  EXPECT(replays.run(plan, kAsked, images(1, 1), classes(1, 1), {}, run).outputs.at(0).equal(sum_of(1, 3)));
+  EXPECT_EQUAL(device.captures, 1);
+}
+
 TEST("replay: a captured run keeps what it was captured with, and lets it go with it") {
   Device device;
   Replays replays(true, device.capture());
@@ -218,13 +237,13 @@ TEST("replay: a captured run keeps what it was captured with, and lets it go wit
   const std::weak_ptr<at::Tensor> watched = owned;
   {
     const Replays::Run run = [owned](const at::Tensor& images, const at::Tensor&, const at::Tensor&) {
-      return std::vector<at::Tensor>{images + *owned};
+      return DeviceResult{{images + *owned}, {}, {}, 0, 0};
     };
-    for (int i = 0; i < 3; ++i) replays.run(plan, images(1, 1), classes(1, 1), {}, run);
+    for (int i = 0; i < 3; ++i) replays.run(plan, kAsked, images(1, 1), classes(1, 1), {}, run);
   }
   owned.reset();
   EXPECT(!watched.expired());
-  EXPECT(replays.run(plan, images(1, 2), classes(1, 1), {}, nullptr).at(0).equal(sum_of(1, 12)));
+  EXPECT(replays.run(plan, kAsked, images(1, 2), classes(1, 1), {}, nullptr).outputs.at(0).equal(sum_of(1, 12)));
   replays.clear();
   EXPECT(watched.expired());
 }
@@ -242,15 +261,15 @@ TEST("replay: a plan of the model is captured and replayed to the bit, gradients
   const auto never = std::function<bool()>([] { return false; });
   const Replays::Run run = [&](const at::Tensor& images, const at::Tensor& targets, const at::Tensor&) {
     const auto result = run_plan(*plan, network, model->self(), images, {targets, at::full_like(targets, kNoClass), {}}, never);
-    return std::vector<at::Tensor>{result.outputs.at(0).values};
+    return DeviceResult{{result.outputs.at(0).values}, {}, {}, 0, 0};
   };
   Device device;
   Replays replays(true, device.capture());
   for (int i = 0; i < 6; ++i) {
     const auto batch = small.images(2, static_cast<uint64_t>(i + 1));
     const auto targets = targets_of({{i % 3}, {(i + 1) % 3}});
-    const auto found = replays.run(plan, batch, targets, {}, run).at(0);
-    EXPECT(found.equal(run(batch, targets, {}).at(0)), "run ", i);
+    const auto found = replays.run(plan, kAsked, batch, targets, {}, run).outputs.at(0);
+    EXPECT(found.equal(run(batch, targets, {}).outputs.at(0)), "run ", i);
   }
   EXPECT_EQUAL(device.captures, 1);
 }
