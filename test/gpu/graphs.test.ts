@@ -4,6 +4,9 @@ import { stats, versions, type Explanation, type MethodName, type Model } from '
 import { relativeDifference } from '../support/safetensors.js';
 import { loadSmall, randomTensor } from '../support/models.js';
 
+// TensorFloat-32 convolutions, LibTorch's default on CUDA, keep 10 bits of the mantissa: off, so that a wrong value shows.
+process.env['NVIDIA_TF32_OVERRIDE'] = '0';
+
 /** Forward alone, and forward with backward. */
 const CASES: [string, [number, number], MethodName[]][] = [
   ['torchvision-resnet-traced', [32, 48], ['cam', 'grad-cam', 'layer-cam']],

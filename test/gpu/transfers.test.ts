@@ -6,6 +6,9 @@ import { Model, stats, type Capture, type Explanation, type Input } from '../../
 import { relativeDifference } from '../support/safetensors.js';
 import { loadSmall, randomTensor } from '../support/models.js';
 
+// TensorFloat-32 convolutions, LibTorch's default on CUDA, keep 10 bits of the mantissa: off, so that a wrong value shows.
+process.env['NVIDIA_TF32_OVERRIDE'] = '0';
+
 const PICTURES = ['000', '001', '002', '003'].map((name) => fileURLToPath(new URL(`../../models/eval/${name}.png`, import.meta.url)));
 
 /** Every explanation of many concurrent calls, in order. */
