@@ -6,6 +6,7 @@
 #include "engine/algorithms/cluster_masks.h"
 #include "engine/algorithms/components.h"
 #include "engine/algorithms/gaussian_blur.h"
+#include "engine/algorithms/mean_positive_product.h"
 #include "engine/algorithms/non_negative_factors.h"
 #include "engine/algorithms/shift.h"
 #include "engine/algorithms/spectrum.h"
@@ -221,6 +222,9 @@ const std::map<std::string, Operation>& table() {
       {"max", plain([](const Tensors& in, const Attributes& set) { return in[0].amax(set.integers("axes")); })},
       {"min", plain([](const Tensors& in, const Attributes& set) { return in[0].amin(set.integers("axes")); })},
       {"spread", plain([](const Tensors& in, const Attributes& set) { return spread(in[0], in[1], set.integer("axis")); })},
+      {"mean_positive_product", plain([](const Tensors& in, const Attributes& set) {
+         return mean_positive_product(in[0], in[1], set.integer("axis"));
+       })},
       {"matmul", binary(&at::matmul)},
       {"permute", plain([](const Tensors& in, const Attributes& set) { return in[0].permute(set.integers("order")); })},
       {"unsqueeze", plain([](const Tensors& in, const Attributes& set) { return in[0].unsqueeze(set.integer("axis")); })},
