@@ -23,6 +23,8 @@ const LAYERS: Readonly<Record<string, string>> = { 'torchvision-resnet-basic-scr
 
 export interface Subject {
   readonly model: Model;
+  /** The same model, run operator for operator as it was exported. */
+  readonly asExported: Model;
   readonly images: ImageInput[];
   /** Options that every explanation of the reference was made with: targets and layer. */
   readonly common: { readonly targets: number[][]; readonly layer?: string };
@@ -37,13 +39,13 @@ export async function subject(name: string): Promise<Subject> {
   const pictures = PICTURES[name];
   if (pictures) {
     const images = pictures.map((file) => fileURLToPath(new URL(`../../../models/eval/${file}`, import.meta.url)));
-    return { model: await Model.load(name, { device: 'cpu' }), images, common, reference };
+    return { model: await Model.load(name, { device: 'cpu' }), asExported: await Model.load(name, { device: 'cpu', optimize: false }), images, common, reference };
   }
   const input = readSafetensors(new URL(`../../parity/references/${name}.safetensors`, import.meta.url)).get('input')!;
   const [, ...shape] = input.shape as [number, number, number, number];
   const size = shape.reduce((product, length) => product * length, 1);
   const images = targets.map((_, i) => ({ data: (input.data as Float32Array).slice(i * size, (i + 1) * size), shape: [1, ...shape] }));
-  return { model: await loadSmall(name), images, common, reference };
+  return { model: await loadSmall(name), asExported: await loadSmall(name, { optimize: false }), images, common, reference };
 }
 
 /** One image's part of a tensor of the reference. */
