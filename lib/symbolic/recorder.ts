@@ -1,6 +1,7 @@
 import { SightlineError } from '../errors.js';
 import type { Inspection } from '../inspection.js';
 import { closeGradients } from './closed-forms.js';
+import { fuseSteps } from './fused-steps.js';
 import type { BlockDescription, PlanDescription, Setting, StepDescription, TapDescription } from './plan.js';
 import { Value, type Axis } from './value.js';
 
@@ -131,6 +132,11 @@ export class BlockRecorder {
   }
 }
 
+/** Every step, in loops too, that resumes a run. */
+function resumedRuns({ steps }: BlockDescription): StepDescription[] {
+  return steps.flatMap((step) => [...(step.op === 'resume' ? [step] : []), ...(step.body ? resumedRuns(step.body) : [])]);
+}
+
 /** Records a method. `current` is the block that operations go to: the method's, or that of the loop being recorded. */
 export class PlanRecorder {
   readonly root: BlockRecorder;
@@ -186,7 +192,12 @@ export class PlanRecorder {
 
   /** The recorded plan, with what algebra knows of the model taken out of it. `memory`: bytes that a loop's chunk may take. */
   finish(memory: number, inspection: Inspection): PlanDescription {
+    // A resumed run is named by its position, which the rewrites move.
+    const { steps } = this.root.description;
+    const resumed = resumedRuns(this.root.description).map((step) => ({ step, run: steps[step.settings['run'] as number]! }));
     closeGradients(this.root.description, inspection);
+    fuseSteps(this.root.description, [...this.outputs.map(({ value }) => value), this.logitsRegister]);
+    for (const { step, run } of resumed) step.settings['run'] = steps.indexOf(run);
     return { method: this.method, block: this.root.description, outputs: this.outputs, logits: this.logitsRegister, memory };
   }
 }

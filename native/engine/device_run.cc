@@ -18,6 +18,7 @@ BatchResult run_beside(const std::shared_ptr<const Plan>& plan, Network& network
     }
     return result;
   };
+  replays.keep_only(network.generation());
   const auto targets = transfer.send(asked.targets);
   const auto against = shape.is_compared ? transfer.send(asked.against) : at::Tensor();
   auto result = asked.given.empty() ? replays.run(plan, shape, images, targets, against, run) : run(images, targets, against);

@@ -387,7 +387,10 @@ void Network::prove(const StraightGraph& straight, const torch::jit::Module& mod
 const Program& Network::program(const ProgramRequest& request) {
   // A server whose users choose the taps must not collect programs for ever.
   constexpr size_t kKeptPrograms = 64;
-  if (programs_.size() > kKeptPrograms) programs_.clear();
+  if (programs_.size() > kKeptPrograms) {
+    programs_.clear();
+    ++generation_;
+  }
   auto found = programs_.find(request);
   if (found == programs_.end()) found = programs_.emplace(request, build(request)).first;
   return *found->second;

@@ -6,6 +6,7 @@
 #include "engine/algorithms/cluster_masks.h"
 #include "engine/algorithms/components.h"
 #include "engine/algorithms/gaussian_blur.h"
+#include "engine/algorithms/mean_positive_product.h"
 #include "engine/algorithms/non_negative_factors.h"
 #include "engine/algorithms/shift.h"
 #include "engine/algorithms/spectrum.h"
@@ -173,13 +174,13 @@ const std::map<std::string, Operation>& table() {
          return crop_each(in[0], in[1], in[2], size[0], size[1]);
        }))},
       {"roll", on_host(plain([](const Tensors& in, const Attributes&) { return roll_each(in[0], in[1], in[2]); }))},
-      {"blur", plain([](const Tensors& in, const Attributes& set) {
+      {"blur", on_host(plain([](const Tensors& in, const Attributes& set) {
          return gaussian_blur(in[0], set.integer("size"), set.number("sigma"));
-       })},
-      {"real_from_spectrum", plain([](const Tensors& in, const Attributes& set) {
+       }))},
+      {"real_from_spectrum", on_host(plain([](const Tensors& in, const Attributes& set) {
          const auto size = set.integers("size");
          return real_from_spectrum(in[0], size[0], size[1]);
-       })},
+       }))},
       {"gather", plain([](const Tensors& in, const Attributes&) { return in[0].gather(-1, in[1].to(at::kLong)); })},
       {"pick", plain([](const Tensors& in, const Attributes&) {
          const auto rows = at::arange(in[0].size(0), in[1].options().dtype(at::kLong));
@@ -221,6 +222,9 @@ const std::map<std::string, Operation>& table() {
       {"max", plain([](const Tensors& in, const Attributes& set) { return in[0].amax(set.integers("axes")); })},
       {"min", plain([](const Tensors& in, const Attributes& set) { return in[0].amin(set.integers("axes")); })},
       {"spread", plain([](const Tensors& in, const Attributes& set) { return spread(in[0], in[1], set.integer("axis")); })},
+      {"mean_positive_product", plain([](const Tensors& in, const Attributes& set) {
+         return mean_positive_product(in[0], in[1], set.integer("axis"));
+       })},
       {"matmul", binary(&at::matmul)},
       {"permute", plain([](const Tensors& in, const Attributes& set) { return in[0].permute(set.integers("order")); })},
       {"unsqueeze", plain([](const Tensors& in, const Attributes& set) { return in[0].unsqueeze(set.integer("axis")); })},

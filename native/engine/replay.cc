@@ -1,5 +1,6 @@
 #include "engine/replay.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "engine/errors.h"
@@ -7,18 +8,6 @@
 namespace sightline {
 
 namespace {
-
-// A list of what may be captured, not of what may not: a capture that fails costs its plan four runs.
-bool is_capturable(const std::string& op) {
-  static const auto* names = new std::unordered_set<std::string>{
-      "abs", "add", "asked", "bias", "clamp", "class_row", "cos", "detach", "div", "equal", "exp", "eye_like", "flip",
-      "floor", "forward", "gather", "gradient", "greater", "head_weight", "highest", "image", "log", "lowest", "matmul",
-      "max", "maximum", "mean", "min", "minimum", "mul", "narrow", "neg", "norm_weight", "output_projection", "permute",
-      "power", "relu", "scale", "scale_to_unit", "score", "select", "shift", "sigmoid", "sign", "sin", "softmax", "split",
-      "sqrt", "square", "stack", "sub", "sum", "take", "tanh", "target", "top", "unsqueeze", "upsample", "variable",
-      "zero_smallest"};
-  return names->count(op) != 0;
-}
 
 DeviceResult copy_of(const DeviceResult& result) {
   DeviceResult copy{{}, {}, {}, result.operators, result.chunk};
@@ -28,16 +17,6 @@ DeviceResult copy_of(const DeviceResult& result) {
     copy.against = result.against.clone();
   }
   return copy;
-}
-
-// At most: each run of the model has a program, and another where it is differentiated with respect to its input.
-int64_t programs_of(const Block& block) {
-  int64_t count = 0;
-  for (const auto& step : block.steps) {
-    if (step.op == "forward" || step.op == "resume") count += 2;
-    if (step.body) count += programs_of(*step.body);
-  }
-  return count;
 }
 
 at::MemoryFormat format_of(const at::Tensor& images) {
@@ -57,10 +36,9 @@ ReplayCounters& replay_counters() {
 }
 
 bool is_repeatable(const Plan& plan) {
-  for (const auto& step : plan.block.steps) {
-    if (step.body || !step.replaces.empty() || !is_capturable(step.op)) return false;
-  }
-  return true;
+  if (!plan.is_free_of_host) return false;
+  // A resumed run counts the images that it repeats.
+  return std::none_of(plan.block.steps.begin(), plan.block.steps.end(), [](const Step& step) { return !step.replaces.empty(); });
 }
 
 bool are_graphs_allowed() {
@@ -123,13 +101,10 @@ void Replays::refuse(const Shape& failed) {
   }
 }
 
-bool Replays::may_capture_after(const std::shared_ptr<const Plan>& plan) {
-  if (plans_.insert(plan).second) programs_ += programs_of(plan->block);
-  if (programs_ <= kMostPrograms) return true;
-  is_enabled_ = false;
+void Replays::keep_only(int64_t generation) {
+  if (generation == generation_) return;
   clear();
-  plans_.clear();
-  return false;
+  generation_ = generation;
 }
 
 // Captures a run and gives its first results; none where it cannot be captured.
@@ -167,7 +142,7 @@ std::optional<DeviceResult> Replays::capture(Shape& shape, const at::Tensor& ima
 
 DeviceResult Replays::run(const std::shared_ptr<const Plan>& plan, const TargetShape& asked, const at::Tensor& images,
                           const at::Tensor& targets, const at::Tensor& against, const Run& run) {
-  if (!is_enabled_ || !may_capture_after(plan) || images.size(0) > kMostImages) return run(images, targets, against);
+  if (!is_enabled_ || images.size(0) > kMostImages) return run(images, targets, against);
   Shape& shape = find_shape(plan, asked, images, targets);
   if (shape.is_plain) return run(images, targets, against);
   at::NoGradGuard no_gradients;

@@ -40,9 +40,6 @@ class Replays {
   static constexpr int64_t kMostImages = 8;
   // A captured run holds the memory of its activations: the one not used for longest goes.
   static constexpr size_t kMostCaptured = 8;
-  // Network keeps so many programs and then starts anew. A captured run reads the constants of its programs, so once that
-  // many may have been built, nothing is captured any more, and what was is let go.
-  static constexpr int64_t kMostPrograms = 64;
   // Shapes that are counted towards a capture.
   static constexpr size_t kMostCounted = 64;
 
@@ -53,6 +50,8 @@ class Replays {
   DeviceResult run(const std::shared_ptr<const Plan>& plan, const TargetShape& asked, const at::Tensor& images,
                    const at::Tensor& targets, const at::Tensor& against, const Run& run);
 
+  // Captured runs read the constants of the network's programs: those of an earlier generation are let go.
+  void keep_only(int64_t generation);
   // Lets all captured runs go, and their memory; their shapes are counted anew.
   void clear() { shapes_.clear(); }
   size_t captured() const;
@@ -72,7 +71,6 @@ class Replays {
 
   Shape& find_shape(const std::shared_ptr<const Plan>& plan, const TargetShape& asked, const at::Tensor& images, const at::Tensor& targets);
   void make_room();
-  bool may_capture_after(const std::shared_ptr<const Plan>& plan);
   std::optional<DeviceResult> capture(Shape& shape, const at::Tensor& images, const at::Tensor& targets, const at::Tensor& against,
                                       const Run& run);
   void refuse(const Shape& shape);
@@ -80,8 +78,7 @@ class Replays {
   bool is_enabled_;
   Capture capture_;
   std::list<Shape> shapes_;  // last used first
-  std::set<std::weak_ptr<const Plan>, std::owner_less<>> plans_;  // that were run
-  int64_t programs_ = 0;                                         // that they may have had built, at most
+  int64_t generation_ = 0;
 };
 
 }  // namespace sightline
