@@ -10,7 +10,7 @@
 
 const RUNS = new Set(['forward', 'resume', 'gradient']);
 /** Steps that read the class asked for: those marked `reads_target` in native/engine/operations.cc. */
-const READS_TARGET = new Set(['score', 'asked', 'target', 'class_row']);
+export const READS_TARGET = new Set(['score', 'asked', 'target', 'class_row']);
 
 /**
  * Every run and gradient of a plan. What runs per target is found as native/engine/plan.cc finds it; a loop over samples

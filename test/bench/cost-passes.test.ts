@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 
 import { costOf, total } from '../../bench/passes/arithmetic.mjs';
-import { passesOf, timesOf } from '../../bench/passes/count.mjs';
+import { passesOf, READS_TARGET, timesOf } from '../../bench/passes/count.mjs';
 import { recorder } from '../../bench/passes/record.mjs';
 import { countsOf, measuredOf, modelTable, passTable, sectionOf, withoutMeasured } from '../../bench/passes/table.mjs';
 import { parseExplainOptions, recordExplanations } from '../../lib/explain.js';
@@ -44,6 +44,15 @@ function plan(steps: StepDescription[], registers: number): PlanDescription {
 const tap = (kind: 'logits' | 'node' | 'image', node?: string) => ({ kind, gradient: false, ...(node !== undefined && { node }) });
 
 describe('counting a plan', () => {
+  it('knows the steps that read the target as the engine does', () => {
+    const source = readFileSync(new URL('../../native/engine/operations.cc', import.meta.url), 'utf8');
+    // Each entry of the table of operations: its name, and what stands up to the next.
+    const entries = source.split(/^ {6}\{"/m).slice(1);
+    const readers = entries.filter((entry) => entry.includes('/*reads_target=*/true')).map((entry) => entry.slice(0, entry.indexOf('"')));
+    expect(entries.length).toBeGreaterThan(40);
+    expect(new Set(readers)).toEqual(READS_TARGET);
+  });
+
   it('takes a run as shared until something before it reads the target', () => {
     const passes = passesOf(
       plan(
