@@ -13,6 +13,10 @@ export interface NodeInfo {
   readonly operator: string;
   /** Whether that is a convolution or a batch norm that adds a bias to each channel. */
   readonly hasBias: boolean;
+  /** Of the model's `flops`, those of operators that read this node, directly or not: what a run again from here takes. */
+  readonly flopsAfter: number | null;
+  /** Of the model's `activationBytes`, those of what these operators make. */
+  readonly bytesAfter: number;
 }
 
 /** One attention: softmax(q kᵀ · scale + mask) v. */
@@ -30,6 +34,10 @@ export interface AttentionInfo {
   readonly windows: number;
   /** Empty, or why its probabilities cannot be tapped. */
   readonly opaque: string;
+  /** Of the model's `flops`, those of operators that read the probabilities, directly or not. */
+  readonly flopsAfter: number | null;
+  /** Of the model's `activationBytes`, those of what these operators make; of the fused form, those behind its output. */
+  readonly bytesAfter: number;
 }
 
 /** The patches' grid, and the class, distillation and register tokens before them. */
@@ -85,4 +93,15 @@ export interface Inspection {
   readonly operators: number;
   /** Bytes of all activations of one image. */
   readonly activationBytes: number;
+  /**
+   * Floating-point operations of one run on one image: those of convolutions, linear layers, matrix products and attention,
+   * a multiplication and its addition counted as two. Norms, activations and sums are left out. Null where such an operator
+   * cannot be read, as in quantised models.
+   */
+  readonly flops: number | null;
+  /**
+   * Numbers in the parameters; in a frozen archive, which has none, those in its floating-point constants but for batch
+   * norms' statistics. Null in quantised models.
+   */
+  readonly parameters: number | null;
 }

@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { Model, type ModelInspection } from '../model.js';
 import { loadOptions, withModelFlags, type ModelFlags } from './options.js';
 import type { Session } from './session.js';
-import { aligned, megabytes } from './words.js';
+import { aligned, megabytes, short } from './words.js';
 
 export function inspectCommand(session: Session): Command {
   return withModelFlags(new Command('inspect'))
@@ -40,7 +40,8 @@ function describe(model: Model, found: ModelInspection): string[] {
     ['head', head === null ? 'not one linear layer on a pooled feature' : `linear on the mean of ${head.feature} (${head.channels} channels, ${head.layout})`],
     ['tokens', tokens === null ? 'none' : `${tokens.height} x ${tokens.width} patches after ${tokens.prefix} prefix tokens, ${tokens.classToken === null ? 'the mean of the patches is classified' : `token ${tokens.classToken} is classified`}`],
     ['target layer', found.targetLayer === '' ? 'none' : found.targetLayer],
-    ['one run', `${found.operators} operators, ${megabytes(found.activationBytes)} of activations for one image`],
+    ['one run', `${found.operators} operators, ${megabytes(found.activationBytes)} of activations for one image${found.flops === null ? '' : `, ${short(found.flops / 1e9)} GFLOP`}`],
+    ['parameters', found.parameters === null ? 'not counted: the model is quantised' : found.parameters.toLocaleString('en-US')],
     ['node names', found.hasModuleNames ? 'module paths' : 'by structure: the archive is frozen and has no module paths'],
   ] as const;
   return [

@@ -127,6 +127,10 @@ Napi::ArrayBuffer buffer_to_js(Napi::Env env, const at::Tensor& tensor) {
   return buffer;
 }
 
+Napi::Value count_to_js(Napi::Env env, const std::optional<int64_t>& count) {
+  return count ? Napi::Number::New(env, static_cast<double>(*count)) : env.Null();
+}
+
 }  // namespace
 
 std::shared_ptr<Plan> plan_from_js(Napi::Object object) {
@@ -199,6 +203,8 @@ Napi::Object info_to_js(Napi::Env env, const NetworkInfo& info) {
   object.Set("targetLayer", info.target_layer);
   object.Set("operators", static_cast<double>(info.operators));
   object.Set("activationBytes", static_cast<double>(info.activation_bytes));
+  object.Set("flops", count_to_js(env, info.flops));
+  object.Set("parameters", count_to_js(env, info.parameters));
   auto nodes = Napi::Array::New(env, info.nodes.size());
   for (size_t i = 0; i < info.nodes.size(); ++i) {
     auto node = Napi::Object::New(env);
@@ -207,6 +213,8 @@ Napi::Object info_to_js(Napi::Env env, const NetworkInfo& info) {
     node.Set("layout", layout_name(info.nodes[i].layout));
     node.Set("operator", info.nodes[i].op);
     node.Set("hasBias", info.nodes[i].bias.defined());
+    node.Set("flopsAfter", count_to_js(env, info.nodes[i].flops_after));
+    node.Set("bytesAfter", static_cast<double>(info.nodes[i].bytes_after));
     if (const auto& grid = info.nodes[i].grid) {
       auto entry = Napi::Object::New(env);
       entry.Set("height", static_cast<double>(grid->height));
@@ -231,6 +239,8 @@ Napi::Object info_to_js(Napi::Env env, const NetworkInfo& info) {
     entry.Set("headSize", static_cast<double>(site.head_size));
     entry.Set("windows", static_cast<double>(site.windows));
     entry.Set("opaque", site.opaque);
+    entry.Set("flopsAfter", count_to_js(env, site.flops_after));
+    entry.Set("bytesAfter", static_cast<double>(site.bytes_after));
     sites.Set(static_cast<uint32_t>(i), entry);
   }
   object.Set("attention", sites);

@@ -47,6 +47,14 @@ std::optional<at::ScalarType> recorded_dtype(const torch::jit::Value* value) {
   return type ? type->scalarType() : std::nullopt;
 }
 
+int64_t recorded_bytes(const torch::jit::Value* value) {
+  const auto sizes = recorded_sizes(value);
+  if (!sizes) return 0;
+  int64_t elements = 1;
+  for (const int64_t size : *sizes) elements *= size;
+  return elements * static_cast<int64_t>(c10::elementSize(recorded_dtype(value).value_or(at::kFloat)));
+}
+
 bool is_tensor(const torch::jit::Value* value) { return value->type()->isSubtypeOf(*c10::TensorType::get()); }
 
 bool is_aten(const torch::jit::Node* node, const char* name) {

@@ -15,6 +15,8 @@ std::optional<c10::IValue> constant_of(const torch::jit::Value* value);
 // The sizes that tracing recorded for a value; none where it is not a tensor or has no complete shape.
 std::optional<std::vector<int64_t>> recorded_sizes(const torch::jit::Value* value);
 std::optional<at::ScalarType> recorded_dtype(const torch::jit::Value* value);
+// Of a value with recorded sizes; 0 for others.
+int64_t recorded_bytes(const torch::jit::Value* value);
 
 bool is_tensor(const torch::jit::Value* value);
 // Whether the node is `aten::NAME`, whatever its overload.

@@ -1,5 +1,6 @@
 #include "engine/inspection.h"
 
+#include "engine/flops.h"
 #include "engine/graph_ops.h"
 
 namespace sightline {
@@ -325,12 +326,15 @@ NetworkInfo inspect_graph(StraightGraph& straight, const std::vector<AttentionSi
   info.was_training = straight.was_training;
   info.tokens = find_tokens(straight, sites);
   if (info.classes > 0) info.head = find_pooled_head(straight, height, width);
+  const FlopCount flops(*straight.graph);
+  info.flops = flops.total();
   // A module that passes on what another made (a Sequential, an Identity) adds no bias of its own.
   std::unordered_set<const Value*> made;
   for (const auto& node : straight.nodes) {
     NodeInfo entry{node.name, recorded_sizes(node.value).value_or(std::vector<int64_t>{}),
                    layout_of(node.value, height, width), std::nullopt, operator_name(node.value->node()),
-                   made.insert(node.value).second ? channel_bias(node.value->node()) : at::Tensor()};
+                   made.insert(node.value).second ? channel_bias(node.value->node()) : at::Tensor(),
+                   flops.after(node.value), flops.bytes_after(node.value)};
     // How it is pooled is the surest sign of a layout.
     if (info.head && node.name == info.head->feature) entry.layout = info.head->layout;
     if (entry.layout == Layout::Tokens) entry.grid = grid_of(entry.sizes[1], info.tokens, height, width);
@@ -339,7 +343,8 @@ NetworkInfo inspect_graph(StraightGraph& straight, const std::vector<AttentionSi
   for (const auto& site : sites) {
     info.attention.push_back({site.name,
                               site.form == AttentionSite::Form::ScaledDotProduct ? "scaled-dot-product" : "softmax",
-                              site.heads, site.tokens, site.keys, site.head_size, site.windows, site.opaque, {}, {}});
+                              site.heads, site.tokens, site.keys, site.head_size, site.windows, site.opaque,
+                              flops.after_probabilities(site), flops.bytes_after(site.result), {}, {}});
   }
   if (info.head && info.head->layout != Layout::Tokens) info.target_layer = info.head->feature;
   if (info.target_layer.empty() && info.tokens) info.target_layer = last_attention_input(straight, sites.back());
@@ -347,13 +352,7 @@ NetworkInfo inspect_graph(StraightGraph& straight, const std::vector<AttentionSi
   for (const Node* node : straight.graph->nodes()) {
     if (node->kind() == c10::prim::Constant) continue;
     ++info.operators;
-    for (const Value* output : node->outputs()) {
-      const auto sizes = recorded_sizes(output);
-      if (!sizes) continue;
-      int64_t elements = 1;
-      for (const int64_t size : *sizes) elements *= size;
-      info.activation_bytes += elements * static_cast<int64_t>(c10::elementSize(recorded_dtype(output).value_or(at::kFloat)));
-    }
+    for (const Value* output : node->outputs()) info.activation_bytes += recorded_bytes(output);
   }
   return info;
 }

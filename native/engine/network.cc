@@ -6,6 +6,7 @@
 #include <torch/csrc/jit/passes/shape_analysis.h>
 
 #include "engine/errors.h"
+#include "engine/flops.h"
 #include "engine/graph_ops.h"
 #include "engine/inspection.h"
 #include "engine/residual_stream.h"
@@ -117,14 +118,6 @@ bool shares_memory(const Node* node) {
                           "squeeze", "expand", "t", "chunk", "split", "unbind", "detach"});
 }
 
-int64_t bytes_of(const Value* value) {
-  const auto sizes = recorded_sizes(value);
-  if (!sizes) return 0;
-  int64_t elements = 1;
-  for (const int64_t size : *sizes) elements *= size;
-  return elements * static_cast<int64_t>(c10::elementSize(recorded_dtype(value).value_or(at::kFloat)));
-}
-
 // What a run on one image takes: all values, or the most that live at once.
 int64_t bytes_of_run(const Graph& graph, bool keeps_all) {
   std::unordered_map<const Value*, const Node*> last_use;
@@ -135,7 +128,7 @@ int64_t bytes_of_run(const Graph& graph, bool keeps_all) {
   for (const Node* node : graph.nodes()) {
     if (node->kind() == c10::prim::Constant) continue;
     if (!shares_memory(node)) {
-      for (const Value* output : node->outputs()) live += bytes_of(output);
+      for (const Value* output : node->outputs()) live += recorded_bytes(output);
     }
     most = std::max(most, live);
     if (keeps_all) continue;
@@ -143,7 +136,7 @@ int64_t bytes_of_run(const Graph& graph, bool keeps_all) {
     for (const Value* input : node->inputs()) {
       const Node* source = input->node();
       if (last_use[input] != node || source->kind() == c10::prim::Constant || source->kind() == c10::prim::Param) continue;
-      if (!shares_memory(source) && ended.insert(input).second) live -= bytes_of(input);
+      if (!shares_memory(source) && ended.insert(input).second) live -= recorded_bytes(input);
     }
   }
   return most;
@@ -307,6 +300,7 @@ Network::Network(const torch::jit::Module& module, const at::Tensor& example, st
   sites_ = find_attention(straight, unknown_attention);
   info_ = inspect_graph(straight, sites_, example.size(2), example.size(3));
   info_.unknown_attention = unknown_attention;
+  info_.parameters = count_parameters(module, *straight.original, straight.is_quantized);
   dtype_ = example.scalar_type();
 
   // Everything that can be tapped becomes an output, so that a copy of the graph can find it again by its position.

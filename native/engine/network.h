@@ -26,6 +26,8 @@ struct NodeInfo {
   std::optional<PatchGrid> grid;  // Layout::Tokens
   std::string op;                 // whose output it is, such as "conv2d"
   at::Tensor bias;                // [channels], of convolutions and batch norms that add one
+  std::optional<int64_t> flops_after;  // of the operators that read it, directly or not
+  int64_t bytes_after;                 // of the values that they make
 };
 
 struct SiteInfo {
@@ -33,6 +35,8 @@ struct SiteInfo {
   std::string form;
   int64_t heads, tokens, keys, head_size, windows;
   std::string opaque;
+  std::optional<int64_t> flops_after;  // of the operators that read the probabilities, directly or not
+  int64_t bytes_after;                 // of the values that they make
   // Around the attention, where the graph tells; else undefined.
   at::Tensor output_projection;  // [channels, heads, head_size]
   at::Tensor norm_weight;        // [channels], of the layer norm that reads the block's sum
@@ -68,6 +72,8 @@ struct NetworkInfo {
   std::string target_layer;
   int64_t operators;         // of one whole run
   int64_t activation_bytes;  // of all values of one run on one image, what a run with gradients may have to keep
+  std::optional<int64_t> flops;       // of one run on one image; see flops.h
+  std::optional<int64_t> parameters;
 };
 
 // One thing to read out of a run.

@@ -44,10 +44,12 @@ export const transformerAttribution = defineMethod({
   map: ({ model, options }) => {
     const propagated = model.run(model.image, { rule: 'lrp' });
     const { output } = model;
+    // Each read of a score is a step of its own: one for all blocks, so that one backward pass serves them all.
+    const [score, propagatedScore] = [output.score, propagated.score];
     const flow = blocksBetween(model, options).map((block) => {
       // Under the rule, what arrives at the attention in place of its gradient is its relevance.
-      const relevance = grad(propagated.score, propagated.attention(block));
-      const fused = mean(relu(grad(output.score, output.attention(block)).mul(relevance)), 'heads');
+      const relevance = grad(propagatedScore, propagated.attention(block));
+      const fused = mean(relu(grad(score, output.attention(block)).mul(relevance)), 'heads');
       return fused.add(eyeLike(fused));
     });
     return aggregate(model, flow, { combine: 'product', row: options.row });
