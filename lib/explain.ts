@@ -262,7 +262,7 @@ function recordOne(request: ExplainRequest, images: SymbolicModel, layers: reado
   output('high', high);
   for (const [name, figure] of Object.entries(figures)) output(`figure:${name}`, figure);
   if (inspection.classes > 0) {
-    const { logits } = model.output;
+    const { logits } = model.scoring;
     const probabilities = softmax(logits, 'classes');
     const best = top(probabilities, PREDICTIONS);
     plan.rankBy(logits);

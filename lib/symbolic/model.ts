@@ -138,7 +138,7 @@ export class SymbolicModel {
     readonly inspection: Inspection,
     /** @internal */ readonly explained: ScoreOf = { of: (run) => run.model.scoreIn(run.logits), isLogit: true },
     /** The images, and the run on them, which models that explain other scores of the same images share. */
-    private readonly seen: { image: Value | null; run: number | null } = { image: null, run: null },
+    private readonly seen: { image: Value | null; run: number | null; ruled: number | null } = { image: null, run: null, ruled: null },
     /** By which a method knows what black and white are to the model. */
     readonly normalisation: Normalisation = { mean: [0, 0, 0], std: [1, 1, 1] },
   ) {}
@@ -151,7 +151,7 @@ export class SymbolicModel {
 
   /** The same model, looking at other images. */
   lookingAt(image: Value): SymbolicModel {
-    return new SymbolicModel(this.plan, this.inspection, this.explained, { image, run: null }, this.normalisation);
+    return new SymbolicModel(this.plan, this.inspection, this.explained, { image, run: null, ruled: null }, this.normalisation);
   }
 
   /** The same model and images, of which another score is explained. @internal */
@@ -173,10 +173,17 @@ export class SymbolicModel {
     return this.first;
   }
 
+  /** A run on the images that tells their scores: a rule changes what flows backwards and no value, so one by a rule will do. */
+  get scoring(): Run {
+    return this.seen.run === null && this.seen.ruled !== null ? new Run(this, this.seen.ruled, this.plan.root) : this.output;
+  }
+
   /** Another run, such as on a perturbed image in a loop. */
   run(image: Value, { rule, linearGamma = 0, convGamma = 0 }: RunOptions = {}): Run {
     const settings: Record<string, Setting> = rule === undefined ? {} : { rule, linear_gamma: linearGamma, convolution_gamma: convGamma };
-    return new Run(this, this.plan.forward(image, settings));
+    const step = this.plan.forward(image, settings);
+    if (rule !== undefined && image === this.seen.image && this.plan.current === this.plan.root) this.seen.ruled ??= step;
+    return new Run(this, step);
   }
 
   /**
