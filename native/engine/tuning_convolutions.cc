@@ -105,6 +105,8 @@ void lay_channels_last(Graph& graph, PreparedWeights& weights) {
     if (input == nullptr) {
       input = graph.insert(c10::aten::contiguous, {convolution->input},
                            {torch::jit::NamedValue("memory_format", static_cast<int64_t>(at::MemoryFormat::ChannelsLast))});
+      // Its size is asked for when the convolution is packed.
+      input->setType(convolution->input->type());
     }
     node->replaceInput(0, input);
   }

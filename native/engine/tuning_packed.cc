@@ -95,6 +95,7 @@ class Packer {
                                    c10::IValue(convolution.stride), c10::IValue(convolution.padding),
                                    c10::IValue(convolution.dilation), convolution.groups, has_relu});
     output->setType(last->output()->type());
+    if (of_images_.count(last->output()) != 0) of_images_.insert(output);
     last->output()->replaceAllUsesWith(output);
   }
 
@@ -150,7 +151,7 @@ class Packer {
 
   Graph& graph_;
   const std::unordered_set<const Value*>& recorded_;
-  const std::unordered_set<const Value*> of_images_;
+  std::unordered_set<const Value*> of_images_;
   at::ScalarType dtype_;
   PreparedWeights& weights_;
 };

@@ -1,6 +1,7 @@
 // Tuning rewrites graphs as it should, leaves alone what it must, and never changes an answer. The graphs are by hand.
 #include <ATen/record_function.h>
 #include <torch/csrc/jit/ir/irparser.h>
+#include <torch/csrc/jit/passes/shape_analysis.h>
 
 #include "archives.h"
 #include "engine/graph_ops.h"
@@ -53,6 +54,12 @@ int count_of(const std::vector<Call>& calls, const std::string& name) {
   return static_cast<int>(std::count_if(calls.begin(), calls.end(), [&](const Call& call) { return call.name == name; }));
 }
 
+std::string text_of(const std::vector<Call>& calls) {
+  std::ostringstream text;
+  for (const auto& call : calls) text << "\n" << call.name << " " << call.sizes;
+  return text.str();
+}
+
 int count_nodes(const Graph& graph, const char* name) {
   int count = 0;
   for (const Node* node : graph.nodes()) count += is_aten(node, name) ? 1 : 0;
@@ -65,8 +72,9 @@ int count_packed(const Graph& graph) {
   return count;
 }
 
-Tensors run(const Graph& graph, const at::Tensor& x) {
+Tensors run(Graph& graph, const at::Tensor& x) {
   auto copy = graph.copy();
+  torch::jit::EraseShapeInformation(copy);
   copy->lint();
   return GraphCode(std::move(copy)).run({x}, false);
 }
@@ -319,9 +327,10 @@ TEST("tuning: both convolutions of a downsampling block are computed once") {
       PreparedWeights weights;
       const auto graph = graph_of("graph(%x : Tensor, %w : Tensor, %u : Tensor):" + kConvolutionSettings + both + sum + relu("%r", "%s") + "  return (%r)\n", constants, noise({1, 4, 8, 8}, 3));
       expect_unchanged(*graph, {1, 4, 8, 8}, [&](Graph& g) { pack(g, weights); });
-      const auto calls = calls_of([&] { run(*graph, noise({2, 4, 8, 8}, 4)); });
+      const auto x = noise({2, 4, 8, 8}, 4);
+      const auto calls = calls_of([&] { run(*graph, x); });
       EXPECT_EQUAL(count_of(calls, "sightline::packed_convolution"), 2);
-      EXPECT_EQUAL(calls.size(), size_t(2));
+      EXPECT_EQUAL(calls.size(), size_t(2), both, sum, text_of(calls));
     }
   }
 }
@@ -404,7 +413,7 @@ const std::string kInputs = "graph(%x : Tensor, %w1 : Tensor, %w2 : Tensor, %g :
 Tensors token_weights() { return {noise({16, 4}, 1), noise({4, 16}, 2), noise({4}, 3), noise({4}, 4), noise({7, 4}, 5)}; }
 
 // The numbers of tokens that each linear layer of the perceptron computes, per image.
-std::vector<int64_t> tokens_computed(const Graph& graph, const std::vector<int64_t>& sizes) {
+std::vector<int64_t> tokens_computed(Graph& graph, const std::vector<int64_t>& sizes) {
   std::vector<int64_t> found;
   for (const auto& call : calls_of([&] { run(graph, noise(sizes, 8)); })) {
     if (call.name == "aten::linear" && call.sizes.size() == 3) found.push_back(call.sizes[1]);
@@ -540,7 +549,8 @@ std::unique_ptr<Model> load_untuned(const Archive& each) {
 std::vector<Call> calls_for(Model& model, const Archive& each, const std::vector<TapRequest>& taps) {
   const at::NoGradGuard no_gradients;
   const auto& program = model.network(each.height, each.width).program(taps);
-  return calls_of([&] { program.run(model.self(), each.images(2)); });
+  const auto images = each.images(2);
+  return calls_of([&] { program.run(model.self(), images); });
 }
 
 const TapRequest kLogits{{Tap::Kind::Logits, {}, -1}, false};
@@ -564,12 +574,10 @@ TEST("tuning: the last block of a ViT runs its perceptron on the class token alo
     EXPECT_EQUAL(found.size(), expected.size(), name);
     const int64_t all = expected.back();
     EXPECT(all > 2, name);
-    EXPECT(std::all_of(expected.begin(), expected.end(), [&](int64_t tokens) { return tokens == all; }), name);
-    // Both layers of the last perceptron; the first block's all.
+    // Both layers of the last perceptron, and at most the two of its attention; whatever comes before is as it was.
     EXPECT_EQUAL(found[found.size() - 1], rows, name);
     EXPECT_EQUAL(found[found.size() - 2], rows, name);
-    EXPECT_EQUAL(found[0], all, name);
-    EXPECT(std::count(found.begin(), found.end(), rows) <= 4, name, ": only the last block is narrowed");
+    EXPECT(std::equal(found.begin(), found.end() - 4, expected.begin()), name, ": only the last block is narrowed");
     // Tapped, all tokens are there.
     const auto& info = tuned->network(each.height, each.width).info();
     std::string last_tokens;
@@ -591,7 +599,7 @@ TEST("tuning: a ResNet runs no batch norm, and one operator for a convolution an
     EXPECT_EQUAL(count_of(before, "aten::batch_norm"), convolutions, name);
     EXPECT_EQUAL(count_of(calls, "aten::batch_norm"), 0, name);
     if (!has_packed_operators(at::kFloat)) continue;
-    EXPECT_EQUAL(count_of(calls, "sightline::packed_convolution"), convolutions, name);
+    EXPECT_EQUAL(count_of(calls, "sightline::packed_convolution"), convolutions, name, text_of(calls));
     EXPECT_EQUAL(count_of(calls, "aten::relu"), 0, name);
     EXPECT_EQUAL(count_of(calls, "aten::add"), 0, name);
     // A gradient from the first layer on leaves the stem alone to be packed.
