@@ -1,7 +1,5 @@
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
 
-#include <algorithm>
-
 #include "engine/convolution_node.h"
 #include "engine/graph_ops.h"
 #include "engine/packed_operators.h"
@@ -31,24 +29,10 @@ bool are_alike(const Value* a, const Value* b) {
   return one && other && *one == *other && recorded_dtype(a) == recorded_dtype(b);
 }
 
-// Values that are computed from what the graph is given, hence have a row for each image. A parameter [1, ...] has the
-// sizes of one image's activation, but not of a batch's.
-std::unordered_set<const Value*> values_of_images(Graph& graph) {
-  std::unordered_set<const Value*> found(graph.inputs().begin(), graph.inputs().end());
-  for (const Value* input : graph.inputs()) {
-    if (!is_tensor(input)) found.erase(input);
-  }
-  for (const Node* node : graph.nodes()) {
-    const auto is_known = [&](const Value* input) { return found.count(input) != 0; };
-    if (std::any_of(node->inputs().begin(), node->inputs().end(), is_known)) found.insert(node->outputs().begin(), node->outputs().end());
-  }
-  return found;
-}
-
 class Packer {
  public:
   Packer(Graph& graph, const std::unordered_set<const Value*>& recorded, at::ScalarType dtype, PreparedWeights& weights)
-      : graph_(graph), recorded_(recorded), of_images_(values_of_images(graph)), dtype_(dtype), weights_(weights) {}
+      : graph_(graph), recorded_(recorded), dtype_(dtype), weights_(weights) {}
 
   void run() {
     for (auto it = graph_.nodes().begin(); it != graph_.nodes().end();) {
@@ -95,7 +79,6 @@ class Packer {
                                    c10::IValue(convolution.stride), c10::IValue(convolution.padding),
                                    c10::IValue(convolution.dilation), convolution.groups, has_relu});
     output->setType(last->output()->type());
-    if (of_images_.count(last->output()) != 0) of_images_.insert(output);
     last->output()->replaceAllUsesWith(output);
   }
 
@@ -107,8 +90,7 @@ class Packer {
     if (!is_aten(sum, "add") || sum->inputs().size() < 3 || use.offset > 1 || !is_plain(sum)) return nullptr;
     const auto alpha = constant_of(sum->input(2));
     Value* other = sum->input(1 - use.offset);
-    if (!alpha || !alpha->isInt() || alpha->toInt() != 1 || !is_tensor(other) || other == value) return nullptr;
-    if (of_images_.count(other) == 0 || !are_alike(value, other)) return nullptr;
+    if (!alpha || !alpha->isInt() || alpha->toInt() != 1 || !is_tensor(other) || other == value || !are_alike(value, other)) return nullptr;
     // The operator takes the place of the sum, so the other summand is computed before it in any case.
     add = other;
     return sum;
@@ -151,7 +133,6 @@ class Packer {
 
   Graph& graph_;
   const std::unordered_set<const Value*>& recorded_;
-  std::unordered_set<const Value*> of_images_;
   at::ScalarType dtype_;
   PreparedWeights& weights_;
 };

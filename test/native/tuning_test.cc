@@ -335,18 +335,22 @@ TEST("tuning: both convolutions of a downsampling block are computed once") {
   }
 }
 
-TEST("tuning: sums of other sizes, with a factor, of a value with itself or with a constant are left alone") {
+TEST("tuning: sums of other sizes, with a factor or of a value with itself are left alone, and constants are added to each image") {
   if (!has_packed_operators(at::kFloat)) return;
   const std::string head = "graph(%x : Tensor, %w : Tensor, %scale : Tensor, %place : Tensor):" + kConvolutionSettings + convolution("%y", "%x", "%w");
   const Tensors constants{noise({4, 4, 3, 3}, 1), noise({1, 4, 1, 1}, 2), noise({1, 4, 6, 6}, 3)};
-  for (const auto& sum : {plus("%s", "%y", "%scale"), plus("%s", "%y", "%x", "%two"), plus("%s", "%y", "%y"),
-                          // Of the very size of one image's convolution, but not of a batch's.
-                          plus("%s", "%y", "%place"), plus("%s", "%place", "%y")}) {
+  for (const auto& sum : {plus("%s", "%y", "%scale"), plus("%s", "%y", "%x", "%two"), plus("%s", "%y", "%y")}) {
     PreparedWeights weights;
     const auto graph = graph_of(head + sum + relu("%r", "%s") + "  return (%r)\n", constants, noise({1, 4, 6, 6}, 4));
     expect_unchanged(*graph, {1, 4, 6, 6}, [&](Graph& g) { pack(g, weights); });
     EXPECT_EQUAL(count_nodes(*graph, "add"), 1, sum);
     EXPECT_EQUAL(count_packed(*graph), 1, sum);
+  }
+  // A parameter of the very size of one image's convolution is added to every image's.
+  for (const auto& sum : {plus("%s", "%y", "%place"), plus("%s", "%place", "%y")}) {
+    PreparedWeights weights;
+    const auto graph = graph_of(head + sum + relu("%r", "%s") + "  return (%r)\n", constants, noise({1, 4, 6, 6}, 4));
+    expect_unchanged(*graph, {1, 4, 6, 6}, [&](Graph& g) { pack(g, weights); });
   }
 }
 

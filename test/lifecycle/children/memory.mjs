@@ -119,5 +119,37 @@ if (what === 'unclosed') {
   for (let i = 0; i < 400; i++) await round();
   await collect();
   report({ growth: resident() - start });
+} else if (what === 'mixed') {
+  // What a server does: methods of all kinds, in batches of every size.
+  const [vit, resnet] = [await Model.load(VIT, VIT_OPTIONS), await Model.load(RESNET, RESNET_OPTIONS)];
+  const methods = ['cam', 'attention-rollout', 'gae', 'grad-cam'];
+  const isOfCnn = (method) => method.endsWith('cam');
+  let explained = 0;
+  const round = async (i) => {
+    const method = methods[i % methods.length];
+    const count = 1 + (i % 8);
+    const images = isOfCnn(method) ? tensor(count, 64, 64, i + 1) : tensor(count, 24, 40, i + 1);
+    explained += (await (isOfCnn(method) ? resnet : vit).explain(images, { method })).length;
+  };
+  const until = async (total, i) => {
+    for (; explained < total; i++) await round(i);
+    return i;
+  };
+  const warm = await until(200, 0);
+  await collect();
+  const [start, before] = [resident(), explained];
+  await until(before + 2000, warm);
+  await collect();
+  report({ explained: explained - before, resident: start, growth: resident() - start, share: (resident() - start) / start });
+} else if (what === 'ever-other-sizes') {
+  // Weights are packed for each size of image; those of sizes that are no longer kept must go.
+  const model = await Model.load(RESNET, RESNET_OPTIONS);
+  const round = async (i) => model.explain(tensor(1, 32 + 8 * (i % 40), 48 + 8 * Math.floor(i / 40)), { method: 'grad-cam' });
+  for (let i = 0; i < 40; i++) await round(i);
+  await collect();
+  const start = resident();
+  for (let i = 40; i < 160; i++) await round(i);
+  await collect();
+  report({ growth: resident() - start });
 }
 stage('end');
