@@ -75,6 +75,22 @@ export interface NativeStats {
   readonly failed: number;
   /** Batches that the finished images made. */
   readonly batches: number;
+  /** Batches that were too large for the device's memory, and were run as two. */
+  readonly halvedBatches: number;
+  /** CUDA graphs: runs that were captured, runs that replayed one, and plans that could not be captured. */
+  readonly graphsCaptured: number;
+  readonly graphsReplayed: number;
+  readonly graphsRefused: number;
+}
+
+/** What LibTorch's allocator holds on a GPU, in bytes. */
+export interface DeviceMemory {
+  /** In tensors now. */
+  readonly allocated: number;
+  /** In tensors at most since the last reset. */
+  readonly peak: number;
+  /** Taken from the driver: tensors and what is kept for later ones. */
+  readonly reserved: number;
 }
 
 /** What LibTorch's allocator holds on a GPU, in bytes. */
@@ -92,10 +108,12 @@ export interface NativeVersions {
   readonly cpuCapability: string;
   readonly threads: number;
   readonly cudaDevices: number;
+  /** Whether the addon was built with CUDA graphs. */
+  readonly cudaGraphs: boolean;
 }
 
 export interface NativeBinding {
-  load(options: { path: string; device: string; dtype: string; optimize: boolean }): Promise<{ handle: NativeModel; device: string; weightBytes: number }>;
+  load(options: { path: string; device: string; dtype: string; optimize: boolean; cudaGraphs?: boolean }): Promise<{ handle: NativeModel; device: string; weightBytes: number }>;
   inspect(model: NativeModel, height: number, width: number): Promise<Inspection>;
   plan(description: PlanDescription): NativePlan;
   token(): NativeToken;

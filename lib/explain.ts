@@ -164,6 +164,24 @@ export function parseExplainOptions(options: object): ExplainRequest {
   return request;
 }
 
+/**
+ * What methods that are asked together have in common.
+ *
+ * @throws SightlineError INVALID_OPTION where there are none, or where they ask for different targets or signals.
+ */
+export function shared(requests: readonly ExplainRequest[]): Pick<CommonOptions, 'targets' | 'signal'> {
+  const [first, ...others] = requests;
+  if (first === undefined) throw new SightlineError('INVALID_OPTION', "explain was given an empty list of methods; name at least one, such as [{ method: 'grad-cam' }].");
+  const { targets, signal } = first.common;
+  for (const { method, common } of others) {
+    if (JSON.stringify(common.targets) !== JSON.stringify(targets)) {
+      throw new SightlineError('INVALID_OPTION', `${first.method.name} and ${method.name} are asked for different targets; methods of one call share them. Give both the same, or make two calls.`);
+    }
+    if (common.signal !== signal) throw new SightlineError('INVALID_OPTION', `${first.method.name} and ${method.name} have different signals; give both the same, or make two calls.`);
+  }
+  return { targets, signal };
+}
+
 /** @throws SightlineError INVALID_OPTION with the nearest names. */
 export function findMethod(asked: unknown): Method {
   if (typeof asked === 'object' && asked !== null && 'map' in asked) return asked as Method;
@@ -194,21 +212,35 @@ export function applicability(inspection: Inspection): Applicability[] {
 }
 
 /** The layers that a request explains: those asked for, or the automatic one. Null for methods without layers. */
-export function chooseLayers(request: ExplainRequest, inspection: Inspection, cardLayer: string | undefined): readonly string[] | null {
+function chooseLayers(request: ExplainRequest, inspection: Inspection, cardLayer: string | undefined): readonly string[] | null {
   if (!request.method.usesLayer) return null;
   if (request.layers !== null) return request.layers;
   if (request.method.name === 'cam' && inspection.head) return [inspection.head.feature];
   return [cardLayer ?? inspection.targetLayer];
 }
 
+/** Names of one method's outputs in a plan of several. */
+const prefixOf = (at: number): string => `${at}/`;
+
 /**
- * Records a method for one model and input size.
+ * Records methods for one model and input size. What they have in common, above all the run on the images, is computed once.
  *
  * @throws SightlineError METHOD_NOT_APPLICABLE, UNKNOWN_NODE, INVALID_OPTION
  */
-export function recordExplanation(request: ExplainRequest, inspection: Inspection, layers: readonly string[] | null, card: ModelCard): PlanDescription {
-  const { method, settings, common } = request;
-  const modelName = card.name;
+export function recordExplanations(requests: readonly ExplainRequest[], inspection: Inspection, card: ModelCard): PlanDescription {
+  const plan = new PlanRecorder(requests[0]!.method.name);
+  const model = new SymbolicModel(plan, inspection, undefined, undefined, card.input);
+  requests.forEach((request, at) => {
+    plan.method = request.method.name;
+    recordOne(request, model, chooseLayers(request, inspection, card.targetLayer), card.name, prefixOf(at));
+  });
+  plan.method = requests.map(({ method }) => method.name).join(' + ');
+  return plan.finish(Math.min(...requests.map(({ common }) => common.memory ?? 2 ** 30)), inspection);
+}
+
+function recordOne(request: ExplainRequest, images: SymbolicModel, layers: readonly string[] | null, modelName: string, prefix: string): void {
+  const { method, common } = request;
+  const { inspection, plan } = images;
   const reason = method.reasonAgainst(inspection);
   if (reason !== null) throw new SightlineError('METHOD_NOT_APPLICABLE', `${method.name} cannot explain ${modelName}: ${reason}.`, { details: { method: method.name } });
 
@@ -219,32 +251,31 @@ export function recordExplanation(request: ExplainRequest, inspection: Inspectio
     );
   }
 
-  const plan = new PlanRecorder(method.name);
-  const model = new SymbolicModel(plan, inspection, scoreOf(common.score, method.name), null, card.input);
+  const output = (name: string, value: Value): void => plan.output(`${prefix}${name}`, value);
+  const model = images.explaining(scoreOf(common.score, method.name));
   const { map, figures, concepts } = mapOf(request, model, layers);
   const places = ['height', 'width'];
   const low = min(map, places);
   const high = max(map, places);
-  plan.output('map', common.raw ? map : concepts ? unitOfEach(map, low, high) : scaleToUnit(map));
-  plan.output('low', low);
-  plan.output('high', high);
-  for (const [name, figure] of Object.entries(figures)) plan.output(`figure:${name}`, figure);
+  output('map', common.raw ? map : concepts ? unitOfEach(map, low, high) : scaleToUnit(map));
+  output('low', low);
+  output('high', high);
+  for (const [name, figure] of Object.entries(figures)) output(`figure:${name}`, figure);
   if (inspection.classes > 0) {
     const { logits } = model.output;
     const probabilities = softmax(logits, 'classes');
     const best = top(probabilities, PREDICTIONS);
     plan.rankBy(logits);
-    plan.output('bestScores', best.values);
-    plan.output('bestClasses', best.indices);
-    plan.output('targetScores', model.probabilitiesAsked(probabilities));
+    output('bestScores', best.values);
+    output('bestClasses', best.indices);
+    output('targetScores', model.probabilitiesAsked(probabilities));
     if (concepts) {
       const likeliest = top(softmax(concepts, 'classes'), 1);
-      plan.output('conceptScores', likeliest.values);
-      plan.output('conceptClasses', likeliest.indices);
+      output('conceptScores', likeliest.values);
+      output('conceptClasses', likeliest.indices);
     }
   }
-  if (typeof common.score === 'function') plan.output('score', model.output.score);
-  return plan.finish(common.memory ?? 2 ** 30, inspection);
+  if (typeof common.score === 'function') output('score', model.output.score);
 }
 
 /** What is explained of a run, checked when it is recorded. */
@@ -312,14 +343,17 @@ function mapOf({ method, settings, layering, common }: ExplainRequest, model: Sy
   return { map: common.size === 'grid' ? map : upsample(map, height, width), figures, ...(concepts && { concepts }) };
 }
 
-/** One image's results as an explanation. */
-export function readExplanation(
-  request: ExplainRequest,
-  layers: readonly string[] | null,
-  result: NativeResult,
-  input: PreparedInput,
-  labels: readonly string[],
-): Explanation<string, unknown> {
+/** One image's results as explanations, one for each request. */
+export function readExplanations(requests: readonly ExplainRequest[], result: NativeResult, input: PreparedInput, inspection: Inspection, card: ModelCard, labels: readonly string[]): Explanation<string, unknown>[] {
+  return requests.map((request, at) => {
+    const prefix = prefixOf(at);
+    const own = Object.entries(result.outputs).filter(([name]) => name.startsWith(prefix));
+    const outputs = Object.fromEntries(own.map(([name, tensor]) => [name.slice(prefix.length), tensor]));
+    return readOne(request, chooseLayers(request, inspection, card.targetLayer), { ...result, outputs }, input, labels);
+  });
+}
+
+function readOne(request: ExplainRequest, layers: readonly string[] | null, result: NativeResult, input: PreparedInput, labels: readonly string[]): Explanation<string, unknown> {
   const { outputs } = result;
   const output = (name: string): Tensor => outputs[name]!;
   const prediction = (index: number, score: number): Prediction => ({ index, label: labels[index]!, score });

@@ -1,5 +1,5 @@
 /** sightline explains what vision models see: see README.md. */
-import { binding, type NativeStats, type NativeVersions } from './binding.js';
+import { binding, fromNative, type DeviceMemory, type NativeStats, type NativeVersions } from './binding.js';
 
 export { Model, type LoadOptions, type ModelInspection } from './model.js';
 export { bench, type BenchOptions, type BenchReport } from './bench/bench.js';
@@ -42,7 +42,7 @@ export type { Colormap } from './images/colormaps.js';
 export type { Applicability, AttentionInfo, Inspection, Layout, NodeInfo, PooledHead, TokenGrid } from './inspection.js';
 export type { ModelCard, ModelInput } from './models/card.js';
 export type { ClassName, Target } from './targets.js';
-export type { Tensor, NativeStats, NativeVersions } from './binding.js';
+export type { DeviceMemory, NativeStats, NativeVersions, Tensor } from './binding.js';
 export { METHOD_NAMES, type MethodName } from './methods/index.js';
 export { defineMethod, type MapResult, type Method, type MethodInput } from './methods/method.js';
 export * as symbolic from './symbolic/index.js';
@@ -53,6 +53,21 @@ export { decodeNpy, encodeNpy } from './arrays/npy.js';
 /** Counters of the engine, for metrics and leak tests. */
 export function stats(): NativeStats {
   return binding().stats();
+}
+
+/**
+ * What LibTorch's allocator holds on a GPU; null on the CPU, which does not count.
+ *
+ * @param device such as `cuda:0`
+ * @param options.resetPeak start the peak anew, after it was read
+ * @throws SightlineError INVALID_OPTION, DEVICE_UNAVAILABLE
+ */
+export function deviceMemory(device: string, { resetPeak = false }: { readonly resetPeak?: boolean } = {}): DeviceMemory | null {
+  try {
+    return binding().deviceMemory?.(device, resetPeak) ?? null;
+  } catch (error) {
+    throw fromNative(error);
+  }
 }
 
 /** Versions and abilities of the LibTorch that is loaded. */

@@ -6,10 +6,10 @@ import { parseCaptureOptions, readCapture, recordCapture, type Capture, type Cap
 import { SightlineError } from './errors.js';
 import {
   applicability,
-  chooseLayers,
   parseExplainOptions,
-  readExplanation,
-  recordExplanation,
+  readExplanations,
+  recordExplanations,
+  shared,
   type CustomOptions,
   type Explanation,
   type NamedExplanation,
@@ -24,12 +24,16 @@ import { defaultCard, parseCard, resolveLabels, verifyHash, type ModelCard } fro
 import { parsePredictOptions, readPrediction, recordPrediction, type Predicted, type PredictOptions } from './predict.js';
 import type { PlanDescription } from './symbolic/plan.js';
 import { parseOptions } from './options.js';
+import { DevicePool, namedDevices } from './pool.js';
 import { resolveTargets, type ResolvedTarget, type Target } from './targets.js';
 import { z } from 'zod';
 
 export interface LoadOptions {
-  /** `auto` (default) takes the first CUDA GPU if there is one, else the CPU; `model.device` says which. */
-  readonly device?: 'auto' | 'cpu' | 'cuda' | `cuda:${number}` | undefined;
+  /**
+   * `auto` (default) takes the first CUDA GPU if there is one, else the CPU; `model.device` says which. `cuda:all`, or a
+   * list such as `['cuda:0', 'cuda:1']`, loads the model on each of the GPUs, which then share the work.
+   */
+  readonly device?: 'auto' | 'cpu' | 'cuda' | `cuda:${number}` | 'cuda:all' | readonly `cuda:${number}`[] | undefined;
   /** Of weights and activations. Explanation maths runs in float32 whatever this is. Default `f32`. */
   readonly dtype?: 'f32' | 'bf16' | 'f16' | undefined;
   /**
@@ -45,12 +49,14 @@ export interface LoadOptions {
   readonly maxBatch?: number | undefined;
   /** Milliseconds to wait for more images before a batch that is not full runs. Default 0: only those that wait already. */
   readonly maxDelay?: number | undefined;
-  /** Most images that may wait; more are refused with QUEUE_FULL. Default 1024. */
+  /** Whether runs that repeat in the same shape become CUDA graphs, where the addon was built with them. Default true. */
+  readonly cudaGraphs?: boolean | undefined;
+  /** Most images that may wait on a device; more are refused with QUEUE_FULL. Default 1024. */
   readonly maxQueue?: number | undefined;
 }
 
 const loadSchema = z.strictObject({
-  device: z.string().default('auto'),
+  device: z.union([z.string(), z.array(z.string())], 'expected the name of a device, or a list of GPUs').default('auto'),
   dtype: z.enum(['f32', 'bf16', 'f16']).default('f32'),
   optimize: z.boolean().default(true),
   threads: z.int().min(1).max(1024).optional(),
@@ -58,6 +64,7 @@ const loadSchema = z.strictObject({
   maxBatch: z.int().min(1).max(4096).optional(),
   maxDelay: z.number().min(0).max(60_000).default(0),
   maxQueue: z.int().min(1).max(1_000_000).default(1024),
+  cudaGraphs: z.boolean().default(true),
 });
 
 const KEPT_PLANS = 256;
@@ -88,12 +95,12 @@ export class Model {
   private refusal: SightlineError | null = null;
 
   private constructor(
-    private readonly handle: NativeModel,
+    private readonly pool: DevicePool<NativeModel>,
     /** The archive's absolute path. */
     readonly path: string,
-    /** Where it runs: `cpu`, `cuda:0`, ... */
+    /** Where it runs: `cpu`, `cuda:0`, `cuda:0,cuda:1`, ... */
     readonly device: string,
-    /** Bytes of its weights. */
+    /** Bytes of its weights, on all its devices together. */
     readonly weightBytes: number,
     private readonly givenCard: ModelCard | null,
     /** What was assumed for lack of better knowledge, such as preprocessing without a card; sentences for people. */
@@ -110,22 +117,19 @@ export class Model {
    */
   static async load(nameOrPath: string, options: LoadOptions = {}): Promise<Model> {
     if (typeof nameOrPath !== 'string') throw new SightlineError('INVALID_OPTION', 'Model.load takes the name of a bundled model or the path of an archive.');
-    const { device, dtype, optimize, threads, maxBatch, maxQueue, maxDelay, card: givenCard } = parseOptions(loadSchema, options, 'Model.load');
+    const { device, dtype, optimize, threads, maxBatch, maxQueue, maxDelay, cudaGraphs, card: givenCard } = parseOptions(loadSchema, options, 'Model.load');
     const found = await resolveModel(nameOrPath);
     const notes: string[] = [];
     const card = await chooseCard(givenCard as LoadOptions['card'], found.card);
     if (card) await verifyHash(found.archive, card);
     const native = binding();
     if (threads !== undefined) native.setThreads(threads);
-    let loaded;
-    try {
-      loaded = await native.load({ path: found.archive, device, dtype, optimize });
-    } catch (error) {
-      throw fromNative(error);
-    }
-    if (device === 'auto' && loaded.device === 'cpu') notes.push('No CUDA GPU was found, so the model runs on the CPU.');
-    const model = new Model(loaded.handle, found.archive, loaded.device, loaded.weightBytes, card, notes, {
-      maxBatch: maxBatch ?? (loaded.device === 'cpu' ? 8 : 32),
+    const loaded = await loadOn(namedDevices(device, () => native.versions().cudaDevices), (name) => native.load({ path: found.archive, device: name, dtype, optimize, cudaGraphs }));
+    const pool = new DevicePool(loaded);
+    if (device === 'auto' && pool.device === 'cpu') notes.push('No CUDA GPU was found, so the model runs on the CPU.');
+    const weightBytes = loaded.reduce((sum, each) => sum + each.weightBytes, 0);
+    const model = new Model(pool, found.archive, pool.device, weightBytes, card, notes, {
+      maxBatch: maxBatch ?? (pool.device === 'cpu' ? 8 : 32),
       maxDelay,
       maxQueue,
     });
@@ -193,32 +197,45 @@ export class Model {
    */
   async explain<M extends MethodName>(images: Input | readonly Input[], options: NamedOptions<M>): Promise<NamedExplanation<M>[]>;
   async explain<Schema extends z.ZodType>(images: Input | readonly Input[], options: CustomOptions<Schema>): Promise<Explanation<string, z.output<Schema>, string | null>[]>;
-  async explain(images: Input | readonly Input[], options: object): Promise<Explanation<string, unknown>[]> {
-    const request = parseExplainOptions(options);
-    const { targets: asked, signal } = request.common;
+  /**
+   * By several methods at once, which share what they have in common: the forward pass, and the backward pass of those that
+   * read gradients of the same score. All explain the same targets. For each image a list, one explanation per method.
+   */
+  async explain<const Several extends readonly NamedOptions<MethodName>[]>(
+    images: Input | readonly Input[],
+    options: Several,
+  ): Promise<{ -readonly [K in keyof Several]: NamedExplanation<Several[K]['method']> }[]>;
+  async explain(images: Input | readonly Input[], options: object): Promise<Explanation<string, unknown>[] | Explanation<string, unknown>[][]> {
+    const isSeveral = Array.isArray(options);
+    const requests = (isSeveral ? (options as object[]) : [options]).map(parseExplainOptions);
+    const { targets: asked, signal } = shared(requests);
     // A model that scores no classes has nothing to predict: only a score of the user's own, or no class at all, is explained.
     const targets = asked ?? (this.standard !== null && this.labels.length === 0 ? [] : ['top1']);
     const isPerImage = targets.some(Array.isArray);
     if (isPerImage && !targets.every(Array.isArray)) throw new SightlineError('INVALID_OPTION', 'Targets are either one list for all images or one list per image, not a mixture.');
+    // Custom methods and scores have no name that tells them from others, so their plans are not kept.
+    const isNamed = (isSeveral ? (options as { method: unknown }[]) : [options as { method: unknown }]).every(({ method }) => typeof method === 'string');
+    const key =
+      isNamed && requests.every(({ common }) => typeof common.score !== 'function')
+        ? JSON.stringify(['explain', ...requests.map(({ method, settings, layers, layering, common }) => [method.name, settings, layers, layering, { ...common, targets: undefined, signal: undefined }])])
+        : null;
 
-    return this.process(images, signal, async (inputs, first, total) => {
+    const explained = await this.process(images, signal, async (inputs, first, total) => {
       const perImage = isPerImage ? (targets as readonly Target[][]).map((each) => resolveTargets(each, this.labels)) : null;
-      const shared = isPerImage ? null : asked === undefined && targets.length === 0 ? [] : resolveTargets(targets as readonly Target[], this.labels);
+      const forAll = isPerImage ? null : asked === undefined && targets.length === 0 ? [] : resolveTargets(targets as readonly Target[], this.labels);
       if (perImage && perImage.length !== total) {
         throw new SightlineError('INVALID_OPTION', `There are ${perImage.length} lists of targets for ${total} images; give one for each, or one list for all.`);
       }
       return this.submit(
         inputs,
-        (i) => perImage?.[first + i] ?? shared!,
+        (i) => perImage?.[first + i] ?? forAll!,
         signal,
-        // Custom methods and scores have no name that tells them from others, so their plans are not kept.
-        typeof (options as { method: unknown }).method === 'string' && typeof request.common.score !== 'function'
-          ? JSON.stringify(['explain', request.method.name, request.settings, request.layers, request.layering, { ...request.common, targets: undefined, signal: undefined }])
-          : null,
-        (inspection) => recordExplanation(request, inspection, chooseLayers(request, inspection, this.card.targetLayer), this.card),
-        (result, input, inspection) => readExplanation(request, chooseLayers(request, inspection, this.card.targetLayer), result, input, this.labels),
+        key,
+        (inspection) => recordExplanations(requests, inspection, this.card),
+        (result, input, inspection) => readExplanations(requests, result, input, inspection, this.card, this.labels),
       );
     });
+    return isSeveral ? explained : explained.map(([only]) => only!);
   }
 
   /**
@@ -283,7 +300,7 @@ export class Model {
     this.closing ??= (async () => {
       if (this.inFlight > 0) await new Promise<void>((resolve) => (this.idle = resolve));
       this.plans.clear();
-      await settled(binding().close(this.handle));
+      await Promise.all(this.pool.members.map(({ handle }) => settled(binding().close(handle))));
     })();
     return this.closing;
   }
@@ -356,7 +373,9 @@ export class Model {
     if (inspection === undefined) {
       inspection = this.counted(async () => {
         try {
-          return await binding().inspect(this.handle, height, width);
+          // On every device, which also has each ready for the size; they all find the same.
+          const [found] = await Promise.all(this.pool.members.map(({ handle }) => binding().inspect(handle, height, width)));
+          return found!;
         } catch (error) {
           const named = fromNative(error);
           // The engine knows the graph, not the file that it came from.
@@ -431,7 +450,8 @@ export class Model {
           const targets = targetsOf(start + i);
           return { ...request, targets: targets.map(({ of }) => of), against: targets.map(({ against }) => against) };
         });
-        promises.push(...native.run(this.handle, plans[start]!, token, requests, this.queue));
+        const plan = plans[start]!;
+        this.pool.run(requests, this.queue.maxBatch, (handle, portion) => native.run(handle, plan, token, portion, this.queue), promises);
         start = end;
       }
       // All settle before any error is reported, so that nothing of this call is still running when it rejects.
@@ -475,6 +495,17 @@ export class Model {
       if (--this.inFlight === 0) this.idle?.();
     }
   }
+}
+
+/** Loads on every device, or on none. */
+async function loadOn<Loaded extends { readonly handle: NativeModel }>(devices: readonly string[], load: (device: string) => Promise<Loaded>): Promise<Loaded[]> {
+  // Each in a function of its own, since the addon refuses a device by throwing at once.
+  const outcomes = await Promise.allSettled(devices.map(async (device) => load(device)));
+  const loaded = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
+  const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+  if (failed === undefined) return loaded;
+  await Promise.all(loaded.map(({ handle }) => settled(binding().close(handle))));
+  throw fromNative(failed.reason);
 }
 
 async function chooseCard(given: string | ModelCard | undefined, beside: ModelCard | null): Promise<ModelCard | null> {

@@ -12,7 +12,7 @@ export interface ModelFlags {
 
 export function withModelFlags(command: Command): Command {
   return withJsonFlag(command)
-    .addOption(new Option('--device <device>', 'cpu, cuda, cuda:N, or auto: the first GPU if there is one').default('auto').argParser(device))
+    .addOption(new Option('--device <device>', 'cpu, cuda, cuda:N, cuda:all, or auto: the first GPU if there is one').default('auto').argParser(device))
     .addOption(new Option('--dtype <type>', 'of weights and activations').choices(['f32', 'bf16', 'f16']).default('f32'))
     .option('--threads <count>', 'CPU threads (default: all cores)', wholeNumber(1));
 }
@@ -70,6 +70,6 @@ export function checkOwnOptions(options: Readonly<Record<string, unknown>>): voi
 }
 
 function device(value: string): string {
-  if (!/^(auto|cpu|cuda(:\d+)?)$/.test(value)) throw new InvalidArgumentError('Give cpu, cuda, cuda:N or auto.');
+  if (!/^(auto|cpu|cuda(:(\d+|all))?)$/.test(value)) throw new InvalidArgumentError('Give cpu, cuda, cuda:N or auto, or cuda:all for all GPUs.');
   return value;
 }

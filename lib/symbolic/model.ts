@@ -27,8 +27,9 @@ export class Run {
     /** @internal */ readonly model: SymbolicModel,
     /** @internal The step that runs the model. */
     readonly step: number,
+    block: BlockRecorder = model.plan.current,
   ) {
-    this.block = model.plan.current;
+    this.block = block;
   }
 
   /** The images as the model gets them, of which gradients can be taken. */
@@ -136,29 +137,38 @@ export class SymbolicModel {
     /** @internal */ readonly plan: PlanRecorder,
     readonly inspection: Inspection,
     /** @internal */ readonly explained: ScoreOf = { of: (run) => run.model.scoreIn(run.logits), isLogit: true },
-    private input: Value | null = null,
+    /** The images, and the run on them, which models that explain other scores of the same images share. */
+    private readonly seen: { image: Value | null; run: number | null } = { image: null, run: null },
     /** By which a method knows what black and white are to the model. */
     readonly normalisation: Normalisation = { mean: [0, 0, 0], std: [1, 1, 1] },
   ) {}
 
   /** The preprocessed images: [batch, channels, height, width]. */
   get image(): Value {
-    this.input ??= this.plan.root.step('image', [], ['batch', 'channels', 'height', 'width']);
-    return this.input;
+    this.seen.image ??= this.plan.root.step('image', [], ['batch', 'channels', 'height', 'width']);
+    return this.seen.image;
   }
 
   /** The same model, looking at other images. */
   lookingAt(image: Value): SymbolicModel {
-    return new SymbolicModel(this.plan, this.inspection, this.explained, image, this.normalisation);
+    return new SymbolicModel(this.plan, this.inspection, this.explained, { image, run: null }, this.normalisation);
+  }
+
+  /** The same model and images, of which another score is explained. @internal */
+  explaining(explained: ScoreOf): SymbolicModel {
+    return new SymbolicModel(this.plan, this.inspection, explained, this.seen, this.normalisation);
   }
 
   /** The run on the images themselves, shared by everything that reads from it. */
   get output(): Run {
     if (this.first === null) {
-      if (this.plan.current !== this.plan.root) {
-        throw new SightlineError('INVALID_OPTION', `${this.plan.method} reads the model's output for the first time inside a loop; read it before, or run the model on the loop's own image.`);
+      if (this.seen.run === null) {
+        if (this.plan.current !== this.plan.root) {
+          throw new SightlineError('INVALID_OPTION', `${this.plan.method} reads the model's output for the first time inside a loop; read it before, or run the model on the loop's own image.`);
+        }
+        this.seen.run = this.plan.forward(this.image, {});
       }
-      this.first = this.run(this.image);
+      this.first = new Run(this, this.seen.run, this.plan.root);
     }
     return this.first;
   }

@@ -138,7 +138,8 @@ export class PlanRecorder {
   private readonly outputs: { name: string; value: number }[] = [];
   private logitsRegister = -1;
 
-  constructor(readonly method: string) {
+  /** `method`: whose steps are recorded, for messages; a plan of several methods names each in its turn. */
+  constructor(public method: string) {
     this.root = new BlockRecorder(this, null);
     this.current = this.root;
   }

@@ -2,6 +2,9 @@
 #include "bridge/env_state.h"
 #include "bridge/marshal.h"
 
+#include "engine/captured_graph.h"
+#include "engine/device_memory.h"
+
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <torch/cuda.h>
@@ -81,6 +84,7 @@ Napi::Value load(const Napi::CallbackInfo& info) {
   options.path = object.Get("path").As<Napi::String>();
   options.device = object.Get("device").As<Napi::String>();
   options.dtype = object.Get("dtype").As<Napi::String>();
+  if (object.Has("cudaGraphs")) options.cuda_graphs = object.Get("cudaGraphs").ToBoolean();
   options.optimize = object.Get("optimize").As<Napi::Boolean>();
   const auto state = EnvState::of(env);
   return guarded(env, [&] {
@@ -249,7 +253,26 @@ Napi::Value stats(const Napi::CallbackInfo& info) {
   set("completed", counters().completed);
   set("failed", counters().failed);
   set("batches", counters().batches);
+  set("halvedBatches", counters().halved_batches);
+  set("graphsCaptured", replay_counters().captured);
+  set("graphsReplayed", replay_counters().replayed);
+  set("graphsRefused", replay_counters().refused);
   return object;
+}
+
+// deviceMemory(device, resetPeak): null on the CPU.
+Napi::Value memory_of_device(const Napi::CallbackInfo& info) {
+  const auto env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const auto device = resolve_device(info[0].As<Napi::String>().Utf8Value());
+    const auto memory = device_memory(device, info[1].ToBoolean());
+    if (!memory) return env.Null();
+    auto object = Napi::Object::New(env);
+    object.Set("allocated", static_cast<double>(memory->allocated));
+    object.Set("peak", static_cast<double>(memory->peak));
+    object.Set("reserved", static_cast<double>(memory->reserved));
+    return object;
+  });
 }
 
 Napi::Value versions(const Napi::CallbackInfo& info) {
@@ -257,6 +280,7 @@ Napi::Value versions(const Napi::CallbackInfo& info) {
   object.Set("libtorch", TORCH_VERSION);
   object.Set("cpuCapability", at::get_cpu_capability());
   object.Set("threads", engine_threads() > 0 ? engine_threads() : at::get_num_threads());
+  object.Set("cudaGraphs", is_capture_built());
   object.Set("cudaDevices", torch::cuda::is_available() ? static_cast<double>(torch::cuda::device_count()) : 0.0);
   return object;
 }
@@ -277,6 +301,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("run", Napi::Function::New(env, run));
   exports.Set("close", Napi::Function::New(env, close));
   exports.Set("stats", Napi::Function::New(env, stats));
+  exports.Set("deviceMemory", Napi::Function::New(env, memory_of_device));
   exports.Set("versions", Napi::Function::New(env, versions));
   exports.Set("setThreads", Napi::Function::New(env, set_threads));
   exports.Set("stop", Napi::Function::New(env, stop));

@@ -22,6 +22,13 @@ bool is_out_of_memory(const std::string& message) {
          message.find("can't allocate memory") != std::string::npos;
 }
 
+bool is_out_of_device_memory(const std::string& message) {
+  // What takes memory past the caching allocator (page-locked buffers, cuBLAS, cuDNN) has no exception of its own.
+  return message.find("CUDA error: out of memory") != std::string::npos ||
+         message.find("CUBLAS_STATUS_ALLOC_FAILED") != std::string::npos ||
+         message.find("CUDNN_STATUS_ALLOC_FAILED") != std::string::npos;
+}
+
 }  // namespace
 
 std::string plain_message(const std::exception& error) {
@@ -51,6 +58,9 @@ EngineError translate_current_exception(const std::string& code, const std::stri
     return {"OUT_OF_MEMORY", context + ": the process ran out of memory; use smaller batches (maxBatch) or images."};
   } catch (const std::exception& error) {
     const auto reason = plain_message(error);
+    if (is_out_of_device_memory(reason)) {
+      return {"OUT_OF_MEMORY", context + ": the device ran out of memory; use smaller batches (maxBatch) or images.", reason};
+    }
     if (is_out_of_memory(reason)) {
       return {"OUT_OF_MEMORY", context + ": the process ran out of memory; use smaller batches (maxBatch) or images.",
               reason};

@@ -64,7 +64,10 @@ at::Device resolve_device(const std::string& name) {
   return {at::kCUDA, static_cast<c10::DeviceIndex>(index)};
 }
 
-Model::Model(const LoadOptions& options, at::Device device) : device_(device), dtype_(parse_dtype(options.dtype)) {
+Model::Model(const LoadOptions& options, at::Device device)
+    : device_(device),
+      dtype_(parse_dtype(options.dtype)),
+      captures_(options.cuda_graphs && device.is_cuda() && is_capture_built() && are_graphs_allowed()) {
   if (options.optimize) weights_ = std::make_shared<PreparedWeights>();
   try {
     // Without debug files: they serve Python tracebacks only, and their reader is the archive format's weakest part.
@@ -94,21 +97,25 @@ Model::Model(const LoadOptions& options, at::Device device) : device_(device), d
 Network& Model::network(int64_t height, int64_t width) {
   const auto size = std::make_pair(height, width);
   for (auto it = networks_.begin(); it != networks_.end(); ++it) {
-    if (it->first != size) continue;
+    if (it->size != size) continue;
     if (it != networks_.begin()) {
       auto entry = std::move(*it);
       networks_.erase(it);
       networks_.push_front(std::move(entry));
     }
-    return *networks_.front().second;
+    return *networks_.front().network;
   }
   const auto example = at::zeros({1, 3, height, width}, at::TensorOptions().dtype(dtype_).device(device_));
-  networks_.emplace_front(size, std::make_unique<Network>(module_, example, weights_));
+  networks_.push_front({size, std::make_unique<Network>(module_, example, weights_), std::make_unique<Replays>(captures_)});
   if (networks_.size() > kKeptSizes) {
     networks_.pop_back();
     if (weights_) weights_->drop_unused();
   }
-  return *networks_.front().second;
+  return *networks_.front().network;
+}
+
+void Model::forget_captured() {
+  for (auto& sized : networks_) sized.replays->clear();
 }
 
 }  // namespace sightline

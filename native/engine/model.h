@@ -4,6 +4,7 @@
 #include "engine/pch.h"
 
 #include "engine/network.h"
+#include "engine/replay.h"
 
 namespace sightline {
 
@@ -11,6 +12,7 @@ struct LoadOptions {
   std::string path;
   std::string device = "auto";  // "auto", "cpu", "cuda", "cuda:1"
   std::string dtype = "f32";    // "f32", "bf16", "f16"
+  bool cuda_graphs = true;      // whether runs that repeat are captured, where the device and the build can
   bool optimize = true;         // false: the graph runs as it was exported, operator for operator
 };
 
@@ -24,6 +26,10 @@ class Model {
 
   // The model at an input size, straightened on first use. Sizes are few; the last 8 used are kept.
   Network& network(int64_t height, int64_t width);
+  // The captured runs of the network that was asked for last.
+  Replays& replays() { return *networks_.front().replays; }
+  // Lets all captured runs go, for their memory.
+  void forget_captured();
 
   const c10::IValue& self() const { return self_; }
   at::Device device() const { return device_; }
@@ -39,7 +45,14 @@ class Model {
   at::ScalarType dtype_;
   std::shared_ptr<PreparedWeights> weights_;
   int64_t weight_bytes_ = 0;
-  std::deque<std::pair<std::pair<int64_t, int64_t>, std::unique_ptr<Network>>> networks_;  // last used first
+
+  struct Sized {
+    std::pair<int64_t, int64_t> size;
+    std::unique_ptr<Network> network;
+    std::unique_ptr<Replays> replays;  // after the network, so that it goes first
+  };
+  std::deque<Sized> networks_;  // last used first
+  bool captures_;
 };
 
 }  // namespace sightline

@@ -399,6 +399,7 @@ const Program& Network::program(const ProgramRequest& request) {
   if (programs_.size() > kKeptPrograms) {
     programs_.clear();
     if (weights_) weights_->drop_unused();
+    ++generation_;
   }
   auto found = programs_.find(request);
   if (found == programs_.end()) found = programs_.emplace(request, build(request)).first;

@@ -154,6 +154,8 @@ class Network {
   // Programs are kept, one per request. Not for use from several threads; a reference is good until the next call. Throws
   // EngineError UNKNOWN_NODE or METHOD_NOT_APPLICABLE.
   const Program& program(const ProgramRequest& request);
+  // Counts how often programs were let go: whoever keeps anything of one compares it.
+  int64_t generation() const { return generation_; }
   const Program& program(const std::vector<TapRequest>& taps, const Rule& rule = {}) { return program(ProgramRequest{taps, rule, {}}); }
 
  private:
@@ -175,6 +177,7 @@ class Network {
   at::Device device_;
   std::shared_ptr<PreparedWeights> weights_;
   std::map<ProgramRequest, std::unique_ptr<Program>> programs_;
+  int64_t generation_ = 0;
 };
 
 }  // namespace sightline

@@ -173,13 +173,13 @@ const std::map<std::string, Operation>& table() {
          return crop_each(in[0], in[1], in[2], size[0], size[1]);
        }))},
       {"roll", on_host(plain([](const Tensors& in, const Attributes&) { return roll_each(in[0], in[1], in[2]); }))},
-      {"blur", plain([](const Tensors& in, const Attributes& set) {
+      {"blur", on_host(plain([](const Tensors& in, const Attributes& set) {
          return gaussian_blur(in[0], set.integer("size"), set.number("sigma"));
-       })},
-      {"real_from_spectrum", plain([](const Tensors& in, const Attributes& set) {
+       }))},
+      {"real_from_spectrum", on_host(plain([](const Tensors& in, const Attributes& set) {
          const auto size = set.integers("size");
          return real_from_spectrum(in[0], size[0], size[1]);
-       })},
+       }))},
       {"gather", plain([](const Tensors& in, const Attributes&) { return in[0].gather(-1, in[1].to(at::kLong)); })},
       {"pick", plain([](const Tensors& in, const Attributes&) {
          const auto rows = at::arange(in[0].size(0), in[1].options().dtype(at::kLong));

@@ -16,18 +16,21 @@ at::Tensor resize_axis(const at::Tensor& planes, std::vector<int64_t> size, bool
 
 }  // namespace
 
-at::Tensor preprocess(const at::Tensor& pixels, const Preprocessing& how, at::Device device) {
-  auto planes = pixels.to(device).permute({2, 0, 1}).unsqueeze(0).to(at::kFloat).contiguous();
+at::Tensor normalisation(const Preprocessing& how) {
+  std::vector<double> values(how.mean.begin(), how.mean.end());
+  values.insert(values.end(), how.std.begin(), how.std.end());
+  return at::tensor(values, at::TensorOptions().dtype(at::kFloat)).view({2, 3, 1, 1});
+}
+
+at::Tensor preprocess(const at::Tensor& pixels, const Preprocessing& how, const at::Tensor& normalisation) {
+  auto planes = pixels.permute({2, 0, 1}).unsqueeze(0).to(at::kFloat).contiguous();
   planes = resize_axis(planes, {planes.size(2), how.resized_width}, how.is_bicubic);
   planes = resize_axis(planes, {how.resized_height, how.resized_width}, how.is_bicubic);
   auto image = planes.squeeze(0)
                    .narrow(1, how.crop_top, how.height)
                    .narrow(2, how.crop_left, how.width);
-  const auto options = at::TensorOptions().dtype(at::kFloat);
-  const auto mean = at::tensor(at::ArrayRef<double>(how.mean), options).view({3, 1, 1}).to(device);
-  const auto std = at::tensor(at::ArrayRef<double>(how.std), options).view({3, 1, 1}).to(device);
   // In torchvision's order, so that the result is equal to the bit: to [0, 1], then mean, then deviation.
-  return ((image / 255.0) - mean) / std;
+  return ((image / 255.0) - normalisation[0]) / normalisation[1];
 }
 
 }  // namespace sightline

@@ -12,7 +12,11 @@ struct Preprocessing {
   std::array<double, 3> mean, std;
 };
 
-// `pixels`: [height, width, 3] uint8 RGB on the CPU. Returns [3, H, W] float32 on `device`.
-at::Tensor preprocess(const at::Tensor& pixels, const Preprocessing& how, at::Device device);
+// Mean and deviation as `preprocess` takes them: [2, 3, 1, 1] float32, on the CPU.
+at::Tensor normalisation(const Preprocessing& how);
+
+// `pixels`: [height, width, 3] uint8 RGB. Returns [3, H, W] float32. Runs where `pixels` and `normalisation` lie, and
+// never waits for that device.
+at::Tensor preprocess(const at::Tensor& pixels, const Preprocessing& how, const at::Tensor& normalisation);
 
 }  // namespace sightline

@@ -4,6 +4,9 @@
 #include <c10/core/AutogradState.h>
 #include <c10/core/DeviceGuard.h>
 
+#include "engine/device_memory.h"
+#include "engine/device_run.h"
+
 #ifdef __linux__
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -22,6 +25,26 @@ bool gathers_with(const Request& first, const Request& other) {
 void fail(Request& request, const EngineError& error) {
   counters().failed += 1;
   request.failed(error);
+}
+
+// A request that was running. Counted before it is told: whoever reads the counters then must not find it running.
+void settle(Request& request, const EngineError& error) {
+  counters().running -= 1;
+  fail(request, error);
+}
+
+BatchLimits::Kind kind_of(const Request& request) {
+  return {request.model, request.plan, request.height, request.width, static_cast<int64_t>(request.targets.size())};
+}
+
+void check_targets(const Request& request, const NetworkInfo& info) {
+  for (const auto* classes : {&request.targets, &request.against}) {
+    for (const int64_t target : *classes) {
+      if (target == kNoClass || (target < info.classes && -target <= info.classes)) continue;
+      throw EngineError("UNKNOWN_TARGET", "There is no class " + std::to_string(target >= 0 ? target : -target) +
+                                              "; the model has " + std::to_string(info.classes) + ".");
+    }
+  }
 }
 
 std::atomic<bool> shut_down{false};
@@ -72,7 +95,14 @@ Counters& counters() {
   return *instance;
 }
 
-Worker::Worker(at::Device device) : device_(device), thread_([this] { loop(); }) {}
+BatchResult run_batch_of(const std::shared_ptr<const Plan>& plan, Network& network, Model& model, const at::Tensor& images,
+                         const Asked& asked, Transfer& transfer, const std::function<bool()>& cancelled) {
+  if (!transfer.is_asynchronous()) return run_plan(*plan, network, model.self(), images, asked, cancelled);
+  return run_beside(plan, network, model.replays(), model.self(), images, asked, transfer, cancelled);
+}
+
+Worker::Worker(at::Device device, WorkerParts parts)
+    : device_(device), parts_(std::move(parts)), thread_([this] { loop(); }) {}
 
 Worker::~Worker() { stop(); }
 
@@ -121,8 +151,15 @@ void Worker::loop() {
 
   std::unique_lock<std::mutex> lock(mutex_);
   while (true) {
-    wake_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
+    if (under_way_.empty()) wake_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
     if (stopping_) break;
+    // Whoever waits for a batch under way must not wait for others' delays, nor may a task overtake it.
+    if (!under_way_.empty() && !is_due()) {
+      lock.unlock();
+      deliver_first();
+      lock.lock();
+      continue;
+    }
     if (!queue_.front().request) {
       auto item = std::move(queue_.front());
       queue_.pop_front();
@@ -148,6 +185,8 @@ void Worker::loop() {
   queue_.clear();
   waiting_requests_ = 0;
   lock.unlock();
+  while (!under_way_.empty()) deliver_first();
+  transfer_.reset();
   const EngineError closed("MODEL_CLOSED", "The engine was shut down before the request ran.");
   for (auto& item : left) {
     if (item.request) {
@@ -167,10 +206,29 @@ void Worker::apply_threads() {
   threads_ = wanted;
 }
 
+size_t Worker::most_images(const Request& first) const {
+  const auto wanted = std::max<int64_t>(1, first.max_batch);
+  return static_cast<size_t>(limits_.is_empty() ? wanted : limits_.most(kind_of(first), wanted));
+}
+
+// Whether the batch at the queue's head would run at once if it were gathered now. Under the lock.
+bool Worker::is_due() const {
+  if (queue_.empty() || !queue_.front().request) return false;
+  const Request& first = *queue_.front().request;
+  if (first.max_delay.count() <= 0) return true;
+  const size_t limit = most_images(first);
+  size_t count = 1;
+  for (auto it = std::next(queue_.begin()); it != queue_.end() && count < limit; ++it) {
+    if (!it->request) return true;  // a fence: no more will come
+    if (gathers_with(first, *it->request)) ++count;
+  }
+  return count >= limit;
+}
+
 // The first request, and every other waiting one that can share its batch. A task in the queue is a fence: what was
 // asked for after a close must not run before it.
-std::vector<std::unique_ptr<Request>> Worker::gather(std::unique_lock<std::mutex>& lock) {
-  std::vector<std::unique_ptr<Request>> batch;
+Worker::Requests Worker::gather(std::unique_lock<std::mutex>& lock) {
+  Requests batch;
   const auto take = [&](std::deque<Item>::iterator it) {
     batch.push_back(std::move(it->request));
     waiting_requests_ -= 1;
@@ -179,7 +237,7 @@ std::vector<std::unique_ptr<Request>> Worker::gather(std::unique_lock<std::mutex
     return queue_.erase(it);
   };
   take(queue_.begin());
-  const auto limit = static_cast<size_t>(std::max<int64_t>(1, batch[0]->max_batch));
+  const size_t limit = most_images(*batch[0]);
   const auto deadline = std::chrono::steady_clock::now() + batch[0]->max_delay;
   while (true) {
     bool fenced = false;
@@ -196,101 +254,190 @@ std::vector<std::unique_ptr<Request>> Worker::gather(std::unique_lock<std::mutex
   return batch;
 }
 
-void Worker::run_batch(std::vector<std::unique_ptr<Request>> batch) {
-  // Before a request is told: whoever reads the counters then must not find it running.
-  const auto settle = [](Request& request, const EngineError& error) {
-    counters().running -= 1;
-    fail(request, error);
-  };
-  const auto fail_all = [&](const std::vector<std::unique_ptr<Request>>& requests) {
-    const auto error = translate_current_exception("INTERNAL", "The engine failed");
-    for (const auto& request : requests) settle(*request, error);
-  };
-  Network* found = nullptr;
-  Model& model = *batch[0]->model;
+void Worker::run_batch(Requests batch) {
+  Network* network = nullptr;
   try {
-    found = &model.network(batch[0]->height, batch[0]->width);
+    if (!transfer_) transfer_ = parts_.transfer(device_);
+    network = &batch[0]->model->network(batch[0]->height, batch[0]->width);
   } catch (...) {
-    fail_all(batch);
+    const auto error = translate_current_exception("INTERNAL", "The engine failed");
+    for (const auto& request : batch) settle(*request, error);
     return;
   }
-  Network& network = *found;
-  if (!network.info().can_batch && batch.size() > 1) {
-    for (auto& request : batch) {
-      std::vector<std::unique_ptr<Request>> alone;
-      alone.push_back(std::move(request));
-      run_batch(std::move(alone));
-    }
-    return;
-  }
+  std::erase_if(models_, [](const auto& model) { return model.expired(); });
+  const auto is_known = [&](const auto& model) { return model.lock() == batch[0]->model; };
+  if (std::none_of(models_.begin(), models_.end(), is_known)) models_.push_back(batch[0]->model);
 
-  // One image's fault must not fail its neighbours: what can be wrong with an image is found before the batch is made.
-  std::vector<std::unique_ptr<Request>> sound;
-  std::vector<at::Tensor> images;
-  std::vector<int64_t> flat, flat_against;
+  if (network->info().can_batch || batch.size() == 1) {
+    run_in_memory(*network, std::move(batch));
+    return;
+  }
   for (auto& request : batch) {
-    try {
-      for (const auto* classes : {&request->targets, &request->against}) {
-        for (const int64_t target : *classes) {
-          if (target == kNoClass || (target < network.info().classes && -target <= network.info().classes)) continue;
-          throw EngineError("UNKNOWN_TARGET", "There is no class " + std::to_string(target >= 0 ? target : -target) +
-                                                  "; the model has " + std::to_string(network.info().classes) + ".");
-        }
-      }
-      at::NoGradGuard no_gradients;
-      auto image = request->cancellation->read([&] {
-        return request->preprocessing ? preprocess(request->pixels, *request->preprocessing, device_)
-                                      : request->tensor.to(device_, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
-      });
-      if (!request->preprocessing && !at::isfinite(image).all().item<bool>()) {
-        throw EngineError("INVALID_INPUT", request->label + " holds NaN or infinite values; preprocess it again.");
-      }
-      images.push_back(image);
-      flat.insert(flat.end(), request->targets.begin(), request->targets.end());
-      flat_against.insert(flat_against.end(), request->against.begin(), request->against.end());
-      sound.push_back(std::move(request));
-    } catch (...) {
-      settle(*request, translate_current_exception("INTERNAL", request->label));
-    }
+    Requests alone;
+    alone.push_back(std::move(request));
+    run_in_memory(*network, std::move(alone));
   }
-  if (sound.empty()) return;
+}
 
-  const auto count = static_cast<int64_t>(sound.size());
+// A batch that does not fit is run as two, each of which may be divided again; an image that does not fit alone fails.
+void Worker::run_in_memory(Network& network, Requests requests) {
+  const auto error = launch(network, requests);
+  if (!error) return;
+  const bool is_out_of_memory = error->code() == "OUT_OF_MEMORY";
+  if (is_out_of_memory) let_go();
+  if (!is_out_of_memory || requests.size() < 2) {
+    for (const auto& request : requests) settle(*request, *error);
+    return;
+  }
+  const auto half = requests.size() / 2;
+  limits_.remember(kind_of(*requests[0]), static_cast<int64_t>(half));
+  counters().halved_batches += 1;
+  Requests rest(std::make_move_iterator(requests.begin() + static_cast<std::ptrdiff_t>(half)), std::make_move_iterator(requests.end()));
+  requests.resize(half);
+  run_in_memory(network, std::move(requests));
+  run_in_memory(network, std::move(rest));
+}
+
+// What of the device's memory the engine can do without.
+void Worker::let_go() {
+  while (!under_way_.empty()) deliver_first();
+  for (const auto& known : models_) {
+    if (const auto model = known.lock()) model->forget_captured();
+  }
+  empty_device_cache(device_);
+}
+
+// One image as the model takes it, float32.
+at::Tensor Worker::prepare(const Request& request) {
+  at::Tensor image;
+  if (!transfer_->is_asynchronous()) {
+    image = request.cancellation->read([&] {
+      return request.preprocessing ? preprocess(request.pixels, *request.preprocessing, normalisation(*request.preprocessing))
+                                   : request.tensor.to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+    });
+  } else {
+    image = request.cancellation->read([&] { return transfer_->stage(request.preprocessing ? request.pixels : request.tensor); });
+  }
+  // Looked at before it leaves the host: asking a GPU would wait for all that it has to do.
+  if (!request.preprocessing && !at::isfinite(image).all().item<bool>()) {
+    throw EngineError("INVALID_INPUT", request.label + " holds NaN or infinite values; preprocess it again.");
+  }
+  if (!transfer_->is_asynchronous()) return image;
+  image = transfer_->send(image);
+  if (!request.preprocessing) return image;
+  const auto constants = transfer_->send(transfer_->stage(normalisation(*request.preprocessing)));
+  return preprocess(image, *request.preprocessing, constants);
+}
+
+// Hands a batch over to the device. The requests that are left in `requests` are those that the error returned is about;
+// all others are settled or under way.
+std::optional<EngineError> Worker::launch(Network& network, Requests& requests) {
   const auto cancelled = [&] {
     if (stopping_) return true;
-    for (const auto& request : sound) {
+    for (const auto& request : requests) {
       if (!request->cancellation->is_cancelled()) return false;
     }
     return true;
   };
   BatchResult result;
+  Arrival arrival;
   try {
-    const auto per_image = static_cast<int64_t>(sound[0]->targets.size());
-    const Asked asked{at::tensor(flat, at::kLong).view({count, per_image}), at::tensor(flat_against, at::kLong).view({count, per_image}),
-                      sound[0]->given};
-    result = run_plan(*sound[0]->plan, network, model.self(), at::stack(images).to(model.dtype()), asked, cancelled);
+    Model& model = *requests[0]->model;
+    const auto images = transfer_->beside([&] {
+      at::NoGradGuard no_gradients;
+      std::vector<at::Tensor> prepared;
+      // One image's fault must not fail its neighbours: what can be wrong with an image is found before the batch is made.
+      for (auto it = requests.begin(); it != requests.end();) {
+        try {
+          check_targets(**it, network.info());
+          prepared.push_back(prepare(**it));
+          ++it;
+        } catch (...) {
+          const auto error = translate_current_exception("INTERNAL", (*it)->label);
+          // Not this image's fault alone, where there are others.
+          if (error.code() == "OUT_OF_MEMORY") throw error;
+          settle(**it, error);
+          it = requests.erase(it);
+        }
+      }
+      return prepared.empty() ? at::Tensor() : at::stack(prepared).to(model.dtype());
+    });
+    if (requests.empty()) return std::nullopt;
+
+    std::vector<int64_t> targets, against;
+    for (const auto& request : requests) {
+      targets.insert(targets.end(), request->targets.begin(), request->targets.end());
+      against.insert(against.end(), request->against.begin(), request->against.end());
+    }
+    const std::vector<int64_t> sizes{static_cast<int64_t>(requests.size()), static_cast<int64_t>(requests[0]->targets.size())};
+    const Asked asked{transfer_->stage(at::tensor(targets, at::kLong).view(sizes)),
+                      transfer_->stage(at::tensor(against, at::kLong).view(sizes)), requests[0]->given};
+    result = parts_.run(requests[0]->plan, network, model, images, asked, *transfer_, cancelled);
+
+    std::vector<at::Tensor> values;
+    for (auto& output : result.outputs) values.push_back(std::move(output.values));
+    const bool is_asked = result.targets.defined();
+    if (is_asked) values.insert(values.end(), {std::move(result.targets), std::move(result.against)});
+    arrival = transfer_->fetch(std::move(values));
   } catch (...) {
-    fail_all(sound);
+    return translate_current_exception("INTERNAL", "The engine failed");
+  }
+  Launched launched{std::move(requests), std::move(result), std::move(arrival)};
+  if (!launched.arrival.wait) {
+    deliver(std::move(launched));
+    return std::nullopt;
+  }
+  under_way_.push_back(std::move(launched));
+  if (under_way_.size() > 1) deliver_first();
+  return std::nullopt;
+}
+
+void Worker::deliver_first() {
+  auto first = std::move(under_way_.front());
+  under_way_.pop_front();
+  deliver(std::move(first));
+}
+
+// Waits for a batch's results and tells those who asked for them.
+void Worker::deliver(Launched launched) {
+  auto& [requests, result, arrival] = launched;
+  const bool is_shared = requests.size() > 1 || arrival.wait;
+  const auto count = static_cast<int64_t>(requests.size());
+  const size_t outputs = result.outputs.size();
+  try {
+    if (arrival.wait) arrival.wait();
+  } catch (...) {
+    const auto error = translate_current_exception("INTERNAL", "The engine failed");
+    for (const auto& request : requests) settle(*request, error);
     return;
   }
   counters().batches += 1;
+  const auto row_of = [](const at::Tensor& classes, int64_t i) {
+    const auto row = classes.select(0, i).contiguous();
+    return std::vector<int64_t>(row.data_ptr<int64_t>(), row.data_ptr<int64_t>() + row.numel());
+  };
   for (int64_t i = 0; i < count; ++i) {
-    Request& request = *sound[i];
-    if (request.cancellation->is_cancelled()) {
-      settle(request, EngineError("ABORTED", "The request was aborted."));
-      continue;
-    }
+    Request& request = *requests[static_cast<size_t>(i)];
+    std::optional<EngineError> error;
     Request::Result single{{}, {}, {}, result.operators, result.chunk, count};
-    // Each image's own memory, copied here rather than on the JS thread: a part of the batch's would keep all of it alive.
-    for (const auto& output : result.outputs) {
-      const auto values = output.values.select(0, i);
-      single.outputs.push_back({output.name, count > 1 ? values.clone(at::MemoryFormat::Contiguous) : values});
+    try {
+      if (request.cancellation->is_cancelled()) throw EngineError("ABORTED", "The request was aborted.");
+      for (size_t o = 0; o < outputs; ++o) {
+        // Each image's own memory, copied here rather than on the JS thread: a part of the batch's would keep all of it
+        // alive, and page-locked memory is scarce.
+        const auto values = arrival.tensors[o].select(0, i);
+        single.outputs.push_back({result.outputs[o].name, is_shared ? at::empty(values.sizes(), values.scalar_type()).copy_(values) : values});
+      }
+      if (arrival.tensors.size() > outputs) {
+        single.targets = row_of(arrival.tensors[outputs], i);
+        single.against = row_of(arrival.tensors[outputs + 1], i);
+      }
+    } catch (...) {
+      error = translate_current_exception("INTERNAL", request.label);
     }
-    if (result.targets.defined()) {
-      const auto row = result.targets.select(0, i).contiguous();
-      single.targets.assign(row.data_ptr<int64_t>(), row.data_ptr<int64_t>() + row.numel());
-      const auto subtracted = result.against.select(0, i).contiguous();
-      single.against.assign(subtracted.data_ptr<int64_t>(), subtracted.data_ptr<int64_t>() + subtracted.numel());
+    if (error) {
+      settle(request, *error);
+      continue;
     }
     counters().running -= 1;
     counters().completed += 1;

@@ -3,11 +3,13 @@
 
 #include "engine/pch.h"
 
+#include "engine/batch_limits.h"
 #include "engine/errors.h"
 #include "engine/interpreter.h"
 #include "engine/model.h"
 #include "engine/plan.h"
 #include "engine/preprocess.h"
+#include "engine/transfer.h"
 
 namespace sightline {
 
@@ -64,12 +66,29 @@ struct Request {
 struct Counters {
   // An image is queued until its batch is gathered, then running until it is settled.
   std::atomic<int64_t> models{0}, weight_bytes{0}, queued{0}, running{0}, completed{0}, failed{0}, batches{0};
+  // Batches that were too large for the device's memory and were run as two.
+  std::atomic<int64_t> halved_batches{0};
 };
 Counters& counters();
 
+// On the CPU the results are there when it returns; a device that works by itself is left to it.
+BatchResult run_batch_of(const std::shared_ptr<const Plan>& plan, Network& network, Model& model, const at::Tensor& images,
+                         const Asked& asked, Transfer& transfer, const std::function<bool()>& cancelled);
+
+// What a worker hands its batches to.
+struct WorkerParts {
+  // Runs the batch of a model's network; what it gives is fetched by `transfer`.
+  std::function<BatchResult(const std::shared_ptr<const Plan>&, Network&, Model&, const at::Tensor& images, const Asked&, Transfer&,
+                            const std::function<bool()>& cancelled)>
+      run = run_batch_of;
+  std::function<std::unique_ptr<Transfer>(at::Device)> transfer = transfer_for;
+};
+
+// On the CPU one batch after the other is gathered, run and delivered. On a device that works by itself the next batch is
+// gathered and handed over while the one before is computed, if it is due: no more than two are under way.
 class Worker {
  public:
-  explicit Worker(at::Device device);
+  explicit Worker(at::Device device, WorkerParts parts = {});
   ~Worker();
 
   // Throws EngineError QUEUE_FULL when `limit` requests wait, MODEL_CLOSED once stopped. All or none are taken.
@@ -85,10 +104,26 @@ class Worker {
     std::function<void()> task;
     std::function<void(EngineError)> failed;
   };
+  using Requests = std::vector<std::unique_ptr<Request>>;
+  // A batch that the device works on.
+  struct Launched {
+    Requests requests;
+    BatchResult result;  // whose outputs' values are those of `arrival`
+    Arrival arrival;
+  };
+
   void loop();
   void apply_threads();
-  void run_batch(std::vector<std::unique_ptr<Request>> batch);
-  std::vector<std::unique_ptr<Request>> gather(std::unique_lock<std::mutex>& lock);
+  size_t most_images(const Request& first) const;
+  bool is_due() const;
+  Requests gather(std::unique_lock<std::mutex>& lock);
+  void run_batch(Requests batch);
+  void run_in_memory(Network& network, Requests requests);
+  std::optional<EngineError> launch(Network& network, Requests& requests);
+  at::Tensor prepare(const Request& request);
+  void let_go();
+  void deliver_first();
+  void deliver(Launched launched);
 
   at::Device device_;
   std::mutex mutex_;
@@ -96,8 +131,14 @@ class Worker {
   std::deque<Item> queue_;
   size_t waiting_requests_ = 0;
   std::atomic<bool> stopping_{false};
-  int threads_ = 0;  // that were applied
-  std::thread thread_;
+  // The thread's own.
+  const WorkerParts parts_;
+  std::unique_ptr<Transfer> transfer_;  // made by the first batch
+  std::deque<Launched> under_way_;
+  BatchLimits limits_;
+  std::vector<std::weak_ptr<Model>> models_;  // that ran here
+  int threads_ = 0;                           // that were applied
+  std::thread thread_;                        // last: it uses all of the above
 };
 
 // LibTorch's threads on the CPU, of workers that run as well as of later ones; 0 for LibTorch's own choice.

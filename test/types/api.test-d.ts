@@ -36,6 +36,14 @@ describe('explain', () => {
     void model.explain(image, { method: 'attention-rollout', fusion: 'max' });
   });
 
+  it('types each result of several methods by its own', async () => {
+    const [first] = await model.explain([image], [{ method: 'attention-rollout' }, { method: 'grad-cam', layer: 'layer4' }]);
+    expectTypeOf(first![0].method).toEqualTypeOf<'attention-rollout'>();
+    expectTypeOf(first![1].maps[0]!.layer).toEqualTypeOf<string>();
+    // @ts-expect-error grad-cam has no head fusion
+    void model.explain([image], [{ method: 'grad-cam', headFusion: 'max' }]);
+  });
+
   it('narrows a method that is one of several', async () => {
     const options = {} as NamedOptions<'cam' | 'gae'>;
     const [explained] = await model.explain(image, options);

@@ -1,0 +1,53 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import type { Model } from '../../lib/index.js';
+import { loadSmall, randomTensor } from '../support/models.js';
+import { relativeDifference } from '../support/safetensors.js';
+
+describe('several methods in one call', () => {
+  let model: Model;
+  let images: ReturnType<typeof randomTensor>;
+  const targets = ['top1', 3] as const;
+
+  beforeAll(async () => {
+    model = await loadSmall('timm-vit-fused-traced');
+    const { height, width } = await model.inspect();
+    images = randomTensor(2, height, width, 3);
+  });
+  afterAll(() => model.close());
+
+  it('gives what each gives alone, in the order asked for', async () => {
+    const asked = [
+      { method: 'attention-rollout', targets, discardRatio: 0.5 },
+      { method: 'gae', targets, raw: true },
+      { method: 'grad-cam', targets, layer: 'blocks.0.norm1', size: 'grid' },
+      { method: 'integrated-gradients', targets, steps: 4, score: 'probability' },
+    ] as const;
+    const together = await model.explain(images, asked);
+    expect(together).toHaveLength(2);
+    for (const [i, options] of asked.entries()) {
+      const alone = await model.explain(images, options as Parameters<Model['explain']>[1] & { method: 'gae' });
+      alone.forEach((expected, image) => {
+        const found = together[image]![i]!;
+        expect(found.method).toBe(options.method);
+        expect(found.options).toEqual(expected.options);
+        expect(found.predictions.map(({ index }) => index)).toEqual(expected.predictions.map(({ index }) => index));
+        expect(found.maps.map(({ target }) => target.index)).toEqual(expected.maps.map(({ target }) => target.index));
+        found.maps.forEach(({ data, shape }, t) => {
+          expect(shape).toEqual(expected.maps[t]!.shape);
+          expect(relativeDifference(data, expected.maps[t]!.data)).toBeLessThan(1e-4);
+        });
+      });
+    }
+    // Integrated gradients' own figures stay its own.
+    expect(Object.keys(together[0]![3].maps[0]!.figures)).toContain('completenessError');
+    expect(Object.keys(together[0]![1].maps[0]!.figures)).toEqual([]);
+  });
+
+  it('refuses an empty list, and methods that are asked for different targets or do not apply', async () => {
+    await expect(model.explain(images, [])).rejects.toMatchObject({ code: 'INVALID_OPTION', message: /empty list of methods/ });
+    await expect(model.explain(images, [{ method: 'gae', targets: [1] }, { method: 'grad-cam', targets: [2] }])).rejects.toMatchObject({ code: 'INVALID_OPTION', message: /gae and grad-cam are asked for different targets/ });
+    await expect(model.explain(images, [{ method: 'gae' }, { method: 'grad-cam', signal: new AbortController().signal }])).rejects.toMatchObject({ code: 'INVALID_OPTION', message: /different signals/ });
+    await expect(model.explain(images, [{ method: 'gae' }, { method: 'cam' }])).rejects.toMatchObject({ code: 'METHOD_NOT_APPLICABLE', message: /^cam cannot explain/ });
+  });
+});
