@@ -55,7 +55,6 @@ describe('memory stays where it is', { timeout: 180_000 }, () => {
   });
 
   it.each([
-    ['120 further image sizes', 'ever-other-sizes'],
     ['400 calls that are aborted', 'aborted'],
     ['10 rounds over 12 image sizes', 'sizes'],
     ['400 methods of the user', 'custom-methods'],

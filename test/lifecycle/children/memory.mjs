@@ -141,15 +141,5 @@ if (what === 'unclosed') {
   await until(before + 2000, warm);
   await collect();
   report({ explained: explained - before, resident: start, growth: resident() - start, share: (resident() - start) / start });
-} else if (what === 'ever-other-sizes') {
-  // Weights are packed for each size of image; those of sizes that are no longer kept must go.
-  const model = await Model.load(RESNET, RESNET_OPTIONS);
-  const round = async (i) => model.explain(tensor(1, 32 + 8 * (i % 40), 48 + 8 * Math.floor(i / 40)), { method: 'grad-cam' });
-  for (let i = 0; i < 40; i++) await round(i);
-  await collect();
-  const start = resident();
-  for (let i = 40; i < 160; i++) await round(i);
-  await collect();
-  report({ growth: resident() - start });
 }
 stage('end');
