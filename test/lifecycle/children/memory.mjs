@@ -58,7 +58,7 @@ if (what === 'unclosed') {
   const start = resident();
   for (let i = 0; i < 200; i++) await round();
   await collect();
-  report({ before: idle(before), after: idle(stats()), completed: stats().completed, growth: resident() - start, external: process.memoryUsage().arrayBuffers });
+  report({ before: idle(before), after: idle(stats()), completed: stats().completed - before.completed, growth: resident() - start, external: process.memoryUsage().arrayBuffers });
 } else if (what === 'refused') {
   // QUEUE_FULL is what a server under too much load gets all the time: refusing must cost nothing that lasts.
   const model = await Model.load(RESNET, { ...RESNET_OPTIONS, maxQueue: 4 });
