@@ -11,6 +11,14 @@ at::Tensor widened(const at::Tensor& x) {
   return at::isReducedFloatingType(x.scalar_type()) ? x.to(at::kFloat) : x;
 }
 
+// What a quantised model computes is shown as the numbers that it stands for.
+Tensors dequantized(Tensors values) {
+  for (auto& value : values) {
+    if (value.is_quantized()) value = value.dequantize();
+  }
+  return values;
+}
+
 // Ranks (-1 for the best class, -2 for the next) to class indices, by each image's own scores.
 at::Tensor resolve_targets(const at::Tensor& targets, const at::Tensor& logits, int64_t ranks) {
   if (ranks == 0) return targets;
@@ -207,7 +215,7 @@ class Runner {
     operators_ += program.operators();
     // What a later step may resume.
     if (depth_ == 0) runs_[{&step, target}] = images.detach();
-    auto outputs = program.run(self_, images, images.requires_grad());
+    auto outputs = dequantized(program.run(self_, images, images.requires_grad()));
     for (size_t i = 0; i < step.outputs.size(); ++i) {
       if (step.outputs[i] == plan_.logits && depth_ == 0) logits_ = outputs[i];
     }
@@ -230,7 +238,7 @@ class Runner {
     }
     operators_ += program.operators();
     at::AutoGradMode mode(step.recorded);
-    return program.run_behind(self_, *before, images.size(0), values, keeps_graph);
+    return dequantized(program.run_behind(self_, *before, images.size(0), values, keeps_graph));
   }
 
   Tensors gradient(const Step& step, const Tensors& inputs, bool is_last) {

@@ -107,7 +107,10 @@ Network& Model::network(int64_t height, int64_t width) {
   }
   const auto example = at::zeros({1, 3, height, width}, at::TensorOptions().dtype(dtype_).device(device_));
   networks_.push_front({size, std::make_unique<Network>(module_, example, weights_), std::make_unique<Replays>(captures_)});
-  if (networks_.size() > kKeptSizes) networks_.pop_back();
+  if (networks_.size() > kKeptSizes) {
+    networks_.pop_back();
+    if (weights_) weights_->drop_unused();
+  }
   return *networks_.front().network;
 }
 

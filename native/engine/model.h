@@ -35,6 +35,8 @@ class Model {
   at::Device device() const { return device_; }
   at::ScalarType dtype() const { return dtype_; }
   int64_t weight_bytes() const { return weight_bytes_; }
+  // What weights made ready for programs take besides.
+  int64_t prepared_bytes() const { return weights_ ? weights_->bytes() : 0; }
 
  private:
   torch::jit::Module module_;

@@ -167,15 +167,18 @@ void finish(std::shared_ptr<Graph> graph) {
   graph->lint();
 }
 
-// Has a graph of reduced precision compute in float32, with the same weights: its inputs must come so.
-void widen(Graph& graph) {
+// Has a graph of reduced precision compute in float32, with the same weights: its inputs must come so. `weights`: where
+// the wide ones are kept, if anywhere.
+void widen(Graph& graph, PreparedWeights* weights) {
   for (auto it = graph.nodes().begin(); it != graph.nodes().end();) {
     Node* node = *it++;
     if (node->kind() == c10::prim::Constant) {
       const auto constant = constant_of(node->output());
       if (!constant || !constant->isTensor() || !at::isReducedFloatingType(constant->toTensor().scalar_type())) continue;
       WithInsertPoint point(node);
-      node->output()->replaceAllUsesWith(graph.insertConstant(constant->toTensor().to(at::kFloat)));
+      const auto narrow = constant->toTensor();
+      const auto to_float = [&] { return narrow.to(at::kFloat); };
+      node->output()->replaceAllUsesWith(graph.insertConstant(weights ? weights->get("widened", {narrow}, to_float) : to_float()));
     } else if (is_aten(node, "to") && node->inputs().size() > 1) {
       const auto dtype = constant_of(node->input(1));
       if (!dtype || !dtype->isInt() || !at::isReducedFloatingType(dtype->toScalarType())) continue;
@@ -389,6 +392,7 @@ const Program& Network::program(const ProgramRequest& request) {
   constexpr size_t kKeptPrograms = 64;
   if (programs_.size() > kKeptPrograms) {
     programs_.clear();
+    if (weights_) weights_->drop_unused();
     ++generation_;
   }
   auto found = programs_.find(request);
@@ -558,7 +562,7 @@ std::unique_ptr<Program> Network::build(const ProgramRequest& request) const {
   }
   // What a replaced value changes, and relevance that is divided by what it came from, drown in the rounding of bf16.
   const bool is_widened = at::isReducedFloatingType(*dtype_) && (before || request.rule.name == "lrp");
-  if (is_widened) widen(*graph);
+  if (is_widened) widen(*graph, weights_.get());
   const auto inputs = graph->inputs().slice(1);
   if (request.keeps_graph) seeds.insert(seeds.end(), inputs.begin(), inputs.end());
   tune(*graph, seeds, is_widened ? at::kFloat : *dtype_, request);

@@ -57,9 +57,10 @@ void fold_batch_norms(Graph& graph, PreparedWeights& weights) {
     Node* source = node->input(0)->node();
     const auto convolution = read_convolution(source);
     if (!convolution) continue;
-    const std::vector<at::Tensor> sources{convolution->weight, convolution->bias, norm->mean, norm->weight};
-    const auto weight = weights.get("folded weight", sources, [&] { return folded_weight(*convolution, *norm); });
-    const auto bias = weights.get("folded bias", sources, [&] { return folded_bias(*convolution, *norm); });
+    const std::vector<at::Tensor> sources{convolution->weight, convolution->bias, norm->mean, norm->variance, norm->weight, norm->bias};
+    const auto epsilon = std::to_string(norm->epsilon * 1e12);
+    const auto weight = weights.get("folded weight " + epsilon, sources, [&] { return folded_weight(*convolution, *norm); });
+    const auto bias = weights.get("folded bias " + epsilon, sources, [&] { return folded_bias(*convolution, *norm); });
     WithInsertPoint point(source);
     source->replaceInput(1, graph.insertConstant(weight));
     source->replaceInput(2, graph.insertConstant(bias));
@@ -75,7 +76,7 @@ void lay_channels_last(Graph& graph, PreparedWeights& weights) {
   constexpr int kLeast = 4;
   int count = 0;
   for (const Node* node : graph.nodes()) {
-    if (is_any_of(node, {"as_strided", "_unsafe_view"})) return;  // they see how a tensor lies
+    if (is_any_of(node, {"as_strided", "_unsafe_view", "view_as"})) return;  // they see how a tensor lies
     if (read_convolution(node)) ++count;
   }
   if (count < kLeast) return;
@@ -94,14 +95,18 @@ void lay_channels_last(Graph& graph, PreparedWeights& weights) {
     const auto convolution = read_convolution(node);
     if (!convolution) continue;
     WithInsertPoint point(node);
-    const auto weight = weights.get("channels last", {convolution->weight}, [&] { return convolution->weight.contiguous(at::MemoryFormat::ChannelsLast); });
-    node->replaceInput(1, graph.insertConstant(weight));
+    if (!convolution->weight.is_contiguous(at::MemoryFormat::ChannelsLast)) {
+      const auto weight = weights.get("channels last", {convolution->weight}, [&] { return convolution->weight.contiguous(at::MemoryFormat::ChannelsLast); });
+      node->replaceInput(1, graph.insertConstant(weight));
+    }
     // Inputs of the graph come as they were made; from there on every operator keeps what it finds.
     if (convolution->input->node()->kind() != c10::prim::Param) continue;
     Value*& input = laid[convolution->input];
     if (input == nullptr) {
       input = graph.insert(c10::aten::contiguous, {convolution->input},
                            {torch::jit::NamedValue("memory_format", static_cast<int64_t>(at::MemoryFormat::ChannelsLast))});
+      // Its size is asked for when the convolution is packed.
+      input->setType(convolution->input->type());
     }
     node->replaceInput(0, input);
   }

@@ -24,9 +24,9 @@ Node* only_reader(const Value* value, const char* kind) {
   return is_aten(use.user, kind) && use.offset == 0 ? use.user : nullptr;
 }
 
-bool are_same_size(const Value* a, const Value* b) {
+bool are_alike(const Value* a, const Value* b) {
   const auto one = recorded_sizes(a), other = recorded_sizes(b);
-  return one && other && *one == *other;
+  return one && other && *one == *other && recorded_dtype(a) == recorded_dtype(b);
 }
 
 class Packer {
@@ -90,7 +90,7 @@ class Packer {
     if (!is_aten(sum, "add") || sum->inputs().size() < 3 || use.offset > 1 || !is_plain(sum)) return nullptr;
     const auto alpha = constant_of(sum->input(2));
     Value* other = sum->input(1 - use.offset);
-    if (!alpha || !alpha->isInt() || alpha->toInt() != 1 || !is_tensor(other) || other == value || !are_same_size(value, other)) return nullptr;
+    if (!alpha || !alpha->isInt() || alpha->toInt() != 1 || !is_tensor(other) || other == value || !are_alike(value, other)) return nullptr;
     // The operator takes the place of the sum, so the other summand is computed before it in any case.
     add = other;
     return sum;

@@ -58,7 +58,7 @@ if (what === 'unclosed') {
   const start = resident();
   for (let i = 0; i < 200; i++) await round();
   await collect();
-  report({ before: idle(before), after: idle(stats()), completed: stats().completed, growth: resident() - start, external: process.memoryUsage().arrayBuffers });
+  report({ before: idle(before), after: idle(stats()), completed: stats().completed - before.completed, growth: resident() - start, external: process.memoryUsage().arrayBuffers });
 } else if (what === 'refused') {
   // QUEUE_FULL is what a server under too much load gets all the time: refusing must cost nothing that lasts.
   const model = await Model.load(RESNET, { ...RESNET_OPTIONS, maxQueue: 4 });
@@ -119,5 +119,27 @@ if (what === 'unclosed') {
   for (let i = 0; i < 400; i++) await round();
   await collect();
   report({ growth: resident() - start });
+} else if (what === 'mixed') {
+  // What a server does: methods of all kinds, in batches of every size.
+  const [vit, resnet] = [await Model.load(VIT, VIT_OPTIONS), await Model.load(RESNET, RESNET_OPTIONS)];
+  const methods = ['cam', 'attention-rollout', 'gae', 'grad-cam'];
+  const isOfCnn = (method) => method.endsWith('cam');
+  let explained = 0;
+  const round = async (i) => {
+    const method = methods[i % methods.length];
+    const count = 1 + (i % 8);
+    const images = isOfCnn(method) ? tensor(count, 64, 64, i + 1) : tensor(count, 24, 40, i + 1);
+    explained += (await (isOfCnn(method) ? resnet : vit).explain(images, { method })).length;
+  };
+  const until = async (total, i) => {
+    for (; explained < total; i++) await round(i);
+    return i;
+  };
+  const warm = await until(200, 0);
+  await collect();
+  const [start, before] = [resident(), explained];
+  await until(before + 2000, warm);
+  await collect();
+  report({ explained: explained - before, resident: start, growth: resident() - start, share: (resident() - start) / start });
 }
 stage('end');
