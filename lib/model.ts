@@ -38,7 +38,8 @@ export interface LoadOptions {
   readonly dtype?: 'f32' | 'bf16' | 'f16' | undefined;
   /**
    * Whether the graph is tuned: batch norms folded into convolutions, weights packed, tokens that nobody reads left out.
-   * Answers stay what they are to rounding. `false` runs it operator for operator as it was exported. Default true.
+   * Answers stay what they are to rounding. `false` runs it operator for operator as it was exported; gradients that algebra
+   * knows are still not computed. Default true.
    */
   readonly optimize?: boolean | undefined;
   /** LibTorch's threads on the CPU, for the whole process. Default: all cores. */

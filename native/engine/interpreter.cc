@@ -305,7 +305,8 @@ class Runner {
       if (step.op == "forward" || step.op == "resume") bytes = std::max(bytes, program_of(step, false).activation_bytes());
       if (step.body) bytes = std::max(bytes, bytes_per_row(*step.body));
     }
-    return bytes + 4 * images_.nbytes() / images_.size(0);
+    // Of what there is one for each target, such as gradients of the image, as well as of masks and images.
+    return bytes + 4 * std::max<int64_t>(1, shape_.count) * static_cast<int64_t>(images_.nbytes()) / images_.size(0);
   }
 
   // Sums of a loop's results, or the results themselves, chunk after chunk.

@@ -277,9 +277,9 @@ TEST("loops: accumulate and concatenate give the same whatever the chunks") {
   Bench bench;
   const auto images = bench.images(3);
   const auto targets = targets_of({{1, 5}, {2, 0}, {6, 3}});
-  // A sample of three images: what the body's program takes, and a few tensors of the image's size around it.
+  // A sample of three images: what the body's program takes, and a few tensors of the image's size for each target.
   const auto& program = bench.network->program({kLogitsTap, {{Tap::Kind::Image, {}, -1}, true}});
-  const auto per_sample = 3 * (program.activation_bytes() + 4 * static_cast<int64_t>(images.nbytes()) / 3);
+  const auto per_sample = 3 * (program.activation_bytes() + 4 * targets.size(1) * static_cast<int64_t>(images.nbytes()) / 3);
   for (const bool concatenates : {false, true}) {
     const auto whole = bench.run(*sampled(1LL << 40, concatenates, 7), images, targets);
     EXPECT_EQUAL(whole.chunk, 7);
