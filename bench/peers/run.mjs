@@ -2,7 +2,7 @@
 /**
  * The same job in sightline and in Python, in alternation: see README.md.
  *
- *   node bench/peers/run.mjs [--models DIR] [--jobs a,b] [--table] [--batch 8] [--rounds 5] [--threads 2] [--dtype f32|bf16]
+ *   node bench/peers/run.mjs [--models DIR] [--jobs a,b] [--without a,b] [--table] [--batch 8] [--rounds 5] [--threads 2] [--dtype f32|bf16]
  *                            [--python PATH] [--out DIR] [--json]
  */
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -36,6 +36,7 @@ function readOptions() {
       options: {
         models: { type: 'string', default: 'bench-models' },
         jobs: { type: 'string' },
+        without: { type: 'string' },
         table: { type: 'boolean', default: false },
         batch: { type: 'string', default: '8' },
         rounds: { type: 'string', default: '5' },
@@ -58,6 +59,11 @@ function readOptions() {
   } catch (error) {
     throw new UsageError(/** @type {Error} */ (error).message);
   }
+  const without = new Set(values.without?.split(','));
+  const peerNames = jobs.flatMap(({ peers }) => peers.map(({ name }) => name));
+  const unknown = [...without].find((name) => !peerNames.includes(name));
+  if (unknown !== undefined) throw new UsageError(`--without names "${unknown}", which no chosen job runs; there are ${[...new Set(peerNames)].join(', ')}.`);
+  jobs = jobs.map((job) => ({ ...job, peers: job.peers.filter(({ name }) => !without.has(name)) }));
   const models = path.resolve(values.models);
   for (const network of new Set(jobs.flatMap(({ network }) => (network ? [network] : [])))) {
     for (const file of [`${network}.pt`, `${network}.state.pt`]) {

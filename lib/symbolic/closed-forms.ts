@@ -6,8 +6,8 @@ import type { BlockDescription, StepDescription } from './plan.js';
  * is the class's row of weights, divided by the number of places, at every place. So Grad-CAM, HiResCAM and whatever else
  * reads gradients of the pooled feature costs no more than CAM.
  */
-export function closeGradients(block: BlockDescription, { head }: Inspection): void {
-  for (const { body } of block.steps) if (body) closeGradients(body, { head } as Inspection);
+export function closeGradients(block: BlockDescription, { head }: Pick<Inspection, 'head'>): void {
+  for (const { body } of block.steps) if (body) closeGradients(body, { head });
   if (head === null) return;
   const makerOf = new Map<number, StepDescription>();
   for (const step of block.steps) for (const output of step.outputs) makerOf.set(output, step);
