@@ -25,6 +25,7 @@ function project(): Project {
   if (!arePackagesInstalled(ROOT)) throw new Error('The npm packages are not those of package-lock.json: run npm ci first.');
   symlinkSync(path.join(ROOT, 'node_modules'), path.join(root, 'node_modules'));
   writeFiles(root, {
+    'native/cuda/captured_graph_none.cc': '',
     'native/engine/pch.h': '#pragma once\n#include <string>\n',
     'native/engine/answer.h': '#pragma once\nint answer();\n',
     'native/engine/answer.cc': '#include "engine/answer.h"\nint answer() { return 42; }\n',
