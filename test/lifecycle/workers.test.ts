@@ -12,7 +12,8 @@ describe('a worker thread that ends', () => {
   ])('%s leaves nothing behind', async (_, options) => {
     const ending = await run(`ends${options}`, 3);
     expectEnding(ending, { stages: ['ended 0 with 12', 'ended 0 with 12', 'ended 0 with 12', 'end'] });
-    expect(ending.reports).toMatchObject([{ models: 0, weightBytes: 0, queued: 0, running: 0, completed: 36, failed: 0 }]);
+    // Twelve explanations and one warm-up in each of three workers.
+    expect(ending.reports).toMatchObject([{ models: 0, weightBytes: 0, queued: 0, running: 0, completed: 39, failed: 0 }]);
   });
 
   it('is no trouble to a main thread that never loads the addon', async () => {
@@ -34,6 +35,7 @@ describe('worker.terminate()', { timeout: 180_000 }, () => {
   ])('%s', async (_, options, times) => {
     const ending = await run(`terminate${options}`, times);
     expectEnding(ending, { stages: ['terminated', 'end'] });
+    // Twelve explanations and one warm-up in each of three workers.
     expect(ending.reports).toMatchObject([{ models: 0, weightBytes: 0, queued: 0, running: 0 }, 12]);
   });
 
@@ -44,6 +46,7 @@ describe('worker.terminate()', { timeout: 180_000 }, () => {
   it('while loading', async () => {
     const ending = await run('terminate-while-loading', 12);
     expectEnding(ending);
+    // Twelve explanations and one warm-up in each of three workers.
     expect(ending.reports).toMatchObject([{ models: 0, weightBytes: 0, queued: 0, running: 0 }]);
   });
 });

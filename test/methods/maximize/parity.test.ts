@@ -41,7 +41,8 @@ describe('eight steps give the activations and the image of PyTorch', () => {
     const metadata = metadataOf(file);
     const [height, width, stride] = [metadata.height, metadata.width, metadata.stride].map(Number) as [number, number, number];
     const path = fileURLToPath(new URL(`../../../models/${metadata.model}-tiny-shapes.pt`, import.meta.url));
-    model = await Model.load(path, { device: 'cpu', ...(height !== 224 && { card: plainCard(height, width) }) });
+    // As exported: Adam's first steps go by the signs of gradients, which at a ReLU's kink hang on the order of summation.
+    model = await Model.load(path, { device: 'cpu', optimize: false, ...(height !== 224 && { card: plainCard(height, width) }) });
 
     const { image, activations } = await model.maximize({ ...(JSON.parse(metadata.options) as MaximizeOptions), every: 1 });
 
