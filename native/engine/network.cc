@@ -502,6 +502,7 @@ std::vector<Value*> Network::find_taps(Graph& graph, const ProgramRequest& reque
 void Network::tune(Graph& graph, const std::vector<Value*>& seeds, at::ScalarType dtype, const ProgramRequest& request) const {
   if (!weights_ || info_.is_quantized || !request.rule.name.empty()) return;
   fold_batch_norms(graph, *weights_);
+  straighten_linear_inputs(graph);
   // On a GPU the tensor cores want it, which compute in reduced precision.
   if (device_.is_cpu() || at::isReducedFloatingType(dtype)) lay_channels_last(graph, *weights_);
   if (device_.is_cpu()) pack_operators(graph, values_behind(graph, {seeds.begin(), seeds.end()}), dtype, *weights_);

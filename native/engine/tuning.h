@@ -17,6 +17,10 @@ void fold_batch_norms(torch::jit::Graph& graph, PreparedWeights& weights);
 // Convolutions keep their channels innermost, as oneDNN and cuDNN compute them.
 void lay_channels_last(torch::jit::Graph& graph, PreparedWeights& weights);
 
+// Linear layers get inputs that lie in order. LibTorch multiplies a turned one, such as torchvision's [tokens, batch,
+// channels], in as many small products as it has tokens, rather than copy it.
+void straighten_linear_inputs(torch::jit::Graph& graph);
+
 // Convolutions and linear layers that no gradient is taken through, nor through anything before them, get weights packed
 // for oneDNN and take in the ReLU, GELU and sum behind them. `recorded`: the values from which gradients are recorded on.
 void pack_operators(torch::jit::Graph& graph, const std::unordered_set<const torch::jit::Value*>& recorded, at::ScalarType dtype,

@@ -102,8 +102,9 @@ class Packer {
     if (!weight || !weight->isTensor() || !bias || !sizes || sizes->size() < 2) return;
     const auto matrix = weight->toTensor();
     if (matrix.scalar_type() != dtype_ || matrix.dim() != 2) return;
+    // Of one image, wherever its batch axis stands.
     int64_t rows = kImages;
-    for (size_t i = 1; i + 1 < sizes->size(); ++i) rows *= sizes->at(i);
+    for (size_t i = 0; i + 1 < sizes->size(); ++i) rows *= sizes->at(i);
     // A few rows make no product worth preparing for, such as the classifier's.
     if (rows < 16) return;
     Node* last = node;
