@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 import { METHOD_NAMES, Model } from '../dist/index.js';
+import { rankCorrelation } from './peers/statistics.mjs';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -23,31 +24,6 @@ const paths = pictures.map(({ file }) => fileURLToPath(new URL(file, folder)));
 const targets = pictures.map(({ objects }) => [objects[0].index]);
 const FEWER = { rise: { masks: 200 }, 'ss-cam': { samples: 3 }, occlusion: { window: 32, stride: 16 } };
 
-/** Ranks, equal values sharing their mean rank. @param {Float32Array} data */
-function ranks(data) {
-  const order = Array.from(data.keys()).sort((a, b) => data[a] - data[b]);
-  const result = new Float64Array(data.length);
-  for (let start = 0; start < order.length; ) {
-    let end = start;
-    while (end < order.length && data[order[end]] === data[order[start]]) end++;
-    for (let i = start; i < end; i++) result[order[i]] = (start + end - 1) / 2;
-    start = end;
-  }
-  return result;
-}
-/** @param {Float32Array} a @param {Float32Array} b */
-function correlation(a, b) {
-  const [x, y] = [ranks(a), ranks(b)];
-  const middle = (x.length - 1) / 2;
-  let xy = 0, xx = 0, yy = 0;
-  for (let i = 0; i < x.length; i++) {
-    xy += (x[i] - middle) * (y[i] - middle);
-    xx += (x[i] - middle) ** 2;
-    yy += (y[i] - middle) ** 2;
-  }
-  return xx === 0 || yy === 0 ? NaN : xy / Math.sqrt(xx * yy);
-}
-
 /** @type {Record<string, { median: number, worst: number, maps: number, flat: number }>} */
 const results = {};
 for (const archive of ['resnet-tiny-shapes', 'vit-tiny-shapes']) {
@@ -58,7 +34,7 @@ for (const archive of ['resnet-tiny-shapes', 'vit-tiny-shapes']) {
     if (!methods.find(({ name }) => name === method)?.applies) continue;
     const options = { method, ...FEWER[method], targets, size: values.size, raw: true };
     const [a, b] = [await exact.explain(paths, options), await reduced.explain(paths, options)];
-    const found = a.flatMap(({ maps }, i) => maps.map((map, m) => (map.state === 'flat' || b[i].maps[m].state === 'flat' ? NaN : correlation(map.data, b[i].maps[m].data))));
+    const found = a.flatMap(({ maps }, i) => maps.map((map, m) => (map.state === 'flat' || b[i].maps[m].state === 'flat' ? NaN : rankCorrelation(map.data, b[i].maps[m].data))));
     const sound = found.filter((value) => !Number.isNaN(value)).sort((x, y) => x - y);
     results[`${archive} ${method}`] = { median: sound[sound.length >> 1] ?? NaN, worst: sound[0] ?? NaN, maps: found.length, flat: found.length - sound.length };
     console.error(`${archive} ${method}: ${sound.map((value) => value.toFixed(3)).join(' ')}`);

@@ -93,16 +93,6 @@ export interface DeviceMemory {
   readonly reserved: number;
 }
 
-/** What LibTorch's allocator holds on a GPU, in bytes. */
-export interface DeviceMemory {
-  /** In tensors now. */
-  readonly allocated: number;
-  /** In tensors at most since the last reset. */
-  readonly peak: number;
-  /** Taken from the driver: tensors and what is kept for later ones. */
-  readonly reserved: number;
-}
-
 export interface NativeVersions {
   readonly libtorch: string;
   readonly cpuCapability: string;

@@ -353,12 +353,13 @@ export class Model {
     if (!canBatch) this.notes.push(`${this.path} has the shapes of one image written into it, so images are run one by one. Export it with a batch axis of any size.`);
   }
 
-  /** One prediction: weights are packed and kernels are chosen before the first request, not by it. */
+  /** One prediction on every device: weights are packed and kernels are chosen before the first request, not by it. */
   private async warmUp(): Promise<void> {
     if (this.standard === null) return;
     const { height, width } = this.standard.card.input;
     if ((await this.inspectAt(height, width)).classes === 0) return;
-    await this.predict({ data: new Float32Array(3 * height * width), shape: [1, 3, height, width] });
+    // Calls at once go to different devices: each takes the one with the least to do.
+    await Promise.all(this.pool.members.map(() => this.predict({ data: new Float32Array(3 * height * width), shape: [1, 3, height, width] })));
   }
 
   /** The first tensor tells the size of a model that runs on no usual one. */

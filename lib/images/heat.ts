@@ -61,16 +61,14 @@ export function axisTaps(pixels: number, start: number, extent: number, cells: n
   return { low, high, mix };
 }
 
-/** The map's value at output pixel (x, y), given the taps of both axes. `columns` is the map's width. */
-export function sampleAt(data: Float32Array, columns: number, across: AxisTaps, down: AxisTaps, x: number, y: number): number {
-  const top = down.low[y]! * columns;
-  const bottom = down.high[y]! * columns;
-  const left = across.low[x]!;
-  const right = across.high[x]!;
-  const mix = across.mix[x]!;
-  const upper = data[top + left]! + mix * (data[top + right]! - data[top + left]!);
-  const lower = data[bottom + left]! + mix * (data[bottom + right]! - data[bottom + left]!);
-  return upper + down.mix[y]! * (lower - upper);
+/** Row `row` of a map of `columns` columns at output pixels [first, end), interpolated along the row; zeros elsewhere. */
+export function rowAcross(data: Float32Array, columns: number, across: AxisTaps, row: number, first: number, end: number): Float64Array {
+  const values = new Float64Array(across.low.length);
+  for (let x = first; x < end; x++) {
+    const left = data[row * columns + across.low[x]!]!;
+    values[x] = left + across.mix[x]! * (data[row * columns + across.high[x]!]! - left);
+  }
+  return values;
 }
 
 /** A number for a legend or a caption: three significant digits, without needless zeros. */

@@ -4,7 +4,7 @@ import sharp, { type Sharp } from 'sharp';
 import { describe, expect, it } from 'vitest';
 
 import { colormapTable } from '../../lib/images/colormaps.js';
-import { axisTaps, rangeOf, sampleAt, shortNumber, type HeatMapLike } from '../../lib/images/heat.js';
+import { axisTaps, rangeOf, rowAcross, shortNumber, type HeatMapLike } from '../../lib/images/heat.js';
 import { overlay, type OverlayOptions } from '../../lib/images/overlay.js';
 import type { DecodedImage } from '../../lib/images/source.js';
 
@@ -33,7 +33,11 @@ describe('upsampling', () => {
     const data = new Float32Array(peer.map);
     const across = axisTaps(31, 0, 31, 7, 'bilinear');
     const down = axisTaps(23, 0, 23, 5, 'bilinear');
-    for (let y = 0; y < 23; y++) for (let x = 0; x < 31; x++) expect(sampleAt(data, 7, across, down, x, y)).toBeCloseTo(peer.up[y * 31 + x]!, 6);
+    for (let y = 0; y < 23; y++) {
+      const upper = rowAcross(data, 7, across, down.low[y]!, 0, 31);
+      const lower = rowAcross(data, 7, across, down.high[y]!, 0, 31);
+      for (let x = 0; x < 31; x++) expect(upper[x]! + down.mix[y]! * (lower[x]! - upper[x]!)).toBeCloseTo(peer.up[y * 31 + x]!, 6);
+    }
   });
 
   it('nearest keeps each cell whole', () => {
