@@ -1,6 +1,7 @@
 // What lib/binding.ts sees: functions on handles, promises out.
 #include "bridge/env_state.h"
 #include "bridge/marshal.h"
+#include "bridge/painting.h"
 
 #include "engine/captured_graph.h"
 #include "engine/device_memory.h"
@@ -304,6 +305,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("deviceMemory", Napi::Function::New(env, memory_of_device));
   exports.Set("versions", Napi::Function::New(env, versions));
   exports.Set("setThreads", Napi::Function::New(env, set_threads));
+  exports.Set("paint", Napi::Function::New(env, paint_from_js));
   exports.Set("stop", Napi::Function::New(env, stop));
   return exports;
 }
