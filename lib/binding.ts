@@ -8,6 +8,7 @@ import nodeGypBuild from 'node-gyp-build';
 
 import { SightlineError, type ErrorCode } from './errors.js';
 import type { AxisTaps } from './images/heat.js';
+import type { WeightPlan } from './weights/assignments.js';
 import type { Inspection } from './inspection.js';
 import type { PlanDescription } from './symbolic/plan.js';
 
@@ -129,7 +130,7 @@ export interface NativeVersions {
 }
 
 export interface NativeBinding {
-  load(options: { path: string; device: string; dtype: string; optimize: boolean; cudaGraphs?: boolean }): Promise<{ handle: NativeModel; device: string; weightBytes: number }>;
+  load(options: { path: string; device: string; dtype: string; optimize: boolean; cudaGraphs?: boolean; weights?: WeightPlan }): Promise<{ handle: NativeModel; device: string; weightBytes: number }>;
   inspect(model: NativeModel, height: number, width: number): Promise<Inspection>;
   plan(description: PlanDescription): NativePlan;
   token(): NativeToken;

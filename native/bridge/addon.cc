@@ -87,6 +87,7 @@ Napi::Value load(const Napi::CallbackInfo& info) {
   options.dtype = object.Get("dtype").As<Napi::String>();
   if (object.Has("cudaGraphs")) options.cuda_graphs = object.Get("cudaGraphs").ToBoolean();
   options.optimize = object.Get("optimize").As<Napi::Boolean>();
+  if (object.Has("weights")) options.weights = weights_from_js(object.Get("weights").As<Napi::Object>());
   const auto state = EnvState::of(env);
   return guarded(env, [&] {
     const auto device = resolve_device(options.device);
