@@ -256,10 +256,13 @@ def main() -> int:
         if args.check:
             return check_all(args.only)
         if args.weights:
-            from seeded_checkpoints import write_checkpoint
+            from seeded_checkpoints import NoSuchNaming, write_checkpoint
 
             (architecture,) = selected([args.weights])
-            print(write_checkpoint(architecture, args.naming, args.seed, args.classes, args.size, args.out))
+            try:
+                print(write_checkpoint(architecture, args.naming, args.seed, args.classes, args.size, args.out))
+            except NoSuchNaming as error:
+                raise SkeletonError(str(error)) from error
         else:
             write_all(args.only)
     except SkeletonError as error:
