@@ -22,6 +22,11 @@ export type ErrorCode =
   | 'QUEUE_FULL'
   | 'MODEL_CLOSED'
   | 'ABORTED'
+  | 'NOT_PULLED'
+  | 'HUB_UNREACHABLE'
+  | 'HUB_REFUSED'
+  | 'WRONG_HASH'
+  | 'DISK_FULL'
   | 'NATIVE_MISSING'
   | 'INTERNAL';
 
