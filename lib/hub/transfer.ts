@@ -113,13 +113,13 @@ class Transfer {
       let reason: string;
       try {
         const { response } = await this.remote.contents(this.commit, this.file, done);
-        const from = this.#offsetOf(response.status, response.headers.get('content-range'), done);
-        if (from !== done) {
+        if (!this.#continues(response.status, response.headers.get('content-range'), done)) {
           digest = digestFor(this.file.blob, size);
-          done = from;
+          done = 0;
           await handle.truncate(0);
         }
-        for await (const chunk of response.body ?? []) {
+        if (response.status === 416) await response.body?.cancel();
+        for await (const chunk of response.status === 416 ? [] : (response.body ?? [])) {
           const bytes = chunk as Uint8Array;
           if (done + bytes.length > size) throw this.#wrong(`is longer than the ${size} bytes that the hub lists`);
           await this.#requireLock();
@@ -132,7 +132,8 @@ class Transfer {
         reason = `the connection closed after ${done} of ${size} bytes`;
       } catch (error) {
         this.remote.signal?.throwIfAborted();
-        if (error instanceof SightlineError || error instanceof LostLock || isOfDisk(error)) throw error;
+        // Only files have a system call here: what breaks a connection, fetch wraps.
+        if (error instanceof SightlineError || error instanceof LostLock || (error as NodeJS.ErrnoException).syscall !== undefined) throw error;
         reason = `the connection broke after ${done} of ${size} bytes: ${causeOf(error)}`;
       }
       if (done >= size) break;
@@ -144,12 +145,13 @@ class Transfer {
     return digest.digest('hex');
   }
 
-  /** Where the answer's first byte belongs. */
-  #offsetOf(status: number, range: string | null, asked: number): number {
+  /** Whether the answer goes on where we stopped, rather than with the first byte. */
+  #continues(status: number, range: string | null, asked: number): boolean {
+    if (asked === 0) return true;
     // A server without ranges sends the whole again; 416 says that it has less than we do, so what we have is wrong.
-    if (status === 200 || status === 416 || asked === 0) return 0;
+    if (status === 200 || status === 416) return false;
     const [, first, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(range ?? '') ?? [];
-    if (Number(first) === asked && (total === '*' || Number(total) === this.file.size)) return asked;
+    if (Number(first) === asked && (total === '*' || Number(total) === this.file.size)) return true;
     throw this.#wrong(`comes as ${JSON.stringify(range)} where bytes from ${asked} of ${this.file.size} were asked for`);
   }
 
