@@ -210,7 +210,7 @@ function isOfDisk(error: unknown): boolean {
   return ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException | null)?.code ?? '');
 }
 
-function diskFull(folder: string, how: string, cause?: unknown): SightlineError {
+export function diskFull(folder: string, how: string, cause?: unknown): SightlineError {
   return new SightlineError('DISK_FULL', `There is no room left in ${folder} (${how}): free some space, or set HF_HUB_CACHE to a folder on a larger disk; what has arrived is kept.`, { cause });
 }
 

@@ -82,10 +82,17 @@ function transformer(config: ConfigFields, widths: Readonly<Record<string, numbe
   return { size, patch: config.whole('patch_size', 16) };
 }
 
+const RESNETS: Readonly<Record<string, string>> = {
+  'basic 2,2,2,2': 'resnet18',
+  'basic 3,4,6,3': 'resnet34',
+  'bottleneck 3,4,6,3': 'resnet50',
+  'bottleneck 3,4,23,3': 'resnet101',
+};
+
 function resnet(config: ConfigFields): Omit<ConfiguredGraph, 'labels'> {
   const type = config.text('layer_type', 'bottleneck');
   const depths = config.numbers('depths', [3, 4, 6, 3]).join();
-  const architecture = { 'basic 2,2,2,2': 'resnet18', 'basic 3,4,6,3': 'resnet34', 'bottleneck 3,4,6,3': 'resnet50', 'bottleneck 3,4,23,3': 'resnet101' }[`${type} ${depths}`];
+  const architecture = RESNETS[`${type} ${depths}`];
   if (architecture === undefined) throw config.unsupported('depths', `with layer_type ${JSON.stringify(type)} sightline has graphs for ResNet-18, 34, 50 and 101 only`);
   requireList(config, 'hidden_sizes', type === 'basic' ? [64, 128, 256, 512] : [256, 512, 1024, 2048], [256, 512, 1024, 2048]);
   config.require('embedding_size', 64, 64);
