@@ -49,8 +49,8 @@ async function findCatalogued(cached: CachedRepository, card: PulledCard, commit
   if (sha256 !== undefined && !isIndex(file)) {
     const blob = await cached.blobNameOf(files[0]!);
     if (blob?.length === 64 && blob !== sha256) return null;
-    // A copy has no name to tell by; its length at least must fit.
-    if (blob?.length !== 64 && bytes !== undefined && (await stat(files[0]!)).size !== bytes) return null;
+    // A copy has no name to tell by; its length at least must do (a card's is that of the numbers, without the header).
+    if (blob?.length !== 64 && bytes !== undefined && (await stat(files[0]!)).size < bytes) return null;
   }
   return { card, files };
 }

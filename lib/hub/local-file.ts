@@ -1,17 +1,15 @@
-import { createHash } from 'node:crypto';
-import { open, stat, type FileHandle } from 'node:fs/promises';
-import { copyFile, mkdir, readFile, rename, rm, statfs } from 'node:fs/promises';
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
+import { copyFile, mkdir, open, readFile, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
 import { SightlineError } from '../errors.js';
 import { hashFile } from '../models/card.js';
 import type { CachedRepository } from './cache.js';
 import { digestFor } from './digest.js';
+import { requireSpace } from './disk.js';
 import { isCommit } from './names.js';
 import { CONFIG, PREPROCESSOR, WEIGHTS, WEIGHTS_INDEX, cardOfRepository } from './repository-card.js';
 import type { Sought } from './sought.js';
-import { diskFull } from './transfer.js';
 import { isIndex, partsOfIndex } from './weights-index.js';
 
 /** A file for the cache: where it lies now, and where it belongs. */
@@ -79,8 +77,7 @@ async function place(cached: CachedRepository, { from, blob }: Placement): Promi
   const { size } = await stat(from);
   if ((await stat(target).catch(() => null))?.size === size) return;
   await mkdir(dirname(target), { recursive: true });
-  const { bavail, bsize } = await statfs(dirname(target));
-  if (bavail * bsize < size) throw diskFull(cached.cache, `${from} has ${size} bytes, and ${bavail * bsize} are free`);
+  await requireSpace(cached.cache, dirname(target), from, size);
   const temporary = `${target}.${randomBytes(4).toString('hex')}.incomplete`;
   try {
     await copyFile(from, temporary);

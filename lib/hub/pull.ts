@@ -5,9 +5,9 @@ import { SightlineError } from '../errors.js';
 import { hashFile } from '../models/card.js';
 import { CachedRepository } from './cache.js';
 import type { Patience } from './connection.js';
+import { noticingFullDisk } from './disk.js';
 import { readHubEnvironment, type HubEnvironment } from './environment.js';
 import { findSought, type PulledModel } from './find.js';
-import { placeLocalFile } from './local-file.js';
 import { isCommit } from './names.js';
 import type { RemoteFile, RemoteRepository } from './remote.js';
 import { CONFIG, PICKLES, PREPROCESSOR, WEIGHTS, WEIGHTS_INDEX, cardOfRepository, chooseWeights } from './repository-card.js';
@@ -78,8 +78,8 @@ export async function pullFrom(catalogue: Catalogue, nameOrRepository: string, o
 }
 
 async function fromFile(cached: CachedRepository, sought: Sought, path: string, { copies }: HubEnvironment, signal: AbortSignal | undefined): Promise<Pulled> {
-  const { noticingFullDisk } = await import('./transfer.js');
-  await noticingFullDisk(cached, () => placeLocalFile(cached, sought, path, { copies, signal }));
+  const { placeLocalFile } = await import('./local-file.js');
+  await noticingFullDisk(cached.cache, () => placeLocalFile(cached, sought, path, { copies, signal }));
   const placed = await findSought(cached, sought);
   if (placed === null) throw new SightlineError('INTERNAL', `${path} was placed in ${cached.folder}, but is not found there.`);
   return { ...placed, transferred: 0, notes: [] };
@@ -158,7 +158,7 @@ class Pull {
 
   /** Brings one file, makes it visible in the commit's snapshot, and returns its path there. */
   async #fetch(remote: RemoteRepository, commit: string, file: RemoteFile): Promise<string> {
-    const { noticingFullDisk, transfer } = await import('./transfer.js');
+    const { transfer } = await import('./transfer.js');
     this.#current = { file: file.path, done: 0, total: file.size, resumed: 0 };
     const here = await this.cached.find(commit, file.path);
     // A copy tells nothing of its hash; only whoever had the right blob makes one.
@@ -167,7 +167,7 @@ class Pull {
       onBytes: (done, resumed) => this.#tell({ done, resumed }),
       onWait: () => this.#tell({ pause: 'another process fetches this file' }),
     });
-    return noticingFullDisk(this.cached, () => this.cached.link(commit, file.path, file.blob, this.environment));
+    return noticingFullDisk(this.cached.cache, () => this.cached.link(commit, file.path, file.blob, this.environment));
   }
 
   #tell(news: Partial<PullProgress>): void {

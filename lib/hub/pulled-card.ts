@@ -13,8 +13,11 @@ export interface WeightsSource {
   readonly revision: string;
   /** Of `file`, lower-case hexadecimal, where it is known beforehand. */
   readonly sha256?: string | undefined;
+  /** About as many; what the hub announces is what counts. */
   readonly bytes?: number | undefined;
   readonly naming: Naming;
+  /** Of every layer norm, where the checkpoint's library has another one than the skeleton's. */
+  readonly layerNormEps?: number | undefined;
 }
 
 /** A model card of a checkpoint: the graph is a skeleton that ships with sightline, the weights come from the hub. */
@@ -22,6 +25,4 @@ export type PulledCard = ModelCard & {
   /** Name of the skeleton. */
   readonly architecture: string;
   readonly weights: WeightsSource;
-  /** Of every layer norm, where the checkpoint's library has another one than the skeleton's. */
-  readonly layerNormEps?: number | undefined;
 };

@@ -62,8 +62,7 @@ export async function cardOfRepository({ repository, revision, config: text, pre
     architecture,
     input,
     ...(await labelsOfCard(labels)),
-    ...(layerNormEps !== undefined && { layerNormEps }),
-    weights: { ...source, naming: 'huggingface' },
+    weights: { ...source, naming: 'huggingface', ...(layerNormEps !== undefined && { layerNormEps }) },
   };
 }
 

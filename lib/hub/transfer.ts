@@ -1,10 +1,11 @@
-import { constants, mkdir, open, rename, rm, stat, statfs, type FileHandle } from 'node:fs/promises';
+import { constants, mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 import { SightlineError } from '../errors.js';
 import type { CachedRepository } from './cache.js';
 import { causeOf } from './connection.js';
 import { digestFor } from './digest.js';
+import { noticingFullDisk, requireSpace } from './disk.js';
 import { acquireLock, type HeldLock } from './lock.js';
 import type { RemoteFile, RemoteRepository } from './remote.js';
 
@@ -32,7 +33,7 @@ export async function transfer(cached: CachedRepository, remote: RemoteRepositor
   const blob = cached.blob(file.blob);
   const isHere = async (): Promise<boolean> => (await stat(blob).catch(() => null))?.size === file.size;
   if (await isHere()) return 0;
-  return noticingFullDisk(cached, async () => {
+  return noticingFullDisk(cached.cache, async () => {
     await mkdir(dirname(blob), { recursive: true });
     for (;;) {
       const lock = await acquireLock(cached.lock(file.blob), { signal: remote.signal, onWait: events.onWait });
@@ -72,7 +73,7 @@ class Transfer {
     const handle = await open(this.#partial, constants.O_RDWR | constants.O_CREAT, 0o666);
     try {
       let resumed = await this.#lengthOf(handle);
-      await this.#requireSpace(resumed);
+      await requireSpace(this.cached.cache, dirname(this.#partial), this.file.path, this.file.size - resumed);
       let digest = await this.#fill(handle, resumed);
       if (digest !== this.file.blob && resumed > 0) {
         // What lay here may have been torn by a power cut; only a transfer of our own tells about the server.
@@ -174,12 +175,6 @@ class Transfer {
     this.#lockCheckedAt = performance.now();
   }
 
-  async #requireSpace(here: number): Promise<void> {
-    const needed = this.file.size - here;
-    const { bavail, bsize } = await statfs(dirname(this.#partial));
-    if (bavail * bsize < needed) throw diskFull(this.cached.cache, `${this.file.path} of ${this.file.size} bytes needs ${needed} more there, and ${bavail * bsize} are free`);
-  }
-
   #wrong(how: string): SightlineError {
     const { path, blob } = this.file;
     return new SightlineError(
@@ -194,24 +189,6 @@ async function writeAll(handle: FileHandle, bytes: Uint8Array, position: number)
   for (let written = 0; written < bytes.length; ) {
     written += (await handle.write(bytes, written, bytes.length - written, position + written)).bytesWritten;
   }
-}
-
-/** A disk that is full shows at whichever write comes first: of a lock, a folder, a link, the bytes themselves. */
-export async function noticingFullDisk<T>(cached: CachedRepository, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    if (!isOfDisk(error)) throw error;
-    throw diskFull(cached.cache, (error as NodeJS.ErrnoException).code === 'EDQUOT' ? 'your quota is used up' : 'nothing more could be written', error);
-  }
-}
-
-function isOfDisk(error: unknown): boolean {
-  return ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException | null)?.code ?? '');
-}
-
-export function diskFull(folder: string, how: string, cause?: unknown): SightlineError {
-  return new SightlineError('DISK_FULL', `There is no room left in ${folder} (${how}): free some space, or set HF_HUB_CACHE to a folder on a larger disk; what has arrived is kept.`, { cause });
 }
 
 /** So that the new name outlives a power cut; not every system can. */
