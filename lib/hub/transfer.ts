@@ -109,8 +109,7 @@ class Transfer {
     let digest = await this.#digestOf(handle, start);
     let done = start;
     this.events.onBytes(done, start);
-    for (let barren = 0; done < size; ) {
-      const before = done;
+    for (let barren = 0, furthest = done; done < size; ) {
       let reason: string;
       try {
         const { response } = await this.remote.contents(this.commit, this.file, done);
@@ -138,8 +137,9 @@ class Transfer {
         reason = `the connection broke after ${done} of ${size} bytes: ${causeOf(error)}`;
       }
       if (done >= size) break;
-      // An attempt that brought something is no failure: a large file over a bad line takes many.
-      barren = done > before ? 0 : barren + 1;
+      // An attempt that got further than any before is no failure: a large file over a bad line takes many.
+      barren = done > furthest ? 0 : barren + 1;
+      furthest = Math.max(furthest, done);
       if (barren >= patience.attempts) throw this.remote.connection.unreachable(`${reason}; what has arrived is kept for the next pull`);
       await this.remote.connection.pause(reason, patience.backoffMs * 2 ** barren, this.remote.signal);
     }
