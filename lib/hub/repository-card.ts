@@ -1,4 +1,5 @@
 import { SightlineError } from '../errors.js';
+import { skeletonOf } from '../models/catalogue.js';
 import { labelsOfCard } from './class-labels.js';
 import { ConfigFields } from './config-fields.js';
 import type { PulledCard } from './pulled-card.js';
@@ -38,7 +39,8 @@ export async function cardOfRepository({ repository, revision, config: text, pre
   if (isTimmConfig(config)) {
     const { architecture, labels } = readTimmConfig(config);
     const input = readTimmPreprocessing(config);
-    return { name: repository, source: repository, architecture, input, ...(await labelsOfCard(labels)), weights: { ...source, naming: 'timm' } };
+    const { targetLayer } = (await skeletonOf(architecture)).card;
+    return { name: repository, source: repository, architecture, input, targetLayer, ...(await labelsOfCard(labels)), weights: { ...source, naming: 'timm' } };
   }
 
   const modelClass = transformersClass(config);
@@ -61,6 +63,7 @@ export async function cardOfRepository({ repository, revision, config: text, pre
     source: repository,
     architecture,
     input,
+    targetLayer: (await skeletonOf(architecture)).card.targetLayer,
     ...(await labelsOfCard(labels)),
     weights: { ...source, naming: 'huggingface', ...(layerNormEps !== undefined && { layerNormEps }) },
   };
