@@ -35,10 +35,12 @@ interface Holder {
  * looked up, else after half a minute without a sign. Taking over renames the file first and looks at what it took, so
  * that of two who find the same dead holder only one gets the lock.
  *
- * @param onWait called once, when another one holds it
- * @param signal aborts the wait with the signal's reason
+ * @param options.onWait called once, when another one holds it
+ * @param options.signal aborts the wait with the signal's reason
+ * @param options.staleMs for tests
  */
-export async function acquireLock(file: string, { signal, onWait }: { readonly signal?: AbortSignal | undefined; readonly onWait?: () => void } = {}): Promise<HeldLock> {
+export async function acquireLock(file: string, options: { readonly signal?: AbortSignal | undefined; readonly onWait?: () => void; readonly staleMs?: number } = {}): Promise<HeldLock> {
+  const { signal, onWait, staleMs = STALE_MS } = options;
   const mine: Holder = { pid: process.pid, host: hostname(), id: randomUUID() };
   await mkdir(dirname(file), { recursive: true });
   let seen = '';
@@ -53,7 +55,7 @@ export async function acquireLock(file: string, { signal, onWait }: { readonly s
       seen = sign;
       seenSince = performance.now();
     }
-    if (isDead(state.holder) || performance.now() - seenSince > STALE_MS) {
+    if (isDead(state.holder) || performance.now() - seenSince > staleMs) {
       await takeAway(file, state.text);
       continue;
     }

@@ -169,6 +169,23 @@ describe('a lock', () => {
     await expect(acquireLock(file, { signal: AbortSignal.timeout(300) })).rejects.toThrow();
   });
 
+  it('that shows no sign of life is taken over, and one that does is not', async () => {
+    const folder = temporaryFolder();
+    const silent = join(folder, 'silent.lock');
+    writeFileSync(silent, JSON.stringify({ pid: 1, host: 'elsewhere.invalid', id: 'theirs' }));
+    const lock = await acquireLock(silent, { staleMs: 600 });
+    expect(await lock.isOurs()).toBe(true);
+    await lock.release();
+
+    const alive = join(folder, 'alive.lock');
+    writeFileSync(alive, JSON.stringify({ pid: 1, host: 'elsewhere.invalid', id: 'theirs' }));
+    let beat = 1_000_000;
+    const heart = setInterval(() => utimesSync(alive, ++beat, beat), 50);
+    await expect(acquireLock(alive, { staleMs: 600, signal: AbortSignal.timeout(2000) })).rejects.toThrow();
+    clearInterval(heart);
+    expect(readFileSync(alive, 'utf8')).toContain('theirs');
+  });
+
   it('that was lost is not released for the one who has it now', async () => {
     const file = join(temporaryFolder(), 'x.lock');
     const lost = await acquireLock(file);

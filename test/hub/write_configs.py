@@ -25,7 +25,7 @@ import_torchvision()
 import timm  # noqa: E402
 import transformers  # noqa: E402
 from timm.data import create_transform, resolve_model_data_config  # noqa: E402
-from timm.models import save_config_for_hf  # noqa: E402
+from timm.models._hub import save_config_for_hf  # noqa: E402
 
 PICTURES = ((500, 374), (333, 500))
 # Of the result's side: pixels near the corners, where a shift shows most, and the middle.
