@@ -118,6 +118,7 @@ export class HubConnection {
     for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
       const headers = new Headers(init.headers);
       headers.delete('authorization');
+      headers.set('user-agent', 'sightline');
       const { token } = this.environment;
       if (token !== null && target.origin === this.#origin) headers.set('authorization', `Bearer ${token}`);
       const response = await undiciFetch(target, { ...init, headers: [...headers], redirect: 'manual', dispatcher: this.#agent, ...(signal && { signal }) });

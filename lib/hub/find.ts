@@ -1,5 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 
+import { SightlineError } from '../errors.js';
 import { CachedRepository } from './cache.js';
 import { cacheFolder } from './environment.js';
 import type { PulledCard } from './pulled-card.js';
@@ -21,13 +22,17 @@ export interface PulledModel {
  * or Python's huggingface_hub. Looks at nothing but the cache, and hashes nothing.
  *
  * @param options.revision branch, tag or commit; default the catalogue's, else `main`
- * @returns null where it is not here, or not wholly
- * @throws SightlineError UNKNOWN_MODEL for a name that is neither, UNSUPPORTED_MODEL and INVALID_CARD for a repository
- * that is here and cannot be loaded
+ * @returns null where it is not here, or not wholly, or the name is neither
+ * @throws SightlineError UNSUPPORTED_MODEL and INVALID_CARD for a repository that is here and cannot be loaded;
+ * INVALID_OPTION for a revision that is none
  */
 export async function findPulledIn(catalogue: Catalogue, nameOrRepository: string, options: { readonly revision?: string | undefined } = {}): Promise<PulledModel | null> {
-  const sought = await seek(nameOrRepository, options.revision, catalogue);
-  return findSought(new CachedRepository(cacheFolder(), sought.repository), sought);
+  const sought = await seek(nameOrRepository, options.revision, catalogue).catch((error: unknown) => {
+    // What stands for nothing was not pulled either.
+    if (error instanceof SightlineError && error.code === 'UNKNOWN_MODEL') return null;
+    throw error;
+  });
+  return sought === null ? null : findSought(new CachedRepository(cacheFolder(), sought.repository), sought);
 }
 
 /** The same, for a name that was looked up already. */

@@ -34,7 +34,7 @@ export function readTimmConfig(config: ConfigFields): ConfiguredGraph {
   const usualPool = /^(?:vit|deit|test_vit)/.test(architecture) ? 'token' : 'avg';
   config.require('global_pool', usualPool, usualPool);
   if ((config.get('num_classes') ?? pretrained.get('num_classes')) === 0) throw config.unsupported('num_classes', 'a model without classes has nothing to explain');
-  const { side } = inputSize(pretrained);
+  const side = sideOf(config);
   if (architecture.startsWith('swin') && side !== 224) throw pretrained.unsupported('input_size', 'the graph that sightline has is made for 224 x 224');
   return { architecture, imageSize: usualPool === 'token' || architecture.startsWith('swin') ? side : null, labels: labelsOf(config, pretrained) };
 }
@@ -46,7 +46,7 @@ export function readTimmConfig(config: ConfigFields): ConfiguredGraph {
  */
 export function readTimmPreprocessing(config: ConfigFields): ModelInput {
   const pretrained = pretrainedOf(config);
-  const { side } = inputSize(pretrained);
+  const side = sideOf(config);
   const mode = pretrained.text('crop_mode', 'center');
   if (mode !== 'center' && mode !== 'squash') throw pretrained.unsupported('crop_mode', 'sightline crops by "center" and "squash" only');
   const share = pretrained.number('crop_pct', 0.875);
@@ -77,21 +77,26 @@ function pretrainedOf(config: ConfigFields): ConfigFields {
 
 function requirePlainArguments(given: ConfigFields, architecture: string): void {
   for (const field of Object.keys(given.fields)) {
-    if (HARMLESS.includes(field) || !given.has(field)) continue;
+    // The image's side is read by itself.
+    if (HARMLESS.includes(field) || field === 'img_size' || !given.has(field)) continue;
     if (field === 'in_chans') given.require(field, 3, 3);
-    // The side then stands in input_size too.
-    else if (field === 'img_size' && /^(?:vit|deit|test_vit)/.test(architecture)) continue;
     else if (field === 'global_pool') given.require(field, /^(?:vit|deit|test_vit)/.test(architecture) ? 'token' : 'avg', '');
     else throw given.unsupported(field, 'the graph that sightline has is made with the usual arguments');
   }
 }
 
-function inputSize(pretrained: ConfigFields): { side: number } {
-  const [channels, height, width] = pretrained.numbers('input_size', [3, 224, 224]);
-  if (channels !== 3) throw pretrained.unsupported('input_size', 'the graphs that sightline has take three channels');
-  if (!Number.isSafeInteger(height) || height! <= 0) throw pretrained.invalid('input_size', '[channels, height, width]');
-  if (height !== width) throw pretrained.unsupported('input_size', 'sightline has graphs for square images only');
-  return { side: height! };
+/** Side of the square images in px. A model that was made for another size than its first weights says so in model_args. */
+function sideOf(config: ConfigFields): number {
+  const pretrained = pretrainedOf(config);
+  const given = config.inside('model_args');
+  if (typeof given.get('img_size') === 'number') return given.whole('img_size');
+  const [source, field] = given.has('img_size') ? [given, 'img_size'] : [pretrained, 'input_size'];
+  const size = source.numbers(field, [3, 224, 224]);
+  if (size.length === 3 && size[0] !== 3) throw source.unsupported(field, 'the graphs that sightline has take three channels');
+  const [height, width] = size.slice(-2);
+  if (!Number.isSafeInteger(height) || height! <= 0) throw source.invalid(field, 'a height and a width');
+  if (height !== width) throw source.unsupported(field, 'sightline has graphs for square images only');
+  return height!;
 }
 
 function channels(config: ConfigFields, field: string, otherwise: readonly [number, number, number]): [number, number, number] {

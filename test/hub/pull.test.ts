@@ -207,6 +207,12 @@ describe('findPulled', () => {
     expect((await pullFrom(NONE, 'me/flowers', {}, HURRY)).transferred).toBe(weights.length);
   });
 
+  it('knows nothing of names that stand for nothing', async () => {
+    await useHub();
+    for (const name of ['nothing', '../../etc/passwd', 'a/b/c', '']) expect(await findPulledIn(NONE, name)).toBeNull();
+    await expect(findPulledIn(NONE, 'me/flowers', { revision: '../x' })).rejects.toMatchObject({ code: 'INVALID_OPTION' });
+  });
+
   it('passes over a ref that is no commit', async () => {
     const { cache } = await useHub();
     mkdirSync(join(cache, 'models--me--flowers', 'refs'), { recursive: true });

@@ -24,7 +24,7 @@ from torchvision_import import import_torchvision  # noqa: E402
 import_torchvision()
 import timm  # noqa: E402
 import transformers  # noqa: E402
-from timm.data import create_transform, resolve_model_data_config  # noqa: E402
+from timm.data import create_transform, resolve_data_config  # noqa: E402
 from timm.models._hub import save_config_for_hf  # noqa: E402
 
 PICTURES = ((500, 374), (333, 500))
@@ -62,7 +62,7 @@ def write_timm(name: str, model_name: str, *, model_config: dict | None = None, 
         path = Path(folder) / "config.json"
         save_config_for_hf(model, path, model_config=model_config, data_config=data_config)
         config = json.loads(path.read_text())
-    steps = resolve_model_data_config(model, args=data_config)
+    steps = resolve_data_config(pretrained_cfg=config["pretrained_cfg"])  # as for a model that is loaded from there
     write(f"timm-{name}", config, None, create_transform(**steps, is_training=False))
 
 
