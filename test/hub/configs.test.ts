@@ -73,9 +73,9 @@ describe('what the libraries themselves write', () => {
       const found = values.map((value, channel) => 255 * (value * input.std[channel]! + input.mean[channel]!));
       found.forEach((value, channel) => (worst = Math.max(worst, Math.abs(value - Math.min(255, Math.max(0, expected[channel]!))))));
     }
-    // In grey levels: two roundings to whole ones, and a crop that transformers starts up to one pixel earlier where its
-    // offset is half a pixel (it cuts the half off, timm and torchvision round it to the even neighbour).
-    expect(worst).toBeLessThan(1.5);
+    // In grey levels: two roundings to whole ones. Where a crop begins at half a pixel, as in one of the pictures,
+    // transformers cuts the half off and the others round to the even neighbour: a pixel, which is three quarters of a level.
+    expect(worst).toBeLessThan(name.startsWith('timm') ? 1 : 1.1);
   });
 });
 
