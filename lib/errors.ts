@@ -28,6 +28,7 @@ export type ErrorCode =
   | 'HUB_REFUSED'
   | 'WRONG_HASH'
   | 'DISK_FULL'
+  | 'CACHE_NOT_WRITABLE'
   | 'NATIVE_MISSING'
   | 'INTERNAL';
 

@@ -52,7 +52,7 @@ export class HubConnection {
         bodyTimeout: STALL_MS,
       });
     } catch (cause) {
-      throw new SightlineError('INVALID_OPTION', `HTTPS_PROXY or HTTP_PROXY is no address (${[https, http].filter(Boolean).join(', ')}); set it to one such as http://proxy:3128, or unset it.`, { cause });
+      throw new SightlineError('INVALID_OPTION', `HTTPS_PROXY or HTTP_PROXY is no address; set it to one such as http://proxy:3128, or unset it.`, { cause });
     }
   }
 

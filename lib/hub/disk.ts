@@ -2,15 +2,20 @@ import { statfs } from 'node:fs/promises';
 
 import { SightlineError } from '../errors.js';
 
-/** A disk that is full shows at whichever write comes first: of a lock, a folder, a link, the bytes themselves. */
-export async function noticingFullDisk<T>(cache: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException | null)?.code;
-    if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error;
-    throw diskFull(cache, code === 'EDQUOT' ? 'your quota is used up' : 'nothing more could be written', error);
+/** What the system says of a folder that is no folder, or is not ours to write to. */
+const NOT_OURS = ['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EEXIST', 'ELOOP', 'ENAMETOOLONG'];
+
+/**
+ * What stopped work on the cache, as a sentence: a disk that is full shows at whichever write comes first, of a lock, a
+ * folder, a link or the bytes themselves. Other errors are returned as they are.
+ */
+export function explainDiskError(cache: string, error: unknown): unknown {
+  const { code, path, message } = (error ?? {}) as NodeJS.ErrnoException;
+  if (code === 'ENOSPC' || code === 'EDQUOT') return diskFull(cache, code === 'EDQUOT' ? 'your quota is used up' : 'nothing more could be written', error);
+  if (code !== undefined && NOT_OURS.includes(code) && path?.startsWith(cache) === true) {
+    return new SightlineError('CACHE_NOT_WRITABLE', `The cache ${cache} cannot be written (${message}): mend its rights, or set HF_HUB_CACHE to a folder of your own.`, { cause: error });
   }
+  return error;
 }
 
 /**

@@ -25,7 +25,7 @@ type Variables = Readonly<Record<string, string | undefined>>;
  * Reads HF_ENDPOINT, HF_HUB_CACHE, HF_HOME, HF_TOKEN, HF_TOKEN_PATH, HF_HUB_OFFLINE, HF_HUB_DISABLE_SYMLINKS and the
  * proxies; a variable that is set to nothing counts as not set.
  *
- * @throws SightlineError INVALID_OPTION when HF_ENDPOINT is no address.
+ * @throws SightlineError INVALID_OPTION when HF_ENDPOINT is no address, or the token none.
  */
 export async function readHubEnvironment(variables: Variables = process.env): Promise<HubEnvironment> {
   const home = hubHome(variables);
@@ -68,6 +68,9 @@ async function endpointOf(variables: Variables): Promise<string> {
   if (url.protocol !== 'http:' && url.protocol !== 'https:') {
     throw new SightlineError('INVALID_OPTION', `HF_ENDPOINT is ${named}, which is neither http nor https; set it to the address of a hub, or unset it.`);
   }
+  if (url.username !== '' || url.password !== '') {
+    throw new SightlineError('INVALID_OPTION', `HF_ENDPOINT holds a name or a password for ${url.host}; take them out, and set HF_TOKEN to an access token.`);
+  }
   return named;
 }
 
@@ -75,22 +78,24 @@ async function findToken(variables: Variables, home: string): Promise<Pick<HubEn
   if (isOn(set(variables, 'HF_HUB_DISABLE_IMPLICIT_TOKEN'))) return { token: null, tokenFrom: null };
   for (const name of ['HF_TOKEN', 'HUGGING_FACE_HUB_TOKEN']) {
     const token = cleaned(variables[name]);
-    if (token !== null) return { token, tokenFrom: name };
+    if (token !== null) return { token: sendable(token, name), tokenFrom: name };
   }
   const file = expanded(set(variables, 'HF_TOKEN_PATH') ?? join(home, 'token'), variables);
-  try {
-    const token = cleaned(await readFile(file, 'utf8'));
-    return { token, tokenFrom: token === null ? null : file };
-  } catch {
-    // Not there, or not ours to read: public repositories need no token.
-    return { token: null, tokenFrom: null };
-  }
+  // Not there, or not ours to read: public repositories need no token.
+  const token = cleaned(await readFile(file, 'utf8').catch(() => ''));
+  return token === null ? { token: null, tokenFrom: null } : { token: sendable(token, file), tokenFrom: file };
 }
 
 /** A token ends in the line break that an editor left behind, and a header must not hold one. */
 function cleaned(token: string | undefined): string | null {
   const bare = token?.replace(/[\r\n]/g, '').trim();
   return bare === undefined || bare === '' ? null : bare;
+}
+
+/** Characters that a header may not hold would look like a fault of the network. The token itself is not shown. */
+function sendable(token: string, from: string): string {
+  if (/^[\x21-\x7e]+$/.test(token)) return token;
+  throw new SightlineError('INVALID_OPTION', `What is in ${from} is no access token: it holds spaces or characters that no token has; set it anew.`);
 }
 
 function set(variables: Variables, name: string): string | undefined {

@@ -5,7 +5,7 @@ import { SightlineError } from '../errors.js';
 import { hashFile } from '../models/card.js';
 import { CachedRepository } from './cache.js';
 import type { Patience } from './connection.js';
-import { noticingFullDisk } from './disk.js';
+import { explainDiskError } from './disk.js';
 import { readHubEnvironment, type HubEnvironment } from './environment.js';
 import { findSought, type PulledModel } from './find.js';
 import { isCommit } from './names.js';
@@ -13,6 +13,9 @@ import type { RemoteFile, RemoteRepository } from './remote.js';
 import { CONFIG, PICKLES, PREPROCESSOR, WEIGHTS, WEIGHTS_INDEX, cardOfRepository, chooseWeights } from './repository-card.js';
 import { seek, suggestionsFor, type Catalogue, type Sought } from './sought.js';
 import { isIndex, partsOfIndex } from './weights-index.js';
+
+/** Bytes of a config or an index; the largest on the hub, with a million labels, have less. */
+const LARGEST_JSON = 64e6;
 
 /** How far a pull is. */
 export interface PullProgress {
@@ -52,14 +55,14 @@ export interface Pulled extends PulledModel {
  *
  * @param nameOrRepository a name of the catalogue, or any `org/name` whose `config.json` names a supported architecture
  * @throws SightlineError UNKNOWN_MODEL, UNSUPPORTED_MODEL, INVALID_CARD, INVALID_OPTION, HUB_UNREACHABLE, HUB_REFUSED,
- * WRONG_HASH, DISK_FULL, NOT_PULLED (offline and not here), ABORTED, FILE_NOT_FOUND and NOT_A_FILE of `fromFile`
+ * WRONG_HASH, DISK_FULL, CACHE_NOT_WRITABLE, NOT_PULLED (offline and not here), ABORTED, FILE_NOT_FOUND and NOT_A_FILE of `fromFile`
  */
 export async function pullFrom(catalogue: Catalogue, nameOrRepository: string, options: PullOptions = {}, patience?: Patience): Promise<Pulled> {
   const { signal } = options;
+  const environment = await readHubEnvironment();
   try {
     signal?.throwIfAborted();
     const sought = await seek(nameOrRepository, options.revision, catalogue);
-    const environment = await readHubEnvironment();
     const cached = new CachedRepository(environment.cache, sought.repository);
     if (options.fromFile !== undefined) return await fromFile(cached, sought, resolve(options.fromFile), environment, signal);
 
@@ -73,13 +76,13 @@ export async function pullFrom(catalogue: Catalogue, nameOrRepository: string, o
     return await new Pull(cached, sought, environment, options, await suggestionsFor(sought.name, catalogue)).run(here, patience);
   } catch (cause) {
     if (signal?.aborted) throw new SightlineError('ABORTED', 'The pull was cancelled; what has arrived is kept, and the next one goes on from there.', { cause });
-    throw cause;
+    throw explainDiskError(environment.cache, cause);
   }
 }
 
 async function fromFile(cached: CachedRepository, sought: Sought, path: string, { copies }: HubEnvironment, signal: AbortSignal | undefined): Promise<Pulled> {
   const { placeLocalFile } = await import('./local-file.js');
-  await noticingFullDisk(cached.cache, () => placeLocalFile(cached, sought, path, { copies, signal }));
+  await placeLocalFile(cached, sought, path, { copies, signal });
   const placed = await findSought(cached, sought);
   if (placed === null) throw new SightlineError('INTERNAL', `${path} was placed in ${cached.folder}, but is not found there.`);
   return { ...placed, transferred: 0, notes: [] };
@@ -126,7 +129,7 @@ class Pull {
     const listed = (await remote.files(commit, [file])).get(file);
     if (listed === undefined) throw this.#missing(file);
     if (sha256 !== undefined && listed.blob.length === 64 && listed.blob !== sha256) throw this.#changed(file, listed.blob, sha256);
-    const path = await this.#fetch(remote, commit, listed);
+    const path = await this.#fetch(remote, commit, isIndex(file) ? this.#small(listed) : listed);
     if (sha256 !== undefined && listed.blob.length !== 64) {
       const found = await hashFile(path, { signal: this.options.signal });
       if (found !== sha256) throw this.#changed(file, found, sha256);
@@ -139,13 +142,14 @@ class Pull {
     const listed = await remote.files(commit, [CONFIG, PREPROCESSOR, WEIGHTS, WEIGHTS_INDEX, ...PICKLES]);
     const configFile = listed.get(CONFIG);
     if (configFile === undefined) throw new SightlineError('UNSUPPORTED_MODEL', `${repository} has no ${CONFIG}, so its graph is not known; export the model with models/export.py instead.`);
-    const text = async (file: RemoteFile | undefined): Promise<string | null> => (file === undefined ? null : readFile(await this.#fetch(remote, commit, file), 'utf8'));
+    const text = async (file: RemoteFile | undefined): Promise<string | null> => (file === undefined ? null : readFile(await this.#fetch(remote, commit, this.#small(file)), 'utf8'));
     const config = (await text(configFile))!;
     const preprocessor = await text(listed.get(PREPROCESSOR));
     const weights = chooseWeights(repository, (file) => listed.has(file));
     // Before the large files: a model that cannot be loaded costs no time.
     await cardOfRepository({ repository, revision, config, preprocessor, weights });
-    const path = await this.#fetch(remote, commit, listed.get(weights)!);
+    const main = listed.get(weights)!;
+    const path = await this.#fetch(remote, commit, isIndex(weights) ? this.#small(main) : main);
     if (isIndex(weights)) await this.#parts(remote, commit, weights, path);
   }
 
@@ -167,13 +171,19 @@ class Pull {
       onBytes: (done, resumed) => this.#tell({ done, resumed }),
       onWait: () => this.#tell({ pause: 'another process fetches this file' }),
     });
-    return noticingFullDisk(this.cached.cache, () => this.cached.link(commit, file.path, file.blob, this.environment));
+    return this.cached.link(commit, file.path, file.blob, this.environment);
   }
 
   #tell(news: Partial<PullProgress>): void {
     const { pause: _, ...current } = this.#current;
     this.#current = { ...current, ...news };
     if (this.#current.file !== '') this.options.onProgress?.(this.#current);
+  }
+
+  /** Of what is read whole into memory. */
+  #small(file: RemoteFile): RemoteFile {
+    if (file.size <= LARGEST_JSON) return file;
+    throw new SightlineError('INVALID_CARD', `${file.path} of ${this.sought.repository} has ${file.size} bytes, more than such a file ever needs: nothing was fetched.`);
   }
 
   #missing(file: string): SightlineError {

@@ -5,7 +5,7 @@ import { SightlineError } from '../errors.js';
 import type { CachedRepository } from './cache.js';
 import { causeOf } from './connection.js';
 import { digestFor } from './digest.js';
-import { noticingFullDisk, requireSpace } from './disk.js';
+import { requireSpace } from './disk.js';
 import { acquireLock, type HeldLock } from './lock.js';
 import type { RemoteFile, RemoteRepository } from './remote.js';
 
@@ -27,27 +27,25 @@ const LOCK_CHECK_MS = 5000;
  * next attempt asks for the rest only. The hash of the whole is checked before the file gets its name, so that whatever
  * has that name is whole, and a partial that turns out wrong is removed.
  *
- * @throws SightlineError HUB_UNREACHABLE, HUB_REFUSED, WRONG_HASH, DISK_FULL; the signal's reason
+ * @throws SightlineError HUB_UNREACHABLE, HUB_REFUSED, WRONG_HASH, DISK_FULL; the system's errors; the signal's reason
  */
 export async function transfer(cached: CachedRepository, remote: RemoteRepository, commit: string, file: RemoteFile, events: TransferEvents): Promise<number> {
   const blob = cached.blob(file.blob);
   const isHere = async (): Promise<boolean> => (await stat(blob).catch(() => null))?.size === file.size;
   if (await isHere()) return 0;
-  return noticingFullDisk(cached.cache, async () => {
-    await mkdir(dirname(blob), { recursive: true });
-    for (;;) {
-      const lock = await acquireLock(cached.lock(file.blob), { signal: remote.signal, onWait: events.onWait });
-      try {
-        // Another process may have brought it while we waited.
-        if (await isHere()) return 0;
-        return await new Transfer(cached, remote, commit, file, events, lock).run();
-      } catch (error) {
-        if (!(error instanceof LostLock)) throw error;
-      } finally {
-        await lock.release();
-      }
+  await mkdir(dirname(blob), { recursive: true });
+  for (;;) {
+    const lock = await acquireLock(cached.lock(file.blob), { signal: remote.signal, onWait: events.onWait });
+    try {
+      // Another process may have brought it while we waited.
+      if (await isHere()) return 0;
+      return await new Transfer(cached, remote, commit, file, events, lock).run();
+    } catch (error) {
+      if (!(error instanceof LostLock)) throw error;
+    } finally {
+      await lock.release();
     }
-  });
+  }
 }
 
 /** Another process took the lock over: it carries on, and we wait for it. */

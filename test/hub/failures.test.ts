@@ -174,6 +174,13 @@ describe('a hub that refuses', () => {
     expect((await pullFrom(NONE, 'me/private', {}, HURRY)).transferred).toBeGreaterThan(weights.length);
   });
 
+  it('takes no token that no header can hold, and does not show it', async () => {
+    const { hub } = await useHub();
+    vi.stubEnv('HF_TOKEN', 'hf_töken');
+    await expect(pullFrom(NONE, 'me/flowers', {}, HURRY)).rejects.toMatchObject({ code: 'INVALID_OPTION', message: expect.stringMatching(/^What is in HF_TOKEN is no access token(?!.*hf_)/) });
+    expect(hub.requests).toEqual([]);
+  });
+
   it('never sends the token to another server', async () => {
     const { hub } = await useHub();
     hub.add('me/private', vitRepository(weights), { token: 'hf_right' });
@@ -238,10 +245,19 @@ describe('a hub in trouble', () => {
     await expect(pullFrom(NONE, 'me/flowers', {}, HURRY)).rejects.toMatchObject({ code: 'HUB_UNREACHABLE', message: expect.stringMatching(/hub\.invalid.*(ENOTFOUND|EAI_AGAIN)/) });
   });
 
-  it.each(['nonsense', 'ftp://somewhere'])('whose address is %s is refused', async (address) => {
+  it.each(['nonsense', 'ftp://somewhere', 'http://me:secret@somewhere'])('whose address is %s is refused', async (address) => {
     await useHub();
     vi.stubEnv('HF_ENDPOINT', address);
-    await expect(pullFrom(NONE, 'me/flowers', {}, HURRY)).rejects.toMatchObject({ code: 'INVALID_OPTION', message: expect.stringMatching(/^HF_ENDPOINT is /) });
+    await expect(pullFrom(NONE, 'me/flowers', {}, HURRY)).rejects.toMatchObject({ code: 'INVALID_OPTION', message: expect.stringMatching(/^HF_ENDPOINT (?!.*secret)/) });
+  });
+});
+
+describe('a cache that cannot be written', () => {
+  it('is told with what to do', async () => {
+    const { hub, home } = await useHub();
+    hub.add('me/flowers', vitRepository(weights));
+    writeFileSync(join(home, 'hub'), 'a file, where a folder should be');
+    await expect(pullFrom(NONE, 'me/flowers', {}, HURRY)).rejects.toMatchObject({ code: 'CACHE_NOT_WRITABLE', message: expect.stringMatching(/^The cache .*hub cannot be written \(.*\): mend its rights, or set HF_HUB_CACHE/) });
   });
 });
 
