@@ -66,11 +66,14 @@ export async function pullFrom(catalogue: Catalogue, nameOrRepository: string, o
     const cached = new CachedRepository(environment.cache, sought.repository);
     if (options.fromFile !== undefined) return await fromFile(cached, sought, resolve(options.fromFile), environment, signal);
 
-    const here = await findSought(cached, sought);
-    // A commit never changes; a branch may have moved on.
-    if (here !== null && isCommit(sought.revision)) return { ...here, transferred: 0, notes: [] };
+    // A commit never changes; a branch may have moved on, and what is here of it may be what was mended since.
+    const isFinal = isCommit(sought.revision) || environment.offline;
+    const here = await findSought(cached, sought).catch((error: unknown) => {
+      if (isFinal || !(error instanceof SightlineError)) throw error;
+      return null;
+    });
+    if (here !== null && isFinal) return { ...here, transferred: 0, notes: [] };
     if (environment.offline) {
-      if (here !== null) return { ...here, transferred: 0, notes: [] };
       throw new SightlineError('NOT_PULLED', `${sought.name} is not on this machine, and HF_HUB_OFFLINE is set: unset it to fetch ${sought.repository}, or give its weights with --from-file.`);
     }
     return await new Pull(cached, sought, environment, options, await suggestionsFor(sought.name, catalogue)).run(here, patience);
@@ -109,7 +112,7 @@ class Pull {
       const remote = new RemoteRepository(connection, this.sought.repository, this.hint, this.options.signal);
       let commit: string;
       try {
-        commit = await remote.commitOf(this.sought.revision);
+        commit = isCommit(this.sought.revision) ? this.sought.revision : await remote.commitOf(this.sought.revision);
       } catch (error) {
         if (here === null || !(error instanceof SightlineError) || error.code !== 'HUB_UNREACHABLE') throw error;
         return { ...here, transferred: 0, notes: [`What is here of ${this.sought.repository} is used: ${error.message}`] };

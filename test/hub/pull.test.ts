@@ -1,4 +1,4 @@
-import { existsSync, lstatSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { describe, expect, it, vi } from 'vitest';
@@ -8,6 +8,12 @@ import { pullFrom, type PullProgress } from '../../lib/hub/pull.js';
 import { HURRY, VIT_CONFIG, VIT_PREPROCESSOR, catalogueCard, catalogueOf, filesBelow, safetensors, sha256, temporaryFolder, useHub, vitRepository } from './fixtures.js';
 
 const NONE = catalogueOf();
+
+/** The one file of that name below a folder. */
+function findFile(folder: string, name: string): string {
+  return join(folder, filesBelow(folder).find((file) => file.endsWith(`/${name}`))!);
+}
+
 const weights = safetensors(50_000);
 
 describe('pull', () => {
@@ -89,6 +95,18 @@ describe('pull', () => {
     expect(files.map((file) => readFileSync(file))).toEqual(Object.values(parts));
     expect(card.weights.file).toBe('model.safetensors.index.json');
     expect((await findPulledIn(NONE, 'me/large'))?.files).toEqual(files);
+  });
+
+  it('asks the hub where what is here cannot be loaded, since that may be mended by now', async () => {
+    const { hub, home } = await useHub();
+    hub.add('me/flowers', vitRepository(weights));
+    await pullFrom(NONE, 'me/flowers', {}, HURRY);
+    const old = findFile(home, 'config.json');
+    rmSync(old);
+    writeFileSync(old, VIT_CONFIG.replace('"gelu"', '"relu"'));
+    await expect(findPulledIn(NONE, 'me/flowers')).rejects.toMatchObject({ code: 'UNSUPPORTED_MODEL', details: { field: 'hidden_act' } });
+    hub.add('me/flowers', { ...vitRepository(weights), 'config.json': VIT_CONFIG.replace('rose', 'peony') });
+    expect((await pullFrom(NONE, 'me/flowers', {}, HURRY)).card.labels).toEqual(['peony', 'tulip', 'daisy']);
   });
 
   it('copies where links are not wanted', async () => {
@@ -200,8 +218,7 @@ describe('findPulled', () => {
     const { hub, cache } = await useHub();
     const commit = hub.add('me/flowers', vitRepository(weights));
     await pullFrom(NONE, 'me/flowers', {}, HURRY);
-    const { rm } = await import('node:fs/promises');
-    await rm(join(cache, 'models--me--flowers', 'blobs', sha256(weights)));
+    rmSync(join(cache, 'models--me--flowers', 'blobs', sha256(weights)));
     expect(existsSync(join(cache, 'models--me--flowers', 'snapshots', commit))).toBe(true);
     expect(await findPulledIn(NONE, 'me/flowers')).toBeNull();
     expect((await pullFrom(NONE, 'me/flowers', {}, HURRY)).transferred).toBe(weights.length);
