@@ -36,7 +36,9 @@ export class TransferProgress {
       this.#samples = [];
       this.#shownAt = this.isTerminal ? -Infinity : now;
     }
-    this.#sample(now, progress.done);
+    // Time in which nothing could come says nothing of the network.
+    if (progress.pause === undefined) this.#sample(now, progress.done);
+    else this.#samples = [];
     const isNewPause = progress.pause !== undefined && progress.pause !== this.#shownPause;
     const isDone = progress.done === progress.total && progress.total >= WORTH_A_LINE;
     const isDue = now - this.#shownAt >= (this.isTerminal ? REDRAW_MS : LINE_EVERY_MS);

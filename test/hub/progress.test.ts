@@ -33,6 +33,14 @@ it('counts no bytes that an earlier pull brought into the speed', () => {
   expect(lines.at(-1)).toContain('1.0 MB/s, 9 s left');
 });
 
+it('counts no pause into the speed', () => {
+  const { lines, at } = watch(true);
+  at(0, { pause: 'another process fetches this file' });
+  at(30, { done: 50e6, resumed: 50e6 });
+  at(31, { done: 52e6, resumed: 50e6 });
+  expect(lines.at(-1)).toContain('52.0 MB of 100.0 MB (52 %), 2.0 MB/s, 24 s left');
+});
+
 it('writes a plain line every few seconds elsewhere, and the end', () => {
   const { lines, at } = watch(false);
   for (let tick = 0; tick <= 100; tick++) at(tick / 8, { done: tick * 1e6 });
