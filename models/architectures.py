@@ -17,8 +17,7 @@ class Architecture:
     library: str  # timm or transformers
     model: str  # timm's name of the model, or transformers' class
     size: int  # px, the side of the images that it is traced on, and the usual one
-    # Another side that the same graph takes with other weights; None where the graph is made for one size (Swin's
-    # windows), and the same side where the weights say nothing of it (CNNs).
+    # Another side that the same graph takes, of ViTs with other weights; None where it is made for one (Swin's windows).
     other_size: int | None
     options: tuple[tuple[str, int], ...] = ()  # of transformers' configuration
     sized_by_weights: bool = False  # the position embedding's length follows the image
@@ -47,7 +46,6 @@ class Architecture:
         import transformers
 
         transformers.logging.set_verbosity_error()
-
         kind = getattr(transformers, self.model)
         config = kind.config_class(**dict(self.options), num_labels=classes, image_size=side, patch_size=14)
         return kind._from_config(config, attn_implementation="sdpa")

@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +187,10 @@ def differences(architecture: Architecture) -> list[str]:
         return [f"{each} is missing" for each in missing]
     found: list[str] = []
     content = path.read_bytes()
-    shipped = read_members(content)
+    try:
+        shipped = read_members(content)
+    except zipfile.BadZipFile as error:
+        return [f"{path} is damaged: {error}"]
     if list(shipped) != list(members):
         found.append(f"{path}: its records are {sorted(shipped)}, a fresh export's {sorted(members)}")
     found += [f"{path}: {name} differs" for name in members if name in shipped and shipped[name] != members[name]]
@@ -256,10 +260,13 @@ def main() -> int:
         if args.check:
             return check_all(args.only)
         if args.weights:
-            from seeded_checkpoints import write_checkpoint
+            from seeded_checkpoints import NoSuchNaming, write_checkpoint
 
             (architecture,) = selected([args.weights])
-            print(write_checkpoint(architecture, args.naming, args.seed, args.classes, args.size, args.out))
+            try:
+                print(write_checkpoint(architecture, args.naming, args.seed, args.classes, args.size, args.out))
+            except NoSuchNaming as error:
+                raise SkeletonError(str(error)) from error
         else:
             write_all(args.only)
     except SkeletonError as error:

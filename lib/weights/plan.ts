@@ -64,8 +64,8 @@ export function planWeights(
   }
   const faults = [
     several(missing, 'tensor is missing', 'tensors are missing'),
-    several(misshapen, 'does not fit', 'do not fit'),
-    several(extra, 'is not of this architecture', 'are not of this architecture'),
+    several(misshapen, 'tensor does not fit', 'tensors do not fit'),
+    several(extra, 'tensor is not of this architecture', 'tensors are not of this architecture'),
   ].filter((fault) => fault !== null);
   if (faults.length > 0) {
     throw new SightlineError(
