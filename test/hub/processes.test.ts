@@ -1,5 +1,7 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { mkdirSync, readFileSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { promises, readFileSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -203,29 +205,65 @@ describe('a lock', () => {
   });
 });
 
-/** A file system of 1 MB, which only root can make; null where this process is not allowed to. */
-function mountSmallDisk(folder: string): string | null {
-  const disk = join(folder, 'disk');
-  mkdirSync(disk);
+interface SmallDisk {
+  readonly folder: string;
+  /** Lets no more than this be written from now on. */
+  fill(): void;
+  free(): void;
+}
+
+/** A file system of 1 MB; null where this process may not mount one. */
+function mountSmallDisk(folder: string): SmallDisk | null {
   try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', disk], { stdio: 'ignore' });
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', folder], { stdio: 'ignore' });
   } catch {
-    rmSync(disk, { recursive: true });
     return null;
   }
-  onTestFinished(() => void execFileSync('umount', ['-l', disk], { stdio: 'ignore' }));
-  return disk;
+  onTestFinished(() => void execFileSync('umount', ['-l', folder], { stdio: 'ignore' }));
+  const filler = join(folder, 'filler');
+  return {
+    folder,
+    fill: () => {
+      try {
+        writeFileSync(filler, Buffer.alloc(1 << 20));
+      } catch {
+        // Full, as was meant.
+      }
+    },
+    free: () => rmSync(filler),
+  };
+}
+
+/** The same by lies of the system's calls: `statfs` tells of 1 MB, and writes to open files fail once it is full. */
+async function pretendSmallDisk(folder: string): Promise<SmallDisk> {
+  let isFull = false;
+  const handle = await promises.open(join(folder, 'probe'), 'w');
+  const prototype = Object.getPrototypeOf(handle) as FileHandle;
+  await handle.close();
+  const original = prototype.write;
+  vi.spyOn(prototype, 'write').mockImplementation(function (this: FileHandle, ...args: Parameters<FileHandle['write']>) {
+    if (isFull) return Promise.reject(Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC', syscall: 'write' }));
+    return Reflect.apply(original, this, args) as ReturnType<FileHandle['write']>;
+  } as unknown as FileHandle['write']);
+  vi.spyOn(promises, 'statfs').mockImplementation((() => Promise.resolve({ bavail: 256, bsize: 4096 })) as unknown as typeof promises.statfs);
+  syncBuiltinESMExports();
+  onTestFinished(() => {
+    vi.restoreAllMocks();
+    syncBuiltinESMExports();
+  });
+  return { folder, fill: () => void (isFull = true), free: () => void (isFull = false) };
 }
 
 describe('a full disk', () => {
-  it('is told before the transfer, or as soon as it shows, and what has arrived is of use later', async (context) => {
+  it.each(['mounted', 'pretended'])('is told before the transfer, or as soon as it shows, and what has arrived is of use later (%s)', async (kind) => {
     const { hub } = await useHub();
-    const disk = mountSmallDisk(temporaryFolder());
-    if (disk === null) return context.skip('needs a small disk, which only root can mount (tmpfs): run the tests as root, or in a container with CAP_SYS_ADMIN');
-    vi.stubEnv('HF_HUB_CACHE', disk);
+    const folder = temporaryFolder();
+    // Only root may mount, and in most containers not even root.
+    const disk = (kind === 'mounted' ? mountSmallDisk(folder) : null) ?? (await pretendSmallDisk(folder));
+    vi.stubEnv('HF_HUB_CACHE', folder);
     // Two million bytes do not fit, and that is known beforehand.
     hub.add('me/flowers', vitRepository(weights));
-    await expect(pullFrom(NONE, 'me/flowers', {}, HURRY)).rejects.toMatchObject({ code: 'DISK_FULL', message: expect.stringMatching(/^There is no room left in .*disk \(model\.safetensors needs 2\.0 MB there, and \d\.\d MB are free\): free some space, or set HF_HUB_CACHE/) });
+    await expect(pullFrom(NONE, 'me/flowers', {}, HURRY)).rejects.toMatchObject({ code: 'DISK_FULL', message: expect.stringMatching(/^There is no room left in .* \(model\.safetensors needs 2\.0 MB there, and \d\.\d MB are free\): free some space, or set HF_HUB_CACHE/) });
     expect(contentsRequests(hub)).toEqual([]);
 
     // These would fit, but another program is quicker.
@@ -233,15 +271,10 @@ describe('a full disk', () => {
     hub.add('me/flowers', vitRepository(smaller));
     hub.failWith(({ server }) => (server === 'cdn' ? { piece: 50_000, pauseMs: 10 } : undefined));
     const onProgress = ({ file, done }: { file: string; done: number }): void => {
-      if (file !== 'model.safetensors' || done < 100_000) return;
-      try {
-        writeFileSync(join(disk, 'filler'), Buffer.alloc(1 << 20));
-      } catch {
-        // Full, as was meant.
-      }
+      if (file === 'model.safetensors' && done >= 100_000) disk.fill();
     };
     await expect(pullFrom(NONE, 'me/flowers', { onProgress }, HURRY)).rejects.toMatchObject({ code: 'DISK_FULL', message: expect.stringContaining('what has arrived is kept') });
-    rmSync(join(disk, 'filler'));
+    disk.free();
     hub.failWith(() => undefined);
     const pulled = await pullFrom(NONE, 'me/flowers', {}, HURRY);
     expect(pulled.transferred).toBeLessThan(smaller.length);

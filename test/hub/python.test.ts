@@ -4,13 +4,12 @@ import { describe, expect, it } from 'vitest';
 
 import { findPulledIn } from '../../lib/hub/find.js';
 import { pullFrom } from '../../lib/hub/pull.js';
-import { NO_PYTHON_HUB, findPythonHub, runPython } from '../support/python-hub.js';
+import { findPythonHub, runPython } from '../support/python-hub.js';
 import { HURRY, catalogueOf, environmentOf, safetensors, sha256, useHub, vitRepository } from './fixtures.js';
 
 const NONE = catalogueOf();
 const weights = safetensors(50_000);
 const python = findPythonHub();
-if (python === null) console.warn(`test/hub/python.test.ts is skipped: it ${NO_PYTHON_HUB}`);
 
 /** Metadata of huggingface_hub's own telemetry must not leave the machine; there is nobody to receive it either. */
 const QUIET = { HF_HUB_DISABLE_TELEMETRY: '1', HF_HUB_DISABLE_PROGRESS_BARS: '1', HF_HUB_DISABLE_XET: '1' };

@@ -1,26 +1,17 @@
-import { execFile, execFileSync } from 'node:child_process';
-import { join } from 'node:path';
+import { execFile, spawnSync } from 'node:child_process';
 
-/** Where a Python with huggingface_hub may be: the active environment first, as the set-up looks for LibTorch. */
-function candidates(): string[] {
-  const active = process.env['VIRTUAL_ENV'];
-  return [...(active === undefined ? [] : [join(active, 'bin', 'python')]), 'python3', 'python'];
-}
-
-/** A Python that has huggingface_hub, or null; with what to say where a test is skipped for want of one. */
+/**
+ * A Python with huggingface_hub: SIGHTLINE_PYTHON, else python3. Null where there is none; one line then says how to get
+ * it. What models/requirements.txt installs has it too, as transformers needs it.
+ */
 export function findPythonHub(): string | null {
-  for (const python of candidates()) {
-    try {
-      execFileSync(python, ['-c', 'import huggingface_hub'], { stdio: 'ignore' });
-      return python;
-    } catch {
-      continue;
-    }
-  }
+  const named = process.env['SIGHTLINE_PYTHON'];
+  const python = named ?? 'python3';
+  if (spawnSync(python, ['-c', 'import huggingface_hub'], { stdio: 'ignore' }).status === 0) return python;
+  if (named !== undefined) throw new Error(`SIGHTLINE_PYTHON: ${python} has no huggingface_hub.`);
+  console.log('Not read back with Python: python3 has no huggingface_hub. Run "python3 -m venv .venv && .venv/bin/pip install huggingface_hub" and set SIGHTLINE_PYTHON=.venv/bin/python.');
   return null;
 }
-
-export const NO_PYTHON_HUB = 'needs a Python with huggingface_hub: pip install huggingface_hub';
 
 /** Runs a script that prints one JSON document. Not synchronous: the hub that it asks may live in this process. */
 export function runPython<T>(python: string, script: string, environment: Readonly<Record<string, string>>): Promise<T> {
