@@ -23,6 +23,12 @@ export type ErrorCode =
   | 'QUEUE_FULL'
   | 'MODEL_CLOSED'
   | 'ABORTED'
+  | 'NOT_PULLED'
+  | 'HUB_UNREACHABLE'
+  | 'HUB_REFUSED'
+  | 'WRONG_HASH'
+  | 'DISK_FULL'
+  | 'CACHE_NOT_WRITABLE'
   | 'NATIVE_MISSING'
   | 'INTERNAL';
 
