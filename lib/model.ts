@@ -19,8 +19,8 @@ import { isTensorInput, prepareInput, splitInput, type Input, type PreparedInput
 import type { Applicability, Inspection } from './inspection.js';
 import { maximize, parseMaximizeOptions, type Maximized, type MaximizeOptions } from './maximize.js';
 import type { MethodName } from './methods/index.js';
-import { resolveModel } from './models/bundled.js';
 import { defaultCard, parseCard, resolveLabels, verifyHash, type ModelCard } from './models/card.js';
+import { locateModel } from './models/locate.js';
 import { parsePredictOptions, readPrediction, recordPrediction, type Predicted, type PredictOptions } from './predict.js';
 import type { PlanDescription } from './symbolic/plan.js';
 import { parseOptions } from './options.js';
@@ -44,7 +44,7 @@ export interface LoadOptions {
   readonly optimize?: boolean | undefined;
   /** LibTorch's threads on the CPU, for the whole process. Default: all cores. */
   readonly threads?: number | undefined;
-  /** Path of a model card, or the card itself. Default: the `NAME.json` beside `NAME.pt`. */
+  /** Path of a model card, or the card itself. Default: the `NAME.json` beside `NAME.pt`, or the pulled model's. */
   readonly card?: string | ModelCard | undefined;
   /** Most images in one batch. Default 8 on the CPU, 32 on CUDA. */
   readonly maxBatch?: number | undefined;
@@ -97,7 +97,7 @@ export class Model {
 
   private constructor(
     private readonly pool: DevicePool<NativeModel>,
-    /** The archive's absolute path. */
+    /** Absolute path of the archive, or of the checkpoint's first file. */
     readonly path: string,
     /** Where it runs: `cpu`, `cuda:0`, `cuda:0,cuda:1`, ... */
     readonly device: string,
@@ -110,26 +110,27 @@ export class Model {
   ) {}
 
   /**
-   * Loads an archive.
+   * Loads an archive, or a checkpoint into a graph that ships with sightline. Fetches nothing.
    *
-   * @param nameOrPath a bundled model (`vit-tiny-shapes`) or the path of a TorchScript archive
-   * @throws SightlineError FILE_NOT_FOUND, NOT_A_FILE, UNKNOWN_MODEL, NOT_TORCHSCRIPT, UNSUPPORTED_MODEL, INVALID_CARD,
+   * @param nameOrPath a bundled model (`vit-tiny-shapes`), a model that was pulled (`vit_base_patch16_224`, `org/name`), or
+   * the path of a TorchScript archive or of a safetensors checkpoint
+   * @throws SightlineError FILE_NOT_FOUND, NOT_A_FILE, UNKNOWN_MODEL, NOT_PULLED, INVALID_WEIGHTS, NOT_TORCHSCRIPT, UNSUPPORTED_MODEL, INVALID_CARD,
    * INVALID_OPTION, DEVICE_UNAVAILABLE, OUT_OF_MEMORY, NATIVE_MISSING
    */
   static async load(nameOrPath: string, options: LoadOptions = {}): Promise<Model> {
-    if (typeof nameOrPath !== 'string') throw new SightlineError('INVALID_OPTION', 'Model.load takes the name of a bundled model or the path of an archive.');
+    if (typeof nameOrPath !== 'string') throw new SightlineError('INVALID_OPTION', 'Model.load takes the name of a model or the path of an archive.');
     const { device, dtype, optimize, threads, maxBatch, maxQueue, maxDelay, cudaGraphs, card: givenCard } = parseOptions(loadSchema, options, 'Model.load');
-    const found = await resolveModel(nameOrPath);
+    const found = await locateModel(nameOrPath, await readGivenCard(givenCard as LoadOptions['card']));
     const notes: string[] = [];
-    const card = await chooseCard(givenCard as LoadOptions['card'], found.card);
-    if (card) await verifyHash(found.archive, card);
+    const { card } = found;
+    if (card && !found.weights) await verifyHash(found.archive, card);
     const native = binding();
     if (threads !== undefined) native.setThreads(threads);
-    const loaded = await loadOn(namedDevices(device, () => native.versions().cudaDevices), (name) => native.load({ path: found.archive, device: name, dtype, optimize, cudaGraphs }));
+    const loaded = await loadOn(namedDevices(device, () => native.versions().cudaDevices), (name) => native.load({ path: found.archive, device: name, dtype, optimize, cudaGraphs, ...(found.weights && { weights: found.weights }) }));
     const pool = new DevicePool(loaded);
     if (device === 'auto' && pool.device === 'cpu') notes.push('No CUDA GPU was found, so the model runs on the CPU.');
     const weightBytes = loaded.reduce((sum, each) => sum + each.weightBytes, 0);
-    const model = new Model(pool, found.archive, pool.device, weightBytes, card, notes, {
+    const model = new Model(pool, found.path, pool.device, weightBytes, card, notes, {
       maxBatch: maxBatch ?? (pool.device === 'cpu' ? 8 : 32),
       maxDelay,
       maxQueue,
@@ -510,8 +511,8 @@ async function loadOn<Loaded extends { readonly handle: NativeModel }>(devices: 
   throw fromNative(failed.reason);
 }
 
-async function chooseCard(given: string | ModelCard | undefined, beside: ModelCard | null): Promise<ModelCard | null> {
-  if (given === undefined) return beside;
+async function readGivenCard(given: string | ModelCard | undefined): Promise<ModelCard | null> {
+  if (given === undefined) return null;
   if (typeof given !== 'string') return parseCard(given, 'given to Model.load');
   let text: string;
   try {

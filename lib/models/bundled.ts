@@ -3,6 +3,7 @@ import { join, resolve, sep } from 'node:path';
 
 import { SightlineError } from '../errors.js';
 import { readCardFor, type ModelCard } from './card.js';
+import { catalogueNames } from './catalogue.js';
 import { BUNDLED_MODELS } from './labels.js';
 import { suggestion } from './nearest.js';
 
@@ -51,9 +52,10 @@ export async function resolveModel(nameOrPath: string, folder: string = BUNDLED_
   const kind = await kindOf(nameOrPath);
   if (kind === 'file') return withCard(resolve(nameOrPath), false);
   if (kind === 'missing' && !looksLikePath) {
-    const hint = suggestion(nameOrPath, names);
-    throw new SightlineError('UNKNOWN_MODEL', `There is no model "${nameOrPath}", neither bundled nor as a file.${hint === '' ? '' : ` ${hint}`}`, {
-      details: { known: names },
+    const known = [...names, ...(await catalogueNames(folder))];
+    const hint = suggestion(nameOrPath, known);
+    throw new SightlineError('UNKNOWN_MODEL', `There is no model "${nameOrPath}", neither bundled, nor in the catalogue, nor as a file.${hint === '' ? '' : ` ${hint}`}`, {
+      details: { known },
     });
   }
   if (kind === 'missing') throw new SightlineError('FILE_NOT_FOUND', `There is no file ${nameOrPath}; give the path of a TorchScript archive.`);

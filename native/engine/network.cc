@@ -344,6 +344,13 @@ void Network::prove(const StraightGraph& straight, const torch::jit::Module& mod
   const auto pair = at::randn({2, 3, example.size(2), example.size(3)}, generator, at::kFloat).to(example.options());
   auto copy = master_->copy();
   torch::jit::EraseShapeInformation(copy);
+  // Of all but the scores the sizes will do: kept, the values of every layer would take more memory than the weights.
+  for (size_t i = 0; i < copy->outputs().size(); ++i) {
+    if (i == kLogitsOutput) continue;
+    Value* const value = copy->outputs()[i];
+    torch::jit::WithInsertPoint point(value->node()->kind() == c10::prim::Param ? *copy->nodes().begin() : value->node()->next());
+    copy->return_node()->replaceInput(i, copy->insert(c10::Symbol::fromQualString("aten::_shape_as_tensor"), {value}));
+  }
   const Program straightened(std::move(copy), false, 0, false);
   const torch::jit::Code original(straight.original->copy(), "original");
   const auto run_original = [&](const at::Tensor& images) {
@@ -376,7 +383,8 @@ void Network::prove(const StraightGraph& straight, const torch::jit::Module& mod
   }
   if (!info_.can_batch) return;
   for (auto& node : info_.nodes) {
-    const auto sizes = outputs[node_outputs_.at(node.name)].sizes().vec();
+    const auto shape = outputs[node_outputs_.at(node.name)];
+    const std::vector<int64_t> sizes(shape.const_data_ptr<int64_t>(), shape.const_data_ptr<int64_t>() + shape.numel());
     auto doubled = node.sizes;
     if (!doubled.empty()) doubled[0] *= 2;
     if (sizes == doubled) continue;

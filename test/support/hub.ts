@@ -75,9 +75,9 @@ export class LoopbackHub {
   }
 
   /** Puts a repository there, or a new commit of it. Returns the commit. */
-  add(repository: string, files: Readonly<Record<string, HubFile>>, { token = null, gated = false }: { readonly token?: string | null; readonly gated?: boolean } = {}): string {
+  add(repository: string, files: Readonly<Record<string, HubFile>>, { token = null, gated = false, commit: own }: { readonly token?: string | null; readonly gated?: boolean; readonly commit?: string } = {}): string {
     const stored = new Map(Object.entries(files).map(([path, file]) => [path, store(file)] as const));
-    const commit = createHash('sha1').update([...stored].map(([path, { hash }]) => `${path} ${hash}`).join('\n')).digest('hex');
+    const commit = own ?? createHash('sha1').update([...stored].map(([path, { hash }]) => `${path} ${hash}`).join('\n')).digest('hex');
     this.#repositories.set(repository, { commit, files: stored, token, gated });
     return commit;
   }

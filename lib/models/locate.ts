@@ -1,0 +1,78 @@
+import { stat } from 'node:fs/promises';
+import { extname, resolve } from 'node:path';
+
+import { SightlineError } from '../errors.js';
+import { findPulled } from '../hub/index.js';
+import { isRepository } from '../hub/names.js';
+import type { WeightPlan } from '../weights/assignments.js';
+import { planWeights } from '../weights/plan.js';
+import { readHeader } from '../weights/safetensors.js';
+import { bundledModels, resolveModel } from './bundled.js';
+import { readCardFor, type ModelCard, type ModelWeights } from './card.js';
+import { architectures, catalogued, skeletonOf } from './catalogue.js';
+
+/** A model on this machine: a graph, and its weights where they lie apart. */
+export interface LocatedModel {
+  /** The file that messages name: the archive, or the checkpoint's first file. Absolute. */
+  readonly path: string;
+  /** Absolute path of the TorchScript archive that holds the graph. */
+  readonly archive: string;
+  readonly card: ModelCard | null;
+  /** Null where the archive holds its weights itself. */
+  readonly weights: WeightPlan | null;
+  /** Whether the archive came with the package. */
+  readonly bundled: boolean;
+}
+
+/**
+ * Finds what a user means: the name of a bundled model, a name of the catalogue or `org/name` that was pulled, the path of a
+ * safetensors checkpoint whose card names its architecture, or the path of an archive. Never looks at the network.
+ *
+ * @param given the user's own card, which says more than any other
+ * @throws SightlineError UNKNOWN_MODEL, NOT_PULLED, FILE_NOT_FOUND, NOT_A_FILE, INVALID_CARD, INVALID_WEIGHTS, UNSUPPORTED_MODEL
+ */
+export async function locateModel(nameOrPath: string, given: ModelCard | null): Promise<LocatedModel> {
+  if (extname(nameOrPath).toLowerCase() === '.safetensors') return ofCheckpoint(nameOrPath, given);
+  if (!(await bundledModels()).includes(nameOrPath)) {
+    const card = await catalogued(nameOrPath);
+    if (card !== null || (isRepository(nameOrPath) && !(await exists(nameOrPath)))) return ofPulled(nameOrPath, card?.weights ?? null, given);
+  }
+  const { archive, card, bundled } = await resolveModel(nameOrPath);
+  return { path: archive, archive, card: given ?? card, weights: null, bundled };
+}
+
+async function ofPulled(name: string, weights: ModelWeights | null, given: ModelCard | null): Promise<LocatedModel> {
+  const pulled = await findPulled(name);
+  if (pulled === null) {
+    const size = weights?.bytes === undefined ? '' : ` (${Math.round(weights.bytes / 1e6)} MB)`;
+    throw new SightlineError('NOT_PULLED', `${name} is not on this machine; run \`sightline pull ${name}\`${size}.`);
+  }
+  const { card, files } = pulled;
+  return filled(files, card.architecture, given ?? card, card.weights);
+}
+
+async function ofCheckpoint(path: string, given: ModelCard | null): Promise<LocatedModel> {
+  if (!(await exists(path))) throw new SightlineError('FILE_NOT_FOUND', `There is no file ${path}; give the path of a safetensors checkpoint.`);
+  const card = given ?? (await readCardFor(resolve(path)))?.card ?? null;
+  if (card?.architecture === undefined) {
+    throw new SightlineError(
+      'INVALID_CARD',
+      `${path} is a checkpoint, numbers without a graph: give a card that says which "architecture" they are for, one of ${(await architectures()).join(', ')}.`,
+    );
+  }
+  return filled([resolve(path)], card.architecture, card, card.weights ?? null);
+}
+
+async function filled(files: readonly string[], architecture: string, card: ModelCard, weights: Pick<ModelWeights, 'naming' | 'layerNormEps'> | null): Promise<LocatedModel> {
+  const skeleton = await skeletonOf(architecture);
+  const headers = await Promise.all(files.map((file, i) => readHeader(file, i)));
+  const plan = planWeights(skeleton.card, files, headers, weights?.naming ?? 'auto', { layerNormEps: weights?.layerNormEps });
+  return { path: files[0]!, archive: skeleton.archive, card, weights: plan, bundled: true };
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
