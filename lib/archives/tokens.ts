@@ -1,0 +1,95 @@
+/** A token of TorchScript source as LibTorch's printer writes it. */
+export interface Token {
+  readonly kind: 'name' | 'number' | 'string' | 'sign';
+  readonly text: string;
+}
+
+/** A statement with all of its lines. */
+export interface Line {
+  /** Spaces in front. */
+  readonly indent: number;
+  readonly tokens: readonly Token[];
+}
+
+/** Source that LibTorch's printer would not write, as the end of a sentence. */
+export class CodeFault extends Error {}
+
+const TOKEN = /(?<space> +)|(?<comment>#[^\n]*)|(?<name>[A-Za-z_][A-Za-z_0-9]*)|(?<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?j?)|(?<string>"(?:[^"\\\n]|\\[^\n])*"|'(?:[^'\\\n]|\\[^\n])*')|(?<sign>->|\*\*|\/\/|==|!=|<=|>=|<<|>>|[-+*/%@&|^~<>()[\]{}:,.=])/y;
+
+/** Nesting that LibTorch's parser and compiler, which work by recursion, bear with ease. Honest archives reach 4. */
+const DEEPEST_BRACKETS = 64;
+const DEEPEST_INDENT = 128;
+/** Operators and calls one behind the other without a comma: each is a level of the parsed expression. */
+const LONGEST_CHAIN = 1000;
+
+/**
+ * Splits a source file into statements.
+ *
+ * @throws CodeFault for what the printer never writes: other characters, strings over several lines, endless nesting
+ */
+export function splitLines(source: string): Line[] {
+  const lines: Line[] = [];
+  let tokens: Token[] = [];
+  let indent = 0;
+  let isFresh = true;
+  // Signs since the last comma, for each bracket that is open.
+  const chains = [0];
+  let at = 0;
+  const end = (): void => {
+    if (tokens.length > 0) lines.push({ indent, tokens });
+    tokens = [];
+    isFresh = true;
+    chains[0] = 0;
+  };
+  while (at < source.length) {
+    if (source[at] === '\n') {
+      if (chains.length === 1) end();
+      at++;
+      continue;
+    }
+    TOKEN.lastIndex = at;
+    const found = TOKEN.exec(source)?.groups;
+    if (found === undefined) throw new CodeFault('has code that TorchScript does not print');
+    const text = (found['space'] ?? found['comment'] ?? found['name'] ?? found['number'] ?? found['string'] ?? found['sign'])!;
+    at += text.length;
+    if (found['space'] !== undefined || found['comment'] !== undefined) {
+      if (isFresh && tokens.length === 0 && found['space'] !== undefined) indent = text.length;
+      continue;
+    }
+    if (isFresh && tokens.length === 0) {
+      if (source[at - text.length - 1] === '\n' || at === text.length) indent = 0;
+      isFresh = false;
+      if (indent > DEEPEST_INDENT) throw new CodeFault('nests statements deeper than any model does');
+    }
+    const kind = found['name'] !== undefined ? 'name' : found['number'] !== undefined ? 'number' : found['string'] !== undefined ? 'string' : 'sign';
+    // Two strings side by side would be one of three quotes to another reader.
+    if (kind === 'string' && tokens[tokens.length - 1]?.kind === 'string') throw new CodeFault('has code that TorchScript does not print');
+    count(kind, text, chains);
+    tokens.push({ kind, text });
+  }
+  if (chains.length !== 1) throw new CodeFault('opens a bracket that it does not close');
+  end();
+  return lines;
+}
+
+const WORDS = new Set(['and', 'or', 'not', 'if', 'else', 'in', 'is', 'lambda']);
+
+function count(kind: Token['kind'], text: string, chains: number[]): void {
+  const isSign = kind === 'sign';
+  if (isSign && text === ',') {
+    chains[chains.length - 1] = 0;
+    return;
+  }
+  if (isSign && (text === ')' || text === ']' || text === '}')) {
+    if (chains.length === 1) throw new CodeFault('closes a bracket that it has not opened');
+    chains.pop();
+    return;
+  }
+  if (isSign || (kind === 'name' && WORDS.has(text))) {
+    if (++chains[chains.length - 1]! > LONGEST_CHAIN) throw new CodeFault('has an expression longer than any model does');
+  }
+  if (isSign && (text === '(' || text === '[' || text === '{')) {
+    if (chains.length > DEEPEST_BRACKETS) throw new CodeFault('nests expressions deeper than any model does');
+    chains.push(0);
+  }
+}
