@@ -103,7 +103,8 @@ export interface NativeVersions {
 }
 
 export interface NativeBinding {
-  load(options: { path: string; device: string; dtype: string; optimize: boolean; cudaGraphs?: boolean }): Promise<{ handle: NativeModel; device: string; weightBytes: number }>;
+  /** `trusted`: any operator may run, for as long as it likes. `remarks`: what is odd about the weights, as sentences. */
+  load(options: { path: string; device: string; dtype: string; optimize: boolean; cudaGraphs?: boolean; trusted?: boolean }): Promise<{ handle: NativeModel; device: string; weightBytes: number; remarks: readonly string[] }>;
   inspect(model: NativeModel, height: number, width: number): Promise<Inspection>;
   plan(description: PlanDescription): NativePlan;
   token(): NativeToken;
@@ -122,6 +123,8 @@ export interface NativeBinding {
   versions(): NativeVersions;
   setThreads(count: number): void;
   stop(): void;
+  /** Limits this process for good; what became of the limits of memory and files. */
+  fence(limits: { addressBytes: number; processorSeconds: number }): { memory: boolean; files: boolean };
 }
 
 let loaded: NativeBinding | null = null;
