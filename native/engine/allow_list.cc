@@ -20,8 +20,10 @@ namespace {
 // Interpreter steps of one run, calls and loops multiplied out. The largest classifiers take some ten thousand; a
 // hundred million take seconds.
 constexpr double kMostSteps = 1e8;
+// Of these the operators on tensors, each of which may take a millisecond.
+constexpr double kMostTensorSteps = 1e5;
 // What a dimension of a tensor or the length of a list is taken for.
-constexpr double kUsualCount = 1024;
+constexpr double kUsualCount = 256;
 // Elements of a tensor that is made from constant sizes alone: 1 GiB of float32.
 constexpr double kMostElements = 1 << 28;
 constexpr int kDeepestCalls = 256;
@@ -37,6 +39,17 @@ const std::unordered_set<std::string_view> kSized = {
 // Operators that make as many elements as a number says.
 const std::unordered_set<std::string_view> kCounted = {"aten::arange", "aten::eye", "aten::linspace", "aten::one_hot",
                                                        "aten::repeat_interleave"};
+
+// What a call takes, loops and further calls multiplied out.
+struct Steps {
+  double all = 0;
+  double on_tensors = 0;
+
+  void add(const Steps& other, double times = 1) {
+    all += other.all * times;
+    on_tensors += other.on_tensors * times;
+  }
+};
 
 class Scan {
  public:
@@ -60,46 +73,44 @@ class Scan {
   }
 
   // Steps of one call, and on the way every operator against the list.
-  double steps(const GraphFunction& function, int depth) {
+  Steps steps(const GraphFunction& function, int depth) {
     if (const auto known = steps_.find(&function); known != steps_.end()) return known->second;
     const auto name = function.qualname().qualifiedName();
     if (depth > kDeepestCalls || !open_.insert(&function).second) refuse("calls itself in " + place(name) + ", or calls too deep");
-    const double total = steps(function.graph()->block(), name, depth);
-    if (!(total <= kMostSteps)) refuse("would take more steps than any classifier does, in " + place(name));
+    const auto total = steps(function.graph()->block(), name, depth);
+    if (!(total.all <= kMostSteps) || !(total.on_tensors <= kMostTensorSteps)) refuse("would take more steps than any classifier does, in " + place(name));
     open_.erase(&function);
     steps_[&function] = total;
     return total;
   }
 
-  double steps(const Block* block, const std::string& name, int depth) {
-    double total = 0;
+  Steps steps(const Block* block, const std::string& name, int depth) {
+    Steps total;
     for (const Node* node : block->nodes()) {
       check(node, name);
-      double own = 1;
+      const bool is_on_tensors = !node->kind().is_prim() && std::any_of(node->outputs().begin(), node->outputs().end(), is_tensor);
+      total.add({1, is_on_tensors ? 1.0 : 0.0});
       if (node->kind() == c10::prim::CallMethod) {
         if (const auto type = node->input(0)->type()->cast<c10::ClassType>()) {
-          own += callee(type->findMethod(node->s(c10::attr::name)), depth);
+          total.add(callee(type->findMethod(node->s(c10::attr::name)), depth));
         }
       } else if (node->kind() == c10::prim::CallFunction) {
-        if (const auto type = node->input(0)->type()->cast<c10::FunctionType>()) own += callee(type->function(), depth);
+        if (const auto type = node->input(0)->type()->cast<c10::FunctionType>()) total.add(callee(type->function(), depth));
       }
-      double inner = 0;
-      for (const Block* each : node->blocks()) inner += steps(each, name, depth);
+      double turns = 1;
       if (node->kind() == c10::prim::Loop) {
-        const auto turns = bound(node->input(0), 0);
-        if (!turns || *turns > kMostSteps) {
-          refuse("has a loop without a known end in " + place(name));
-        }
-        inner *= std::max(1.0, *turns);
+        const auto found = bound(node->input(0), 0);
+        if (!found || *found > kMostSteps) refuse("has a loop without a known end in " + place(name));
+        turns = std::max(1.0, *found);
       }
-      total += own + inner;
+      for (const Block* each : node->blocks()) total.add(steps(each, name, depth), turns);
     }
     return total;
   }
 
-  double callee(torch::jit::Function* called, int depth) {
+  Steps callee(torch::jit::Function* called, int depth) {
     const auto* graph = called == nullptr ? nullptr : torch::jit::tryToGraphFunction(*called);
-    return graph == nullptr ? 0 : steps(*graph, depth + 1);
+    return graph == nullptr ? Steps() : steps(*graph, depth + 1);
   }
 
   void check(const Node* node, const std::string& name) {
@@ -207,7 +218,7 @@ class Scan {
 
   const std::string& path_;
   std::map<std::pair<const c10::Type*, std::string>, double> numbers_;
-  std::unordered_map<const GraphFunction*, double> steps_;
+  std::unordered_map<const GraphFunction*, Steps> steps_;
   std::unordered_set<const GraphFunction*> open_;
 };
 

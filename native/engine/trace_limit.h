@@ -5,11 +5,13 @@
 
 namespace sightline {
 
-// While it lives, a trace on this thread that records more operators than any model has throws EngineError
-// UNTRUSTED_ARCHIVE. The interpreter cannot be stopped from outside; the tracer, which every tensor operator passes, can.
+// While it lives, a trace on this thread ends by EngineError: UNTRUSTED_ARCHIVE where it records more operators than any
+// model has or takes longer than any does, OUT_OF_MEMORY where the process comes to hold most of the memory that was free
+// (Linux; else the system's own ways of ending it apply). The interpreter cannot be stopped from outside; the tracer, which
+// every tensor operator passes, can.
 class TraceLimit {
  public:
-  explicit TraceLimit(int64_t most_operators = 200'000);
+  TraceLimit();
   ~TraceLimit();
   TraceLimit(const TraceLimit&) = delete;
   TraceLimit& operator=(const TraceLimit&) = delete;
