@@ -2,6 +2,7 @@ import { open, type FileHandle } from 'node:fs/promises';
 
 import { checkCode, checkRecursion } from './code.js';
 import { readMember, verifyStored } from './contents.js';
+import { WindowedFile } from './file.js';
 import { readDirectory, type Member } from './directory.js';
 import { checkPickle, PickleFault } from './pickle.js';
 import { damaged, notTorchScript, untrusted } from './refusal.js';
@@ -59,8 +60,9 @@ export async function checkArchive(path: string, options: CheckOptions = {}): Pr
     const before = await handle.stat();
     if (!before.isFile()) throw notTorchScript(path, 'it is no regular file');
     if (before.size > maxBytes) throw untrusted({ archive: path, what: `has ${before.size} bytes, more than the ${maxBytes} that are allowed (maxArchiveBytes)` });
-    const members = await readDirectory(handle, before.size, path);
-    const weights = await new Contents(handle, members, path, trust).check();
+    const file = new WindowedFile(handle, before.size);
+    const members = await readDirectory(file, before.size, path);
+    const weights = await new Contents(file, members, path, trust).check();
     return {
       verifyWeights: async () => {
         try {
@@ -84,7 +86,7 @@ class Contents {
   private readonly enumerations = new Map<string, ReadonlySet<string>>();
 
   constructor(
-    private readonly handle: FileHandle,
+    private readonly file: WindowedFile,
     private readonly members: readonly Member[],
     private readonly archive: string,
     private readonly trust: boolean,
@@ -117,6 +119,7 @@ class Contents {
     }
     if (codeBytes > MOST_CODE) throw damaged({ archive, what: `has ${codeBytes} bytes of code, more than any model` });
     for (const [, member] of code) this.checkRatio(member);
+    code.sort(([, a], [, b]) => a.offset - b.offset);
     await this.checkSources(code);
     await this.checkPickles(data, constants);
     return weights.sort((a, b) => a.offset - b.offset);
@@ -125,7 +128,7 @@ class Contents {
   private async checkSources(code: readonly (readonly [path: string, member: Member])[]): Promise<void> {
     const attributes = new Map<string, ReadonlySet<string>>();
     for (const [path, member] of code) {
-      const source = await readMember(this.handle, member, this.archive);
+      const source = await readMember(this.file, member, this.archive);
       this.faulty(member, () => {
         const facts = checkCode(source.toString('latin1'), path);
         for (const [name, types] of facts.attributes) attributes.set(name, types);
@@ -144,7 +147,7 @@ class Contents {
     ] as const) {
       if (member.size > LARGEST_PICKLE) throw damaged({ archive: this.archive, member: member.name, what: `has ${member.size} bytes, more than that of any model` });
       this.checkRatio(member);
-      const bytes = await readMember(this.handle, member, this.archive);
+      const bytes = await readMember(this.file, member, this.archive);
       this.faulty(member, () => {
         const facts = checkPickle(bytes, root, {
           storageBytes: (key) => this.byPath.get(`${folder}/${key}`)?.size ?? null,

@@ -2,7 +2,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { crc32, inflateRawSync } from 'node:zlib';
 
 import type { Member } from './directory.js';
-import { readAt } from './file.js';
+import { readAt, type WindowedFile } from './file.js';
 import { damaged } from './refusal.js';
 
 const CHUNK = 1 << 20;
@@ -13,8 +13,8 @@ const CHUNK = 1 << 20;
  * @param member whose size has been checked to be bearable: it is read whole
  * @throws SightlineError UNTRUSTED_ARCHIVE
  */
-export async function readMember(handle: FileHandle, member: Member, archive: string): Promise<Buffer> {
-  const packed = await readAt(handle, member.dataOffset, member.packedSize);
+export async function readMember(file: WindowedFile, member: Member, archive: string): Promise<Buffer> {
+  const packed = await file.at(member.dataOffset, member.packedSize);
   if (packed === null) throw damaged({ archive, member: member.name, what: 'lies beyond the end of the file' });
   const bytes = member.method === 0 ? packed : inflate(packed, member, archive);
   if (crc32(bytes) !== member.crc32) throw wrongChecksum(archive, member);

@@ -1,6 +1,4 @@
-import type { FileHandle } from 'node:fs/promises';
-
-import { readAt } from './file.js';
+import type { WindowedFile } from './file.js';
 import { damaged, notTorchScript } from './refusal.js';
 
 /** A member of a zip archive, as its directory tells and its own header confirms. */
@@ -27,7 +25,6 @@ const LOCAL = 30;
 /** Far more than any model has; each costs a read. */
 const MOST_MEMBERS = 100_000;
 const LARGEST_DIRECTORY = 64 * 2 ** 20;
-const MOST_READS_AT_ONCE = 16;
 
 const HAS_DESCRIPTOR = 1 << 3;
 const IS_UTF8 = 1 << 11;
@@ -46,12 +43,13 @@ const strict = new TextDecoder('utf-8', { fatal: true });
  * @returns the members in the directory's order; their data do not overlap, and lie in front of the directory
  * @throws SightlineError NOT_TORCHSCRIPT for what is no archive, UNTRUSTED_ARCHIVE for a damaged one
  */
-export async function readDirectory(handle: FileHandle, size: number, archive: string): Promise<Member[]> {
+export async function readDirectory(file: WindowedFile, size: number, archive: string): Promise<Member[]> {
   const refuse = (what: string, member?: string) => damaged({ archive, what, ...(member !== undefined && { member }) });
   const noArchive = () => notTorchScript(archive, 'it is no archive, or a truncated one; export the model with torch.jit.trace(...).save(...), or copy it again');
   if (size < END + CENTRAL + LOCAL) throw noArchive();
   const tailSize = Math.min(size, ZIP64_END + LOCATOR + END);
-  const [head, tail] = await Promise.all([readAt(handle, 0, 4), readAt(handle, size - tailSize, tailSize)]);
+  const head = await file.at(0, 4);
+  const tail = await file.at(size - tailSize, tailSize);
   if (head === null || tail === null) throw refuse('changed while it was read');
   const end = tail.subarray(tailSize - END);
   if (head.readUInt32LE(0) !== 0x04034b50 || end.readUInt32LE(0) !== 0x06054b50) throw noArchive();
@@ -80,13 +78,13 @@ export async function readDirectory(handle: FileHandle, size: number, archive: s
   if (directoryOffset + directorySize !== directoryEnd) throw refuse('has a directory that does not lie where the file says');
   if (count === 0) throw refuse('has no members');
   if (count > MOST_MEMBERS || directorySize > LARGEST_DIRECTORY) throw refuse(`has ${count} members in a directory of ${directorySize} bytes, more than any model`);
-  const directory = await readAt(handle, directoryOffset, directorySize);
+  const directory = await file.at(directoryOffset, directorySize);
   if (directory === null) throw refuse('changed while it was read');
 
   const entries = parseEntries(directory, count, refuse);
   const members: Member[] = [];
-  for (let start = 0; start < entries.length; start += MOST_READS_AT_ONCE) {
-    members.push(...(await Promise.all(entries.slice(start, start + MOST_READS_AT_ONCE).map((entry) => confirm(entry, handle, directoryOffset, refuse)))));
+  for (const entry of entries.map((entry, place) => ({ entry, place })).sort((a, b) => a.entry.offset - b.entry.offset)) {
+    members[entry.place] = await confirm(entry.entry, file, directoryOffset, refuse);
   }
   checkPlaces(members, refuse);
   return members;
@@ -142,7 +140,6 @@ function readName(raw: Buffer, refuse: Refuse): string {
   } catch {
     throw refuse('is named in something else than UTF-8', raw.toString('latin1'));
   }
-  // eslint-disable-next-line no-control-regex
   if (/[\u0000-\u001f\u007f]/.test(name)) throw refuse('has control characters in its name', name);
   if (name.startsWith('/') || /^[A-Za-z]:/.test(name)) throw refuse('has an absolute path', name);
   if (name.includes('\\')) throw refuse('has a backslash in its path', name);
@@ -178,11 +175,11 @@ function readSizes(extra: Buffer, short: readonly number[], broken: () => Error)
 }
 
 /** Reads the header in front of a member's data, which must say what the directory says. */
-async function confirm(entry: Entry, handle: FileHandle, directoryOffset: number, refuse: Refuse): Promise<Member> {
+async function confirm(entry: Entry, file: WindowedFile, directoryOffset: number, refuse: Refuse): Promise<Member> {
   const { rawName, flags, ...told } = entry;
   const { name, offset, packedSize } = told;
   if (offset + LOCAL + rawName.length + packedSize > directoryOffset) throw refuse('lies beyond the end of the file', name);
-  const header = await readAt(handle, offset, LOCAL + rawName.length);
+  const header = await file.at(offset, LOCAL + rawName.length);
   if (header === null) throw refuse('lies beyond the end of the file', name);
   if (header.readUInt32LE(0) !== 0x04034b50) throw refuse('does not lie where the directory says', name);
   if (!header.subarray(LOCAL).equals(rawName) || header.readUInt16LE(26) !== rawName.length) throw refuse('has another name in its own header', name);
@@ -196,7 +193,7 @@ async function confirm(entry: Entry, handle: FileHandle, directoryOffset: number
   const [crc, packed, full] = [header.readUInt32LE(14), header.readUInt32LE(18), header.readUInt32LE(22)];
   let sizes = [full, packed];
   if (sizes.includes(0xffffffff)) {
-    const extra = await readAt(handle, dataOffset - extraLength, extraLength);
+    const extra = await file.at(dataOffset - extraLength, extraLength);
     if (extra === null) throw refuse('lies beyond the end of the file', name);
     sizes = readSizes(extra, sizes, () => refuse('has a broken zip64 field', name));
   }

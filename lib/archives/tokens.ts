@@ -14,7 +14,11 @@ export interface Line {
 /** Source that LibTorch's printer would not write, as the end of a sentence. */
 export class CodeFault extends Error {}
 
-const TOKEN = /(?<space> +)|(?<comment>#[^\n]*)|(?<name>[A-Za-z_][A-Za-z_0-9]*)|(?<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?j?)|(?<string>"(?:[^"\\\n]|\\[^\n])*"|'(?:[^'\\\n]|\\[^\n])*')|(?<sign>->|\*\*|\/\/|==|!=|<=|>=|<<|>>|[-+*/%@&|^~<>()[\]{}:,.=])/y;
+const NAME = /[A-Za-z_][A-Za-z_0-9]*/y;
+const NUMBER = /(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?j?/y;
+const STRING = /"(?:[^"\\\n]|\\[^\n])*"|'(?:[^'\\\n]|\\[^\n])*'/y;
+const LONG_SIGN = /->|\*\*|\/\/|==|!=|<=|>=|<</y;
+const SIGNS = '-+*/%@&|^~<>()[]{}:,.=!';
 
 /** Nesting that LibTorch's parser and compiler, which work by recursion, bear with ease. Honest archives reach 4. */
 const DEEPEST_BRACKETS = 64;
@@ -47,21 +51,25 @@ export function splitLines(source: string): Line[] {
       at++;
       continue;
     }
-    TOKEN.lastIndex = at;
-    const found = TOKEN.exec(source)?.groups;
-    if (found === undefined) throw new CodeFault('has code that TorchScript does not print');
-    const text = (found['space'] ?? found['comment'] ?? found['name'] ?? found['number'] ?? found['string'] ?? found['sign'])!;
-    at += text.length;
-    if (found['space'] !== undefined || found['comment'] !== undefined) {
-      if (isFresh && tokens.length === 0 && found['space'] !== undefined) indent = text.length;
+    const letter = source[at]!;
+    if (letter === ' ') {
+      const from = at;
+      while (source[at] === ' ') at++;
+      if (isFresh) indent = at - from;
       continue;
     }
-    if (isFresh && tokens.length === 0) {
-      if (source[at - text.length - 1] === '\n' || at === text.length) indent = 0;
-      isFresh = false;
-      if (indent > DEEPEST_INDENT) throw new CodeFault('nests statements deeper than any model does');
+    if (letter === '#') {
+      const end = source.indexOf('\n', at);
+      at = end < 0 ? source.length : end;
+      continue;
     }
-    const kind = found['name'] !== undefined ? 'name' : found['number'] !== undefined ? 'number' : found['string'] !== undefined ? 'string' : 'sign';
+    if (isFresh) {
+      if (at === 0 || source[at - 1] === '\n') indent = 0;
+      if (indent > DEEPEST_INDENT) throw new CodeFault('nests statements deeper than any model does');
+      isFresh = false;
+    }
+    const [kind, text] = next(source, at, letter);
+    at += text.length;
     // Two strings side by side would be one of three quotes to another reader.
     if (kind === 'string' && tokens[tokens.length - 1]?.kind === 'string') throw new CodeFault('has code that TorchScript does not print');
     count(kind, text, chains);
@@ -70,6 +78,28 @@ export function splitLines(source: string): Line[] {
   if (chains.length !== 1) throw new CodeFault('opens a bracket that it does not close');
   end();
   return lines;
+}
+
+/** The token that begins there: kind by its first letter, the longest of its kind. */
+function next(source: string, at: number, letter: string): [Token['kind'], string] {
+  const match = (pattern: RegExp): string | null => {
+    pattern.lastIndex = at;
+    return pattern.exec(source)?.[0] ?? null;
+  };
+  const isLetter = (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z') || letter === '_';
+  if (isLetter) return ['name', match(NAME)!];
+  if ((letter >= '0' && letter <= '9') || letter === '.') {
+    const number = match(NUMBER);
+    if (number !== null) return ['number', number];
+  }
+  if (letter === '"' || letter === "'") {
+    const string = match(STRING);
+    if (string !== null) return ['string', string];
+  } else if (SIGNS.includes(letter)) {
+    const sign = '()[]{}:,.+%@&|^~'.includes(letter) ? letter : (match(LONG_SIGN) ?? letter);
+    if (sign !== '!') return ['sign', sign];
+  }
+  throw new CodeFault('has code that TorchScript does not print');
 }
 
 const WORDS = new Set(['and', 'or', 'not', 'if', 'else', 'in', 'is', 'lambda']);

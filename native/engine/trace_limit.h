@@ -5,10 +5,9 @@
 
 namespace sightline {
 
-// While it lives, a trace on this thread ends by EngineError: UNTRUSTED_ARCHIVE where it records more operators than any
-// model has or takes longer than any does, OUT_OF_MEMORY where the process comes to hold most of the memory that was free
-// (Linux; else the system's own ways of ending it apply). The interpreter cannot be stopped from outside; the tracer, which
-// every tensor operator passes, can.
+// While it lives, runs of graphs with turns in them on this thread end by EngineError: UNTRUSTED_ARCHIVE where loops take
+// more turns than any model's or it all takes longer than any does, OUT_OF_MEMORY where the process comes to hold most of
+// the memory that was free (Linux). The interpreter cannot be stopped from outside, so the graph itself asks.
 class TraceLimit {
  public:
   TraceLimit();
@@ -16,5 +15,10 @@ class TraceLimit {
   TraceLimit(const TraceLimit&) = delete;
   TraceLimit& operator=(const TraceLimit&) = delete;
 };
+
+// Puts sightline::turn() -> (), which does the asking, into every loop and after every few operators, where a limit is on.
+void insert_turns(torch::jit::Graph& graph);
+// Takes them out again.
+void remove_turns(torch::jit::Graph& graph);
 
 }  // namespace sightline

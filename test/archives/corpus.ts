@@ -90,7 +90,7 @@ export function hostileFiles(canary: string): Hostile[] {
     for a in range(torch.size(x, 2)):
       for b in range(torch.size(x, 3)):
         i = torch.relu(i)
-    return torch.matmul(i, self.weight)` }, /more operators on one image, or longer/),
+    return torch.matmul(i, self.weight)` }, /more turns of its loops/),
     running('calls that double', { before: ['def f0(a: int) -> int:\n  return torch.add(a, 1)\n', ...Array.from({ length: 40 }, (_, i) => `def f${i + 1}(a: int) -> int:\n  return torch.add(__torch__.forged.f${i}(a), __torch__.forged.f${i}(a))\n`)].join(''), forward: first('_0 = __torch__.forged.f40(1)') }, /more steps than any classifier/),
     refused('a function that calls itself', forge({ before: 'def f(a: int) -> int:\n  return __torch__.forged.f(a)\n', forward: first('_0 = __torch__.forged.f(1)') }), /recursively/, 'NOT_TORCHSCRIPT'),
     running('a class that contains itself', { before: 'class A(Module):\n  __parameters__ = []\n  __buffers__ = []\n  a : __torch__.forged.A\n', members: '  a : __torch__.forged.A\n' }, /class forged\.A that contains itself/),

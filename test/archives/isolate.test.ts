@@ -32,8 +32,7 @@ const SCORES = '    return torch.matmul(torch.mean(x, [2, 3]), self.weight)';
 
 describe('a probe in a process of its own', () => {
   it('lets an honest archive pass', async () => {
-    await using model = await Model.load(archivePath('conv-net'), { device: 'cpu', isolate: true });
-    expect(model.labels.length).toBeGreaterThan(0);
+    expect(await refusalOf({})).toMatchObject({ code: 'LOADED cpu' });
   });
 
   it('passes the refusals of the checks on', async () => {
@@ -108,7 +107,9 @@ describe('the command line', () => {
   });
 
   it('probes with --isolate', async () => {
-    const { code, stderr } = await sightline('inspect', archivePath('conv-net'), '--isolate');
+    const honest = join(scratch, 'honest.pt');
+    writeFileSync(honest, forge());
+    const { code, stderr } = await sightline('inspect', honest, '--isolate');
     expect({ code, stderr }).toMatchObject({ code: 0 });
     const crashing = join(scratch, 'crashes.pt');
     writeFileSync(crashing, forge({ forward: `    return ${'('.repeat(200_000)}x${')'.repeat(200_000)}` }));

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { inflateRawSync } from 'node:zlib';
 
 import { readDirectory } from '../../../dist/archives/directory.js';
+import { WindowedFile } from '../../../dist/archives/file.js';
 import { Model } from '../../../dist/index.js';
 import { zip } from './zip.mjs';
 
@@ -56,7 +57,7 @@ async function damageContents(archive, random) {
   const handle = await open(archive);
   try {
     const bytes = await readFile(archive);
-    const members = (await readDirectory(handle, bytes.length, archive)).map(({ name, method, dataOffset, packedSize }) => {
+    const members = (await readDirectory(new WindowedFile(handle, bytes.length), bytes.length, archive)).map(({ name, method, dataOffset, packedSize }) => {
       const packed = bytes.subarray(dataOffset, dataOffset + packedSize);
       return { name, data: method === 8 ? inflateRawSync(packed) : packed, deflate: method === 8 };
     });
