@@ -4,6 +4,7 @@ import { binding, fromNative, type DeviceMemory, type NativeStats, type NativeVe
 export { Model, type LoadOptions, type ModelInspection } from './model.js';
 export { bench, type BenchOptions, type BenchReport } from './bench/bench.js';
 export { SightlineError, type ErrorCode } from './errors.js';
+export type { IsolateOptions } from './archives/isolation.js';
 export type {
   CommonOptions,
   CustomOptions,
