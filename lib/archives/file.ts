@@ -15,7 +15,7 @@ export async function readAt(handle: FileHandle, position: number, length: numbe
   return into.subarray(0, length);
 }
 
-const WINDOW = 64 * 1024;
+const WINDOW = 16 * 1024;
 
 /** A file whose small pieces are read in the order in which they lie: neighbours come with one read. */
 export class WindowedFile {
