@@ -7,6 +7,8 @@ import { isMainThread } from 'node:worker_threads';
 import nodeGypBuild from 'node-gyp-build';
 
 import { SightlineError, type ErrorCode } from './errors.js';
+import type { AxisTaps } from './images/heat.js';
+import type { WeightPlan } from './weights/assignments.js';
 import type { Inspection } from './inspection.js';
 import type { PlanDescription } from './symbolic/plan.js';
 
@@ -43,6 +45,31 @@ export interface NativePreprocessing {
   readonly interpolation: 'bilinear' | 'bicubic';
   readonly mean: readonly number[];
   readonly std: readonly number[];
+}
+
+/** A heatmap's colours over a picture. */
+export interface NativePainting {
+  /** RGB, row-major, `width` pixels wide. */
+  readonly picture: Uint8Array;
+  readonly width: number;
+  /** Row-major, `columns` wide. */
+  readonly map: Float32Array;
+  readonly columns: number;
+  /** Where each column and each row of the picture reads the map. */
+  readonly across: AxisTaps;
+  readonly down: AxisTaps;
+  /** The pixels to paint: [top, bottom) x [left, right). */
+  readonly left: number;
+  readonly right: number;
+  readonly top: number;
+  readonly bottom: number;
+  /** The value of colour 0, and colours per unit of value. */
+  readonly smallest: number;
+  readonly stretch: number;
+  /** 256 x RGB. */
+  readonly colours: Uint8Array;
+  /** 65,536: what a colour (high byte) over a pixel (low byte) becomes. */
+  readonly mixtures: Uint8Array;
 }
 
 /** A float32 tensor in JavaScript memory, row-major. */
@@ -104,7 +131,7 @@ export interface NativeVersions {
 
 export interface NativeBinding {
   /** `trusted`: any operator may run, for as long as it likes. `remarks`: what is odd about the weights, as sentences. */
-  load(options: { path: string; device: string; dtype: string; optimize: boolean; cudaGraphs?: boolean; trusted?: boolean }): Promise<{ handle: NativeModel; device: string; weightBytes: number; remarks: readonly string[] }>;
+  load(options: { path: string; device: string; dtype: string; optimize: boolean; cudaGraphs?: boolean; weights?: WeightPlan; trusted?: boolean }): Promise<{ handle: NativeModel; device: string; weightBytes: number; remarks: readonly string[] }>;
   inspect(model: NativeModel, height: number, width: number): Promise<Inspection>;
   plan(description: PlanDescription): NativePlan;
   token(): NativeToken;
@@ -122,6 +149,8 @@ export interface NativeBinding {
   deviceMemory?(device: string, resetPeak: boolean): DeviceMemory | null;
   versions(): NativeVersions;
   setThreads(count: number): void;
+  /** Paints into `picture` on a thread of libuv's pool; nobody may touch it, or any other array given, until then. */
+  paint(painting: NativePainting): Promise<void>;
   stop(): void;
   /** Limits this process for good; what became of the limits of memory and files. */
   fence(limits: { addressBytes: number; processorSeconds: number }): { memory: boolean; files: boolean };

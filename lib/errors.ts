@@ -13,6 +13,7 @@ export type ErrorCode =
   | 'UNSUPPORTED_MODEL'
   | 'UNKNOWN_MODEL'
   | 'INVALID_CARD'
+  | 'INVALID_WEIGHTS'
   | 'INVALID_IMAGE'
   | 'INVALID_INPUT'
   | 'INVALID_OPTION'
@@ -25,6 +26,12 @@ export type ErrorCode =
   | 'QUEUE_FULL'
   | 'MODEL_CLOSED'
   | 'ABORTED'
+  | 'NOT_PULLED'
+  | 'HUB_UNREACHABLE'
+  | 'HUB_REFUSED'
+  | 'WRONG_HASH'
+  | 'DISK_FULL'
+  | 'CACHE_NOT_WRITABLE'
   | 'NATIVE_MISSING'
   | 'INTERNAL';
 

@@ -3,6 +3,7 @@ import { binding, fromNative, type DeviceMemory, type NativeStats, type NativeVe
 
 export { Model, type LoadOptions, type ModelInspection } from './model.js';
 export { bench, type BenchOptions, type BenchReport } from './bench/bench.js';
+export { findPulled, pull, type Pulled, type PulledCard, type PulledModel, type PullOptions, type PullProgress, type WeightsSource } from './hub/index.js';
 export { SightlineError, type ErrorCode } from './errors.js';
 export type { IsolateOptions } from './archives/isolation.js';
 export type {

@@ -13,6 +13,7 @@ import { failureOf } from './failure.js';
 import { inspectCommand } from './inspect.js';
 import { maximizeCommand } from './maximize.js';
 import { modelsCommand } from './models.js';
+import { pullCommand } from './pull.js';
 import { createSession, type Session } from './session.js';
 import { setupCommand } from './setup.js';
 
@@ -26,6 +27,7 @@ const COMMANDS = {
   bench: benchCommand,
   doctor: doctorCommand,
   models: modelsCommand,
+  pull: pullCommand,
   setup: setupCommand,
 } as const;
 

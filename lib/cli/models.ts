@@ -3,15 +3,20 @@ import { relative } from 'node:path';
 
 import { Command } from 'commander';
 
+import { SightlineError } from '../errors.js';
 import { bundledModels, resolveModel } from '../models/bundled.js';
 import type { ModelCard } from '../models/card.js';
+import { catalogue, type CatalogueCard } from '../models/catalogue.js';
 import { withJsonFlag } from './options.js';
 import type { Session } from './session.js';
-import { aligned, megabytes } from './words.js';
+import { aligned, megabytes, short } from './words.js';
 
-export function modelsCommand(session: Session): Command {
+/** Looks for a model's weights on this machine, and never at the network: null where they are not here. */
+export type FindPulled = (name: string) => Promise<{ readonly files: readonly string[] } | null>;
+
+export function modelsCommand(session: Session, findPulled?: FindPulled): Command {
   return withJsonFlag(new Command('models'))
-    .description('List the models that come with sightline.')
+    .description('List the models that come with sightline, and those that it can pull.')
     .addHelpText(
       'after',
       `
@@ -19,12 +24,13 @@ Examples:
   $ sightline models
   $ sightline models --json`,
     )
-    .action(() => models(session));
+    .action(() => models(session, findPulled));
 }
 
-async function models(session: Session): Promise<void> {
+async function models(session: Session, findPulled: FindPulled | undefined): Promise<void> {
   const list = await Promise.all((await bundledModels()).map(describe));
-  session.answer({ models: list });
+  const pullable = await Promise.all((await catalogue()).map((card) => describePullable(card, findPulled, session)));
+  session.answer({ models: list, catalogue: pullable });
   if (list.length === 0) session.print('No models came with this copy of sightline; give the path of a TorchScript archive to --model.');
   for (const { name, path, bytes, description, classes, input, accuracy, licence, source } of list) {
     const facts = [
@@ -38,6 +44,33 @@ async function models(session: Session): Promise<void> {
     session.print(description === null ? name : `${name}: ${description}`);
     for (const line of aligned(facts.filter((fact): fact is [string, string] => fact[1] !== null))) session.print(line);
   }
+  if (pullable.length === 0) return;
+  session.print('');
+  session.print('Pretrained, fetched by `sightline pull NAME`:');
+  const rows = pullable.map(({ name, bytes, parameters, flops, licence, isHere }) => [
+    name,
+    bytes === null ? '' : megabytes(bytes),
+    `${short(parameters / 1e6)} M parameters`,
+    `${short(flops / 1e9)} GFLOP`,
+    licence ?? '',
+    isHere === true ? 'here' : '',
+  ]);
+  for (const line of aligned(rows)) session.print(line);
+}
+
+/** `isHere` is null where nobody could look. */
+async function describePullable(card: CatalogueCard, findPulled: FindPulled | undefined, session: Session) {
+  const { name, description = null, architecture, weights, parameters, flops, input, licence = null, source = null } = card;
+  const { repository, file, revision, bytes = null } = weights;
+  let files: readonly string[] | null = null;
+  try {
+    files = (await findPulled?.(name))?.files ?? null;
+  } catch (error) {
+    // One damaged entry of the cache must not hide the others.
+    if (!(error instanceof SightlineError)) throw error;
+    session.note(error.message);
+  }
+  return { name, description, architecture, bytes, parameters, flops, input, licence, source, repository, file, revision, isHere: findPulled === undefined ? null : files !== null, files };
 }
 
 async function describe(name: string) {

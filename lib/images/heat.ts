@@ -61,16 +61,6 @@ export function axisTaps(pixels: number, start: number, extent: number, cells: n
   return { low, high, mix };
 }
 
-/** Row `row` of a map of `columns` columns at output pixels [first, end), interpolated along the row; zeros elsewhere. */
-export function rowAcross(data: Float32Array, columns: number, across: AxisTaps, row: number, first: number, end: number): Float64Array {
-  const values = new Float64Array(across.low.length);
-  for (let x = first; x < end; x++) {
-    const left = data[row * columns + across.low[x]!]!;
-    values[x] = left + across.mix[x]! * (data[row * columns + across.high[x]!]! - left);
-  }
-  return values;
-}
-
 /** A number for a legend or a caption: three significant digits, without needless zeros. */
 export function shortNumber(value: number): string {
   return String(Number(value.toPrecision(3)));

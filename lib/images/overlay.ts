@@ -1,9 +1,10 @@
 import sharp, { type Sharp } from 'sharp';
 
+import { binding } from '../binding.js';
 import { SightlineError } from '../errors.js';
-import { createCanvas, fillBox, PALETTE, paste, pngOf, sharpOf, strokeBox, type Raster } from './canvas.js';
+import { createCanvas, fillBox, PALETTE, paste, pngOf, pngOfPixels, sharpOf, strokeBox, type Raster } from './canvas.js';
 import { colormapTable, type Colormap } from './colormaps.js';
-import { axisTaps, rangeOf, rowAcross, shortNumber, type HeatMapLike, type HeatRange, type Interpolation } from './heat.js';
+import { axisTaps, rangeOf, shortNumber, type HeatMapLike, type HeatRange, type Interpolation } from './heat.js';
 import { eachRow } from './pacing.js';
 import type { DecodedImage } from './source.js';
 import { drawLines, linesHeight, renderLine, renderParagraph } from './text.js';
@@ -53,12 +54,9 @@ export interface OverlayOptions {
 export function overlay(image: DecodedImage, map: HeatMapLike, options: OverlayOptions = {}): Sharp {
   const plan = checked(image, map, options);
   // The picture is made while the caller goes on: sharp takes its input as a stream and begins when that ends.
-  const result = sharp({ limitInputPixels: false });
-  // A photo under colours has nothing that deflate could find: at sharp's own level it takes twice the time of all the
-  // rest, for 8 % of the size. `force: false` leaves other formats, and settings of the caller's own, as they are.
-  if (!plan.legend && plan.title === '') result.png({ compressionLevel: 0, force: false });
+  const result = isFramed(plan) ? sharp({ limitInputPixels: false }) : pngOfPixels(plan.width, plan.height);
   compose(image, map, plan).then(
-    (png) => result.end(png),
+    (bytes) => result.end(bytes),
     (cause: unknown) => {
       // sharp has no way to take an error from its input, and would wait for ever on a stream that is destroyed;
       // an empty input makes its promise reject, and the warning says why.
@@ -110,7 +108,12 @@ function checked(image: DecodedImage, map: HeatMapLike, options: OverlayOptions)
   };
 }
 
-async function compose(image: DecodedImage, map: HeatMapLike, plan: Plan): Promise<Buffer> {
+function isFramed(plan: Plan): boolean {
+  return plan.legend || plan.title !== '';
+}
+
+/** The bytes that `overlay` gives to sharp: a PNG where the text decides how large it becomes, else pixels alone. */
+async function compose(image: DecodedImage, map: HeatMapLike, plan: Plan): Promise<Uint8Array> {
   const found = rangeOf(map.data);
   const range: HeatRange = map.state === 'ok' ? found : { ...found, state: map.state };
   const picture = await sized(image, plan);
@@ -118,15 +121,14 @@ async function compose(image: DecodedImage, map: HeatMapLike, plan: Plan): Promi
   const scale = !plan.stretch && range.min >= 0 && range.max <= 1 ? { min: 0, max: 1 } : range;
   if (range.state === 'ok') await paint(picture, image, map, plan, scale);
   else await refusePaint(picture, range.state);
-  if (!plan.legend && plan.title === '') return pngOf(picture);
-  return pngOf(await framed(picture, plan, range.state === 'ok' ? scale : null));
+  return isFramed(plan) ? pngOf(await framed(picture, plan, range.state === 'ok' ? scale : null)) : picture.data;
 }
 
 /** The image at its output size, in memory of its own, so that painting leaves the decoded image untouched. */
 async function sized(image: DecodedImage, plan: Plan): Promise<Raster> {
   const { width, height } = plan;
   if (width !== image.width) return { data: await sharpOf(image).resize(width, height, { fit: 'fill' }).raw().toBuffer(), width, height };
-  const data = Buffer.allocUnsafe(3 * width * height);
+  const data = Buffer.allocUnsafeSlow(3 * width * height);
   await eachRow(height, (y) => data.set(image.data.subarray(3 * y * width, 3 * (y + 1) * width), 3 * y * width));
   return { data, width, height };
 }
@@ -137,39 +139,25 @@ async function paint(picture: Raster, image: DecodedImage, map: HeatMapLike, pla
   const toY = picture.height / image.height;
   const { table, opacity, interpolation } = plan;
   const box = { left: plan.box.left * toX, top: plan.box.top * toY, width: plan.box.width * toX, height: plan.box.height * toY };
-  const across = axisTaps(picture.width, box.left, box.width, columns, interpolation);
-  const down = axisTaps(picture.height, box.top, box.height, rows, interpolation);
   // Pixels whose centre lies in the box.
-  const first = Math.max(0, Math.ceil(box.left - 0.5));
-  const end = Math.min(picture.width, Math.ceil(box.left + box.width - 0.5));
-  const stretch = 255 / (scale.max - scale.min);
-  const mixed = mixtures(opacity);
-  const { data } = picture;
-  // The grid's rows at the picture's width: a row of the grid lies under several of the picture's.
-  const rowAt = new Map<number, Float64Array>();
-  const widened = (row: number): Float64Array => {
-    let values = rowAt.get(row);
-    if (values === undefined) {
-      if (rowAt.size > 2) rowAt.clear();
-      values = rowAcross(map.data, columns, across, row, first, end);
-      rowAt.set(row, values);
-    }
-    return values;
-  };
-  await eachRow(picture.height, (y) => {
-    if (y + 0.5 < box.top || y + 0.5 >= box.top + box.height) return;
-    const upper = widened(down.low[y]!);
-    const lower = widened(down.high[y]!);
-    const share = down.mix[y]!;
-    let at = 3 * (y * picture.width + first);
-    for (let x = first; x < end; x++, at += 3) {
-      const value = upper[x]! + share * (lower[x]! - upper[x]!);
-      const level = Math.round((value - scale.min) * stretch);
-      const entry = 3 * (level < 0 ? 0 : level > 255 ? 255 : level);
-      data[at] = mixed[(table[entry]! << 8) | data[at]!]!;
-      data[at + 1] = mixed[(table[entry + 1]! << 8) | data[at + 1]!]!;
-      data[at + 2] = mixed[(table[entry + 2]! << 8) | data[at + 2]!]!;
-    }
+  const first = (start: number): number => Math.max(0, Math.ceil(start - 0.5));
+  const end = (stop: number, size: number): number => Math.min(size, Math.ceil(stop - 0.5));
+  await binding().paint({
+    picture: picture.data,
+    width: picture.width,
+    // A copy, since the map is the caller's, who may write to it or hand it to another thread meanwhile.
+    map: map.data.slice(),
+    columns,
+    across: axisTaps(picture.width, box.left, box.width, columns, interpolation),
+    down: axisTaps(picture.height, box.top, box.height, rows, interpolation),
+    left: first(box.left),
+    right: end(box.left + box.width, picture.width),
+    top: first(box.top),
+    bottom: end(box.top + box.height, picture.height),
+    smallest: scale.min,
+    stretch: 255 / (scale.max - scale.min),
+    colours: table,
+    mixtures: mixtures(opacity),
   });
 }
 

@@ -47,6 +47,27 @@ const inputSchema = z
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, '64 hexadecimal digits in lower case are expected');
 
+/** One segment of a path, or several: nothing that leaves its folder. */
+const relativeName = z.string().regex(/^(?!.*(?:^|\/)\.{1,2}(?:\/|$))[A-Za-z0-9._-]+(?:\/[A-Za-z0-9._-]+)*$/, 'names of letters, digits, ".", "_" and "-", divided by "/", are expected');
+
+/** How a checkpoint names its tensors. */
+export const NAMINGS = ['timm', 'torchvision', 'huggingface'] as const;
+export type Naming = (typeof NAMINGS)[number];
+
+const weightsSchema = z.strictObject({
+  /** Of the Hugging Face hub: `organisation/name`. */
+  repository: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*\/[A-Za-z0-9][A-Za-z0-9._-]*$/, 'organisation/name is expected'),
+  file: relativeName,
+  /** A branch, tag, `refs/pr/N` or commit. */
+  revision: relativeName,
+  sha256: sha256.optional(),
+  /** Of its tensors' values, so the file is a header longer; what the hub announces is what counts. */
+  bytes: z.int().positive().optional(),
+  naming: z.enum(NAMINGS),
+  /** Of the model's layer norms, where it is not the skeleton's own. */
+  layerNormEps: z.number().positive().max(1).optional(),
+});
+
 const cardSchema = z.strictObject({
   name: z.string().min(1),
   description: z.string().optional(),
@@ -60,12 +81,23 @@ const cardSchema = z.strictObject({
   licence: z.string().optional(),
   /** The node that CNN methods explain where none is asked for. */
   targetLayer: z.string().optional(),
+  /** The skeleton that the weights are set into, for a model that comes as a checkpoint and not as an archive. */
+  architecture: z.string().regex(/^[a-z0-9_]+$/, 'the name of an architecture is expected').optional(),
+  /** Where the checkpoint lies. */
+  weights: weightsSchema.optional(),
+  /** Numbers that were learnt. */
+  parameters: z.int().positive().optional(),
+  /** Of one image, as `inspect` counts: a multiplication and its addition are two. */
+  flops: z.int().positive().optional(),
   /** How it was trained: data, accuracy, seeds; for people, not read by sightline. */
   training: z.record(z.string(), z.unknown()).optional(),
 });
 
 /** What a model expects of its pixels: resize, crop to [height, width], then (value / 255 - mean) / std per channel. */
 export type ModelInput = z.infer<typeof inputSchema>;
+
+/** A checkpoint on the hub. */
+export type ModelWeights = z.infer<typeof weightsSchema>;
 
 /** The facts about a model that its archive does not hold. */
 export type ModelCard = z.infer<typeof cardSchema>;

@@ -1,6 +1,7 @@
 // What lib/binding.ts sees: functions on handles, promises out.
 #include "bridge/env_state.h"
 #include "bridge/marshal.h"
+#include "bridge/painting.h"
 
 #include "engine/captured_graph.h"
 #include "engine/device_memory.h"
@@ -88,6 +89,7 @@ Napi::Value load(const Napi::CallbackInfo& info) {
   if (object.Has("cudaGraphs")) options.cuda_graphs = object.Get("cudaGraphs").ToBoolean();
   options.optimize = object.Get("optimize").As<Napi::Boolean>();
   if (object.Has("trusted")) options.trusted = object.Get("trusted").ToBoolean();
+  if (object.Has("weights")) options.weights = weights_from_js(object.Get("weights").As<Napi::Object>());
   const auto state = EnvState::of(env);
   return guarded(env, [&] {
     const auto device = resolve_device(options.device);
@@ -324,6 +326,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("versions", Napi::Function::New(env, versions));
   exports.Set("setThreads", Napi::Function::New(env, set_threads));
   exports.Set("fence", Napi::Function::New(env, fence));
+  exports.Set("paint", Napi::Function::New(env, paint_from_js));
   exports.Set("stop", Napi::Function::New(env, stop));
   return exports;
 }

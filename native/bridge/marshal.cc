@@ -133,6 +133,32 @@ Napi::Value count_to_js(Napi::Env env, const std::optional<int64_t>& count) {
 
 }  // namespace
 
+WeightPlan weights_from_js(Napi::Object object) {
+  WeightPlan plan;
+  const auto array = [](Napi::Object from, const char* name) { return from.Get(name).As<Napi::Array>(); };
+  const auto sizes = [&](Napi::Object from) {
+    const auto shape = array(from, "shape");
+    std::vector<int64_t> found(shape.Length());
+    for (uint32_t i = 0; i < shape.Length(); ++i) found[i] = shape.Get(i).As<Napi::Number>().Int64Value();
+    return found;
+  };
+  const auto files = array(object, "files"), assignments = array(object, "assignments");
+  for (uint32_t i = 0; i < files.Length(); ++i) plan.files.push_back(files.Get(i).As<Napi::String>());
+  for (uint32_t i = 0; i < assignments.Length(); ++i) {
+    const auto given = assignments.Get(i).As<Napi::Object>();
+    Assignment assignment{given.Get("name").As<Napi::String>(), sizes(given), {}};
+    const auto parts = array(given, "parts");
+    for (uint32_t j = 0; j < parts.Length(); ++j) {
+      const auto part = parts.Get(j).As<Napi::Object>();
+      const auto number = [&](const char* name) { return part.Get(name).As<Napi::Number>().Int64Value(); };
+      assignment.parts.push_back({number("file"), number("begin"), number("end"), part.Get("dtype").As<Napi::String>(), sizes(part)});
+    }
+    plan.assignments.push_back(std::move(assignment));
+  }
+  if (object.Has("layerNormEps")) plan.layer_norm_eps = object.Get("layerNormEps").As<Napi::Number>().DoubleValue();
+  return plan;
+}
+
 std::shared_ptr<Plan> plan_from_js(Napi::Object object) {
   auto plan = std::make_shared<Plan>();
   plan->method = text(object, "method");

@@ -9,6 +9,7 @@
 
 namespace sightline {
 
+WeightPlan weights_from_js(Napi::Object object);
 std::shared_ptr<Plan> plan_from_js(Napi::Object object);
 // Reads one request. Its pixels are not copied: `object` must live until the request is settled.
 std::unique_ptr<Request> request_from_js(Napi::Object object);

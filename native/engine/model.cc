@@ -87,6 +87,13 @@ Model::Model(const LoadOptions& options, at::Device device)
   }
   check_object_types(module_, options.path);
   if (!trusted_) check_operators(module_, options.path);
+  if (options.weights) {
+    try {
+      set_weights(module_, *options.weights, device_, dtype_);
+    } catch (const c10::OutOfMemoryError&) {
+      throw translate_current_exception("OUT_OF_MEMORY", options.path);
+    }
+  }
   module_.eval();
   self_ = module_._ivalue();
   const auto settle = [&](at::Tensor tensor) {

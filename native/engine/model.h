@@ -5,6 +5,7 @@
 
 #include "engine/network.h"
 #include "engine/replay.h"
+#include "engine/weights.h"
 
 namespace sightline {
 
@@ -13,6 +14,7 @@ struct LoadOptions {
   std::string device = "auto";  // "auto", "cpu", "cuda", "cuda:1"
   std::string dtype = "f32";    // "f32", "bf16", "f16"
   bool cuda_graphs = true;      // whether runs that repeat are captured, where the device and the build can
+  std::optional<WeightPlan> weights;  // what the archive's tensors are filled with, where it is a graph alone
   bool optimize = true;         // false: the graph runs as it was exported, operator for operator
   bool trusted = false;         // true: any operator may run, for as long as it likes
 };
@@ -22,7 +24,7 @@ at::Device resolve_device(const std::string& name);
 
 class Model {
  public:
-  // Throws EngineError NOT_TORCHSCRIPT, UNTRUSTED_ARCHIVE, UNSUPPORTED_MODEL, OUT_OF_MEMORY.
+  // Throws EngineError NOT_TORCHSCRIPT, UNTRUSTED_ARCHIVE, UNSUPPORTED_MODEL, FILE_NOT_FOUND, INVALID_WEIGHTS, OUT_OF_MEMORY.
   Model(const LoadOptions& options, at::Device device);
 
   // The model at an input size, straightened on first use. Sizes are few; the last 8 used are kept.

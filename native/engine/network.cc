@@ -555,7 +555,10 @@ std::unique_ptr<Program> Network::build(const ProgramRequest& request) const {
 
   set_outputs(*graph, taps);
   // A rule is written for the operators as they were exported.
-  if (weights_ && request.rule.name.empty()) narrow_tokens(*graph);
+  if (weights_ && request.rule.name.empty()) {
+    straighten_layouts(*graph);
+    narrow_tokens(*graph);
+  }
   std::shared_ptr<Graph> before;
   if (!replaced.empty()) before = cut(graph, taps, seeds);
   int64_t bytes = bytes_of_run(*graph, records_gradients);

@@ -7,6 +7,10 @@
 
 namespace sightline {
 
+// Attention that lays its tokens before the batch, as nn.MultiheadAttention does, gets its queries, keys and values as
+// views, and its output merged, in the batch's own order: five copies of the tokens less in each block.
+void straighten_layouts(torch::jit::Graph& graph);
+
 // Where the head reads one token (or two), what only they need is computed for them alone: the last block's projection
 // and MLP, and their gradients. Reads the sizes that tracing recorded.
 void narrow_tokens(torch::jit::Graph& graph);

@@ -105,6 +105,18 @@ describe('models', () => {
     const { stdout } = await sightline('models');
     for (const { name } of models) expect(stdout).toContain(`${name}: `);
   });
+
+  it('lists what can be pulled, with size, parameters and licence', async () => {
+    const { catalogue } = await answerOf<{ catalogue: { name: string; bytes: number; parameters: number; licence: string; repository: string }[] }>('models');
+    expect(catalogue.find(({ name }) => name === 'vit_base_patch16_224')).toMatchObject({
+      parameters: 86_567_656,
+      bytes: 346_270_624,
+      licence: 'Apache-2.0',
+      repository: 'timm/vit_base_patch16_224.augreg2_in21k_ft_in1k',
+    });
+    const { stdout } = await sightline('models');
+    for (const { name, licence } of catalogue) expect(stdout).toMatch(new RegExp(`^  ${name} +\\d.* MB  .*${licence}`, 'm'));
+  });
 });
 
 describe('doctor', () => {

@@ -102,7 +102,7 @@ const REFUSALS: readonly (readonly [what: string, args: readonly string[], code:
   ['files asked for, but no folder', explainImage(PICTURE, '--raw'), 'INVALID_OPTION', /--out DIR/],
   ['a file as the folder', explainImage(PICTURE, '--out', text), 'INVALID_OPTION', /text\.pt is a file/],
   ['an opacity of 2', explainImage(PICTURE, '--opacity', '2', '--out', folder), 'INVALID_OPTION', /--opacity is 2/],
-  ['no command', [], 'INVALID_OPTION', /explain, compare, inspect, capture, attention, maximize, bench, doctor, models, setup/],
+  ['no command', [], 'INVALID_OPTION', /explain, compare, inspect, capture, attention, maximize, bench, doctor, models, pull, setup/],
   ['a command that is nearly right', ['explian'], 'INVALID_OPTION', /Did you mean explain\?/],
   ['a command that does not exist', ['transmogrify'], 'INVALID_OPTION', /transmogrify/],
   ['inspect of no model', ['inspect', at('none.pt')], 'FILE_NOT_FOUND', /none\.pt/],
@@ -162,7 +162,7 @@ describe('help', () => {
   it('of the whole lists every command and no other', async () => {
     const { stdout } = await sightline('--help');
     const listed = [...stdout.matchAll(/^ {2}([a-z]+) (?:\[|<|\s)/gm)].map(([, name]) => name).filter((name) => name !== 'help');
-    expect(listed).toEqual(['explain', 'compare', 'inspect', 'capture', 'attention', 'maximize', 'bench', 'doctor', 'models', 'setup']);
+    expect(listed).toEqual(['explain', 'compare', 'inspect', 'capture', 'attention', 'maximize', 'bench', 'doctor', 'models', 'pull', 'setup']);
   });
 });
 

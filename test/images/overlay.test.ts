@@ -1,10 +1,12 @@
-import { readFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 import sharp, { type Sharp } from 'sharp';
 import { describe, expect, it } from 'vitest';
 
 import { colormapTable } from '../../lib/images/colormaps.js';
-import { axisTaps, rangeOf, rowAcross, shortNumber, type HeatMapLike } from '../../lib/images/heat.js';
+import { axisTaps, rangeOf, shortNumber, type HeatMapLike } from '../../lib/images/heat.js';
 import { overlay, type OverlayOptions } from '../../lib/images/overlay.js';
 import type { DecodedImage } from '../../lib/images/source.js';
 
@@ -33,10 +35,22 @@ describe('upsampling', () => {
     const data = new Float32Array(peer.map);
     const across = axisTaps(31, 0, 31, 7, 'bilinear');
     const down = axisTaps(23, 0, 23, 5, 'bilinear');
+    const along = (row: number, x: number): number => data[row * 7 + across.low[x]!]! * (1 - across.mix[x]!) + data[row * 7 + across.high[x]!]! * across.mix[x]!;
     for (let y = 0; y < 23; y++) {
-      const upper = rowAcross(data, 7, across, down.low[y]!, 0, 31);
-      const lower = rowAcross(data, 7, across, down.high[y]!, 0, 31);
-      for (let x = 0; x < 31; x++) expect(upper[x]! + down.mix[y]! * (lower[x]! - upper[x]!)).toBeCloseTo(peer.up[y * 31 + x]!, 6);
+      for (let x = 0; x < 31; x++) expect(along(down.low[y]!, x) * (1 - down.mix[y]!) + along(down.high[y]!, x) * down.mix[y]!).toBeCloseTo(peer.up[y * 31 + x]!, 6);
+    }
+    // Painted: each level of grey is one step of the value.
+    const [least, most] = [Math.min(...peer.up), Math.max(...peer.up)];
+    const painted = await pixels(overlay(image(31, 23), map([5, 7], peer.map), { opacity: 1, stretch: true }));
+    const table = colormapTable('turbo');
+    const [low, high] = [Math.min(...peer.map), Math.max(...peer.map)];
+    expect(low <= least && most <= high).toBe(true);
+    for (let y = 0; y < 23; y++) {
+      for (let x = 0; x < 31; x++) {
+        const level = ((peer.up[y * 31 + x]! - low) / (high - low)) * 255;
+        const near = [Math.round(level - 0.01), Math.round(level + 0.01)].map((each) => [...table.subarray(3 * each, 3 * each + 3)]);
+        expect(near).toContainEqual(painted.at(x, y));
+      }
     }
   });
 
@@ -118,6 +132,31 @@ describe('overlay', () => {
     const again = await result.png().toBuffer();
     expect(first.equals(again)).toBe(true);
     expect(source.data.every((value, at) => value === under[at % 3])).toBe(true);
+  });
+
+  it('writes the format of a file\'s extension, unless another was asked for', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'sightline-overlay-'));
+    const written = async (name: string, picture: Sharp): Promise<string | undefined> => {
+      await picture.toFile(join(folder, name));
+      return (await sharp(await readFile(join(folder, name))).metadata()).format;
+    };
+    try {
+      for (const options of [{}, { legend: true }] satisfies OverlayOptions[]) {
+        const made = (): Sharp => overlay(image(6, 6), half, options);
+        expect(await written('a.png', made())).toBe('png');
+        expect(await written('a.jpg', made())).toBe('jpeg');
+        expect(await written('a.WEBP', made())).toBe('webp');
+        expect(await written('a.avif', made())).toBe('heif');
+        expect(await written('b.jpg', made().resize(3).clone())).toBe('jpeg');
+        expect(await written('c.jpg', made().webp())).toBe('webp');
+        expect(await written('c.out', made().jpeg())).toBe('jpeg');
+        const chunks: Buffer[] = [];
+        for await (const chunk of made()) chunks.push(chunk as Buffer);
+        expect((await sharp(Buffer.concat(chunks)).metadata()).format).toBe('png');
+      }
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 
   it('writes PNG where no format is asked for, and takes further steps of sharp', async () => {

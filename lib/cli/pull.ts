@@ -1,0 +1,56 @@
+import { stat } from 'node:fs/promises';
+
+import { Command } from 'commander';
+
+import { pull } from '../hub/index.js';
+import { withJsonFlag } from './options.js';
+import type { Session } from './session.js';
+import { TransferProgress } from './transfer-progress.js';
+import { megabytes } from './words.js';
+
+interface PullFlags {
+  readonly revision?: string;
+  readonly fromFile?: string;
+}
+
+export function pullCommand(session: Session): Command {
+  return withJsonFlag(new Command('pull'))
+    .description("Bring a pretrained model's weights from the Hugging Face hub to this machine.")
+    .argument('<name>', 'a model of the catalogue (see sightline models), or any org/name on the hub')
+    .option('--revision <revision>', "branch, tag or commit (default: the catalogue's, else main)")
+    .option('--from-file <file>', 'take a local .safetensors (or .safetensors.index.json) instead of fetching')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ sightline pull vit_base_patch16_224
+  $ sightline pull your-org/your-fine-tuned-vit --revision v2
+  $ sightline pull you/flowers --from-file flowers/model.safetensors
+
+Files lie in the hub's own cache, which Python shares; HF_ENDPOINT, HF_TOKEN, HF_HOME and HTTPS_PROXY are honoured.`,
+    )
+    .action((name: string, flags: PullFlags) => run(session, name, flags));
+}
+
+async function run(session: Session, name: string, { revision, fromFile }: PullFlags): Promise<void> {
+  const progress = new TransferProgress(session);
+  const { card, files, commit, transferred, notes } = await pull(name, { revision, fromFile, signal: session.signal, onProgress: (state) => progress.update(state) });
+  for (const note of notes) session.note(note);
+
+  const sizes = await Promise.all(files.map(async (path) => (await stat(path)).size));
+  const { architecture, weights, labels } = card;
+  session.answer({
+    name,
+    architecture,
+    repository: weights.repository,
+    revision: weights.revision,
+    commit,
+    labels: labels ?? null,
+    files: files.map((path, index) => ({ path, bytes: sizes[index]! })),
+    transferred,
+  });
+  const bytes = sizes.reduce((sum, size) => sum + size, 0);
+  session.print(`${name} is here: ${architecture}, ${megabytes(bytes)}${transferred === 0 ? '' : `, of which ${megabytes(transferred)} came now`}.`);
+  for (const path of files) session.print(`  ${path}`);
+  session.print(`Explain a photo: sightline explain photo.jpg --model ${name}`);
+}

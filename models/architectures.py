@@ -1,0 +1,103 @@
+"""The architectures that ship as skeletons: how each is built, from timm's definitions or, for DINOv2 with its linear
+head (timm has none), from transformers'."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from torch import nn
+
+from torchvision_import import import_torchvision
+
+
+@dataclass(frozen=True)
+class Architecture:
+    name: str
+    library: str  # timm or transformers
+    model: str  # timm's name of the model, or transformers' class
+    size: int  # px, the side of the images that it is traced on, and the usual one
+    # Another side that the same graph takes, of ViTs with other weights; None where it is made for one (Swin's windows).
+    other_size: int | None
+    options: tuple[tuple[str, int], ...] = ()  # of transformers' configuration
+    sized_by_weights: bool = False  # the position embedding's length follows the image
+    # The side that the position embedding is made for, where the graph interpolates it to the image; else `size`.
+    embedded_size: int | None = None
+
+    @property
+    def source(self) -> str:
+        return f"{self.library} {version(self.library)} {self.model}"
+
+    def build(self, classes: int = 1000, size: int | None = None) -> nn.Module:
+        """The eager model in inference mode, with the library's own random weights. `size` in px, where it takes one."""
+        side = size or self.embedded_size or self.size
+        if self.library == "timm":
+            import_torchvision()  # timm imports it
+            import timm
+
+            options = {"img_size": side} if self.sized_by_weights else {}
+            model = timm.create_model(self.model, num_classes=classes, **options)
+        else:
+            model = self._from_transformers(classes, side)
+        return model.eval().requires_grad_(False)
+
+    def _from_transformers(self, classes: int, side: int) -> nn.Module:
+        import_torchvision()  # transformers imports it where it is installed
+        import transformers
+
+        transformers.logging.set_verbosity_error()
+        kind = getattr(transformers, self.model)
+        config = kind.config_class(**dict(self.options), num_labels=classes, image_size=side, patch_size=14)
+        return kind._from_config(config, attn_implementation="sdpa")
+
+
+def _timm(name: str, model: str, size: int, other: int | None, sized: bool = False) -> Architecture:
+    return Architecture(name, "timm", model, size, other, sized_by_weights=sized)
+
+
+def _cnn(name: str, size: int = 224, other: int = 160) -> Architecture:
+    return _timm(name, name, size, other)
+
+
+def _vit(name: str, size: int = 224, other: int = 96) -> Architecture:
+    return _timm(name, name if size == 160 else f"{name}_224", size, other, True)
+
+
+def _dino(name: str, hidden: int, heads: int, registers: bool) -> Architecture:
+    options = (("hidden_size", hidden), ("num_attention_heads", heads), ("num_hidden_layers", 12))
+    model = "Dinov2WithRegistersForImageClassification" if registers else "Dinov2ForImageClassification"
+    if registers:
+        options += (("num_register_tokens", 4),)
+    # The published checkpoints hold the positions of 518 px images.
+    return Architecture(name, "transformers", model, 224, 112, options, True, 518)
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    each.name: each
+    for each in (
+        _cnn("resnet18"),
+        _cnn("resnet34"),
+        _cnn("resnet50"),
+        _cnn("resnet101"),
+        _cnn("wide_resnet50_2"),
+        _cnn("resnext50_32x4d"),
+        _cnn("convnext_tiny"),
+        _vit("vit_tiny_patch16"),
+        _vit("vit_small_patch16"),
+        _vit("vit_base_patch16"),
+        _vit("vit_base_patch32"),
+        _vit("vit_large_patch16"),
+        _vit("deit_tiny_distilled_patch16"),
+        _vit("deit_small_distilled_patch16"),
+        _vit("deit_base_distilled_patch16"),
+        _dino("dinov2_small", 384, 6, False),
+        _dino("dinov2_base", 768, 12, False),
+        _dino("dinov2_small_registers", 384, 6, True),
+        _dino("dinov2_base_registers", 768, 12, True),
+        _timm("swin_tiny_patch4_window7", "swin_tiny_patch4_window7_224", 224, None),
+        _timm("swin_base_patch4_window7", "swin_base_patch4_window7_224", 224, None),
+        _vit("test_vit", 160, 96),
+        _cnn("test_resnet", 160, 96),
+        _cnn("test_convnext", 160, 96),
+    )
+}

@@ -1,0 +1,95 @@
+#include "engine/weights.h"
+
+#include <ATen/MapAllocator.h>
+
+#include <filesystem>
+
+#include "engine/errors.h"
+#include "engine/graph_ops.h"
+
+namespace sightline {
+
+namespace {
+
+at::ScalarType type_of(const std::string& name, const std::string& tensor) {
+  static const std::map<std::string, at::ScalarType> kTypes = {
+      {"F64", at::kDouble}, {"F32", at::kFloat}, {"F16", at::kHalf}, {"BF16", at::kBFloat16}, {"I64", at::kLong},
+      {"I32", at::kInt},    {"I16", at::kShort}, {"I8", at::kChar},  {"U8", at::kByte},       {"BOOL", at::kBool}};
+  const auto found = kTypes.find(name);
+  if (found == kTypes.end()) throw EngineError("INVALID_WEIGHTS", tensor + " is of the type " + name + ", which is not supported; convert it to F32.");
+  return found->second;
+}
+
+// A file's bytes as a tensor, which keeps the mapping.
+at::Tensor mapped(const std::string& path) {
+  std::error_code error;
+  const auto size = std::filesystem::file_size(path, error);
+  if (error) throw EngineError("FILE_NOT_FOUND", path + " cannot be read: " + error.message() + ".");
+  try {
+    // Private: nothing is ever written back.
+    return at::from_file(path, /*shared=*/false, static_cast<int64_t>(size), at::TensorOptions().dtype(at::kByte));
+  } catch (const std::exception& failure) {
+    throw EngineError("FILE_NOT_FOUND", path + " cannot be mapped: " + plain_message(failure) + ".");
+  }
+}
+
+at::Tensor read_part(const at::Tensor& bytes, const TensorPart& part, const std::string& tensor) {
+  const auto type = type_of(part.dtype, tensor);
+  const auto size = static_cast<int64_t>(c10::elementSize(type));
+  const auto length = c10::multiply_integers(part.shape) * size;
+  // TypeScript has checked the header; the file may be another by now, and a wrong address here would be a crash.
+  if (part.begin < 0 || part.end > bytes.numel() || part.end - part.begin != length) {
+    throw EngineError("INVALID_WEIGHTS", tensor + " lies outside its file, which has changed since its header was read; load it again.");
+  }
+  const auto own = bytes.narrow(0, part.begin, length);
+  // A view must begin at a multiple of the element's size, which files need not care for.
+  return (part.begin % size == 0 ? own : own.clone()).view(type).view(part.shape);
+}
+
+at::Tensor assembled(const Assignment& assignment, const std::vector<at::Tensor>& files) {
+  std::vector<at::Tensor> parts;
+  for (const TensorPart& part : assignment.parts) parts.push_back(read_part(files.at(static_cast<size_t>(part.file)), part, assignment.name));
+  return (parts.size() == 1 ? parts[0] : at::cat(parts, 0)).view(assignment.shape);
+}
+
+std::map<std::string, at::Tensor> tensors_of(const torch::jit::Module& module) {
+  std::map<std::string, at::Tensor> found;
+  for (const auto& parameter : module.named_parameters()) found.emplace(parameter.name, parameter.value);
+  for (const auto& buffer : module.named_buffers()) found.emplace(buffer.name, buffer.value);
+  return found;
+}
+
+void set_layer_norm_eps(torch::jit::Block* block, double eps) {
+  for (torch::jit::Node* node : block->nodes()) {
+    for (torch::jit::Block* inner : node->blocks()) set_layer_norm_eps(inner, eps);
+    if (!is_aten(node, "layer_norm")) continue;
+    torch::jit::WithInsertPoint point(node);
+    node->replaceInput(4, node->owningGraph()->insertConstant(eps));
+  }
+}
+
+}  // namespace
+
+void set_weights(torch::jit::Module& module, const WeightPlan& plan, at::Device device, at::ScalarType dtype) {
+  at::NoGradGuard no_gradients;
+  std::vector<at::Tensor> files;
+  for (const auto& path : plan.files) files.push_back(mapped(path));
+  const auto tensors = tensors_of(module);
+  for (const Assignment& assignment : plan.assignments) {
+    const auto found = tensors.find(assignment.name);
+    if (found == tensors.end()) throw EngineError("INVALID_WEIGHTS", "The graph has no tensor " + assignment.name + "; it is not the graph that these weights were planned for.");
+    at::Tensor target = found->second;
+    const auto value = assembled(assignment, files);
+    // Straight to the model's own type, so that nothing is there in two types at a time.
+    const auto type = target.is_floating_point() ? dtype : target.scalar_type();
+    target.set_requires_grad(false);
+    target.set_data(value.to(target.options().device(device).dtype(type)));
+  }
+  if (plan.layer_norm_eps) {
+    for (const auto& part : module.modules()) {
+      for (const auto& method : part.get_methods()) set_layer_norm_eps(method.graph()->block(), *plan.layer_norm_eps);
+    }
+  }
+}
+
+}  // namespace sightline

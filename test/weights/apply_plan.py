@@ -1,0 +1,67 @@
+"""Fills a skeleton by a plan of lib/weights and compares its logits with the source model's.
+
+    python test/weights/apply_plan.py SKELETON.pt PLAN.json REFERENCE.safetensors
+
+Prints one JSON object: the largest difference, the largest logit, and whether they are equal to the bit.
+"""
+import io
+import json
+import re
+import sys
+import zipfile
+
+import torch
+from safetensors.torch import load_file
+
+DTYPES = {'F64': torch.float64, 'F32': torch.float32, 'F16': torch.float16, 'BF16': torch.bfloat16}
+LAYER_NORM = re.compile(r'(torch\.layer_norm\([^\n]*, )[0-9.e-]+(\))')
+
+
+def with_epsilon(archive: bytes, epsilon: float) -> bytes:
+    """The archive with another epsilon in every layer norm, which tracing wrote into the code."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(out, 'w') as new:
+        for entry in old.infolist():
+            content = old.read(entry)
+            if entry.filename.endswith('.py'):
+                text, count = LAYER_NORM.subn(lambda match: f'{match[1]}{epsilon!r}{match[2]}', content.decode())
+                assert count > 0
+                content = text.encode()
+            new.writestr(entry, content)
+    return out.getvalue()
+
+
+def read(part: dict, files: list[bytes]) -> torch.Tensor:
+    raw = files[part['file']][part['begin']:part['end']]
+    return torch.frombuffer(bytearray(raw), dtype=DTYPES[part['dtype']]).reshape(part['shape']).float()
+
+
+@torch.no_grad()
+def main(skeleton: str, plan_path: str, reference_path: str) -> None:
+    with open(plan_path) as file:
+        plan = json.load(file)
+    files = []
+    for path in plan['files']:
+        with open(path, 'rb') as file:
+            files.append(file.read())
+    with open(skeleton, 'rb') as file:
+        archive = file.read()
+    if 'layerNormEps' in plan:
+        archive = with_epsilon(archive, plan['layerNormEps'])
+    model = torch.jit.load(io.BytesIO(archive))
+    places = model.state_dict(keep_vars=True)
+    for assignment in plan['assignments']:
+        joined = torch.cat([read(part, files) for part in assignment['parts']]) if len(assignment['parts']) > 1 else read(assignment['parts'][0], files)
+        places[assignment['name']].data = joined.reshape(assignment['shape'])
+    reference = load_file(reference_path)
+    output = model(reference['image'])
+    logits = output['logits'] if isinstance(output, dict) else output
+    wanted = reference['logits']
+    print(json.dumps({
+        'difference': float((logits - wanted).abs().max()),
+        'largest': float(wanted.abs().max()),
+        'equal': torch.equal(logits, wanted),
+    }))
+
+
+main(*sys.argv[1:])

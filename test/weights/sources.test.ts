@@ -1,0 +1,67 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+import { afterAll, describe, expect, it } from 'vitest';
+
+import type { Naming } from '../../lib/models/card.js';
+import { skeletonOf } from '../../lib/models/catalogue.js';
+import { planWeights } from '../../lib/weights/plan.js';
+import { readHeader } from '../../lib/weights/safetensors.js';
+import { findPython, ROOT, runPython } from '../support/python.js';
+
+const python = findPython();
+const folder = mkdtempSync(path.join(tmpdir(), 'sources-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+interface Comparison {
+  readonly difference: number;
+  readonly largest: number;
+  readonly equal: boolean;
+}
+
+/** Seeded weights of the library's own model, set into the skeleton by the plan; how far its logits are from the model's. */
+async function compare(architecture: string, naming: Naming, size?: number): Promise<Comparison> {
+  const file = path.join(folder, `${architecture}.${naming}.safetensors`);
+  const other = (suffix: string): string => file.replace(/safetensors$/, suffix);
+  await runPython(python!, ['models/skeletons.py', '--weights', architecture, '--naming', naming, '--classes', '7', '--seed', '3', '--out', file, ...(size ? ['--size', String(size)] : [])]);
+  const config = JSON.parse(readFileSync(other('config.json'), 'utf8')) as { layer_norm_eps?: number };
+  const { archive, card } = await skeletonOf(architecture);
+  const plan = planWeights(card, [file], [await readHeader(file, 0)], 'auto', { layerNormEps: config.layer_norm_eps });
+  writeFileSync(other('plan.json'), JSON.stringify(plan));
+  const answer = await runPython(python!, [path.join(ROOT, 'test/weights/apply_plan.py'), archive, other('plan.json'), other('reference.safetensors')]);
+  rmSync(file);
+  return JSON.parse(answer) as Comparison;
+}
+
+describe.skipIf(python === null)('weights from each library', () => {
+  it.each([
+    ['test_vit', 'timm', 96],
+    ['test_resnet', 'timm'],
+    ['test_convnext', 'timm'],
+    ['vit_tiny_patch16', 'timm', 96],
+    ['resnet18', 'torchvision'],
+    ['swin_tiny_patch4_window7', 'torchvision'],
+    ['convnext_tiny', 'torchvision'],
+    ['vit_tiny_patch16', 'huggingface', 96],
+    ['deit_tiny_distilled_patch16', 'huggingface'],
+    ['resnet18', 'huggingface'],
+    ['dinov2_small', 'huggingface', 112],
+    ['dinov2_small_registers', 'huggingface', 112],
+  ] as const)('%s by the names of %s gives the logits of its own model to the bit', { timeout: 300_000 }, async (architecture, naming, size?: number) => {
+    const { equal, largest } = await compare(architecture, naming, size);
+    expect(largest).toBeGreaterThan(0.1);
+    expect(equal).toBe(true);
+  });
+
+  // Other kernels and, in the last norm, another epsilon.
+  it.each([
+    ['vit_base_patch32', 'torchvision'],
+    ['convnext_tiny', 'huggingface'],
+    ['swin_tiny_patch4_window7', 'huggingface'],
+  ] as const)('%s by the names of %s gives them to rounding', { timeout: 300_000 }, async (architecture, naming) => {
+    const { difference, largest } = await compare(architecture, naming);
+    expect(largest).toBeGreaterThan(0.1);
+    expect(difference).toBeLessThan(1e-5 * Math.max(1, largest));
+  });
+});
