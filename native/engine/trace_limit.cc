@@ -18,7 +18,7 @@ using torch::jit::Block;
 using torch::jit::Graph;
 using torch::jit::Node;
 
-constexpr int64_t kMostTurns = 20'000;
+constexpr int64_t kMostTurns = 10'000;
 constexpr auto kLongest = std::chrono::seconds(60);
 constexpr int kTurnEvery = 64;  // operators
 constexpr double kShareOfFree = 0.8;
