@@ -130,7 +130,8 @@ export interface NativeVersions {
 }
 
 export interface NativeBinding {
-  load(options: { path: string; device: string; dtype: string; optimize: boolean; cudaGraphs?: boolean; weights?: WeightPlan }): Promise<{ handle: NativeModel; device: string; weightBytes: number }>;
+  /** `trusted`: any operator may run, for as long as it likes. `remarks`: what is odd about the weights, as sentences. */
+  load(options: { path: string; device: string; dtype: string; optimize: boolean; cudaGraphs?: boolean; weights?: WeightPlan; trusted?: boolean }): Promise<{ handle: NativeModel; device: string; weightBytes: number; remarks: readonly string[] }>;
   inspect(model: NativeModel, height: number, width: number): Promise<Inspection>;
   plan(description: PlanDescription): NativePlan;
   token(): NativeToken;
@@ -151,6 +152,8 @@ export interface NativeBinding {
   /** Paints into `picture` on a thread of libuv's pool; nobody may touch it, or any other array given, until then. */
   paint(painting: NativePainting): Promise<void>;
   stop(): void;
+  /** Limits this process for good; what became of the limits of memory and files. */
+  fence(limits: { addressBytes: number; processorSeconds: number }): { memory: boolean; files: boolean };
 }
 
 let loaded: NativeBinding | null = null;

@@ -3,8 +3,11 @@ import { binding, fromNative, type DeviceMemory, type NativeStats, type NativeVe
 
 export { Model, type LoadOptions, type ModelInspection } from './model.js';
 export { bench, type BenchOptions, type BenchReport } from './bench/bench.js';
-export { findPulled, pull, type Pulled, type PulledCard, type PulledModel, type PullOptions, type PullProgress, type WeightsSource } from './hub/index.js';
+export { findPulled, pull, type Pulled, type PulledCard, type PulledModel, type PullOptions, type PullProgress } from './hub/index.js';
+export { catalogue, type CatalogueCard } from './models/catalogue.js';
+export type { ModelWeights } from './models/card.js';
 export { SightlineError, type ErrorCode } from './errors.js';
+export type { IsolateOptions } from './archives/isolation.js';
 export type {
   CommonOptions,
   CustomOptions,

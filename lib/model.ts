@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises';
 
 import { parseAttentionMapOptions, readAttentionMaps, recordAttentionMaps, type AttentionMap, type AttentionMapOptions } from './attention-maps.js';
+import { checkArchive, DEFAULT_MAX_BYTES } from './archives/check.js';
+import { probeArchive, type IsolateOptions } from './archives/isolation.js';
 import { binding, fromNative, settled, type NativeModel, type NativePlan, type NativeResult } from './binding.js';
 import { parseCaptureOptions, readCapture, recordCapture, type Capture, type CaptureOptions } from './capture.js';
 import { SightlineError } from './errors.js';
@@ -54,6 +56,18 @@ export interface LoadOptions {
   readonly cudaGraphs?: boolean | undefined;
   /** Most images that may wait on a device; more are refused with QUEUE_FULL. Default 1024. */
   readonly maxQueue?: number | undefined;
+  /**
+   * Lets an archive run code that image classifiers do not need, such as unknown operators and endless loops: TorchScript is
+   * a program. Damaged archives are refused all the same. Default false.
+   */
+  readonly trust?: boolean | undefined;
+  /**
+   * Opens an archive in a process of its own first, limited in time and memory: a filter and a fence, not a sandbox. Checkpoints
+   * have no code to be afraid of, and are not probed. Default false.
+   */
+  readonly isolate?: boolean | IsolateOptions | undefined;
+  /** Largest archive, in bytes. Default 16 GiB. */
+  readonly maxArchiveBytes?: number | undefined;
 }
 
 const loadSchema = z.strictObject({
@@ -66,6 +80,9 @@ const loadSchema = z.strictObject({
   maxDelay: z.number().min(0).max(60_000).default(0),
   maxQueue: z.int().min(1).max(1_000_000).default(1024),
   cudaGraphs: z.boolean().default(true),
+  trust: z.boolean().default(false),
+  isolate: z.union([z.boolean(), z.strictObject({ seconds: z.number().min(1).max(86_400).optional(), megabytes: z.number().min(64).max(1_048_576).optional() })], 'expected true, false, or { seconds, megabytes }').default(false),
+  maxArchiveBytes: z.int().min(1).default(DEFAULT_MAX_BYTES),
 });
 
 const KEPT_PLANS = 256;
@@ -114,19 +131,36 @@ export class Model {
    *
    * @param nameOrPath a bundled model (`vit-tiny-shapes`), a model that was pulled (`vit_base_patch16_224`, `org/name`), or
    * the path of a TorchScript archive or of a safetensors checkpoint
-   * @throws SightlineError FILE_NOT_FOUND, NOT_A_FILE, UNKNOWN_MODEL, NOT_PULLED, INVALID_WEIGHTS, NOT_TORCHSCRIPT, UNSUPPORTED_MODEL, INVALID_CARD,
-   * INVALID_OPTION, DEVICE_UNAVAILABLE, OUT_OF_MEMORY, NATIVE_MISSING
+   * @throws SightlineError FILE_NOT_FOUND, NOT_A_FILE, UNKNOWN_MODEL, NOT_PULLED, INVALID_WEIGHTS, NOT_TORCHSCRIPT,
+   * UNTRUSTED_ARCHIVE, UNSUPPORTED_MODEL, INVALID_CARD, INVALID_OPTION, DEVICE_UNAVAILABLE, OUT_OF_MEMORY, NATIVE_MISSING;
+   * with `isolate` ARCHIVE_CRASHED and ARCHIVE_TIMED_OUT
    */
   static async load(nameOrPath: string, options: LoadOptions = {}): Promise<Model> {
     if (typeof nameOrPath !== 'string') throw new SightlineError('INVALID_OPTION', 'Model.load takes the name of a model or the path of an archive.');
-    const { device, dtype, optimize, threads, maxBatch, maxQueue, maxDelay, cudaGraphs, card: givenCard } = parseOptions(loadSchema, options, 'Model.load');
+    const { device, dtype, optimize, threads, maxBatch, maxQueue, maxDelay, cudaGraphs, card: givenCard, trust, isolate, maxArchiveBytes } = parseOptions(loadSchema, options, 'Model.load');
     const found = await locateModel(nameOrPath, await readGivenCard(givenCard as LoadOptions['card']));
     const notes: string[] = [];
     const { card } = found;
-    if (card && !found.weights) await verifyHash(found.archive, card);
+    await verifyHash(found.archive, found);
     const native = binding();
     if (threads !== undefined) native.setThreads(threads);
-    const loaded = await loadOn(namedDevices(device, () => native.versions().cudaDevices), (name) => native.load({ path: found.archive, device: name, dtype, optimize, cudaGraphs, ...(found.weights && { weights: found.weights }) }));
+    // What came with the package, and has the hash that its card gives, is our own.
+    const isOwn = found.bundled && found.sha256 !== undefined;
+    const checked = isOwn ? null : await checkArchive(found.archive, { trust, maxBytes: maxArchiveBytes });
+    // A checkpoint is numbers, and its graph is our own.
+    if (isolate !== false && found.weights === null) {
+      try {
+        await probeArchive({ path: found.archive, dtype, optimize, trust, maxArchiveBytes, input: card?.input ?? null }, isolate === true ? {} : isolate);
+      } catch (error) {
+        await checked?.close();
+        throw error;
+      }
+    }
+    // Weights have no say in what loading does, so their checksums are compared meanwhile; a hash has told already.
+    const verified = found.sha256 === undefined ? checked?.verifyWeights() : checked?.close();
+    verified?.catch(() => undefined);
+    const loaded = await loadOn(namedDevices(device, () => native.versions().cudaDevices), (name) => native.load({ path: found.archive, device: name, dtype, optimize, cudaGraphs, trusted: trust || isOwn, ...(found.weights && { weights: found.weights }) }));
+    notes.push(...loaded[0]!.remarks.map((remark) => `${found.path}: ${remark}`));
     const pool = new DevicePool(loaded);
     if (device === 'auto' && pool.device === 'cpu') notes.push('No CUDA GPU was found, so the model runs on the CPU.');
     const weightBytes = loaded.reduce((sum, each) => sum + each.weightBytes, 0);
@@ -136,6 +170,7 @@ export class Model {
       maxQueue,
     });
     try {
+      await verified;
       await model.standardise();
       await model.remark();
       await model.warmUp();
@@ -382,7 +417,7 @@ export class Model {
         } catch (error) {
           const named = fromNative(error);
           // The engine knows the graph, not the file that it came from.
-          if (named instanceof SightlineError && (named.code === 'UNSUPPORTED_MODEL' || named.code === 'INVALID_INPUT')) {
+          if (named instanceof SightlineError && (named.code === 'UNSUPPORTED_MODEL' || named.code === 'INVALID_INPUT' || named.code === 'UNTRUSTED_ARCHIVE')) {
             throw new SightlineError(named.code, `${this.path}: ${named.message}`, { cause: named, details: named.details });
           }
           throw named;

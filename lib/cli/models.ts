@@ -4,6 +4,7 @@ import { relative } from 'node:path';
 import { Command } from 'commander';
 
 import { SightlineError } from '../errors.js';
+import { findPulled } from '../hub/index.js';
 import { bundledModels, resolveModel } from '../models/bundled.js';
 import type { ModelCard } from '../models/card.js';
 import { catalogue, type CatalogueCard } from '../models/catalogue.js';
@@ -11,10 +12,7 @@ import { withJsonFlag } from './options.js';
 import type { Session } from './session.js';
 import { aligned, megabytes, short } from './words.js';
 
-/** Looks for a model's weights on this machine, and never at the network: null where they are not here. */
-export type FindPulled = (name: string) => Promise<{ readonly files: readonly string[] } | null>;
-
-export function modelsCommand(session: Session, findPulled?: FindPulled): Command {
+export function modelsCommand(session: Session): Command {
   return withJsonFlag(new Command('models'))
     .description('List the models that come with sightline, and those that it can pull.')
     .addHelpText(
@@ -24,12 +22,12 @@ Examples:
   $ sightline models
   $ sightline models --json`,
     )
-    .action(() => models(session, findPulled));
+    .action(() => models(session));
 }
 
-async function models(session: Session, findPulled: FindPulled | undefined): Promise<void> {
+async function models(session: Session): Promise<void> {
   const list = await Promise.all((await bundledModels()).map(describe));
-  const pullable = await Promise.all((await catalogue()).map((card) => describePullable(card, findPulled, session)));
+  const pullable = await Promise.all((await catalogue()).map((card) => describePullable(card, session)));
   session.answer({ models: list, catalogue: pullable });
   if (list.length === 0) session.print('No models came with this copy of sightline; give the path of a TorchScript archive to --model.');
   for (const { name, path, bytes, description, classes, input, accuracy, licence, source } of list) {
@@ -53,24 +51,23 @@ async function models(session: Session, findPulled: FindPulled | undefined): Pro
     `${short(parameters / 1e6)} M parameters`,
     `${short(flops / 1e9)} GFLOP`,
     licence ?? '',
-    isHere === true ? 'here' : '',
+    isHere ? 'here' : '',
   ]);
   for (const line of aligned(rows)) session.print(line);
 }
 
-/** `isHere` is null where nobody could look. */
-async function describePullable(card: CatalogueCard, findPulled: FindPulled | undefined, session: Session) {
+async function describePullable(card: CatalogueCard, session: Session) {
   const { name, description = null, architecture, weights, parameters, flops, input, licence = null, source = null } = card;
   const { repository, file, revision, bytes = null } = weights;
   let files: readonly string[] | null = null;
   try {
-    files = (await findPulled?.(name))?.files ?? null;
+    files = (await findPulled(name))?.files ?? null;
   } catch (error) {
     // One damaged entry of the cache must not hide the others.
     if (!(error instanceof SightlineError)) throw error;
     session.note(error.message);
   }
-  return { name, description, architecture, bytes, parameters, flops, input, licence, source, repository, file, revision, isHere: findPulled === undefined ? null : files !== null, files };
+  return { name, description, architecture, bytes, parameters, flops, input, licence, source, repository, file, revision, isHere: files !== null, files };
 }
 
 async function describe(name: string) {

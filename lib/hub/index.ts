@@ -4,7 +4,7 @@ import { pullFrom, type Pulled, type PullOptions } from './pull.js';
 
 export type { PulledModel } from './find.js';
 export type { Pulled, PullOptions, PullProgress } from './pull.js';
-export type { PulledCard, WeightsSource } from './pulled-card.js';
+export type { PulledCard } from './pulled-card.js';
 
 /** `pullFrom` with the catalogue that ships with sightline. */
 export function pull(nameOrRepository: string, options: PullOptions = {}): Promise<Pulled> {

@@ -209,7 +209,7 @@ export async function hashFile(path: string, options: { signal?: AbortSignal | u
  *
  * @throws SightlineError INVALID_CARD when they differ: the file is damaged, or the card is another one's.
  */
-export async function verifyHash(archivePath: string, card: ModelCard): Promise<void> {
+export async function verifyHash(archivePath: string, card: Pick<ModelCard, 'sha256'>): Promise<void> {
   if (card.sha256 === undefined) return;
   const found = await hashFile(archivePath);
   if (found === card.sha256) return;

@@ -22,6 +22,8 @@ export interface LocatedModel {
   readonly weights: WeightPlan | null;
   /** Whether the archive came with the package. */
   readonly bundled: boolean;
+  /** What the archive's hash must be, where that is known. */
+  readonly sha256: string | undefined;
 }
 
 /**
@@ -37,8 +39,9 @@ export async function locateModel(nameOrPath: string, given: ModelCard | null): 
     const card = await catalogued(nameOrPath);
     if (card !== null || (isRepository(nameOrPath) && !(await exists(nameOrPath)))) return ofPulled(nameOrPath, card?.weights ?? null, given);
   }
-  const { archive, card, bundled } = await resolveModel(nameOrPath);
-  return { path: archive, archive, card: given ?? card, weights: null, bundled };
+  const { archive, card: beside, bundled } = await resolveModel(nameOrPath);
+  const card = given ?? beside;
+  return { path: archive, archive, card, weights: null, bundled, sha256: card?.sha256 };
 }
 
 async function ofPulled(name: string, weights: ModelWeights | null, given: ModelCard | null): Promise<LocatedModel> {
@@ -67,7 +70,7 @@ async function filled(files: readonly string[], architecture: string, card: Mode
   const skeleton = await skeletonOf(architecture);
   const headers = await Promise.all(files.map((file, i) => readHeader(file, i)));
   const plan = planWeights(skeleton.card, files, headers, weights?.naming ?? 'auto', { layerNormEps: weights?.layerNormEps });
-  return { path: files[0]!, archive: skeleton.archive, card, weights: plan, bundled: true };
+  return { path: files[0]!, archive: skeleton.archive, card, weights: plan, bundled: true, sha256: skeleton.card.sha256 };
 }
 
 async function exists(path: string): Promise<boolean> {

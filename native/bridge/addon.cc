@@ -5,6 +5,7 @@
 
 #include "engine/captured_graph.h"
 #include "engine/device_memory.h"
+#include "engine/fence.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
@@ -87,6 +88,7 @@ Napi::Value load(const Napi::CallbackInfo& info) {
   options.dtype = object.Get("dtype").As<Napi::String>();
   if (object.Has("cudaGraphs")) options.cuda_graphs = object.Get("cudaGraphs").ToBoolean();
   options.optimize = object.Get("optimize").As<Napi::Boolean>();
+  if (object.Has("trusted")) options.trusted = object.Get("trusted").ToBoolean();
   if (object.Has("weights")) options.weights = weights_from_js(object.Get("weights").As<Napi::Object>());
   const auto state = EnvState::of(env);
   return guarded(env, [&] {
@@ -109,6 +111,9 @@ Napi::Value load(const Napi::CallbackInfo& info) {
             result.Set("handle", external);
             result.Set("device", device.str());
             result.Set("weightBytes", static_cast<double>(model->weight_bytes()));
+            auto remarks = Napi::Array::New(js);
+            for (const auto& remark : model->remarks()) remarks.Set(remarks.Length(), remark);
+            result.Set("remarks", remarks);
             deferred->Resolve(result);
           });
         },
@@ -287,6 +292,20 @@ Napi::Value versions(const Napi::CallbackInfo& info) {
   return object;
 }
 
+// fence({addressBytes, processorSeconds}): what became of each limit.
+Napi::Value fence(const Napi::CallbackInfo& info) {
+  const auto env = info.Env();
+  const auto object = info[0].As<Napi::Object>();
+  FenceLimits limits;
+  limits.address_bytes = object.Get("addressBytes").As<Napi::Number>().Int64Value();
+  limits.processor_seconds = object.Get("processorSeconds").As<Napi::Number>().Int64Value();
+  const auto raised = raise_fence(limits);
+  auto result = Napi::Object::New(env);
+  result.Set("memory", raised.memory);
+  result.Set("files", raised.files);
+  return result;
+}
+
 void set_threads(const Napi::CallbackInfo& info) { set_engine_threads(info[0].As<Napi::Number>().Int32Value()); }
 
 void stop(const Napi::CallbackInfo&) { stop_workers(/*for_good=*/true); }
@@ -306,6 +325,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("deviceMemory", Napi::Function::New(env, memory_of_device));
   exports.Set("versions", Napi::Function::New(env, versions));
   exports.Set("setThreads", Napi::Function::New(env, set_threads));
+  exports.Set("fence", Napi::Function::New(env, fence));
   exports.Set("paint", Napi::Function::New(env, paint_from_js));
   exports.Set("stop", Napi::Function::New(env, stop));
   return exports;

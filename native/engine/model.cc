@@ -2,7 +2,11 @@
 
 #include <torch/cuda.h>
 
+#include "engine/allow_list.h"
 #include "engine/errors.h"
+#include "engine/object_types.h"
+#include "engine/trace_limit.h"
+#include "engine/weight_scan.h"
 
 namespace sightline {
 
@@ -67,6 +71,7 @@ at::Device resolve_device(const std::string& name) {
 Model::Model(const LoadOptions& options, at::Device device)
     : device_(device),
       dtype_(parse_dtype(options.dtype)),
+      trusted_(options.trusted),
       captures_(options.cuda_graphs && device.is_cuda() && is_capture_built() && are_graphs_allowed()) {
   if (options.optimize) weights_ = std::make_shared<PreparedWeights>();
   try {
@@ -80,6 +85,8 @@ Model::Model(const LoadOptions& options, at::Device device)
                                              explain_load_failure(reason) + ".",
                       reason);
   }
+  check_object_types(module_, options.path);
+  if (!trusted_) check_operators(module_, options.path);
   if (options.weights) {
     try {
       set_weights(module_, *options.weights, device_, dtype_);
@@ -99,6 +106,7 @@ Model::Model(const LoadOptions& options, at::Device device)
   };
   for (const auto& tensor : module_.parameters()) settle(tensor);
   for (const auto& tensor : module_.buffers()) settle(tensor);
+  remarks_ = odd_weights(module_);
 }
 
 Network& Model::network(int64_t height, int64_t width) {
@@ -113,6 +121,8 @@ Network& Model::network(int64_t height, int64_t width) {
     return *networks_.front().network;
   }
   const auto example = at::zeros({1, 3, height, width}, at::TensorOptions().dtype(dtype_).device(device_));
+  std::optional<TraceLimit> limit;
+  if (!trusted_) limit.emplace();
   networks_.push_front({size, std::make_unique<Network>(module_, example, weights_), std::make_unique<Replays>(captures_)});
   if (networks_.size() > kKeptSizes) {
     networks_.pop_back();

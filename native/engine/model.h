@@ -16,6 +16,7 @@ struct LoadOptions {
   bool cuda_graphs = true;      // whether runs that repeat are captured, where the device and the build can
   std::optional<WeightPlan> weights;  // what the archive's tensors are filled with, where it is a graph alone
   bool optimize = true;         // false: the graph runs as it was exported, operator for operator
+  bool trusted = false;         // true: any operator may run, for as long as it likes
 };
 
 // "auto" becomes "cuda:0" where CUDA runs, else "cpu". Throws EngineError DEVICE_UNAVAILABLE, INVALID_OPTION.
@@ -23,7 +24,7 @@ at::Device resolve_device(const std::string& name);
 
 class Model {
  public:
-  // Throws EngineError NOT_TORCHSCRIPT, UNSUPPORTED_MODEL, FILE_NOT_FOUND, INVALID_WEIGHTS, OUT_OF_MEMORY.
+  // Throws EngineError NOT_TORCHSCRIPT, UNTRUSTED_ARCHIVE, UNSUPPORTED_MODEL, FILE_NOT_FOUND, INVALID_WEIGHTS, OUT_OF_MEMORY.
   Model(const LoadOptions& options, at::Device device);
 
   // The model at an input size, straightened on first use. Sizes are few; the last 8 used are kept.
@@ -37,6 +38,8 @@ class Model {
   at::Device device() const { return device_; }
   at::ScalarType dtype() const { return dtype_; }
   int64_t weight_bytes() const { return weight_bytes_; }
+  // What is odd about its weights, as sentences without the archive's name.
+  const std::vector<std::string>& remarks() const { return remarks_; }
   // What weights made ready for programs take besides.
   int64_t prepared_bytes() const { return weights_ ? weights_->bytes() : 0; }
 
@@ -47,6 +50,8 @@ class Model {
   at::ScalarType dtype_;
   std::shared_ptr<PreparedWeights> weights_;
   int64_t weight_bytes_ = 0;
+  std::vector<std::string> remarks_;
+  bool trusted_;
 
   struct Sized {
     std::pair<int64_t, int64_t> size;

@@ -13,6 +13,7 @@
 #include "engine/attention_forms.h"
 #include "engine/errors.h"
 #include "engine/graph_ops.h"
+#include "engine/trace_limit.h"
 
 namespace sightline {
 
@@ -331,6 +332,8 @@ StraightGraph straighten(const torch::jit::Module& module, const at::Tensor& exa
   open_native_multi_head_attention(*inlined);
   const bool was_training = set_to_inference(inlined->block(), *inlined);
 
+  insert_turns(*inlined);
+
   std::shared_ptr<Graph> graph;
   try {
     at::AutoGradMode with_gradients(true);
@@ -342,6 +345,7 @@ StraightGraph straighten(const torch::jit::Module& module, const at::Tensor& exa
                                                            std::to_string(sizes[3]) + "x" + std::to_string(sizes[2]));
   }
 
+  remove_turns(*graph);
   torch::jit::LowerSimpleTuples(graph);
   bind_parameters(*graph, module);
   StraightGraph result;

@@ -1,0 +1,42 @@
+import type { FileHandle } from 'node:fs/promises';
+
+/**
+ * Exactly `length` bytes from `position`; null where the file ends before.
+ *
+ * @param into where they go; default fresh memory
+ */
+export async function readAt(handle: FileHandle, position: number, length: number, into: Buffer = Buffer.allocUnsafe(length)): Promise<Buffer | null> {
+  let done = 0;
+  while (done < length) {
+    const { bytesRead } = await handle.read(into, done, length - done, position + done);
+    if (bytesRead === 0) return null;
+    done += bytesRead;
+  }
+  return into.subarray(0, length);
+}
+
+const WINDOW = 16 * 1024;
+
+/** A file whose small pieces are read in the order in which they lie: neighbours come with one read. */
+export class WindowedFile {
+  private window: Buffer = Buffer.alloc(0);
+  private begin = 0;
+
+  constructor(
+    readonly handle: FileHandle,
+    private readonly size: number,
+  ) {}
+
+  /** Exactly `length` bytes from `position`; null where the file ends before. They stay as they are. */
+  async at(position: number, length: number): Promise<Buffer | null> {
+    if (position + length > this.size) return null;
+    if (length > WINDOW) return readAt(this.handle, position, length);
+    if (position < this.begin || position + length > this.begin + this.window.length) {
+      const read = await readAt(this.handle, position, Math.min(WINDOW, this.size - position));
+      if (read === null) return null;
+      this.window = read;
+      this.begin = position;
+    }
+    return this.window.subarray(position - this.begin, position - this.begin + length);
+  }
+}
