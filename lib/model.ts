@@ -86,6 +86,7 @@ const loadSchema = z.strictObject({
 });
 
 const KEPT_PLANS = 256;
+const KEPT_INSPECTIONS = 64;
 
 /** What `inspect` tells. */
 export interface ModelInspection extends Inspection {
@@ -423,6 +424,8 @@ export class Model {
           throw named;
         }
       });
+      // Users choose the sizes of tensors, and must not fill the memory with them: the oldest goes.
+      if (this.inspections.size >= KEPT_INSPECTIONS) this.inspections.delete(this.inspections.keys().next().value!);
       this.inspections.set(key, inspection);
       inspection.catch(() => this.inspections.delete(key));
     }

@@ -307,7 +307,8 @@ function placeOfWheel(name) {
 function placeOfNvidia(name) {
   const licence = /^([^/]+)\.dist-info\/(?:licenses\/)?(licen[sc]e[^/]*)$/i.exec(name);
   if (licence !== null) return `licences/${licence[1]}/${licence[2]}`;
-  return /^nvidia\/.+\.so(\.\d+)*$/.test(name) ? name.slice('nvidia/'.length) : null;
+  // Headers too: CUDA graphs are compiled against them where there is no toolkit.
+  return /^nvidia\/(.+\.so(\.\d+)*|[^/]+\/include\/.+)$/.test(name) ? name.slice('nvidia/'.length) : null;
 }
 
 /** @param {string} inside */

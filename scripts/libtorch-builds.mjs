@@ -32,6 +32,8 @@ const NVIDIA = {
     'nvidia-cusparselt-cu13==0.8.1',
     'nvidia-nccl-cu13==2.29.7',
     'nvidia-nvshmem-cu13==3.4.5',
+    // Headers that cuda_runtime.h includes; no library needs them, but CUDA graphs are compiled against them.
+    'nvidia-cuda-crt==13.0.88',
   ],
 };
 

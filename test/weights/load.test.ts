@@ -1,0 +1,132 @@
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+import { afterAll, describe, expect, it } from 'vitest';
+
+import { binding } from '../../lib/binding.js';
+import { Model, type LoadOptions, type ModelCard } from '../../lib/index.js';
+import { skeletonOf } from '../../lib/models/catalogue.js';
+import { locateModel } from '../../lib/models/locate.js';
+import { plainCard } from '../support/models.js';
+
+const folder = mkdtempSync(path.join(tmpdir(), 'weights-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const { card: skeleton } = await skeletonOf('test_vit');
+const CLASSES = 5;
+const card: ModelCard = { ...plainCard(160, 160), architecture: 'test_vit' };
+const image = { data: Float32Array.from({ length: 3 * 160 * 160 }, (_, i) => Math.sin(0.37 * i)), shape: [1, 3, 160, 160] };
+
+type Values = Map<string, { shape: number[]; values: Float32Array }>;
+
+/** Numbers of bfloat16, so that every type of float holds them exactly. */
+function seeded(): Values {
+  let state = 1;
+  const next = (): number => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.round((state / 2 ** 32 - 0.5) * 128) / 256;
+  };
+  return new Map(
+    Object.entries(skeleton.tensors).map(([name, lengths]) => {
+      const shape = lengths.map((length) => (length === 'classes' ? CLASSES : length === 'tokens' ? 101 : length));
+      return [name, { shape, values: Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, next) }] as const;
+    }),
+  );
+}
+
+const encode: Record<string, (values: Float32Array) => Buffer> = {
+  F32: (values) => Buffer.from(values.slice().buffer),
+  F64: (values) => Buffer.from(Float64Array.from(values).buffer),
+  BF16: (values) => Buffer.from(Uint16Array.from(new Uint32Array(values.slice().buffer), (bits) => bits >>> 16).buffer),
+};
+
+/** @param padding spaces behind the header's JSON, which move the numbers */
+function written(name: string, values: Values, dtype = 'F32', padding = 0): string {
+  let end = 0;
+  const parts: Buffer[] = [];
+  const header: Record<string, object> = {};
+  for (const [key, tensor] of values) {
+    const bytes = encode[dtype]!(tensor.values);
+    header[key] = { dtype, shape: tensor.shape, data_offsets: [end, (end += bytes.length)] };
+    parts.push(bytes);
+  }
+  const json = Buffer.from(JSON.stringify(header) + ' '.repeat(padding));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(json.length));
+  const file = path.join(folder, `${name}.safetensors`);
+  writeFileSync(file, Buffer.concat([length, json, ...parts]));
+  return file;
+}
+
+async function scoresOf(file: string, options: LoadOptions = {}): Promise<number[]> {
+  await using model = await Model.load(file, { device: 'cpu', card, ...options });
+  expect(model.labels.length).toBe(CLASSES);
+  const [{ predictions }] = (await model.predict(image, { top: CLASSES })) as [Awaited<ReturnType<Model['predict']>>[number]];
+  return predictions.toSorted((a, b) => a.index - b.index).map(({ score }) => score);
+}
+
+const values = seeded();
+const plain = written('plain', values);
+
+describe('a checkpoint', () => {
+  it('gives the same scores wherever its numbers lie in the file, and in whatever type of float', async () => {
+    const expected = await scoresOf(plain);
+    expect(Math.max(...expected) - Math.min(...expected)).toBeGreaterThan(0.01);
+    // Three of four such files begin at no multiple of four bytes.
+    for (const padding of [0, 1, 2, 3]) expect(await scoresOf(written(`moved-${padding}`, values, 'F32', padding))).toEqual(expected);
+    expect(await scoresOf(written('double', values, 'F64', 1))).toEqual(expected);
+    expect(await scoresOf(written('half', values, 'BF16', 1))).toEqual(expected);
+  });
+
+  it('is read into the type that the model computes in', async () => {
+    await using half = await Model.load(plain, { device: 'cpu', card, dtype: 'bf16' });
+    await using full = await Model.load(plain, { device: 'cpu', card });
+    expect(half.weightBytes).toBeLessThan(0.55 * full.weightBytes);
+    const [one, other] = await Promise.all([scoresOf(plain), scoresOf(plain, { dtype: 'bf16' })]);
+    one.forEach((score, i) => expect(other[i]).toBeCloseTo(score, 2));
+  });
+
+  it('takes the epsilon of its layer norms from its card', async () => {
+    const weights = { repository: 'me/own', file: 'model.safetensors', revision: 'main', naming: 'timm' } as const;
+    const own = skeleton.layerNormEps!;
+    const expected = await scoresOf(plain);
+    expect(await scoresOf(plain, { card: { ...card, weights: { ...weights, layerNormEps: own } } })).toEqual(expected);
+    // So large that every norm is nearly flat.
+    const flat = await scoresOf(plain, { card: { ...card, weights: { ...weights, layerNormEps: 1 } } });
+    expect(flat).not.toEqual(expected);
+  });
+
+  it('tells of NaN and infinities, and where they are', async () => {
+    const odd = seeded();
+    odd.get('blocks.0.attn.proj.bias')!.values[3] = NaN;
+    odd.get('norm.weight')!.values[0] = -Infinity;
+    await using model = await Model.load(written('odd', odd), { device: 'cpu', card });
+    const note = model.notes.find((each) => each.includes('NaN'));
+    for (const name of ['odd.safetensors', 'blocks.0.attn.proj.bias', 'norm.weight']) expect(note).toContain(name);
+  });
+
+  it('is refused without an architecture, with a wrong one, and where there is none', async () => {
+    await expect(Model.load(plain, { device: 'cpu' })).rejects.toMatchObject({ code: 'INVALID_CARD', message: expect.stringMatching(/plain\.safetensors is a checkpoint, numbers without a graph.*vit_base_patch16/) });
+    await expect(Model.load(plain, { device: 'cpu', card: { ...card, architecture: 'resnet18' } })).rejects.toMatchObject({ code: 'INVALID_WEIGHTS' });
+    await expect(Model.load(plain, { device: 'cpu', card: { ...card, architecture: 'vit_giant' } })).rejects.toMatchObject({ code: 'UNSUPPORTED_MODEL' });
+    await expect(Model.load(path.join(folder, 'none.safetensors'), { device: 'cpu', card })).rejects.toMatchObject({ code: 'FILE_NOT_FOUND' });
+  });
+
+  it('that was cut after its header was read is refused, and crashes nothing', async () => {
+    const file = written('cut', values);
+    const { archive, weights } = await locateModel(file, card);
+    truncateSync(file, 100_000);
+    await expect(binding().load({ path: archive, device: 'cpu', dtype: 'f32', optimize: true, trusted: true, weights: weights! })).rejects.toMatchObject({
+      code: 'INVALID_WEIGHTS',
+      message: expect.stringMatching(/lies outside its file, which has changed/),
+    });
+  });
+
+  it('that is not here is named with the command that fetches it', async () => {
+    process.env['HF_HOME'] = folder;
+    await expect(Model.load('vit_base_patch16_224')).rejects.toMatchObject({ code: 'NOT_PULLED', message: 'vit_base_patch16_224 is not on this machine; run `sightline pull vit_base_patch16_224` (346 MB).' });
+    await expect(Model.load('me/flowers')).rejects.toMatchObject({ code: 'NOT_PULLED', message: 'me/flowers is not on this machine; run `sightline pull me/flowers`.' });
+    await expect(Model.load('vit_base_patch16_225')).rejects.toMatchObject({ code: 'UNKNOWN_MODEL', message: expect.stringContaining('"vit_base_patch16_224"') });
+  });
+});
