@@ -8,6 +8,7 @@ import { binding } from '../../lib/binding.js';
 import { Model, type LoadOptions, type ModelCard } from '../../lib/index.js';
 import { skeletonOf } from '../../lib/models/catalogue.js';
 import { locateModel } from '../../lib/models/locate.js';
+import { safetensorsOf, seeded, type Values } from '../support/checkpoints.js';
 import { plainCard } from '../support/models.js';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'weights-'));
@@ -18,44 +19,9 @@ const CLASSES = 5;
 const card: ModelCard = { ...plainCard(160, 160), architecture: 'test_vit' };
 const image = { data: Float32Array.from({ length: 3 * 160 * 160 }, (_, i) => Math.sin(0.37 * i)), shape: [1, 3, 160, 160] };
 
-type Values = Map<string, { shape: number[]; values: Float32Array }>;
-
-/** Numbers of bfloat16, so that every type of float holds them exactly. */
-function seeded(): Values {
-  let state = 1;
-  const next = (): number => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.round((state / 2 ** 32 - 0.5) * 128) / 256;
-  };
-  return new Map(
-    Object.entries(skeleton.tensors).map(([name, lengths]) => {
-      const shape = lengths.map((length) => (length === 'classes' ? CLASSES : length === 'tokens' ? 101 : length));
-      return [name, { shape, values: Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, next) }] as const;
-    }),
-  );
-}
-
-const encode: Record<string, (values: Float32Array) => Buffer> = {
-  F32: (values) => Buffer.from(values.slice().buffer),
-  F64: (values) => Buffer.from(Float64Array.from(values).buffer),
-  BF16: (values) => Buffer.from(Uint16Array.from(new Uint32Array(values.slice().buffer), (bits) => bits >>> 16).buffer),
-};
-
-/** @param padding spaces behind the header's JSON, which move the numbers */
-function written(name: string, values: Values, dtype = 'F32', padding = 0): string {
-  let end = 0;
-  const parts: Buffer[] = [];
-  const header: Record<string, object> = {};
-  for (const [key, tensor] of values) {
-    const bytes = encode[dtype]!(tensor.values);
-    header[key] = { dtype, shape: tensor.shape, data_offsets: [end, (end += bytes.length)] };
-    parts.push(bytes);
-  }
-  const json = Buffer.from(JSON.stringify(header) + ' '.repeat(padding));
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(json.length));
+function written(name: string, values: Values, dtype?: string, padding?: number): string {
   const file = path.join(folder, `${name}.safetensors`);
-  writeFileSync(file, Buffer.concat([length, json, ...parts]));
+  writeFileSync(file, safetensorsOf(values, dtype, padding));
   return file;
 }
 
@@ -66,7 +32,7 @@ async function scoresOf(file: string, options: LoadOptions = {}): Promise<number
   return predictions.toSorted((a, b) => a.index - b.index).map(({ score }) => score);
 }
 
-const values = seeded();
+const values = seeded(skeleton, CLASSES, 101);
 const plain = written('plain', values);
 
 describe('a checkpoint', () => {
@@ -98,7 +64,7 @@ describe('a checkpoint', () => {
   });
 
   it('tells of NaN and infinities, and where they are', async () => {
-    const odd = seeded();
+    const odd = seeded(skeleton, CLASSES, 101);
     odd.get('blocks.0.attn.proj.bias')!.values[3] = NaN;
     odd.get('norm.weight')!.values[0] = -Infinity;
     await using model = await Model.load(written('odd', odd), { device: 'cpu', card });

@@ -1,0 +1,44 @@
+import type { SkeletonCard } from '../../lib/models/catalogue.js';
+
+export type Values = Map<string, { shape: number[]; values: Float32Array }>;
+
+/** Weights for a skeleton, the same each time: numbers of bfloat16, so that every type of float holds them exactly. */
+export function seeded(skeleton: SkeletonCard, classes: number, tokens: number): Values {
+  let state = 1;
+  const next = (): number => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.round((state / 2 ** 32 - 0.5) * 128) / 256;
+  };
+  return new Map(
+    Object.entries(skeleton.tensors).map(([name, lengths]) => {
+      const shape = lengths.map((length) => (length === 'classes' ? classes : length === 'tokens' ? tokens : length));
+      return [name, { shape, values: Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, next) }] as const;
+    }),
+  );
+}
+
+const encode: Record<string, (values: Float32Array) => Buffer> = {
+  F32: (values) => Buffer.from(values.slice().buffer),
+  F64: (values) => Buffer.from(Float64Array.from(values).buffer),
+  BF16: (values) => Buffer.from(Uint16Array.from(new Uint32Array(values.slice().buffer), (bits) => bits >>> 16).buffer),
+};
+
+/**
+ * The bytes of a checkpoint.
+ *
+ * @param padding spaces behind the header's JSON, which move the numbers
+ */
+export function safetensorsOf(values: Values, dtype = 'F32', padding = 0): Buffer {
+  let end = 0;
+  const parts: Buffer[] = [];
+  const header: Record<string, object> = {};
+  for (const [key, tensor] of values) {
+    const bytes = encode[dtype]!(tensor.values);
+    header[key] = { dtype, shape: tensor.shape, data_offsets: [end, (end += bytes.length)] };
+    parts.push(bytes);
+  }
+  const json = Buffer.from(JSON.stringify(header) + ' '.repeat(padding));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(json.length));
+  return Buffer.concat([length, json, ...parts]);
+}
