@@ -142,11 +142,13 @@ async function paint(picture: Raster, image: DecodedImage, map: HeatMapLike, pla
   // Pixels whose centre lies in the box.
   const first = (start: number): number => Math.max(0, Math.ceil(start - 0.5));
   const end = (stop: number, size: number): number => Math.min(size, Math.ceil(stop - 0.5));
+  // A copy, since the map is the caller's, who may write to it or hand it to another thread: meanwhile, or by now.
+  const values = map.data.slice();
+  if (values.length !== rows * columns) throw new SightlineError('INVALID_INPUT', 'its map was handed to another thread before it was painted');
   await binding().paint({
     picture: picture.data,
     width: picture.width,
-    // A copy, since the map is the caller's, who may write to it or hand it to another thread meanwhile.
-    map: map.data.slice(),
+    map: values,
     columns,
     across: axisTaps(picture.width, box.left, box.width, columns, interpolation),
     down: axisTaps(picture.height, box.top, box.height, rows, interpolation),
