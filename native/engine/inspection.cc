@@ -101,9 +101,9 @@ bool averages_space(const Node* node, Layout layout) {
   if (is_any_of(node, {"adaptive_avg_pool2d", "avg_pool2d"})) {
     if (in->size() != 4 || out->size() != 4 || out->at(2) != 1 || out->at(3) != 1) return false;
     if (is_aten(node, "adaptive_avg_pool2d")) return true;
-    // A window that leaves places out, or counts padding, is no mean over all of them.
-    const auto kernel = constant_of(node->input(1)), padding = constant_of(node->input(3));
-    return kernel && padding && kernel->toIntVector() == std::vector<int64_t>{in->at(2), in->at(3)} &&
+    // A window that leaves places out, counts padding or divides by another number is no mean over all of them.
+    const auto kernel = constant_of(node->input(1)), padding = constant_of(node->input(3)), divisor = constant_of(node->input(6));
+    return kernel && padding && divisor && divisor->isNone() && kernel->toIntVector() == std::vector<int64_t>{in->at(2), in->at(3)} &&
            padding->toIntVector() == std::vector<int64_t>{0, 0};
   }
   if (!is_aten(node, "mean")) return false;

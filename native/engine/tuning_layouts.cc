@@ -27,16 +27,17 @@ std::optional<int64_t> axis_of(const Value* value, size_t rank) {
 
 std::optional<Move> move_of(const Node* node) {
   if (node->inputs().empty() || node->outputs().size() != 1) return std::nullopt;
-  const auto in = recorded_sizes(node->input(0)), out = recorded_sizes(node->output());
-  if (!in || !out) return std::nullopt;
+  // Not the input's sizes: a leaf has none on record.
+  const auto out = recorded_sizes(node->output());
+  if (!out) return std::nullopt;
   // All of these keep the order of the elements.
   if (is_any_of(node, {"view", "reshape", "_unsafe_view", "flatten", "unflatten", "unsqueeze", "squeeze", "contiguous"})) {
     return Move{Move::Kind::Reshape, *out};
   }
   if (is_aten(node, "transpose")) {
-    const auto a = axis_of(node->input(1), in->size()), b = axis_of(node->input(2), in->size());
+    const auto a = axis_of(node->input(1), out->size()), b = axis_of(node->input(2), out->size());
     if (!a || !b) return std::nullopt;
-    std::vector<int64_t> order(in->size());
+    std::vector<int64_t> order(out->size());
     std::iota(order.begin(), order.end(), 0);
     std::swap(order.at(*a), order.at(*b));
     return Move{Move::Kind::Permute, order};
@@ -45,11 +46,11 @@ std::optional<Move> move_of(const Node* node) {
     const auto order = constant_of(node->input(1));
     if (!order || !order->isIntList()) return std::nullopt;
     auto axes = order->toIntVector();
-    for (auto& axis : axes) axis += axis < 0 ? static_cast<int64_t>(in->size()) : 0;
+    for (auto& axis : axes) axis += axis < 0 ? static_cast<int64_t>(out->size()) : 0;
     return Move{Move::Kind::Permute, axes};
   }
   if (is_aten(node, "select")) {
-    const auto axis = axis_of(node->input(1), in->size());
+    const auto axis = axis_of(node->input(1), out->size() + 1);
     const auto index = constant_of(node->input(2));
     if (!axis || !index || !index->isInt()) return std::nullopt;
     return Move{Move::Kind::Select, {*axis, index->toInt()}};
