@@ -25,6 +25,8 @@ export type Failure =
   /** The body comes in pieces, with a pause in milliseconds after each. */
   | { readonly piece: number; readonly pauseMs: number };
 
+const CUT_DELAY_MS = 300;
+
 interface Repository {
   readonly commit: string;
   readonly files: ReadonlyMap<string, Stored>;
@@ -202,7 +204,10 @@ function send(request: HubRequest, response: ServerResponse, { bytes, hash }: St
     body[failure.corruptAt - begin]! ^= 1;
   }
   if (failure !== undefined && 'cutAfter' in failure) {
-    response.write(body.subarray(0, failure.cutAfter), () => response.socket?.destroy());
+    // Later, since a client may throw away what it has received and not read yet when the connection breaks.
+    response.flushHeaders();
+    if (failure.cutAfter > 0) response.write(body.subarray(0, failure.cutAfter));
+    setTimeout(() => response.socket?.destroy(), CUT_DELAY_MS);
     return;
   }
   if (failure !== undefined && 'piece' in failure) return sendSlowly(response, body, failure.piece, failure.pauseMs);
