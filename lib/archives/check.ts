@@ -2,7 +2,7 @@ import { open, type FileHandle } from 'node:fs/promises';
 
 import { checkCode, checkRecursion } from './code.js';
 import { readMember, verifyStored } from './contents.js';
-import { WindowedFile } from './file.js';
+import { WindowedFile } from './windowed-file.js';
 import { readDirectory, type Member } from './directory.js';
 import { checkPickle, PickleFault } from './pickle.js';
 import { damaged, notTorchScript, untrusted } from './refusal.js';

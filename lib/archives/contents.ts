@@ -1,9 +1,10 @@
 import type { FileHandle } from 'node:fs/promises';
 import { crc32, inflateRawSync } from 'node:zlib';
 
+import { readAt } from '../files/read-at.js';
 import type { Member } from './directory.js';
-import { readAt, type WindowedFile } from './file.js';
 import { damaged } from './refusal.js';
+import type { WindowedFile } from './windowed-file.js';
 
 const CHUNK = 1 << 20;
 

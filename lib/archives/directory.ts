@@ -1,4 +1,4 @@
-import type { WindowedFile } from './file.js';
+import type { WindowedFile } from './windowed-file.js';
 import { damaged, notTorchScript } from './refusal.js';
 
 /** A member of a zip archive, as its directory tells and its own header confirms. */

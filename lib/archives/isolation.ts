@@ -22,8 +22,6 @@ const PROBE = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? '../../dis
 const KEPT_COMPLAINTS = 4000;
 /** Where the system's loader looks for LibTorch, and what Windows programs cannot start without. */
 const NEEDED_VARIABLES = ['LD_LIBRARY_PATH', 'DYLD_LIBRARY_PATH', 'OMP_NUM_THREADS', 'SystemRoot'];
-/** How the kernel ends a process that goes beyond its processor time. */
-const OUT_OF_TIME: ReadonlySet<string> = new Set(['SIGXCPU']);
 const MEMORY_WORDS = /out of memory|bad_alloc|can't allocate memory|cannot allocate memory|allocation failed|DefaultCPUAllocator/i;
 
 /**
@@ -57,7 +55,8 @@ export async function probeArchive(request: Omit<ProbeRequest, 'limits'>, { seco
     }, seconds * 1000);
     const [code, signal] = (await once(child, 'exit').finally(() => clearTimeout(timer))) as [number | null, NodeJS.Signals | null];
     child.stderr!.destroy();
-    if (isLate || (signal !== null && OUT_OF_TIME.has(signal))) {
+    // SIGXCPU: how the kernel ends a process that goes beyond its processor time.
+    if (isLate || signal === 'SIGXCPU') {
       throw new SightlineError('ARCHIVE_TIMED_OUT', `${path} was not loaded and run on one image within ${seconds} s in a process of its own; raise isolate.seconds if the model is that slow.`);
     }
     const given = answer as ProbeAnswer | null;

@@ -1,4 +1,5 @@
 import { SightlineError } from '../errors.js';
+import { isObject } from '../weights/json.js';
 
 /** Fields of a JSON file of a repository, read with the type that they must have; a wrong one is named in one sentence. */
 export class ConfigFields {
@@ -78,10 +79,6 @@ export class ConfigFields {
     if (!fits(value)) throw this.invalid(field, expected);
     return value;
   }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function shown(value: unknown): string {

@@ -45,7 +45,7 @@ export async function bundledModels(folder: string = BUNDLED_MODELS): Promise<st
  * @throws SightlineError UNKNOWN_MODEL with the nearest names, FILE_NOT_FOUND or NOT_A_FILE for a path, INVALID_CARD.
  */
 export async function resolveModel(nameOrPath: string, folder: string = BUNDLED_MODELS): Promise<ResolvedModel> {
-  const looksLikePath = nameOrPath.includes('/') || nameOrPath.includes(sep) || /\.(pt|pth|ts|jit|zip|torchscript)$/i.test(nameOrPath);
+  const looksLikePath = nameOrPath.includes('/') || nameOrPath.includes(sep) || isArchiveName(nameOrPath);
   const names = looksLikePath ? [] : await bundledModels(folder);
   if (names.includes(nameOrPath)) return withCard(join(folder, `${nameOrPath}.pt`), true);
 
@@ -60,6 +60,11 @@ export async function resolveModel(nameOrPath: string, folder: string = BUNDLED_
   }
   if (kind === 'missing') throw new SightlineError('FILE_NOT_FOUND', `There is no file ${nameOrPath}; give the path of a TorchScript archive.`);
   throw new SightlineError('NOT_A_FILE', `${nameOrPath} is ${kind === 'directory' ? 'a directory' : 'not a regular file'}; give the path of a TorchScript archive.`);
+}
+
+/** Whether it ends as archives do, so that it can be nothing but a path. */
+export function isArchiveName(name: string): boolean {
+  return /\.(pt|pth|ts|jit|zip|torchscript)$/i.test(name);
 }
 
 async function withCard(archive: string, bundled: boolean): Promise<ResolvedModel> {

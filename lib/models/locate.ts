@@ -7,7 +7,7 @@ import { isRepository } from '../hub/names.js';
 import type { WeightPlan } from '../weights/assignments.js';
 import { planWeights } from '../weights/plan.js';
 import { readHeader } from '../weights/safetensors.js';
-import { bundledModels, resolveModel } from './bundled.js';
+import { bundledModels, isArchiveName, resolveModel } from './bundled.js';
 import { readCardFor, type ModelCard, type ModelWeights } from './card.js';
 import { architectures, catalogued, skeletonOf } from './catalogue.js';
 
@@ -37,7 +37,7 @@ export async function locateModel(nameOrPath: string, given: ModelCard | null): 
   if (extname(nameOrPath).toLowerCase() === '.safetensors') return ofCheckpoint(nameOrPath, given);
   if (!(await bundledModels()).includes(nameOrPath)) {
     const card = await catalogued(nameOrPath);
-    if (card !== null || (isRepository(nameOrPath) && !(await exists(nameOrPath)))) return ofPulled(nameOrPath, card?.weights ?? null, given);
+    if (card !== null || (isRepository(nameOrPath) && !isArchiveName(nameOrPath) && !(await exists(nameOrPath)))) return ofPulled(nameOrPath, card?.weights ?? null, given);
   }
   const { archive, card: beside, bundled } = await resolveModel(nameOrPath);
   const card = given ?? beside;

@@ -2,8 +2,9 @@ import { constants } from 'node:fs';
 import { open, stat, type FileHandle } from 'node:fs/promises';
 
 import { SightlineError } from '../errors.js';
+import { readAt } from '../files/read-at.js';
 import type { TensorPart } from './assignments.js';
-import { duplicateKey } from './json-keys.js';
+import { duplicateKey, isObject } from './json.js';
 
 /** Of the header, as in the format's own reader. */
 const MAX_HEADER_BYTES = 100_000_000;
@@ -87,18 +88,13 @@ async function readText(file: FileHandle, size: number, path: string): Promise<{
 }
 
 async function readExactly(file: FileHandle, position: number, length: number, path: string): Promise<Buffer> {
-  const bytes = Buffer.alloc(length);
-  let got = 0;
-  while (got < length) {
-    let bytesRead: number;
-    try {
-      ({ bytesRead } = await file.read(bytes, got, length - got, position + got));
-    } catch (cause) {
-      throw invalid(path, `it cannot be read: ${(cause as Error).message}`, cause);
-    }
-    if (bytesRead === 0) throw invalid(path, 'it became shorter while it was read');
-    got += bytesRead;
+  let bytes: Buffer | null;
+  try {
+    bytes = await readAt(file, position, length);
+  } catch (cause) {
+    throw invalid(path, `it cannot be read: ${(cause as Error).message}`, cause);
   }
+  if (bytes === null) throw invalid(path, 'it became shorter while it was read');
   return bytes;
 }
 
@@ -166,10 +162,6 @@ function checkCoverage(tensors: ReadonlyMap<string, TensorPart>, dataStart: numb
     before = name;
   }
   if (reached !== fileSize) throw invalid(path, `${fileSize - reached} bytes at its end belong to no tensor`);
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function isLengths(value: unknown): value is number[] {

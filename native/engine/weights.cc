@@ -13,8 +13,7 @@ namespace {
 
 at::ScalarType type_of(const std::string& name, const std::string& tensor) {
   static const std::map<std::string, at::ScalarType> kTypes = {
-      {"F64", at::kDouble}, {"F32", at::kFloat}, {"F16", at::kHalf}, {"BF16", at::kBFloat16}, {"I64", at::kLong},
-      {"I32", at::kInt},    {"I16", at::kShort}, {"I8", at::kChar},  {"U8", at::kByte},       {"BOOL", at::kBool}};
+      {"F64", at::kDouble}, {"F32", at::kFloat}, {"F16", at::kHalf}, {"BF16", at::kBFloat16}};
   const auto found = kTypes.find(name);
   if (found == kTypes.end()) throw EngineError("INVALID_WEIGHTS", tensor + " is of the type " + name + ", which is not supported; convert it to F32.");
   return found->second;
@@ -80,10 +79,9 @@ void set_weights(torch::jit::Module& module, const WeightPlan& plan, at::Device 
     if (found == tensors.end()) throw EngineError("INVALID_WEIGHTS", "The graph has no tensor " + assignment.name + "; it is not the graph that these weights were planned for.");
     at::Tensor target = found->second;
     const auto value = assembled(assignment, files);
-    // Straight to the model's own type, so that nothing is there in two types at a time.
-    const auto type = target.is_floating_point() ? dtype : target.scalar_type();
     target.set_requires_grad(false);
-    target.set_data(value.to(target.options().device(device).dtype(type)));
+    // Straight to the model's own type, so that nothing is there in two types at a time.
+    target.set_data(value.to(target.options().device(device).dtype(dtype)));
   }
   if (plan.layer_norm_eps) {
     for (const auto& part : module.modules()) {

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from '
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 
 import { binding } from '../../lib/binding.js';
 import { Model, type LoadOptions, type ModelCard } from '../../lib/index.js';
@@ -90,9 +90,13 @@ describe('a checkpoint', () => {
   });
 
   it('that is not here is named with the command that fetches it', async () => {
-    process.env['HF_HOME'] = folder;
+    vi.stubEnv('HF_HOME', folder);
+    vi.stubEnv('HF_HUB_CACHE', '');
+    onTestFinished(() => void vi.unstubAllEnvs());
     await expect(Model.load('vit_base_patch16_224')).rejects.toMatchObject({ code: 'NOT_PULLED', message: 'vit_base_patch16_224 is not on this machine; run `sightline pull vit_base_patch16_224` (346 MB).' });
     await expect(Model.load('me/flowers')).rejects.toMatchObject({ code: 'NOT_PULLED', message: 'me/flowers is not on this machine; run `sightline pull me/flowers`.' });
     await expect(Model.load('vit_base_patch16_225')).rejects.toMatchObject({ code: 'UNKNOWN_MODEL', message: expect.stringContaining('"vit_base_patch16_224"') });
+    // What ends as archives do is a path that was mistyped.
+    await expect(Model.load('models/resnet.pt')).rejects.toMatchObject({ code: 'FILE_NOT_FOUND', message: expect.stringContaining('models/resnet.pt') });
   });
 });

@@ -43,3 +43,8 @@ export function duplicateKey(text: string): string | null {
   }
   return null;
 }
+
+/** Whether a parsed value is `{ ... }`. */
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
