@@ -1,5 +1,5 @@
 """The architectures that ship as skeletons: how each is built, from timm's definitions or, for DINOv2 with its linear
-head (timm has none), from transformers'."""
+head (timm has none), from transformers'; EfficientNet-Lite0 from the definition in this folder."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from importlib.metadata import version
 
 from torch import nn
 
+from efficientnet_lite import EfficientNetLite0
 from torchvision_import import import_torchvision
 
 
 @dataclass(frozen=True)
 class Architecture:
     name: str
-    library: str  # timm or transformers
-    model: str  # timm's name of the model, or transformers' class
+    library: str  # timm, transformers, or models: this folder
+    model: str  # timm's name of the model, transformers' class, or the file of this folder
     size: int  # px, the side of the images that it is traced on, and the usual one
     # Another side that the same graph takes, of ViTs with other weights; None where it is made for one (Swin's windows).
     other_size: int | None
@@ -26,6 +27,8 @@ class Architecture:
 
     @property
     def source(self) -> str:
+        if self.library == "models":
+            return f"models/{self.model}"
         return f"{self.library} {version(self.library)} {self.model}"
 
     def build(self, classes: int = 1000, size: int | None = None) -> nn.Module:
@@ -37,6 +40,8 @@ class Architecture:
 
             options = {"img_size": side} if self.sized_by_weights else {}
             model = timm.create_model(self.model, num_classes=classes, **options)
+        elif self.library == "models":
+            model = EfficientNetLite0(classes)
         else:
             model = self._from_transformers(classes, side)
         return model.eval().requires_grad_(False)
@@ -99,5 +104,6 @@ ARCHITECTURES: dict[str, Architecture] = {
         _vit("test_vit", 160, 96),
         _cnn("test_resnet", 160, 96),
         _cnn("test_convnext", 160, 96),
+        Architecture("efficientnet_lite0", "models", "efficientnet_lite.py", 224, 160),
     )
 }

@@ -26,7 +26,7 @@ class NoSuchNaming(Exception):
 
 
 def own_naming(architecture: Architecture) -> str:
-    return "timm" if architecture.library == "timm" else "huggingface"
+    return {"timm": "timm", "transformers": "huggingface", "models": "sightline"}[architecture.library]
 
 
 def source_model(architecture: Architecture, naming: str, classes: int, size: int | None) -> nn.Module:

@@ -123,9 +123,9 @@ def norm_epsilon(model: nn.Module) -> float | None:
 
 
 def target_layer(model: nn.Module) -> str:
-    """What CNN methods explain by default: the last stage, or the last block's first norm."""
+    """What CNN methods explain by default: the last stage or convolution, or the last block's first norm."""
     names = [name for name, _ in model.named_modules()]
-    for wanted in ("layer4", "stages"):
+    for wanted in ("layer4", "stages", "last_conv"):
         if wanted in names:
             return wanted
     if "layers.3.blocks.1.norm1" in names:  # Swin: the last norm, before the mean
@@ -251,7 +251,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--classes", type=int, default=1000)
     parser.add_argument("--size", type=int, help="px, the image side, where the architecture takes another")
-    parser.add_argument("--naming", choices=("timm", "torchvision", "huggingface"), help="default: the source's own")
+    parser.add_argument("--naming", choices=("timm", "torchvision", "huggingface", "sightline"), help="default: the source's own")
     parser.add_argument("--out", type=Path, metavar="FILE.safetensors")
     args = parser.parse_args()
     if (args.weights is None) != (args.out is None):

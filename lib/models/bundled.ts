@@ -1,5 +1,5 @@
 import { readdir, stat } from 'node:fs/promises';
-import { join, resolve, sep } from 'node:path';
+import { extname, join, resolve, sep } from 'node:path';
 
 import { SightlineError } from '../errors.js';
 import { readCardFor, type ModelCard } from './card.js';
@@ -7,9 +7,14 @@ import { catalogueNames } from './catalogue.js';
 import { BUNDLED_MODELS } from './labels.js';
 import { suggestion } from './nearest.js';
 
-/** An archive on disk with what is known about it. */
+const CHECKPOINT = '.safetensors';
+
+/** What is explained where no model is named: it knows the 1000 kinds of things of ImageNet. */
+export const DEFAULT_MODEL = 'efficientnet-lite0';
+
+/** A model on disk with what is known about it. */
 export interface ResolvedModel {
-  /** Absolute path of the TorchScript archive. */
+  /** Absolute path of the TorchScript archive; of a bundled model that is a skeleton's weights, of these. */
   readonly archive: string;
   /** The card beside it, null where there is none. */
   readonly card: ModelCard | null;
@@ -20,7 +25,8 @@ export interface ResolvedModel {
 }
 
 /**
- * The names of the models that ship: every `NAME.json` of the folder that has its `NAME.pt` beside it, sorted.
+ * The names of the models that ship: every `NAME.json` of the folder that has its `NAME.pt` or `NAME.safetensors`
+ * beside it, sorted.
  *
  * @param folder for tests; default the package's `models/`
  */
@@ -33,8 +39,9 @@ export async function bundledModels(folder: string = BUNDLED_MODELS): Promise<st
     throw cause;
   }
   return [...files]
-    .filter((file) => file.endsWith('.json') && files.has(file.replace(/\.json$/, '.pt')))
+    .filter((file) => file.endsWith('.json'))
     .map((file) => file.slice(0, -'.json'.length))
+    .filter((name) => files.has(`${name}.pt`) || files.has(`${name}${CHECKPOINT}`))
     .sort();
 }
 
@@ -47,7 +54,10 @@ export async function bundledModels(folder: string = BUNDLED_MODELS): Promise<st
 export async function resolveModel(nameOrPath: string, folder: string = BUNDLED_MODELS): Promise<ResolvedModel> {
   const looksLikePath = nameOrPath.includes('/') || nameOrPath.includes(sep) || isArchiveName(nameOrPath);
   const names = looksLikePath ? [] : await bundledModels(folder);
-  if (names.includes(nameOrPath)) return withCard(join(folder, `${nameOrPath}.pt`), true);
+  if (names.includes(nameOrPath)) {
+    const archive = join(folder, `${nameOrPath}.pt`);
+    return withCard((await kindOf(archive)) === 'file' ? archive : join(folder, `${nameOrPath}${CHECKPOINT}`), true);
+  }
 
   const kind = await kindOf(nameOrPath);
   if (kind === 'file') return withCard(resolve(nameOrPath), false);
@@ -60,6 +70,11 @@ export async function resolveModel(nameOrPath: string, folder: string = BUNDLED_
   }
   if (kind === 'missing') throw new SightlineError('FILE_NOT_FOUND', `There is no file ${nameOrPath}; give the path of a TorchScript archive.`);
   throw new SightlineError('NOT_A_FILE', `${nameOrPath} is ${kind === 'directory' ? 'a directory' : 'not a regular file'}; give the path of a TorchScript archive.`);
+}
+
+/** Whether it is a file of weights without a graph. */
+export function isCheckpointName(name: string): boolean {
+  return extname(name).toLowerCase() === CHECKPOINT;
 }
 
 /** Whether it ends as archives do, so that it can be nothing but a path. */

@@ -50,8 +50,8 @@ const sha256 = z.string().regex(/^[0-9a-f]{64}$/, '64 hexadecimal digits in lowe
 /** One segment of a path, or several: nothing that leaves its folder. */
 const relativeName = z.string().regex(/^(?!.*(?:^|\/)\.{1,2}(?:\/|$))[A-Za-z0-9._-]+(?:\/[A-Za-z0-9._-]+)*$/, 'names of letters, digits, ".", "_" and "-", divided by "/", are expected');
 
-/** How a checkpoint names its tensors. */
-export const NAMINGS = ['timm', 'torchvision', 'huggingface'] as const;
+/** How a checkpoint names its tensors: as a library does, or as sightline's own definition of the network. */
+export const NAMINGS = ['timm', 'torchvision', 'huggingface', 'sightline'] as const;
 export type Naming = (typeof NAMINGS)[number];
 
 const weightsSchema = z.strictObject({

@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import { extname, resolve } from 'node:path';
+import { resolve } from 'node:path';
 
 import { SightlineError } from '../errors.js';
 import { findPulled } from '../hub/index.js';
@@ -7,8 +7,8 @@ import { isRepository } from '../hub/names.js';
 import type { WeightPlan } from '../weights/assignments.js';
 import { planWeights } from '../weights/plan.js';
 import { readHeader } from '../weights/safetensors.js';
-import { bundledModels, isArchiveName, resolveModel } from './bundled.js';
-import { readCardFor, type ModelCard, type ModelWeights } from './card.js';
+import { bundledModels, isArchiveName, isCheckpointName, resolveModel } from './bundled.js';
+import { readCardFor, verifyHash, type ModelCard, type ModelWeights } from './card.js';
 import { architectures, catalogued, skeletonOf } from './catalogue.js';
 
 /** A model on this machine: a graph, and its weights where they lie apart. */
@@ -34,12 +34,13 @@ export interface LocatedModel {
  * @throws SightlineError UNKNOWN_MODEL, NOT_PULLED, FILE_NOT_FOUND, NOT_A_FILE, INVALID_CARD, INVALID_WEIGHTS, UNSUPPORTED_MODEL
  */
 export async function locateModel(nameOrPath: string, given: ModelCard | null): Promise<LocatedModel> {
-  if (extname(nameOrPath).toLowerCase() === '.safetensors') return ofCheckpoint(nameOrPath, given);
+  if (isCheckpointName(nameOrPath)) return ofCheckpoint(nameOrPath, given);
   if (!(await bundledModels()).includes(nameOrPath)) {
     const card = await catalogued(nameOrPath);
     if (card !== null || (isRepository(nameOrPath) && !isArchiveName(nameOrPath) && !(await exists(nameOrPath)))) return ofPulled(nameOrPath, card?.weights ?? null, given);
   }
   const { archive, card: beside, bundled } = await resolveModel(nameOrPath);
+  if (isCheckpointName(archive)) return ofBundledCheckpoint(archive, beside!, given);
   const card = given ?? beside;
   return { path: archive, archive, card, weights: null, bundled, sha256: card?.sha256 };
 }
@@ -52,6 +53,12 @@ async function ofPulled(name: string, weights: ModelWeights | null, given: Model
   }
   const { card, files } = pulled;
   return filled(files, card.architecture, given ?? card, card.weights);
+}
+
+/** A card of the user's own need not say what the weights are for. */
+async function ofBundledCheckpoint(path: string, card: ModelCard, given: ModelCard | null): Promise<LocatedModel> {
+  await verifyHash(path, card);
+  return ofCheckpoint(path, { architecture: card.architecture, ...(given ?? card) });
 }
 
 async function ofCheckpoint(path: string, given: ModelCard | null): Promise<LocatedModel> {

@@ -13,7 +13,7 @@ export interface Place {
 /** A regular expression over the whole key, and the skeleton's name with `$1`, `$2`, ...; null for what inference does not read. */
 type Rule = readonly [RegExp, string | null | ((groups: readonly string[]) => Place | string)];
 
-type Family = 'resnet' | 'convnext' | 'vit' | 'deit' | 'dinov2' | 'swin';
+type Family = 'resnet' | 'convnext' | 'vit' | 'deit' | 'dinov2' | 'swin' | 'efficientnet';
 
 const PARTS: Readonly<Record<string, number>> = { q: 0, k: 1, v: 2, query: 0, key: 1, value: 2 };
 
@@ -160,12 +160,14 @@ const RULES: Readonly<Record<Naming, Partial<Record<Family, readonly Rule[]>>>> 
   timm: { resnet: SAME, convnext: SAME, vit: SAME, deit: SAME, swin: TIMM_SWIN },
   torchvision: { resnet: SAME, convnext: TORCHVISION_CONVNEXT, vit: TORCHVISION_VIT, swin: TORCHVISION_SWIN },
   huggingface: { resnet: HUGGINGFACE_RESNET, convnext: HUGGINGFACE_CONVNEXT, vit: HUGGINGFACE_VIT, deit: HUGGINGFACE_DEIT, dinov2: HUGGINGFACE_DINOV2, swin: HUGGINGFACE_SWIN },
+  sightline: { efficientnet: SAME },
 };
 
 /** Which library's definition an architecture follows, by its name. */
 function familyOf(architecture: string): Family {
   if (/resne[x]?t/.test(architecture)) return 'resnet';
   if (architecture.includes('convnext')) return 'convnext';
+  if (architecture.startsWith('efficientnet')) return 'efficientnet';
   if (architecture.startsWith('deit')) return 'deit';
   if (architecture.startsWith('dinov2')) return 'dinov2';
   return architecture.startsWith('swin') ? 'swin' : 'vit';
