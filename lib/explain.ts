@@ -78,6 +78,9 @@ export type NamedOptions<M extends MethodName> = M extends MethodName
 /** Options of a method of your own, made with `defineMethod`. */
 export type CustomOptions<Schema extends z.ZodType> = { readonly method: Method<Schema>; readonly options?: z.input<Schema> } & LayerOptions & CommonOptions;
 
+/** Options where the method is left to the model. */
+export type UnnamedOptions = { readonly method?: undefined } & CommonOptions;
+
 export type ExplainOptions = NamedOptions<MethodName>;
 
 /** What one image was explained to be, by one method. */
@@ -180,6 +183,11 @@ export function shared(requests: readonly ExplainRequest[]): Pick<CommonOptions,
     if (common.signal !== signal) throw new SightlineError('INVALID_OPTION', `${first.method.name} and ${method.name} have different signals; give both the same, or make two calls.`);
   }
   return { targets, signal };
+}
+
+/** Whether options say which method is meant; what is no options at all is for `parseExplainOptions` to refuse. */
+export function namesMethod(options: unknown): boolean {
+  return typeof options !== 'object' || options === null || Array.isArray(options) || (options as { method?: unknown }).method !== undefined;
 }
 
 /** @throws SightlineError INVALID_OPTION with the nearest names. */

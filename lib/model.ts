@@ -8,6 +8,7 @@ import { parseCaptureOptions, readCapture, recordCapture, type Capture, type Cap
 import { SightlineError } from './errors.js';
 import {
   applicability,
+  namesMethod,
   parseExplainOptions,
   readExplanations,
   recordExplanations,
@@ -16,11 +17,13 @@ import {
   type Explanation,
   type NamedExplanation,
   type NamedOptions,
+  type UnnamedOptions,
 } from './explain.js';
 import { isTensorInput, prepareInput, splitInput, type Input, type PreparedInput } from './inputs.js';
 import type { Applicability, Inspection } from './inspection.js';
 import { maximize, parseMaximizeOptions, type Maximized, type MaximizeOptions } from './maximize.js';
 import type { MethodName } from './methods/index.js';
+import { preferredMethod } from './methods/preferred.js';
 import { defaultCard, parseCard, resolveLabels, verifyHash, type ModelCard } from './models/card.js';
 import { locateModel } from './models/locate.js';
 import { parsePredictOptions, readPrediction, recordPrediction, type Predicted, type PredictOptions } from './predict.js';
@@ -243,7 +246,10 @@ export class Model {
     images: Input | readonly Input[],
     options: Several,
   ): Promise<{ -readonly [K in keyof Several]: NamedExplanation<Several[K]['method']> }[]>;
-  async explain(images: Input | readonly Input[], options: object): Promise<Explanation<string, unknown>[] | Explanation<string, unknown>[][]> {
+  /** By the method that suits the model: CAM where it pools into one linear layer, else attention rollout, else Grad-CAM. */
+  async explain(images: Input | readonly Input[], options?: UnnamedOptions): Promise<Explanation[]>;
+  async explain(images: Input | readonly Input[], given: object = {}): Promise<Explanation<string, unknown>[] | Explanation<string, unknown>[][]> {
+    const options = namesMethod(given) ? given : { ...given, method: preferredMethod(await this.inspect(), this.card.name) };
     const isSeveral = Array.isArray(options);
     const requests = (isSeveral ? (options as object[]) : [options]).map(parseExplainOptions);
     const { targets: asked, signal } = shared(requests);

@@ -4,10 +4,12 @@ import { SightlineError } from '../errors.js';
 import { parseExplainOptions, type Explanation, type NamedOptions } from '../explain.js';
 import type { HeatMap } from '../heatmap.js';
 import { COLORMAPS, type Colormap } from '../images/colormaps.js';
-import { METHOD_NAMES, type MethodName } from '../methods/index.js';
+import type { MethodName } from '../methods/index.js';
+import { preferredMethod } from '../methods/preferred.js';
 import { Model } from '../model.js';
+import { DEFAULT_MODEL } from '../models/bundled.js';
 import { readChunks, type NamedInput } from './input-files.js';
-import { checkOwnOptions, decimal, keyValue, loadOptions, repeated, withModelFlags, type ModelFlags } from './options.js';
+import { checkOwnOptions, decimal, keyValue, loadOptions, METHOD_HELP, repeated, withModelFlags, type ModelFlags } from './options.js';
 import { OutputFolder, safeName } from './output-files.js';
 import type { Session } from './session.js';
 import type { Target } from '../targets.js';
@@ -15,7 +17,7 @@ import { describeMap, listPredictions, percent, subjectOf } from './words.js';
 
 interface ExplainFlags extends ModelFlags {
   readonly model: string;
-  readonly method: string;
+  readonly method?: string;
   readonly target?: readonly string[];
   readonly layer?: readonly string[];
   readonly size: 'grid' | 'image';
@@ -27,6 +29,9 @@ interface ExplainFlags extends ModelFlags {
   readonly legend?: true;
   readonly title?: string;
 }
+
+/** Where people find the overlays if they do not say where they want them. Programs, by --json, get files only where they ask. */
+const OUT = 'sightline-out';
 
 /** One image's entry in the JSON answer. */
 interface Result {
@@ -55,13 +60,13 @@ export function explainCommand(session: Session): Command {
   return withModelFlags(new Command('explain'))
     .description('Tell what images are and what in them says so: predictions, and one map per image and target.')
     .argument('<image...>', 'pictures; a .npy file (float32 [N, 3, H, W]) counts as N preprocessed images')
-    .requiredOption('--model <model>', 'a bundled model or the path of a TorchScript archive')
-    .requiredOption('--method <method>', METHOD_NAMES.join(', '))
+    .option('--model <model>', 'a bundled or pulled model, or the path of a TorchScript archive', DEFAULT_MODEL)
+    .option('--method <method>', METHOD_HELP)
     .option('--target <target>', 'class index, label, topK for the K best classes, or "A vs B" for what prefers A to B; may be repeated (default: top1)', repeated)
     .option('--layer <name>', 'layer to explain, where the method explains layers; maps of several are fused (--option fusion=mean|max|product)', repeated)
     .addOption(new Option('--size <size>', 'maps as large as the model sees the image, or as the method computes them').choices(['grid', 'image']).default('image'))
     .option('--option <key=value>', "the method's own option, such as discardRatio=0.9, or score=probability, memory=BYTES, augmentationSmoothing=true; may be repeated", keyValue)
-    .option('--out <dir>', 'write overlays to this folder')
+    .option('--out <dir>', `write overlays to this folder (default: ${OUT}; none with --json)`)
     .option('--raw', 'also write the maps, unscaled, as .npy (float32)')
     .addOption(new Option('--colormap <name>', 'colours of the overlays (default: turbo)').choices(COLORMAPS))
     .option('--opacity <share>', 'of the colour over the image, 0 to 1 (default: 0.5)', decimal)
@@ -71,6 +76,7 @@ export function explainCommand(session: Session): Command {
       'after',
       `
 Examples:
+  $ sightline explain dog.jpg
   $ sightline explain dog.jpg --model resnet50.pt --method grad-cam --target top2 --out out
   $ sightline explain *.jpg --model vit.pt --method attention-rollout --option headFusion=max --option discardRatio=0.9 --out out
   $ sightline explain batch.npy --model vit.pt --method gae --target 243 --size grid --raw --out out --json`,
@@ -79,14 +85,20 @@ Examples:
 }
 
 async function explain(session: Session, images: readonly string[], flags: ExplainFlags): Promise<void> {
-  const options = requestOf(session, flags);
-  const folder = flags.out === undefined ? null : await OutputFolder.create(flags.out, '--out');
+  const out = flags.out ?? (session.json ? undefined : OUT);
+  checkFlags(flags, out);
+  // What was asked for is checked before anything is loaded, as far as it was asked for.
+  const asked = flags.method === undefined ? null : requestOf(session, flags, flags.method);
+  let folder = flags.out === undefined ? null : await OutputFolder.create(flags.out, '--out');
   await using model = await Model.load(flags.model, loadOptions(flags));
   model.notes.forEach(session.note);
+  const options = asked ?? requestOf(session, flags, preferredMethod(await model.inspect(), flags.model));
 
   const results: Result[] = [];
   for await (const chunk of readChunks(images)) {
     const explanations = await model.explain(chunk.map(({ input }) => input), options);
+    // A folder that nobody named is made when there is something to put into it.
+    if (out !== undefined) folder ??= await OutputFolder.create(out, 'the default --out');
     for (const [i, explanation] of explanations.entries()) {
       const result = await resultOf(chunk[i]!, explanation, flags, folder);
       printResult(session, result, explanation);
@@ -103,10 +115,9 @@ function targetOf(text: string): Target {
   return pair ? { of: pair[1]!, against: pair[2]! } : text;
 }
 
-/** Checks what can be checked before a model is loaded. */
-function requestOf(session: Session, flags: ExplainFlags): NamedOptions<MethodName> {
+function checkFlags(flags: ExplainFlags, out: string | undefined): void {
   checkOwnOptions(flags.option ?? {});
-  if (flags.out === undefined) {
+  if (out === undefined) {
     const needing = (['raw', 'colormap', 'opacity', 'legend', 'title'] as const).find((name) => flags[name] !== undefined);
     if (needing !== undefined) throw new SightlineError('INVALID_OPTION', `--${needing} is about files, but none are written; say where with --out DIR.`);
   }
@@ -114,9 +125,13 @@ function requestOf(session: Session, flags: ExplainFlags): NamedOptions<MethodNa
   if (opacity !== undefined && !(opacity >= 0 && opacity <= 1)) {
     throw new SightlineError('INVALID_OPTION', `--opacity is ${opacity}; give a number from 0 (image only) to 1 (colour only).`);
   }
+}
+
+/** @throws SightlineError INVALID_OPTION for what can be found wrong without the model. */
+function requestOf(session: Session, flags: ExplainFlags, method: string): NamedOptions<MethodName> {
   const options = {
     ...flags.option,
-    method: flags.method,
+    method,
     targets: flags.target?.map(targetOf),
     layer: flags.layer,
     size: flags.size,

@@ -41,6 +41,7 @@ function createProgram(session: Session): Command {
       'after',
       `
 Examples:
+  $ sightline explain dog.jpg
   $ sightline explain dog.jpg --model resnet50.pt --method grad-cam --out out
   $ sightline compare dog.jpg --model resnet50.pt --model vit.pt --out compared.png
   $ sightline inspect vit.pt

@@ -1,6 +1,8 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 
 import { SightlineError } from '../errors.js';
+import { PREFERENCE } from '../methods/preferred.js';
+import { METHOD_NAMES } from '../methods/index.js';
 import type { LoadOptions } from '../model.js';
 
 /** Flags of every command that loads a model. */
@@ -20,6 +22,9 @@ export function withModelFlags(command: Command): Command {
     .option('--trust', 'let the archive run operators that image classifiers do not need')
     .option('--isolate', 'open the archive in a process of its own first, limited in time and memory');
 }
+
+/** How `--method` is described where it may be left out. */
+export const METHOD_HELP = `${METHOD_NAMES.join(', ')} (default: ${PREFERENCE})`;
 
 export function withJsonFlag(command: Command): Command {
   return command.option('--json', 'print one JSON document and nothing else on stdout');
