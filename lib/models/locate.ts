@@ -40,7 +40,8 @@ export async function locateModel(nameOrPath: string, given: ModelCard | null): 
     if (card !== null || (isRepository(nameOrPath) && !isArchiveName(nameOrPath) && !(await exists(nameOrPath)))) return ofPulled(nameOrPath, card?.weights ?? null, given);
   }
   const { archive, card: beside, bundled } = await resolveModel(nameOrPath);
-  if (isCheckpointName(archive)) return ofBundledCheckpoint(archive, beside!, given);
+  // A card of the user's own need not say what the weights are for.
+  if (isCheckpointName(archive)) return ofCheckpoint(archive, given && { architecture: beside!.architecture, sha256: beside!.sha256, ...given });
   const card = given ?? beside;
   return { path: archive, archive, card, weights: null, bundled, sha256: card?.sha256 };
 }
@@ -55,12 +56,6 @@ async function ofPulled(name: string, weights: ModelWeights | null, given: Model
   return filled(files, card.architecture, given ?? card, card.weights);
 }
 
-/** A card of the user's own need not say what the weights are for. */
-async function ofBundledCheckpoint(path: string, card: ModelCard, given: ModelCard | null): Promise<LocatedModel> {
-  await verifyHash(path, card);
-  return ofCheckpoint(path, { architecture: card.architecture, ...(given ?? card) });
-}
-
 async function ofCheckpoint(path: string, given: ModelCard | null): Promise<LocatedModel> {
   if (!(await exists(path))) throw new SightlineError('FILE_NOT_FOUND', `There is no file ${path}; give the path of a safetensors checkpoint.`);
   const card = given ?? (await readCardFor(resolve(path)))?.card ?? null;
@@ -70,6 +65,7 @@ async function ofCheckpoint(path: string, given: ModelCard | null): Promise<Loca
       `${path} is a checkpoint, numbers without a graph: give a card that says which "architecture" they are for, one of ${(await architectures()).join(', ')}.`,
     );
   }
+  await verifyHash(resolve(path), card);
   return filled([resolve(path)], card.architecture, card, card.weights ?? null);
 }
 

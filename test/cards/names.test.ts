@@ -51,11 +51,13 @@ describe('resolveModel', () => {
     }
     await writeFile(join(folder, 'card-alone.json'), '{}');
     await writeFile(join(folder, 'bare.pt'), 'archive');
+    await writeFile(join(folder, 'net.safetensors'), 'weights');
+    await writeFile(join(folder, 'net.json'), JSON.stringify({ ...defaultCard('net'), name: 'net', architecture: 'test_vit' }));
     await mkdir(join(folder, 'labels'));
   });
 
-  it('lists cards that have their archive', async () => {
-    expect(await bundledModels(folder)).toEqual(['resnet-tiny-shapes', 'vit-tiny-shapes']);
+  it('lists cards that have their archive or their weights', async () => {
+    expect(await bundledModels(folder)).toEqual(['net', 'resnet-tiny-shapes', 'vit-tiny-shapes']);
     expect(await bundledModels(join(folder, 'none'))).toEqual([]);
   });
 
@@ -65,6 +67,11 @@ describe('resolveModel', () => {
     expect(found.card?.name).toBe('vit-tiny-shapes');
   });
 
+  it('takes the name of a bundled model that is weights for a skeleton', async () => {
+    const found = await resolveModel('net', folder);
+    expect(found).toMatchObject({ archive: join(folder, 'net.safetensors'), cardPath: join(folder, 'net.json'), bundled: true });
+  });
+
   it('takes a path, with and without a card', async () => {
     expect(await resolveModel(join(folder, 'bare.pt'), folder)).toEqual({ archive: join(folder, 'bare.pt'), card: null, cardPath: null, bundled: false });
     expect((await resolveModel(join(folder, 'resnet-tiny-shapes.pt'), folder)).card?.name).toBe('resnet-tiny-shapes');
@@ -72,7 +79,7 @@ describe('resolveModel', () => {
 
   it('suggests for an unknown name', async () => {
     await expect(resolveModel('vit-tiny-shape', folder)).rejects.toEqual(error('UNKNOWN_MODEL', /^There is no model "vit-tiny-shape", neither bundled, nor in the catalogue, nor as a file\. Did you mean "vit-tiny-shapes"\?$/));
-    await expect(resolveModel('qqq', folder)).rejects.toEqual(error('UNKNOWN_MODEL', /Known: resnet-tiny-shapes and vit-tiny-shapes\.$/));
+    await expect(resolveModel('qqq', folder)).rejects.toEqual(error('UNKNOWN_MODEL', /Known: net, resnet-tiny-shapes and vit-tiny-shapes\.$/));
     await expect(resolveModel('', folder)).rejects.toEqual(error('UNKNOWN_MODEL', /There is no model ""/));
   });
 

@@ -36,9 +36,18 @@ export function sightline(...args: string[]): Promise<Outcome> {
   return node(MAIN, ...args);
 }
 
+/** The same in another working directory. */
+export function sightlineIn(folder: string, ...args: string[]): Promise<Outcome> {
+  return nodeIn(folder, MAIN, ...args);
+}
+
 export function node(...args: string[]): Promise<Outcome> {
+  return nodeIn(ROOT, ...args);
+}
+
+function nodeIn(cwd: string, ...args: string[]): Promise<Outcome> {
   return new Promise((resolve) => {
-    execFile(process.execPath, args, { cwd: ROOT, maxBuffer: 1 << 28 }, (error, stdout, stderr) => {
+    execFile(process.execPath, args, { cwd, maxBuffer: 1 << 28 }, (error, stdout, stderr) => {
       resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, stdout, stderr });
     });
   });

@@ -5,7 +5,7 @@ import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { decodeNpy, encodeNpy, Model } from '../../lib/index.js';
-import { answerOf, archiveIn, DEMO, fileFolder, sightline, temporaryFolder, useBuiltCommand } from './command.js';
+import { answerOf, archiveIn, DEMO, fileFolder, sightline, sightlineIn, temporaryFolder, useBuiltCommand } from './command.js';
 
 interface Answer {
   results: {
@@ -110,7 +110,7 @@ describe('explain of a CNN', () => {
   });
 
   it('tells people the same in words', async () => {
-    const { code, stdout, stderr } = await sightline('explain', PICTURE, ...CNN);
+    const { code, stdout, stderr } = await sightline('explain', PICTURE, ...CNN, '--out', temporaryFolder());
     expect(code).toBe(0);
     expect(stderr).toBe('');
     const [expected] = await model.explain(PICTURE, { method: 'cam' });
@@ -120,7 +120,44 @@ describe('explain of a CNN', () => {
   });
 });
 
+describe('explain of nothing but a photo', () => {
+  const PHOTO = path.join(DEMO, 'photos', 'coffee.jpg');
+
+  it('names what is on it by the ImageNet model, and puts the overlay of its CAM where it says', async () => {
+    const here = temporaryFolder();
+    const { code, stdout, stderr } = await sightlineIn(here, 'explain', PHOTO);
+    expect({ code, stderr: stderr.replace(/^sightline: note: No CUDA GPU .*\n/, '') }).toEqual({ code: 0, stderr: '' });
+    const overlay = path.join('sightline-out', 'coffee-cam-espresso.png');
+    expect(stdout).toMatch(/^ {2}predicted: espresso 9\d\.\d %, cup /m);
+    expect(stdout).toMatch(/^ {2}cam of last_conv, for espresso \(class 967\): peak at /m);
+    expect(stdout).toContain(overlay);
+    expect(readdirSync(here, { recursive: true }).sort()).toEqual(['sightline-out', overlay]);
+    expect(await sharp(path.join(here, overlay)).metadata()).toMatchObject({ format: 'png', width: 600, height: 400 });
+  });
+
+  it('writes no file for programs that ask for none', async () => {
+    const here = temporaryFolder();
+    const { code, stdout } = await sightlineIn(here, 'explain', PHOTO, '--json');
+    expect(code).toBe(0);
+    const { results } = JSON.parse(stdout) as Answer;
+    expect(results[0]).toMatchObject({ model: 'efficientnet-lite0', method: 'cam', maps: [{ target: { index: 967, label: 'espresso' } }] });
+    expect(results[0]!.maps[0]).not.toHaveProperty('overlay');
+    expect(readdirSync(here)).toEqual([]);
+  });
+
+  it('leaves no folder behind where nothing could be explained', async () => {
+    const here = temporaryFolder();
+    expect((await sightlineIn(here, 'explain', 'none.jpg')).code).toBe(2);
+    expect(readdirSync(here)).toEqual([]);
+  });
+});
+
 describe('explain of a ViT', () => {
+  it('is by attention rollout where no method is named', async () => {
+    const { results } = await answerOf<Answer>('explain', PICTURE, '--model', vit, '--device', 'cpu');
+    expect(results[0]).toMatchObject({ model: vit, method: 'attention-rollout' });
+  });
+
   const ROLLOUT = ['--model', vit, '--method', 'attention-rollout', '--device', 'cpu'];
 
   it('hands the method its own options', async () => {
@@ -163,7 +200,7 @@ describe('explain of a ViT', () => {
   });
 
   it('says of a method that knows no classes that it knows none', async () => {
-    const { stdout } = await sightline('explain', PICTURE, ...ROLLOUT);
+    const { stdout } = await sightline('explain', PICTURE, ...ROLLOUT, '--out', temporaryFolder());
     expect(stdout).toContain('attention-rollout, whatever the class: peak at');
   });
 });

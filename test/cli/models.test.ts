@@ -81,6 +81,30 @@ describe('compare', () => {
     expect(height).toBeGreaterThan(2 * 192);
   });
 
+  it('sets several methods beside each other, for each of several models', async () => {
+    const out = path.join(temporaryFolder(), 'compared.png');
+    const { results } = await answerOf<Compared>('compare', ...PICTURES, '--model', 'resnet-tiny-shapes', '--model', vit, '--method', 'grad-cam', '--method', 'gradient', '--device', 'cpu', '--out', out);
+    expect(results.map(({ image, model, method }) => [model, method, image])).toEqual(
+      ['resnet-tiny-shapes', vit].flatMap((model) => ['grad-cam', 'gradient'].flatMap((method) => PICTURES.map((image) => [model, method, image]))),
+    );
+    await using model = await Model.load(vit, { device: 'cpu' });
+    const expected = await model.explain(PICTURES, [{ method: 'grad-cam' }, { method: 'gradient' }]);
+    expected.forEach((methods, i) => methods.forEach(({ maps: [map] }, j) => expect(results[4 + 2 * j + i]).toMatchObject({ min: map!.min, max: map!.max, target: { index: map!.target.index } })));
+    const { width, height } = await sharp(out).metadata();
+    // Five columns of 256 pixels, two rows of 192.
+    expect(width).toBeGreaterThan(5 * 256);
+    expect(width).toBeLessThan(6 * 256);
+    expect(height).toBeGreaterThan(2 * 192);
+  });
+
+  it('takes the ImageNet model where none is named', async () => {
+    const { results } = await answerOf<Compared>('compare', path.join(DEMO, 'photos', 'cat.jpg'), '--method', 'cam', '--method', 'grad-cam++', '--device', 'cpu', '--out', path.join(temporaryFolder(), 'c.png'));
+    expect(results.map(({ model, method, target }) => [model, method, target.index])).toEqual([
+      ['efficientnet-lite0', 'cam', 282],
+      ['efficientnet-lite0', 'grad-cam++', 282],
+    ]);
+  });
+
   it('takes one method for all', async () => {
     const { results } = await answerOf<Compared>('compare', PICTURES[0]!, '--model', 'resnet-tiny-shapes', '--model', vit, '--method', 'grad-cam', '--device', 'cpu', '--out', path.join(temporaryFolder(), 'c.jpg'));
     expect(results.map(({ method }) => method)).toEqual(['grad-cam', 'grad-cam']);
@@ -102,6 +126,8 @@ describe('models', () => {
     const resnet = models.find(({ name }) => name === 'resnet-tiny-shapes')!;
     expect(resnet).toMatchObject({ classes: 12, licence: 'Apache-2.0', input: { width: 224 }, bytes: statSync(resnet.path).size });
     expect(resnet.accuracy.singleObjectTop1).toBeGreaterThanOrEqual(0.98);
+    const imagenet = models.find(({ name }) => name === 'efficientnet-lite0')!;
+    expect(imagenet).toMatchObject({ classes: 1000, licence: 'Apache-2.0', bytes: statSync(imagenet.path).size });
     const { stdout } = await sightline('models');
     for (const { name } of models) expect(stdout).toContain(`${name}: `);
   });
@@ -165,7 +191,7 @@ describe('the process', () => {
 
   it('stops at Ctrl-C with one line', async () => {
     const many = Array.from({ length: 400 }, () => PICTURES[0]!);
-    const child = spawn(process.execPath, [MAIN, 'explain', ...many, '--model', 'resnet-tiny-shapes', '--method', 'grad-cam', '--device', 'cpu'], { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [MAIN, 'explain', ...many, '--model', 'resnet-tiny-shapes', '--method', 'grad-cam', '--device', 'cpu', '--out', temporaryFolder()], { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
     let stderr = '';
     child.stderr.on('data', (text) => (stderr += String(text)));
     await new Promise((resolve) => child.stdout.once('data', resolve));

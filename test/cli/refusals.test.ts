@@ -94,7 +94,8 @@ const REFUSALS: readonly (readonly [what: string, args: readonly string[], code:
   ['an option without a value', explain(vit, 'attention-rollout', '--option', 'discardRatio'), 'INVALID_OPTION', /key=value/],
   ['an option that has a flag', explain(vit, 'attention-rollout', '--option', 'size=grid'), 'INVALID_OPTION', /--size/],
   ['more blocks than there are', explain(vit, 'attention-rollout', '--option', 'startBlock=9'), 'INVALID_OPTION', /startBlock is 9/],
-  ['no method', ['explain', PICTURE, '--model', vit], 'INVALID_OPTION', /--method.*sightline explain --help/],
+  ['an option of another method than the one that is chosen', ['explain', PICTURE, '--model', resnet, '--option', 'headFusion=max'], 'INVALID_OPTION', /cam has no option "headFusion"/],
+  ['no method for a model that none suits', ['explain', PICTURE, '--model', mlp], 'METHOD_NOT_APPLICABLE', /cam: .*attention-rollout: .*grad-cam: /],
   ['no image', ['explain', '--model', vit, '--method', 'gae'], 'INVALID_OPTION', /image/],
   ['an unknown device', explainImage(PICTURE, '--device', 'tpu'), 'INVALID_OPTION', /cpu, cuda, cuda:N or auto/],
   ['no threads', explainImage(PICTURE, '--threads', '0'), 'INVALID_OPTION', /at least 1/],
@@ -116,6 +117,9 @@ const REFUSALS: readonly (readonly [what: string, args: readonly string[], code:
   ['attention of two images', ['attention', pair, '--model', vit, '--out', at('a.png')], 'INVALID_INPUT', /2 images/],
   ['a picture of no known format', ['attention', PICTURE, '--model', vit, '--out', at('a.gif7')], 'INVALID_OPTION', /\.png, \.jpg/],
   ['a comparison that one model does not allow', ['compare', PICTURE, '--model', resnet, '--model', vit, '--method', 'cam', '--out', at('c.png')], 'METHOD_NOT_APPLICABLE', /timm-vit-fused-traced\.pt: cam cannot/],
+  // The image is not there, which is found when it is computed.
+  ['a comparison that one pair does not allow, before anything is computed', ['compare', at('none.png'), '--model', resnet, '--model', vit, '--method', 'grad-cam', '--method', 'gae', '--out', at('c.png')], 'METHOD_NOT_APPLICABLE', /torchvision-resnet-traced\.pt: gae cannot explain it: it has no attention/],
+  ['a comparison by a method that is nearly right', ['compare', PICTURE, '--method', 'cam', '--method', 'gard-cam', '--out', at('c.png')], 'INVALID_OPTION', /Did you mean "grad-cam"/],
 ];
 
 describe('a request that is wrong', () => {
