@@ -20,6 +20,7 @@ export type {
   NamedExplanation,
   NamedOptions,
   Score,
+  UnnamedOptions,
 } from './explain.js';
 export type { ClassLabel, ExplainedTarget, HeatMap, Prediction } from './heatmap.js';
 export type { Predicted, PredictOptions } from './predict.js';

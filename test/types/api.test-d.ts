@@ -1,7 +1,7 @@
 import { assertType, describe, expectTypeOf, it } from 'vitest';
 import { z } from 'zod';
 
-import { defineMethod, Model, type Capture, type HeatMap, type Input, type NamedOptions, type Prediction, symbolic } from '../../lib/index.js';
+import { defineMethod, Model, type Capture, type Explanation, type HeatMap, type Input, type NamedOptions, type Prediction, symbolic } from '../../lib/index.js';
 
 declare const model: Model;
 declare const image: Input;
@@ -24,6 +24,14 @@ describe('explain', () => {
     const [cam] = await model.explain(image, { method: 'cam' });
     expectTypeOf(cam!.options.eigenSmoothing).toEqualTypeOf<boolean>();
     expectTypeOf(cam!.chunk).toEqualTypeOf<number | null>();
+  });
+
+  it('needs no method', async () => {
+    const [unnamed] = await model.explain(image);
+    expectTypeOf(unnamed!).toEqualTypeOf<Explanation>();
+    void model.explain([image], { targets: ['top2'], size: 'grid' });
+    // @ts-expect-error which layers there are, only a method can say
+    void model.explain(image, { layer: 'layer4' });
   });
 
   it('takes differences, scores and scalars of the user’s own', () => {
