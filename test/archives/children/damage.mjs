@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { inflateRawSync } from 'node:zlib';
 
 import { readDirectory } from '../../../dist/archives/directory.js';
-import { WindowedFile } from '../../../dist/archives/file.js';
+import { WindowedFile } from '../../../dist/archives/windowed-file.js';
 import { Model } from '../../../dist/index.js';
 import { zip } from './zip.mjs';
 
