@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 
 import { defineMethod, stats, symbolic, type Method, type ModelCard, type Tensor } from '../../lib/index.js';
+import { until as untilProgressEnds } from '../support/progress.mjs';
 
 export interface TestModel {
   readonly path: string;
@@ -62,10 +63,4 @@ export function gate(): { readonly method: Method; readonly started: () => Promi
   return { method, started: () => until('the engine to be busy', () => stats().running > 0) };
 }
 
-export async function until(what: string, condition: () => boolean, deadline = 20_000): Promise<void> {
-  const end = performance.now() + deadline;
-  while (!condition()) {
-    if (performance.now() > end) throw new Error(`Waited in vain for ${what}.`);
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
-}
+export const until = (what: string, condition: () => boolean): Promise<void> => untilProgressEnds(what, condition, () => JSON.stringify(stats()));

@@ -42,7 +42,7 @@ beforeAll(() => {
   const options = { cwd: ROOT, stdio: 'pipe' } as const;
   execFileSync('cmake', ['-S', '.', '-B', 'build', '-DSIGHTLINE_BUILD_TESTS=ON'], options);
   execFileSync('cmake', ['--build', 'build', '--target', 'materialise'], options);
-}, 300_000);
+});
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe.each(MODELS)('%s at full size', (name, pooled, maps) => {
@@ -57,7 +57,7 @@ describe.each(MODELS)('%s at full size', (name, pooled, maps) => {
   beforeAll(async () => {
     execFileSync(join(ROOT, 'build', 'materialise'), [fileURLToPath(new URL(`${name}.pt`, FOLDER)), archive], { stdio: 'pipe' });
     model = await Model.load(archive, { device: 'cpu' });
-  }, 300_000);
+  });
   afterAll(async () => {
     await model?.close();
     rmSync(archive, { force: true });

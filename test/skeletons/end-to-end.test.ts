@@ -18,7 +18,7 @@ const isWhole = process.env['SIGHTLINE_WHOLE_CATALOGUE'] === '1';
 const cards = (await catalogue()).filter(({ name }) => isWhole || EACH_KIND.includes(name));
 
 describe.skipIf(python === null)('a checkpoint of the catalogue, pulled and loaded', () => {
-  it.each(cards.map((card) => [card.name, card] as const))('%s gives the logits of its library to the bit, and the maps of an export', { timeout: 600_000 }, async (name, card) => {
+  it.each(cards.map((card) => [card.name, card] as const))('%s gives the logits of its library to the bit, and the maps of an export', async (name, card) => {
     const { hub } = await useHub();
     const folder = temporaryFolder();
     const file = path.join(folder, 'seeded.safetensors');

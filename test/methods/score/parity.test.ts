@@ -22,8 +22,6 @@ const MAPS: readonly (readonly [key: string, options: NamedOptions<MethodName>])
 ];
 
 const TOLERANCE = 1e-4;
-/** Score-CAM of the shipped models runs them some hundred times. */
-const PATIENCE = 240_000;
 const figures: string[] = [];
 
 describe.each([...SHIPPED, ...SMALL])('%s', (name) => {
@@ -36,7 +34,7 @@ describe.each([...SHIPPED, ...SMALL])('%s', (name) => {
 
   const has = (key: string): boolean => from.reference.has(key);
 
-  it.each(MAPS)('%s', { timeout: PATIENCE }, async (key, options) => {
+  it.each(MAPS)('%s', async (key, options) => {
     if (!has(key)) {
       expect((SHIPPED as readonly string[]).includes(name)).toBe(true);
       return;
