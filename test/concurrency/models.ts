@@ -34,7 +34,7 @@ export function imagesOf({ height, width }: Pick<TestModel, 'height' | 'width'>,
 }
 
 /** The i-th of several images, as a tensor of one. */
-export function imageOf(images: Tensor, i: number): Tensor {
+export function imageOf(images: Tensor & { data: Float32Array }, i: number): Tensor & { data: Float32Array } {
   const [, channels, height, width] = images.shape as [number, number, number, number];
   const size = channels * height * width;
   return { data: images.data.subarray(i * size, (i + 1) * size), shape: [1, channels, height, width] };

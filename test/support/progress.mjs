@@ -7,6 +7,9 @@ export const PATIENCE_MS = 120_000;
 /** So much processor time is work; the polling itself takes less than that within the patience. */
 const WORK_MS = 2000;
 
+/** More processor time than this, with nothing to show for it, is an endless loop. */
+const LOOP_MS = 300_000;
+
 export const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 /**
@@ -18,6 +21,7 @@ export const pause = (milliseconds) => new Promise((resolve) => setTimeout(resol
 export class Watch {
   #last = '';
   #used = 0;
+  #usedAtLast = 0;
   #since = performance.now();
 
   constructor(counters, processorMs) {
@@ -27,10 +31,10 @@ export class Watch {
 
   isStuck() {
     const [now, used] = [this.counters(), this.processorMs()];
-    if (now !== this.#last || used - this.#used >= WORK_MS) {
-      [this.#last, this.#used, this.#since] = [now, used, performance.now()];
-    }
-    return performance.now() - this.#since > PATIENCE_MS;
+    if (now !== this.#last) [this.#last, this.#usedAtLast] = [now, used];
+    else if (used - this.#used < WORK_MS) return performance.now() - this.#since > PATIENCE_MS || used - this.#usedAtLast > LOOP_MS;
+    [this.#used, this.#since] = [used, performance.now()];
+    return used - this.#usedAtLast > LOOP_MS;
   }
 }
 

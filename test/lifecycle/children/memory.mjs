@@ -27,10 +27,10 @@ async function unclosed() {
   for (const model of models) await model.explain(tensor(2, 24, 40), { method: 'gae' });
 }
 
-/** A model that goes out of reach while it works: the work is done, then the model is freed. */
-async function unclosedAmidWork() {
+/** A model that only the function holds which asks it for work: once that has gone, too, the work is done, then the model is freed. */
+async function loadUnclosed() {
   const model = await Model.load(VIT, VIT_OPTIONS);
-  return model.explain(tensor(64, 24, 40), { method: 'gradient-rollout' });
+  return () => model.explain(tensor(64, 24, 40), { method: 'gradient-rollout' });
 }
 
 const resident = () => process.memoryUsage().rss;
@@ -41,11 +41,13 @@ if (what === 'unclosed') {
   report(idle(stats()));
 } else if (what === 'unclosed-amid-work') {
   // The engine is kept busy by another model, so that the work waits for as long as the collection takes.
+  let ask = await loadUnclosed();
   const other = await Model.load(VIT, VIT_OPTIONS);
   const abort = new AbortController();
   const busy = other.explain(tensor(1, 24, 40), { method: endless(sightline, z), memory: 1, signal: abort.signal }).catch(({ code }) => code);
   await until('the engine to be busy', () => stats().running > 0);
-  const work = unclosedAmidWork();
+  const work = ask();
+  ask = null;
   await until('work', () => stats().queued > 0);
   await collect();
   abort.abort();
