@@ -43,10 +43,14 @@ export async function roundingOf(model: Model): Promise<number> {
   return 2 * (await model.inspect()).operators * ROUNDOFF;
 }
 
-/** Largest and middle distance of values, of the largest expected one (of 1 where all are zero). NaN is as far as can be. */
+/** Values that are zero but for rounding, such as a gradient that cancels, have no size of their own. */
+const NOTHING = 1e-9;
+
+/** Largest and middle distance of values, of the largest expected one (of 1 where all are nothing). NaN is as far as can be. */
 function distances(found: ArrayLike<number>, expected: ArrayLike<number>): { largest: number; middle: number } {
   if (found.length !== expected.length) return { largest: Infinity, middle: Infinity };
-  const scale = Array.from(expected).reduce((most, value) => Math.max(most, Math.abs(value)), 0) || 1;
+  const size = Array.from(expected).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  const scale = size < NOTHING ? 1 : size;
   const sorted = Float64Array.from(found, (value, i) => (Number.isNaN(value - expected[i]!) ? Infinity : Math.abs(value - expected[i]!) / scale)).sort();
   return { largest: sorted.at(-1) ?? 0, middle: sorted[sorted.length >> 1] ?? 0 };
 }
