@@ -22,6 +22,9 @@ const NUDGES = 3;
 /** An answer that float32 leaves open by more than this, of its largest value, is compared by its middle and not by its worst place. */
 const OPEN = 1e-2;
 
+/** A middle that float32 leaves open by more than this says nothing: two unlike maps are so far apart. */
+const UNDECIDED = 0.1;
+
 export interface Pixels {
   readonly data: Float32Array;
   readonly shape: readonly number[];
@@ -83,7 +86,7 @@ export async function expectRounded(found: ArrayLike<number>, expected: ArrayLik
     return;
   }
   console.log(`${what} is ill-conditioned: rounding may move it by ${limitBy('largest').toExponential(0)} at some place. Its middle is compared.`);
-  expect(limitBy('middle'), `${what}: what float32 leaves open of the middle`).toBeLessThanOrEqual(OPEN);
+  expect(limitBy('middle'), `${what}: what float32 leaves open of the middle`).toBeLessThanOrEqual(UNDECIDED);
   expect(apart.middle, `${what}: the middle difference`).toBeLessThanOrEqual(limitBy('middle'));
 }
 
