@@ -78,6 +78,8 @@ export async function expectRounded(found: ArrayLike<number>, expected: ArrayLik
   const apart = distances(found, expected);
   const rounding = await roundingOf(model);
   if (apart.largest <= Math.max(promised, rounding)) return;
+  // No rounding makes a NaN, or another number of values.
+  expect(apart.largest, `${what}: the largest difference`).toBeLessThan(Infinity);
   const moves: ReturnType<typeof distances>[] = [];
   for (let seed = 1; seed <= NUDGES; seed++) moves.push(distances(await again(977 * seed), found));
   const limitBy = (of: keyof (typeof moves)[number]): number => Math.max(promised, rounding * Math.max(1, ...moves.map((move) => move[of] / NUDGE)));
