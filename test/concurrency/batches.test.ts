@@ -83,7 +83,8 @@ describe('requests that wait', () => {
   });
 
   it('wait up to maxDelay for more', async () => {
-    const model = await load(VIT, { maxDelay: 400 });
+    // Far longer than the second takes to come, on any machine; the batch is full with it.
+    const model = await load(VIT, { maxDelay: 60_000, maxBatch: 2 });
     await model.explain(imagesOf(VIT, 1), { method: 'gae' });
     const before = stats().batches;
     const first = model.explain(imagesOf(VIT, 1), { method: 'gae' });
