@@ -6,7 +6,7 @@
  * - Its condition: how much farther the answer moves than its pixels do, when these are moved by a few roundings.
  *
  * The product of both and float32's rounding is the textbook's bound of the error. Over 555 pairs of a model and a method,
- * each by four settings of kernels and threads, no difference was more than a fifth of it.
+ * each by four settings of kernels and threads, no difference was more than a quarter of it.
  */
 import { expect } from 'vitest';
 
@@ -17,7 +17,8 @@ export const ROUNDOFF = 2 ** -24;
 
 /** By how much pixels are moved, of their size: so far that what moves is seen above the rounding of the run that shows it. */
 const NUDGE = 16 * ROUNDOFF;
-const NUDGES = 3;
+/** Few nudges show what moves all the time. A ReLU's kink that lies next to an activation is met by one of several. */
+const NUDGES = 12;
 
 /** An answer that float32 leaves open by more than this, of its largest value, is compared by its middle and not by its worst place. */
 const OPEN = 1e-2;
@@ -81,15 +82,19 @@ export async function expectRounded(found: ArrayLike<number>, expected: ArrayLik
   // No rounding makes a NaN, or another number of values.
   expect(apart.largest, `${what}: the largest difference`).toBeLessThan(Infinity);
   const moves: ReturnType<typeof distances>[] = [];
-  for (let seed = 1; seed <= NUDGES; seed++) moves.push(distances(await again(977 * seed), found));
   const limitBy = (of: keyof (typeof moves)[number]): number => Math.max(promised, rounding * Math.max(1, ...moves.map((move) => move[of] / NUDGE)));
-  if (limitBy('largest') <= OPEN) {
-    expect(apart.largest, `${what}: the largest difference`).toBeLessThanOrEqual(limitBy('largest'));
-    return;
+  for (let seed = 1; seed <= NUDGES; seed++) {
+    moves.push(distances(await again(977 * seed), found));
+    const isOpen = limitBy('largest') > OPEN;
+    if (!isOpen && apart.largest <= limitBy('largest')) return;
+    if (isOpen && limitBy('middle') <= UNDECIDED && apart.middle <= limitBy('middle')) {
+      console.log(`${what} is ill-conditioned: rounding may move it by ${limitBy('largest').toExponential(0)} at some place. Its middle is compared.`);
+      return;
+    }
   }
-  console.log(`${what} is ill-conditioned: rounding may move it by ${limitBy('largest').toExponential(0)} at some place. Its middle is compared.`);
-  expect(limitBy('middle'), `${what}: what float32 leaves open of the middle`).toBeLessThanOrEqual(UNDECIDED);
-  expect(apart.middle, `${what}: the middle difference`).toBeLessThanOrEqual(limitBy('middle'));
+  if (limitBy('largest') <= OPEN) expect(apart.largest, `${what}: the largest difference`).toBeLessThanOrEqual(limitBy('largest'));
+  expect(limitBy('middle'), `${what} is ill-conditioned: what float32 leaves open of its middle`).toBeLessThanOrEqual(UNDECIDED);
+  expect(apart.middle, `${what} is ill-conditioned: the middle difference`).toBeLessThanOrEqual(limitBy('middle'));
 }
 
 /** To [0, 1] by their own range, in float64; as they are where they have none. */
