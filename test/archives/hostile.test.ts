@@ -30,7 +30,7 @@ function write(name: string, bytes: Buffer): string {
 }
 
 async function loadEach(options: object, files: readonly string[]): Promise<{ ending: Ending; reports: readonly Report[] }> {
-  const ending = await runChild(CHILD, { args: [JSON.stringify(options), ...files], deadline: 100_000 });
+  const ending = await runChild(CHILD, { args: [JSON.stringify(options), ...files] });
   return { ending, reports: ending.reports as Report[] };
 }
 

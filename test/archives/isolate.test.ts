@@ -15,16 +15,15 @@ afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 let made = 0;
 
 /** `trust` lets pass what the checks would have refused, so that it is the fence that holds. */
-async function refusalOf(model: ForgedModel, isolate: LoadOptions['isolate'] = true): Promise<{ code: string; message: string; milliseconds: number }> {
+async function refusalOf(model: ForgedModel, isolate: LoadOptions['isolate'] = true): Promise<{ code: string; message: string }> {
   const file = join(scratch, `${made++}.pt`);
   writeFileSync(file, forge(model));
-  const started = performance.now();
   try {
     await using model = await Model.load(file, { device: 'cpu', trust: true, isolate });
-    return { code: `LOADED ${model.device}`, message: '', milliseconds: performance.now() - started };
+    return { code: `LOADED ${model.device}`, message: '' };
   } catch (error) {
     const { code, message } = error as { code: string; message: string };
-    return { code, message, milliseconds: performance.now() - started };
+    return { code, message };
   }
 }
 
@@ -47,9 +46,9 @@ describe('a probe in a process of its own', () => {
   });
 
   it('is killed when it hangs', async () => {
-    const { code, message, milliseconds } = await refusalOf({ forward: `    i = 0\n    _0 = True\n    while _0:\n      i = torch.add(i, 1)\n      _0 = torch.gt(i, -1)\n${SCORES}` }, { seconds: 4 });
+    // That it comes back at all says that the probe was killed: its loop has no end.
+    const { code, message } = await refusalOf({ forward: `    i = 0\n    _0 = True\n    while _0:\n      i = torch.add(i, 1)\n      _0 = torch.gt(i, -1)\n${SCORES}` }, { seconds: 4 });
     expect({ code, message }).toMatchObject({ code: 'ARCHIVE_TIMED_OUT', message: expect.stringContaining('within 4 s') });
-    expect(milliseconds).toBeLessThan(12_000);
   });
 
   it.runIf(process.platform === 'linux')('cannot take more memory than it may', async () => {

@@ -17,7 +17,7 @@ const resnet = archiveIn(folder, 'torchvision-resnet-traced', 48, 32);
 const vit = archiveIn(folder, 'timm-vit-fused-traced', 40, 24);
 
 // Several processes that each load LibTorch, beside whatever else the machine does.
-describe('a run', { timeout: 180_000 }, () => {
+describe('a run', () => {
   it('measures throughput by batch, writes a report and plots, and compares itself with an earlier one', async () => {
     const out = path.join(temporaryFolder(), 'made');
     const answer = await answerOf<BenchReport>('bench', '--model', 'resnet-tiny-shapes', '--method', 'grad-cam', '--method', 'cam:targets=top2', '--capture', '50%', '--batch', '1,2', '--threads', '1', ...QUICK, '--out', out);

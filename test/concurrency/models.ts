@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 
 import { defineMethod, stats, symbolic, type Method, type ModelCard, type Tensor } from '../../lib/index.js';
+import { until as untilProgressEnds } from '../support/progress.mjs';
 
 export interface TestModel {
   readonly path: string;
@@ -33,7 +34,7 @@ export function imagesOf({ height, width }: Pick<TestModel, 'height' | 'width'>,
 }
 
 /** The i-th of several images, as a tensor of one. */
-export function imageOf(images: Tensor, i: number): Tensor {
+export function imageOf(images: Tensor & { data: Float32Array }, i: number): Tensor & { data: Float32Array } {
   const [, channels, height, width] = images.shape as [number, number, number, number];
   const size = channels * height * width;
   return { data: images.data.subarray(i * size, (i + 1) * size), shape: [1, channels, height, width] };
@@ -62,10 +63,4 @@ export function gate(): { readonly method: Method; readonly started: () => Promi
   return { method, started: () => until('the engine to be busy', () => stats().running > 0) };
 }
 
-export async function until(what: string, condition: () => boolean, deadline = 20_000): Promise<void> {
-  const end = performance.now() + deadline;
-  while (!condition()) {
-    if (performance.now() > end) throw new Error(`Waited in vain for ${what}.`);
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
-}
+export const until = (what: string, condition: () => boolean): Promise<void> => untilProgressEnds(what, condition, () => JSON.stringify(stats()));

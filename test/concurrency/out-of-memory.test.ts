@@ -7,9 +7,9 @@ import { expectEnding, runChild } from '../lifecycle/child.js';
 const script = new URL('./children/out-of-memory.mjs', import.meta.url);
 const canLimit = process.platform === 'linux' && spawnSync('prlimit', ['--version']).status === 0;
 
-describe.skipIf(!canLimit)('where memory is short', { timeout: 120_000 }, () => {
+describe.skipIf(!canLimit)('where memory is short', () => {
   it('a batch is run in parts and gives the same maps, and the next is not gathered as large', async () => {
-    const ending = await runChild(script, { deadline: 100_000 });
+    const ending = await runChild(script);
     expectEnding(ending, { stages: ['warm', 'end'] });
     const [first, second, end] = ending.reports as Record<string, number>[];
     expect(first).toMatchObject({ round: 'first' });

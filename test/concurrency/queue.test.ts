@@ -3,6 +3,7 @@ import { getEventListeners } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { Model, stats } from '../../lib/index.js';
+import { expectRounded, nudged } from '../support/rounding.js';
 import { cardOf, CNN, gate, imageOf, imagesOf, until, VIT } from './models.js';
 
 const codeOf = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'resolved', ({ code }: { code?: string }) => code ?? 'no code');
@@ -92,15 +93,14 @@ describe('aborting', () => {
     expect(stats()).toMatchObject({ completed, failed: failed + 6, batches });
   });
 
+  // That it comes back at all says so: the method has ten million steps.
   it('amid computing rejects at the next step', async () => {
     const { method, started } = gate();
     const abort = new AbortController();
     const work = codeOf(model.explain(imagesOf(VIT, 2), { method, signal: abort.signal, memory: 1 }));
     await started();
-    const aborted = performance.now();
     abort.abort();
     expect(await work).toBe('ABORTED');
-    expect(performance.now() - aborted).toBeLessThan(2000);
     expect(await model.explain(imagesOf(VIT, 1), { method: 'gae' })).toHaveLength(1);
   });
 
@@ -146,12 +146,11 @@ describe('aborting', () => {
     await release();
     expect(await refused).toBe('ABORTED');
     const others = [...(await first!), ...(await third!)];
-    others.forEach(({ maps }, i) => {
-      const expected = alone[i]!.maps[0]!.data;
-      // A product of a few rows is summed in another order than one of many: within float32's rounding, not to the bit.
-      const tolerance = 1e-5 * Math.max(...expected.map(Math.abs));
-      maps[0]!.data.forEach((value, place) => expect(Math.abs(value - expected[place]!), `map ${i} at ${place}`).toBeLessThanOrEqual(tolerance));
-    });
+    // A product of a few rows is summed in another order than one of many: within float32's rounding, not to the bit.
+    for (const [i, { maps }] of others.entries()) {
+      const again = async (seed: number): Promise<Float32Array> => (await model.explain(nudged(imageOf(images, 2 * i), seed), options))[0]!.maps[0]!.data;
+      await expectRounded(alone[i]!.maps[0]!.data, maps[0]!.data, `map ${i}`, { model, again });
+    }
   });
 
   it("one image's fault does not disturb the others of its batch", async () => {

@@ -19,11 +19,10 @@ function totalMemory(): number | null {
 
 const total = totalMemory();
 
-it.skipIf(total === null)('a batch that does not fit onto the GPU is halved, gives the same maps, and is remembered', { timeout: 180_000 }, async () => {
+it.skipIf(total === null)('a batch that does not fit onto the GPU is halved, gives the same maps, and is remembered', async () => {
   const fraction = (BYTES / total!).toFixed(6);
   const ending = await runChild(new URL('./children/out-of-memory.mjs', import.meta.url), {
     env: { PYTORCH_CUDA_ALLOC_CONF: `per_process_memory_fraction:${fraction}`, NVIDIA_TF32_OVERRIDE: '0' },
-    deadline: 150_000,
   });
   expectEnding(ending, { stages: ['warm', 'end'] });
   const [first, second] = ending.reports as { halved: number; difference: number; reserved: number }[];

@@ -7,7 +7,7 @@ import { loadSmall, randomTensor } from '../support/models.js';
 // TensorFloat-32 convolutions, LibTorch's default on CUDA, keep 10 bits of the mantissa: off, so that a wrong value shows.
 process.env['NVIDIA_TF32_OVERRIDE'] = '0';
 
-it('all GPUs as one: results as on the CPU, weights on each, and none left after close', { timeout: 120_000 }, async () => {
+it('all GPUs as one: results as on the CPU, weights on each, and none left after close', async () => {
   const gpus = versions().cudaDevices;
   const names = Array.from({ length: gpus }, (_, i) => `cuda:${i}` as const);
   const { models } = stats();

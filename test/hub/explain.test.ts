@@ -18,7 +18,7 @@ const CONFIG = {
 };
 
 describe('from nothing to an explained picture', () => {
-  it("pulls a user's own fine-tuned model by its repository, and explains by its labels", { timeout: 120_000 }, async () => {
+  it("pulls a user's own fine-tuned model by its repository, and explains by its labels", async () => {
     const { hub, home } = await useHub();
     const run = (...args: string[]): Promise<Outcome> =>
       new Promise((resolve) => {

@@ -11,12 +11,12 @@ const NODE = ['--expose-gc', '--min-semi-space-size=16', '--max-semi-space-size=
 
 async function reportsOf(what: string): Promise<readonly Record<string, unknown>[]> {
   // One arena: glibc's freed memory would else be scattered over one per thread, and look like growth.
-  const ending = await runChild(script, { args: [what], node: NODE, env: { MALLOC_ARENA_MAX: '1' }, deadline: 150_000 });
+  const ending = await runChild(script, { args: [what], node: NODE, env: { MALLOC_ARENA_MAX: '1' } });
   expectEnding(ending, { stages: ['end'] });
   return ending.reports as Record<string, unknown>[];
 }
 
-describe('garbage collection', { timeout: 180_000 }, () => {
+describe('garbage collection', () => {
   it('frees models that nobody closed', async () => {
     const [open, end] = await reportsOf('unclosed');
     expect(open).toMatchObject({ models: 3 });
@@ -29,7 +29,7 @@ describe('garbage collection', { timeout: 180_000 }, () => {
   });
 });
 
-describe('memory stays where it is', { timeout: 180_000 }, () => {
+describe('memory stays where it is', () => {
   it('over 200 calls of explain, and the counters return to where they were', async () => {
     const [{ before, after, completed, growth }] = (await reportsOf('explain')) as [Record<string, never>];
     expect(after).toEqual(before);

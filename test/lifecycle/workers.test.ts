@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { expectEnding, runChild, type ChildOptions, type Ending } from './child.js';
 
 const script = new URL('./children/workers.mjs', import.meta.url);
-const run = (what: string, times = 1, options: ChildOptions = {}): Promise<Ending> => runChild(script, { args: [what, String(times)], deadline: 150_000, ...options });
+const run = (what: string, times = 1, options: ChildOptions = {}): Promise<Ending> => runChild(script, { args: [what, String(times)], ...options });
 
 describe('a worker thread that ends', () => {
   it.each([
@@ -27,7 +27,7 @@ describe('a worker thread that ends', () => {
   });
 });
 
-describe('worker.terminate()', { timeout: 180_000 }, () => {
+describe('worker.terminate()', () => {
   it.each([
     ['amid computing, 30 times', '{"how":"compute-for-ever"}', 30],
     ['with many images queued, 10 times', '{"how":"many"}', 10],

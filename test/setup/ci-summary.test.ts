@@ -30,4 +30,21 @@ describe('the last line of continuous integration', () => {
   ])('%s', async (_name, input, vitest, engine, code, last) => {
     expect(await summarise(input, vitest, engine)).toMatchObject({ code, last });
   });
+
+  it('is of all runs together, and each must end well', async () => {
+    const files = [report('passed', 'passed'), report('passed'), report('failed')].map((each, i) => {
+      const file = path.join(temporaryFolder(), `${i}.json`);
+      writeFileSync(file, JSON.stringify(each));
+      return file;
+    }) as [string, string, string];
+    const of = async (...args: string[]): Promise<{ code: number | null; last: string | undefined }> => {
+      const { code, stdout } = await runProgram(process.execPath, [path.join(ROOT, '.ci/summary.mjs'), ...args]);
+      return { code, last: stdout.trimEnd().split('\n').at(-1) };
+    };
+    expect(await of(files[0], '0', '0', files[1], '0', 'none')).toEqual({ code: 0, last: '4 passed, 0 failed, 0 skipped' });
+    // A failure of one run does not hide that another crashed.
+    expect(await of(files[2], '1', '0', files[1], '134', '0')).toEqual({ code: 1, last: '3 passed, 2 failed, 0 skipped' });
+    expect(await of(files[0], '0', '0', files[1], '0')).toMatchObject({ code: 1 });
+    expect(await of()).toEqual({ code: 1, last: '0 passed, 1 failed, 0 skipped' });
+  });
 });

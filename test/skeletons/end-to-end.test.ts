@@ -7,7 +7,8 @@ import { Model, pull } from '../../lib/index.js';
 import { catalogue } from '../../lib/models/catalogue.js';
 import { temporaryFolder, useHub } from '../hub/fixtures.js';
 import { findPython, runPython } from '../support/python.js';
-import { readSafetensors, relativeDifference } from '../support/safetensors.js';
+import { expectRounded, nudged, type Pixels } from '../support/rounding.js';
+import { readSafetensors } from '../support/safetensors.js';
 
 const python = findPython();
 const SEED = 7;
@@ -18,7 +19,7 @@ const isWhole = process.env['SIGHTLINE_WHOLE_CATALOGUE'] === '1';
 const cards = (await catalogue()).filter(({ name }) => isWhole || EACH_KIND.includes(name));
 
 describe.skipIf(python === null)('a checkpoint of the catalogue, pulled and loaded', () => {
-  it.each(cards.map((card) => [card.name, card] as const))('%s gives the logits of its library to the bit, and the maps of an export', { timeout: 600_000 }, async (name, card) => {
+  it.each(cards.map((card) => [card.name, card] as const))('%s gives the logits of its library, and the maps of an export', async (name, card) => {
     const { hub } = await useHub();
     const folder = temporaryFolder();
     const file = path.join(folder, 'seeded.safetensors');
@@ -38,8 +39,8 @@ describe.skipIf(python === null)('a checkpoint of the catalogue, pulled and load
     await runPython(python!, ['test/skeletons/export_seeded.py', card.architecture, String(SEED), exported]);
     const peer = await Model.load(exported, { device: 'cpu', optimize: false, threads: 1, card: { ...card, architecture: undefined, weights: undefined } });
     try {
-      const captured = await model.capture(tensor, { features: [card.targetLayer!], gradients: { target: 0 } });
-      expect(relativeDifference(captured.logits!.data, logits.data as Float32Array)).toBe(0);
+      const logitsOf = async (pixels: Pixels): Promise<ArrayLike<number>> => (await model.capture(pixels, { features: [card.targetLayer!], gradients: { target: 0 } })).logits!.data;
+      await expectRounded(await logitsOf(tensor), logits.data as Float32Array, name, { model, again: (seed) => logitsOf(nudged(tensor, seed)) });
 
       const found = await model.inspect();
       const expected = await peer.inspect();
@@ -55,7 +56,8 @@ describe.skipIf(python === null)('a checkpoint of the catalogue, pulled and load
       const [others] = await peer.explain(tensor, { method, ...layer });
       expect(own!.maps[0]!.state).toBe('ok');
       expect(own!.maps[0]!.target.index).toBe(others!.maps[0]!.target.index);
-      expect(relativeDifference(own!.maps[0]!.data, others!.maps[0]!.data)).toBeLessThan(1e-6);
+      const again = async (seed: number): Promise<Float32Array> => (await model.explain(nudged(tensor, seed), { method, ...layer }))[0]!.maps[0]!.data;
+      await expectRounded(own!.maps[0]!.data, others!.maps[0]!.data, `${name}, ${method}`, { model, again });
     } finally {
       await Promise.all([model.close(), peer.close()]);
     }

@@ -3,11 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import type { CaptureOptions, CapturedTensors, Model, Tensor } from '../../lib/index.js';
 import { randomTensor } from '../support/models.js';
-import { relativeDifference } from '../support/safetensors.js';
+import { expectRounded, nudged } from '../support/rounding.js';
 import { ARCHIVES, load } from './archives.js';
-
-/** Of the largest value: float32 has 24 bits, and sums are taken in another order. */
-const F32 = 1e-5;
 
 /** First, middle and last nodes that can be tapped, and what methods tap by default. */
 async function nodesOf(model: Model): Promise<string[]> {
@@ -22,15 +19,13 @@ function tensorsOf({ features, attention, query, key, value }: CapturedTensors):
   return new Map(Object.entries(all).flatMap(([kind, of]) => Object.entries(of).map(([name, tensor]) => [`${kind} ${name}`, tensor] as const)));
 }
 
-function expectClose(found: CapturedTensors, expected: CapturedTensors, tolerance: number): void {
+/** Every tensor, as far as rounding tells; `again` captures anew from images moved by a seed. */
+async function expectClose(found: CapturedTensors, expected: CapturedTensors, model: Model, again: (seed: number) => Promise<CapturedTensors>): Promise<void> {
   const [mine, theirs] = [tensorsOf(found), tensorsOf(expected)];
   expect([...mine.keys()]).toEqual([...theirs.keys()]);
   for (const [name, { data, shape }] of mine) {
     expect(shape, name).toEqual(theirs.get(name)!.shape);
-    // A gradient that is zero by both ways has no scale of its own.
-    const scale = theirs.get(name)!.data.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-    if (scale < 1e-9) expect(data.every((value) => Math.abs(value) < 1e-9), name).toBe(true);
-    else expect(relativeDifference(data, theirs.get(name)!.data), name).toBeLessThanOrEqual(tolerance);
+    await expectRounded(theirs.get(name)!.data, data, name, { model, again: async (seed) => tensorsOf(await again(seed)).get(name)!.data });
   }
 }
 
@@ -61,7 +56,10 @@ describe.each(ARCHIVES)('$name', (archive) => {
       const images = randomTensor(count, height, width, 3 + count);
       const [found, expected] = await Promise.all([fast.predict(images), plain.predict(images)]);
       expect(found).toHaveLength(count);
-      for (let i = 0; i < count; i++) expect(relativeDifference(found[i]!.logits.data, expected[i]!.logits.data), `image ${i} of ${count}`).toBeLessThanOrEqual(F32);
+      for (let i = 0; i < count; i++) {
+        const again = async (seed: number): Promise<ArrayLike<number>> => (await plain.predict(nudged(images, seed)))[i]!.logits.data;
+        await expectRounded(expected[i]!.logits.data, found[i]!.logits.data, `image ${i} of ${count}`, { model: plain, again });
+      }
     }
   });
 
@@ -69,10 +67,11 @@ describe.each(ARCHIVES)('$name', (archive) => {
     const features = await nodesOf(plain);
     const images = randomTensor(2, height, width, 5);
     const [found, expected] = await both(images, { features });
-    expectClose(found, expected, F32);
+    const again = (seed: number) => plain.capture(nudged(images, seed), { features });
+    await expectClose(found, expected, plain, again);
     for (const feature of features.slice(1, 4)) {
       const alone = await fast.capture(images, { features: [feature] });
-      expect(relativeDifference(alone.features[feature]!.data, expected.features[feature]!.data), feature).toBeLessThanOrEqual(F32);
+      await expectRounded(expected.features[feature]!.data, alone.features[feature]!.data, feature, { model: plain, again: async (seed) => (await again(seed)).features[feature]!.data });
     }
   });
 
@@ -83,9 +82,11 @@ describe.each(ARCHIVES)('$name', (archive) => {
       const images = randomTensor(count, height, width, 6);
       // Each node alone as well: what lies before it is packed, what lies behind is not.
       for (const some of [features, [features[0]!], [features.at(-2)!]]) {
-        const [found, expected] = await both(images, { features: some, gradients: { target: 1 } });
-        expect(relativeDifference(found.logits!.data, expected.logits!.data)).toBeLessThanOrEqual(F32);
-        expectClose(found.gradients!, expected.gradients!, 5 * F32);
+        const options = { features: some, gradients: { target: 1 } };
+        const [found, expected] = await both(images, options);
+        const again = (seed: number) => plain.capture(nudged(images, seed), options);
+        await expectRounded(expected.logits!.data, found.logits!.data, 'logits', { model: plain, again: async (seed) => (await again(seed)).logits!.data });
+        await expectClose(found.gradients!, expected.gradients!, plain, async (seed) => (await again(seed)).gradients!);
       }
     }
   });
@@ -95,9 +96,11 @@ describe.each(ARCHIVES)('$name', (archive) => {
     const images = randomTensor(2, height, width, 7);
     const last = [sites.at(-1)!];
     for (const options of [{ attention: sites, query: sites, key: sites, value: sites }, { attention: last }] as const) {
-      const [found, expected] = await both(images, { ...options, ...(!isQuantized && { gradients: { target: 1 } }) });
-      expectClose(found, expected, F32);
-      if (!isQuantized) expectClose(found.gradients!, expected.gradients!, 5 * F32);
+      const request = { ...options, ...(!isQuantized && { gradients: { target: 1 } }) };
+      const [found, expected] = await both(images, request);
+      const again = (seed: number) => plain.capture(nudged(images, seed), request);
+      await expectClose(found, expected, plain, again);
+      if (!isQuantized) await expectClose(found.gradients!, expected.gradients!, plain, async (seed) => (await again(seed)).gradients!);
     }
   });
 
@@ -114,11 +117,14 @@ describe.each(ARCHIVES)('$name', (archive) => {
     // Back and forth: weights that were prepared for one size serve the other.
     for (const tensor of [images, randomTensor(2, height, width, 9), images]) {
       const [found, expected] = isScored ? await Promise.all([fast.predict(tensor), plain.predict(tensor)]) : [[], []];
-      found.forEach(({ logits }, i) => expect(relativeDifference(logits.data, expected[i]!.logits.data)).toBeLessThanOrEqual(F32));
+      for (const [i, { logits }] of found.entries()) {
+        const again = async (seed: number): Promise<ArrayLike<number>> => (await plain.predict(nudged(tensor, seed)))[i]!.logits.data;
+        await expectRounded(expected[i]!.logits.data, logits.data, `image ${i}`, { model: plain, again });
+      }
     }
     const features = [(await nodesOf(plain))[0]!];
     const [found, expected] = await both(images, { features });
-    expectClose(found, expected, F32);
+    await expectClose(found, expected, plain, (seed) => plain.capture(nudged(images, seed), { features }));
   });
 });
 

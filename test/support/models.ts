@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 
-import { Model, type LoadOptions, type ModelCard } from '../../lib/index.js';
+import { Model, type Input, type LoadOptions, type ModelCard } from '../../lib/index.js';
+import type { Pixels } from './rounding.js';
 
 /** A card that takes tensors of one size as they are. */
 export function plainCard(height: number, width: number): ModelCard {
@@ -32,4 +33,11 @@ export function randomTensor(count: number, height: number, width: number, seed 
     return state / 2 ** 31 - 1;
   });
   return { data, shape: [count, 3, height, width] };
+}
+
+/** What the model sees of an input: a tensor as it is, a picture preprocessed. */
+export async function pixelsOf(model: Model, image: Input): Promise<Pixels> {
+  if (typeof image === 'object' && 'shape' in image) return image as Pixels;
+  const { input } = await model.capture([image], { input: true });
+  return input as Pixels;
 }

@@ -43,7 +43,7 @@ describe.skipIf(python === null)('weights by the names of other libraries', () =
     ['vit_tiny_patch16', 'huggingface', 96],
     ['deit_tiny_distilled_patch16', 'huggingface'],
     ['resnet18', 'huggingface'],
-  ] as const)('%s by the names of %s gives the logits of its own model to the bit', { timeout: 300_000 }, async (architecture, naming, size?: number) => {
+  ] as const)('%s by the names of %s gives the logits of its own model to the bit', async (architecture, naming, size?: number) => {
     const { equal, largest } = await compare(architecture, naming, size);
     expect(largest).toBeGreaterThan(0.1);
     expect(equal).toBe(true);
@@ -54,7 +54,7 @@ describe.skipIf(python === null)('weights by the names of other libraries', () =
     ['vit_base_patch32', 'torchvision'],
     ['convnext_tiny', 'huggingface'],
     ['swin_tiny_patch4_window7', 'huggingface'],
-  ] as const)('%s by the names of %s gives them to rounding', { timeout: 300_000 }, async (architecture, naming) => {
+  ] as const)('%s by the names of %s gives them to rounding', async (architecture, naming) => {
     const { difference, largest } = await compare(architecture, naming);
     expect(largest).toBeGreaterThan(0.1);
     expect(difference).toBeLessThan(1e-5 * Math.max(1, largest));

@@ -5,6 +5,8 @@ import * as sightline from '../../../dist/index.js';
 import { endless, pause, stage, tensor, until, VIT, VIT_OPTIONS } from './support.mjs';
 
 const { Model, stats } = sightline;
+/** Images that reached the engine: unlike those that wait, they grow no fewer while nobody looks. */
+const submitted = () => stats().queued + stats().running + stats().completed;
 const [when, delay = '0'] = process.argv.slice(2);
 
 if (when === 'in-another-exit-handler') process.on('exit', () => process.exit(7));
@@ -24,13 +26,13 @@ if (when === 'model-open') {
   work();
 } else if (when === 'submitted') {
   work();
-  await until('the request to reach the engine', () => stats().queued + stats().running > 0);
+  await until('the request to reach the engine', () => submitted() > 0);
 } else if (when === 'queue-full-of-work') {
   for (let i = 0; i < 8; i++) model.explain(tensor(32, 24, 40), { method: 'gradient-rollout' });
-  await until('work', () => stats().queued > 100);
+  await until('work', () => submitted() > 100);
 } else if (when === 'closing') {
   model.explain(tensor(64, 24, 40), { method: 'gae' });
-  await until('work', () => stats().queued > 0);
+  await until('work', () => submitted() > 0);
   model.close();
 } else {
   work();

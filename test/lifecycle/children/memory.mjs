@@ -1,7 +1,10 @@
 // Run with --expose-gc: what is freed, and when.
-import { Model, stats, symbolic, defineMethod } from '../../../dist/index.js';
-import { pause, report, RESNET, RESNET_OPTIONS, stage, tensor, until, VIT, VIT_OPTIONS } from './support.mjs';
+import { z } from 'zod';
 
+import * as sightline from '../../../dist/index.js';
+import { endless, pause, report, RESNET, RESNET_OPTIONS, stage, tensor, until, VIT, VIT_OPTIONS } from './support.mjs';
+
+const { Model, stats, symbolic, defineMethod } = sightline;
 const [what] = process.argv.slice(2);
 
 /** Finalizers run in a later turn of the event loop than the collection that finds the garbage. */
@@ -11,6 +14,11 @@ async function collect() {
     await pause(5);
   }
 }
+/** By a number of collections, which is the same on every machine. */
+async function collectModels() {
+  for (let i = 0; i < 200 && stats().models > 0; i++) await collect();
+  if (stats().models > 0) throw new Error(`200 collections left ${stats().models} models`);
+}
 const idle = ({ models, weightBytes, queued, running }) => ({ models, weightBytes, queued, running });
 
 async function unclosed() {
@@ -19,24 +27,34 @@ async function unclosed() {
   for (const model of models) await model.explain(tensor(2, 24, 40), { method: 'gae' });
 }
 
-/** A model that goes out of reach while it works: the work is done, then the model is freed. */
-async function unclosedAmidWork() {
+/** A model that only the function holds which asks it for work: once that has gone, too, the work is done, then the model is freed. */
+async function loadUnclosed() {
   const model = await Model.load(VIT, VIT_OPTIONS);
-  return model.explain(tensor(64, 24, 40), { method: 'gradient-rollout' });
+  return () => model.explain(tensor(64, 24, 40), { method: 'gradient-rollout' });
 }
 
 const resident = () => process.memoryUsage().rss;
 
 if (what === 'unclosed') {
   await unclosed();
-  await until('models to be collected', async () => (await collect(), stats().models === 0));
+  await collectModels();
   report(idle(stats()));
 } else if (what === 'unclosed-amid-work') {
-  const work = unclosedAmidWork();
-  await until('work', async () => (await collect(), stats().queued > 0));
+  // The engine is kept busy by another model, so that the work waits for as long as the collection takes.
+  let ask = await loadUnclosed();
+  const other = await Model.load(VIT, VIT_OPTIONS);
+  const abort = new AbortController();
+  const busy = other.explain(tensor(1, 24, 40), { method: endless(sightline, z), memory: 1, signal: abort.signal }).catch(({ code }) => code);
+  await until('the engine to be busy', () => stats().running > 0);
+  const work = ask();
+  ask = null;
+  await until('work', () => stats().queued > 0);
   await collect();
+  abort.abort();
   report((await work).length);
-  await until('the model to be collected', async () => (await collect(), stats().models === 0));
+  if ((await busy) !== 'ABORTED') throw new Error('the other model’s work was not aborted');
+  await other.close();
+  await collectModels();
   report(idle(stats()));
 } else if (what === 'open-and-close') {
   const before = stats();
@@ -101,7 +119,6 @@ if (what === 'unclosed') {
 } else if (what === 'custom-methods') {
   // A custom method is recorded anew for each call; its plans must go.
   const model = await Model.load(VIT, VIT_OPTIONS);
-  const { z } = await import('zod');
   const round = () =>
     model.explain(tensor(1, 24, 40), {
       method: defineMethod({
@@ -131,14 +148,14 @@ if (what === 'unclosed') {
     const images = isOfCnn(method) ? tensor(count, 64, 64, i + 1) : tensor(count, 24, 40, i + 1);
     explained += (await (isOfCnn(method) ? resnet : vit).explain(images, { method })).length;
   };
-  const until = async (total, i) => {
+  const explainUntil = async (total, i) => {
     for (; explained < total; i++) await round(i);
     return i;
   };
-  const warm = await until(200, 0);
+  const warm = await explainUntil(200, 0);
   await collect();
   const [start, before] = [resident(), explained];
-  await until(before + 2000, warm);
+  await explainUntil(before + 2000, warm);
   await collect();
   report({ explained: explained - before, resident: start, growth: resident() - start, share: (resident() - start) / start });
 }

@@ -17,7 +17,7 @@ if (what === 'addon-only') {
     model.inspect({ height: 24, width: 40 }).then(() => stage('inspected'));
   } else if (what === 'unawaited-close') {
     model.explain(tensor(16, 24, 40), { method: 'gae' }).then(() => stage('explained'));
-    await until('work', () => stats().queued + stats().running > 0);
+    await until('work', () => stats().queued + stats().running + stats().completed > 0);
     model.close().then(() => stage(`closed ${stats().models}`));
   } else {
     await model.explain(tensor(4, 24, 40), { method: 'gae' });

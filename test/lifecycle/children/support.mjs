@@ -2,6 +2,8 @@
 import { writeSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
+export { pause, until } from '../../support/progress.mjs';
+
 export const stage = (name) => writeSync(1, `@stage ${name}\n`);
 export const report = (value) => writeSync(1, `@report ${JSON.stringify(value)}\n`);
 
@@ -48,15 +50,4 @@ export function endless(sightline, z) {
       return mean(total, 'channels');
     },
   });
-}
-
-export const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
-
-/** Waits for a condition; a child that waits in vain says for what. */
-export async function until(what, condition, deadline = 30_000) {
-  const end = performance.now() + deadline;
-  while (!(await condition())) {
-    if (performance.now() > end) throw new Error(`Waited in vain for: ${what}`);
-    await pause(1);
-  }
 }

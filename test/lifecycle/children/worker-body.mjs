@@ -25,7 +25,7 @@ if (what === 'compute-for-ever' || what === 'throw' || what === 'exit') {
   const size = 4000;
   const image = { data: new Uint8Array(size * size * 3).fill(90), width: size, height: size, channels: 3 };
   for (let i = 0; i < 4; i++) model.explain(image, { method: 'raw-attention' }).catch(() => {});
-  await until('pixels in the queue', () => sightline.stats().queued > 0);
+  await until('pixels in the queue', () => sightline.stats().queued + sightline.stats().completed > 0);
   parentPort.postMessage('submitted');
 } else if (what === 'many') {
   model.explain(tensor(64, 24, 40), { method: 'gradient-rollout' }).catch(() => {});

@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url';
 
 import { Model, type ImageInput, type MethodName, type NamedOptions } from '../../../lib/index.js';
 import { archivePath, plainCard } from '../../support/models.js';
+import type { Pixels } from '../../support/rounding.js';
 import { readSafetensors, type Reference } from '../../support/safetensors.js';
 
 /** A model of the family's references: test/parity/methods/attention.py. */
@@ -29,6 +30,14 @@ export function imagesOf(reference: Map<string, Reference>): ImageInput[] {
   const input = reference.get('input');
   if (input !== undefined) return [{ data: input.data as Float32Array, shape: input.shape as [number, number, number, number] }];
   return Array.from(reference.get('targets')!.data, (_, i) => fileURLToPath(new URL(`../../../models/eval/00${i}.png`, import.meta.url)));
+}
+
+/** The i-th image of a tensor of several; a tensor of one as it is. */
+export function pictureOf(pixels: Pixels, i: number): Pixels {
+  const [count, ...shape] = pixels.shape as [number, ...number[]];
+  if (count === 1) return pixels;
+  const size = pixels.data.length / count;
+  return { data: pixels.data.slice(i * size, (i + 1) * size), shape: [1, ...shape] };
 }
 
 /** Each image's own target. */

@@ -10,6 +10,9 @@ import { readSafetensors } from '../../support/safetensors.js';
 const REFERENCES = new URL('../../parity/methods/', import.meta.url);
 const NAMES = readdirSync(REFERENCES).filter((file) => /^maximize-.*\.safetensors$/.test(file));
 
+/** Of the largest activation, by pixel in [0, 1], and of mean and deviation: what could be seen in no picture. */
+const UNSEEN = [1e-3, 1e-3, 5e-5] as const;
+
 interface Metadata {
   readonly options: string;
   readonly model: string;
@@ -49,7 +52,9 @@ describe('eight steps give the activations and the image of PyTorch', () => {
     expect(activations.map(({ step }) => step)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
     const expected = reference.get('activations')!.data as Float32Array;
     const scale = Math.max(...expected.map(Math.abs));
-    activations.forEach(({ activation }, step) => expect(Math.abs(activation - expected[step]!) / scale, `activation after step ${step}`).toBeLessThan(1e-3));
+    // The reference is float64's. What eight float32 runs of PyTorch reached is a sample of what rounding does.
+    const [ofActivation, ofPixel, ofMoment] = Array.from(reference.get('rounding')!.data, (largest, of) => Math.max(UNSEEN[of]!, 4 * Number(largest))) as [number, number, number];
+    activations.forEach(({ activation }, step) => expect(Math.abs(activation - expected[step]!) / scale, `activation after step ${step}`).toBeLessThan(ofActivation));
 
     expect(image.shape).toEqual([3, height, width]);
     const { data, shape } = reference.get('image')!;
@@ -63,11 +68,11 @@ describe('eight steps give the activations and the image of PyTorch', () => {
         }
       }
     }
-    expect(apart).toBeLessThan(1e-3);
+    expect(apart).toBeLessThan(ofPixel);
     const [mean, deviation] = reference.get('moments')!.data as Float32Array;
     const own = image.data.reduce((total, value) => total + value, 0) / image.data.length;
     const spread = Math.sqrt(image.data.reduce((total, value) => total + (value - own) ** 2, 0) / (image.data.length - 1));
-    expect(own).toBeCloseTo(mean!, 4);
-    expect(spread).toBeCloseTo(deviation!, 4);
+    expect(Math.abs(own - mean!)).toBeLessThan(ofMoment);
+    expect(Math.abs(spread - deviation!)).toBeLessThan(ofMoment);
   });
 });

@@ -55,14 +55,6 @@ export function part({ reference }: Subject, key: string, image: number): Float3
   return (data as Float32Array).slice(image * size, (image + 1) * size);
 }
 
-/** To [0, 1] by its own range. */
-export function unit(map: ArrayLike<number>): Float32Array {
-  const values = Float32Array.from(map);
-  const low = Math.min(...values);
-  const high = Math.max(...values);
-  return values.map((value) => (value - low) / (high - low));
-}
-
 export function largestDifference(found: ArrayLike<number>, expected: ArrayLike<number>): number {
   if (found.length !== expected.length) return Infinity;
   // Not by Math.max alone, which would pass NaN by.
