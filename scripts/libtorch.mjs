@@ -9,7 +9,7 @@ import { libtorchCache } from './cache-folder.mjs';
 import { SetupError } from './setup-error.mjs';
 
 /** The first and the last supported minor version. One addon binary fits one minor version only. */
-export const SUPPORTED = Object.freeze({ first: '2.11', last: '2.14' });
+export const SUPPORTED = Object.freeze({ first: '2.11', last: '2.15' });
 
 /** @typedef {import('./libtorch.mjs').LibTorch} LibTorch */
 /** @typedef {import('./libtorch.mjs').Refusal} Refusal */
