@@ -114,7 +114,7 @@ describe('a LIBTORCH that is wrong is an error in one sentence, though the cache
     ['no libc10.so', { without: ['lib/libc10.so'] }, 'lib/libc10.so is missing there'],
     ['no headers', { without: ['include/torch/script.h'] }, 'include/torch/script.h is missing there'],
     ['too old', { version: '2.10.0+cpu' }, 'that is LibTorch 2.10.0+cpu and sightline needs 2.11 to 2.15'],
-    ['too new', { version: '2.16.0+cpu' }, 'that is LibTorch 2.16.0+cpu and sightline needs 2.11 to 2.15'],
+    ['too new', { version: '2.16.0+cpu' }, 'that is LibTorch 2.16.0+cpu and sightline needs 2.11 to 2.15, since a newer LibTorch needs a newer sightline that was tested with it'],
     ['no version', { versionIn: 'nowhere' }, 'its version cannot be read'],
     ['the old C++ ABI', { oldAbi: true }, 'it was built with the old C++ ABI'],
     ['another machine', { arch: process.arch === 'x64' ? 'arm64' : 'x64' }, `and Node runs on ${process.arch}`],
