@@ -9,7 +9,7 @@ import { libtorchCache } from './cache-folder.mjs';
 import { SetupError } from './setup-error.mjs';
 
 /** The first and the last supported minor version. One addon binary fits one minor version only. */
-export const SUPPORTED = Object.freeze({ first: '2.11', last: '2.14' });
+export const SUPPORTED = Object.freeze({ first: '2.11', last: '2.15' });
 
 /** @typedef {import('./libtorch.mjs').LibTorch} LibTorch */
 /** @typedef {import('./libtorch.mjs').Refusal} Refusal */
@@ -86,7 +86,10 @@ export function inspectLibTorch(root, platform = currentPlatform()) {
   }
   const version = readVersion(root);
   if (version === null) return refuse('its version cannot be read (no build-version, version.py or include/torch/headeronly/version.h)');
-  if (!isSupported(version)) return refuse(`that is LibTorch ${version} and sightline needs ${SUPPORTED.first} to ${SUPPORTED.last}`, version);
+  if (!isSupported(version)) {
+    const newer = compareVersions(version, SUPPORTED.last) > 0 ? ', since a newer LibTorch needs a newer sightline that was tested with it' : '';
+    return refuse(`that is LibTorch ${version} and sightline needs ${SUPPORTED.first} to ${SUPPORTED.last}${newer}`, version);
+  }
   if (!existsSync(path.join(root, 'include', 'torch', 'script.h'))) return refuse('include/torch/script.h is missing there (its headers are not installed)', version);
 
   const c10 = readFileSync(path.join(lib, 'libc10.so'));

@@ -1,5 +1,7 @@
 #include "bridge/env_state.h"
 
+#include <algorithm>
+
 namespace sightline {
 
 namespace {

@@ -2,9 +2,6 @@
 #pragma once
 
 #include "bridge/napi_setup.h"
-
-#include "engine/pch.h"
-
 #include "engine/scheduler.h"
 
 namespace sightline {

@@ -1,5 +1,10 @@
 #include "bridge/marshal.h"
 
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+
+#include <cstring>
+
 namespace sightline {
 
 namespace {

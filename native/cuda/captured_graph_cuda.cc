@@ -9,6 +9,10 @@
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAStream.h>
 
+#include <exception>
+#include <map>
+#include <mutex>
+
 namespace sightline {
 
 namespace {

@@ -3,6 +3,10 @@
 #include <torch/csrc/jit/api/function_impl.h>
 
 #include <algorithm>
+#include <cmath>
+#include <map>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "engine/allowed_operators.h"
 #include "engine/errors.h"

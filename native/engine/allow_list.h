@@ -2,7 +2,9 @@
 // them, and loops for ever. Image classifiers do none of that.
 #pragma once
 
-#include "engine/pch.h"
+#include <torch/csrc/jit/api/module.h>
+
+#include <string>
 
 namespace sightline {
 

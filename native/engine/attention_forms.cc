@@ -1,6 +1,8 @@
 #include "engine/attention_forms.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "engine/graph_ops.h"
 #include "engine/straighten.h"

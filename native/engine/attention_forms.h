@@ -1,7 +1,12 @@
 // The forms in which exporters write attention, and how each is opened to its probabilities.
 #pragma once
 
-#include "engine/pch.h"
+#include <torch/csrc/jit/ir/ir.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
 
 namespace sightline {
 

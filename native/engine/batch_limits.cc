@@ -1,5 +1,7 @@
 #include "engine/batch_limits.h"
 
+#include <algorithm>
+
 namespace sightline {
 
 namespace {

@@ -1,7 +1,10 @@
 // Batches that were too large for the device's memory, so that the next one is not gathered as large again.
 #pragma once
 
-#include "engine/pch.h"
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <vector>
 
 namespace sightline {
 

@@ -2,7 +2,10 @@
 // its hundreds of kernels one by one.
 #pragma once
 
-#include "engine/pch.h"
+#include <c10/core/Device.h>
+
+#include <functional>
+#include <memory>
 
 namespace sightline {
 

@@ -1,5 +1,7 @@
 #include "engine/convolution_node.h"
 
+#include <array>
+
 namespace sightline {
 
 using torch::jit::Node;

@@ -1,8 +1,6 @@
 // A convolution in a graph, in whichever of its two spellings.
 #pragma once
 
-#include "engine/pch.h"
-
 #include "engine/graph_ops.h"
 
 namespace sightline {

@@ -1,7 +1,10 @@
 // What LibTorch's allocator holds on a GPU.
 #pragma once
 
-#include "engine/pch.h"
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <optional>
 
 namespace sightline {
 

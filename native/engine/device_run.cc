@@ -1,5 +1,7 @@
 #include "engine/device_run.h"
 
+#include <c10/core/GradMode.h>
+
 namespace sightline {
 
 BatchResult run_beside(const std::shared_ptr<const Plan>& plan, Network& network, Replays& replays, const c10::IValue& self,

@@ -1,8 +1,6 @@
 // A batch's run on a device that works by itself: handed over, and not waited for.
 #pragma once
 
-#include "engine/pch.h"
-
 #include "engine/interpreter.h"
 #include "engine/replay.h"
 #include "engine/transfer.h"

@@ -1,5 +1,10 @@
 #include "engine/flops.h"
 
+#include <algorithm>
+#include <array>
+#include <map>
+#include <unordered_set>
+
 #include "engine/graph_ops.h"
 
 namespace sightline {

@@ -1,7 +1,9 @@
 // What a run costs in arithmetic, by the sizes that tracing recorded: nothing is measured here.
 #pragma once
 
-#include "engine/pch.h"
+#include <torch/csrc/jit/api/module.h>
+
+#include <unordered_map>
 
 #include "engine/attention_forms.h"
 

@@ -1,10 +1,12 @@
 #include "engine/graph_ops.h"
 
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <c10/core/GradMode.h>
 #include <torch/csrc/jit/ir/constants.h>
 #include <torch/library.h>
 
 #include <cstring>
+#include <string>
 
 namespace sightline {
 

@@ -1,7 +1,12 @@
 // The two operators that the engine puts into graphs, and helpers to read graphs.
 #pragma once
 
-#include "engine/pch.h"
+#include <torch/csrc/jit/ir/ir.h>
+
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <vector>
 
 namespace sightline {
 

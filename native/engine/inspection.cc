@@ -1,5 +1,12 @@
 #include "engine/inspection.h"
 
+#include <ATen/TensorOperators.h>
+
+#include <algorithm>
+#include <cmath>
+#include <deque>
+#include <unordered_set>
+
 #include "engine/flops.h"
 #include "engine/graph_ops.h"
 

@@ -1,7 +1,7 @@
 // Runs a plan on a batch of images.
 #pragma once
 
-#include "engine/pch.h"
+#include <limits>
 
 #include "engine/network.h"
 #include "engine/plan.h"

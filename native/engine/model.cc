@@ -1,5 +1,8 @@
 #include "engine/model.h"
 
+#include <ATen/ops/zeros.h>
+#include <c10/util/Exception.h>
+#include <torch/csrc/jit/serialization/import.h>
 #include <torch/cuda.h>
 
 #include "engine/allow_list.h"

@@ -1,7 +1,7 @@
 // A loaded archive on a device. Lives on its device's worker thread.
 #pragma once
 
-#include "engine/pch.h"
+#include <deque>
 
 #include "engine/network.h"
 #include "engine/replay.h"

@@ -1,7 +1,10 @@
 // A model at one input size: what can be tapped, and the programs that tap it.
 #pragma once
 
-#include "engine/pch.h"
+#include <torch/csrc/jit/runtime/interpreter.h>
+
+#include <array>
+#include <set>
 
 #include "engine/attention_forms.h"
 #include "engine/prepared_weights.h"

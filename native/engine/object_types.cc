@@ -1,5 +1,7 @@
 #include "engine/object_types.h"
 
+#include <unordered_set>
+
 #include "engine/errors.h"
 
 namespace sightline {

@@ -1,7 +1,9 @@
 // Whether an archive's objects are what its code takes them for.
 #pragma once
 
-#include "engine/pch.h"
+#include <torch/csrc/jit/api/module.h>
+
+#include <string>
 
 namespace sightline {
 

@@ -1,8 +1,6 @@
 // The steps' vocabulary: what lib/symbolic can record, by name.
 #pragma once
 
-#include "engine/pch.h"
-
 #include "engine/network.h"
 #include "engine/plan.h"
 

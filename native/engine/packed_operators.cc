@@ -1,7 +1,21 @@
 #include "engine/packed_operators.h"
 
+#include <ATen/Context.h>
+#include <ATen/TensorOperators.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/conv2d.h>
+#include <ATen/ops/gelu.h>
+#include <ATen/ops/linear.h>
+#include <c10/core/GradMode.h>
+#include <c10/util/accumulate.h>
 #include <torch/library.h>
+
+#include <exception>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
 
 namespace sightline {
 

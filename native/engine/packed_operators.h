@@ -1,7 +1,10 @@
 // Operators on weights that are packed for oneDNN, with what follows them taken in. Without a derivative.
 #pragma once
 
-#include "engine/pch.h"
+#include <ATen/core/Tensor.h>
+#include <ATen/core/interned_strings.h>
+
+#include <cstdint>
 
 namespace sightline {
 

@@ -1,5 +1,7 @@
 #include "engine/plan.h"
 
+#include <unordered_set>
+
 #include "engine/errors.h"
 #include "engine/operations.h"
 

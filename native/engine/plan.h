@@ -1,7 +1,7 @@
 // A traced method as native code runs it: a flat list of steps on registers.
 #pragma once
 
-#include "engine/pch.h"
+#include <variant>
 
 #include "engine/network.h"
 

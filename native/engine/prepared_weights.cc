@@ -1,5 +1,8 @@
 #include "engine/prepared_weights.h"
 
+#include <ATen/TensorOperators.h>
+#include <c10/core/GradMode.h>
+
 namespace sightline {
 
 at::Tensor PreparedWeights::get(const std::string& how, const std::vector<at::Tensor>& sources,

@@ -1,7 +1,14 @@
 // Weights made ready for a program: folded, laid out channels last, packed for oneDNN. One copy serves all programs.
 #pragma once
 
-#include "engine/pch.h"
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace sightline {
 

@@ -1,7 +1,10 @@
 // From decoded pixels to the model's input, to Pillow's values.
 #pragma once
 
-#include "engine/pch.h"
+#include <ATen/core/Tensor.h>
+
+#include <array>
+#include <cstdint>
 
 namespace sightline {
 

@@ -1,5 +1,7 @@
 #include "engine/relevance.h"
 
+#include <map>
+
 #include "engine/errors.h"
 #include "engine/relevance_passes.h"
 

@@ -1,7 +1,10 @@
 // Rules that change what a backward pass carries: gradients become guided gradients or relevance. Values never change.
 #pragma once
 
-#include "engine/pch.h"
+#include <torch/csrc/jit/ir/ir.h>
+
+#include <string>
+#include <unordered_map>
 
 namespace sightline {
 

@@ -1,11 +1,20 @@
 // What the relevance operators share: registration, widths, and layers in one form.
 #pragma once
 
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/convolution.h>
+#include <ATen/ops/convolution_backward.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/matmul.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
-#include "engine/pch.h"
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
 
 namespace sightline::relevance {
 

@@ -1,7 +1,12 @@
 // What the passes of relevance.h have in common: which values matter, what kind of operator one is, and putting in others.
 #pragma once
 
-#include "engine/pch.h"
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <unordered_set>
+#include <utility>
+#include <vector>
 
 #include "engine/relevance.h"
 

@@ -1,6 +1,11 @@
 // Operators (see relevance_ops.cc) under which gradient times value is relevance.
 #include "engine/relevance_functions.h"
 
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros_like.h>
+
+#include <limits>
+
 namespace sightline::relevance {
 
 namespace {

@@ -1,6 +1,12 @@
 // Operators (see relevance_ops.cc) under which the gradient itself is relevance.
 #include "engine/relevance_functions.h"
 
+#include <ATen/ops/_safe_softmax.h>
+#include <ATen/ops/ones.h>
+
+#include <cmath>
+#include <limits>
+
 namespace sightline::relevance {
 
 namespace {

@@ -33,7 +33,7 @@ void share_in_proportion(Rewrite& rewrite, Node* node, double factor) {
   rewrite.replace(node->output(), rewrite.behind(node, "sightline::gradient_from_relevance", {node->output()}));
 }
 
-void rewrite_layer(Rewrite& rewrite, const Affine& affine) {
+void propagate_layer(Rewrite& rewrite, const Affine& affine) {
   Value* x = affine.x();
   Node* sum = affine.result->node();
   rewrite.detach_inputs(affine.node);
@@ -102,7 +102,7 @@ void rewrite_relevance(Rewrite& rewrite, const Rule& rule) {
     const auto operands = rewrite.active_operands(node);
     if (only_moves(node)) continue;
     if (const auto affine = read_affine(rewrite, node)) {
-      rewrite_layer(rewrite, *affine);
+      propagate_layer(rewrite, *affine);
       done.insert(affine->result->node());
     } else if (is_activation(node) || is_softmax(node) || is_normalization(node) || is_any_of(node, {"batch_norm", "neg", "rsub"})) {
       pass_whole(rewrite, node, node->input(0), node->output(0));

@@ -1,5 +1,7 @@
 #include "engine/replay.h"
 
+#include <c10/core/GradMode.h>
+
 #include <algorithm>
 #include <cstdlib>
 
@@ -24,7 +26,7 @@ at::MemoryFormat format_of(const at::Tensor& images) {
                                                                                           : at::MemoryFormat::Contiguous;
 }
 
-bool is_same(const std::weak_ptr<const Plan>& one, const std::weak_ptr<const Plan>& other) {
+bool is_same_plan(const std::weak_ptr<const Plan>& one, const std::weak_ptr<const Plan>& other) {
   return !one.owner_before(other) && !other.owner_before(one);
 }
 
@@ -62,7 +64,7 @@ Replays::Shape& Replays::find_shape(const std::shared_ptr<const Plan>& plan, con
   const auto format = format_of(images);
   bool is_plain = false;
   for (auto it = shapes_.begin(); it != shapes_.end(); ++it) {
-    if (!is_same(it->plan, weak)) continue;
+    if (!is_same_plan(it->plan, weak)) continue;
     is_plain = is_plain || it->is_plain;
     if (images.sizes() != it->images || targets.sizes() != it->targets || images.scalar_type() != it->dtype || format != it->format ||
         asked != it->asked) {
@@ -95,7 +97,7 @@ void Replays::refuse(const Shape& failed) {
   const auto plan = failed.plan;
   replay_counters().refused += 1;
   for (auto& shape : shapes_) {
-    if (!is_same(shape.plan, plan)) continue;
+    if (!is_same_plan(shape.plan, plan)) continue;
     shape.is_plain = true;
     shape.captured.reset();
   }

@@ -1,8 +1,7 @@
 // Runs that come again and again in the same shape, captured once and replayed.
 #pragma once
 
-#include "engine/pch.h"
-
+#include <atomic>
 #include <list>
 
 #include "engine/captured_graph.h"

@@ -1,5 +1,8 @@
 #include "engine/residual_stream.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/ones.h>
+
 #include "engine/graph_ops.h"
 
 namespace sightline {

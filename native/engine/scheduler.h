@@ -1,7 +1,9 @@
 // One worker thread per device runs all LibTorch work; a bounded queue feeds it and gathers requests into batches.
 #pragma once
 
-#include "engine/pch.h"
+#include <condition_variable>
+#include <mutex>
+#include <thread>
 
 #include "engine/batch_limits.h"
 #include "engine/errors.h"

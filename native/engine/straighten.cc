@@ -1,5 +1,6 @@
 #include "engine/straighten.h"
 
+#include <c10/core/GradMode.h>
 #include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/ir/constants.h>
 #include <torch/csrc/jit/ir/scope.h>
@@ -9,6 +10,10 @@
 #include <torch/csrc/jit/passes/lower_tuples.h>
 #include <torch/csrc/jit/passes/remove_mutation.h>
 #include <torch/csrc/jit/runtime/jit_trace.h>
+
+#include <algorithm>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "engine/attention_forms.h"
 #include "engine/errors.h"

@@ -1,7 +1,11 @@
 // From a loaded module to one straight graph: no calls, no branches, no mutation, every module's output by name.
 #pragma once
 
-#include "engine/pch.h"
+#include <torch/csrc/jit/api/module.h>
+
+#include <memory>
+#include <string>
+#include <vector>
 
 namespace sightline {
 

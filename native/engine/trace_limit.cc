@@ -4,6 +4,8 @@
 #include <torch/library.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <cstdint>
 #include <cstdio>
 
 #include "engine/errors.h"

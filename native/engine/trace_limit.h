@@ -1,7 +1,7 @@
 // An end to the first run of a model that nobody vouches for.
 #pragma once
 
-#include "engine/pch.h"
+#include <torch/csrc/jit/ir/ir.h>
 
 namespace sightline {
 

@@ -1,8 +1,11 @@
 #include "engine/transfer.h"
 
+#include <ATen/ops/empty.h>
 #include <c10/core/Event.h>
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
+
+#include <utility>
 
 namespace sightline {
 

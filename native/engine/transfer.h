@@ -1,7 +1,11 @@
 // Between the host and a device: images there, results back, beside what the device computes.
 #pragma once
 
-#include "engine/pch.h"
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <memory>
+#include <vector>
 
 namespace sightline {
 

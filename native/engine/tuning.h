@@ -1,7 +1,9 @@
 // Rewrites that make a program faster and leave its answer what it is, to rounding.
 #pragma once
 
-#include "engine/pch.h"
+#include <torch/csrc/jit/ir/ir.h>
+
+#include <unordered_set>
 
 #include "engine/prepared_weights.h"
 

@@ -1,8 +1,13 @@
-#include <torch/csrc/jit/passes/dead_code_elimination.h>
-
 #include "engine/convolution_node.h"
 #include "engine/graph_ops.h"
 #include "engine/tuning.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/zeros_like.h>
+#include <torch/csrc/jit/passes/dead_code_elimination.h>
+
+#include <array>
+#include <unordered_map>
 
 namespace sightline {
 

@@ -1,7 +1,13 @@
-#include <torch/csrc/jit/passes/dead_code_elimination.h>
-
 #include "engine/graph_ops.h"
 #include "engine/tuning.h"
+
+#include <ATen/ops/arange.h>
+#include <c10/util/accumulate.h>
+#include <torch/csrc/jit/passes/dead_code_elimination.h>
+
+#include <algorithm>
+#include <numeric>
+#include <sstream>
 
 namespace sightline {
 

@@ -1,9 +1,11 @@
-#include <torch/csrc/jit/passes/dead_code_elimination.h>
-
 #include "engine/convolution_node.h"
 #include "engine/graph_ops.h"
 #include "engine/packed_operators.h"
 #include "engine/tuning.h"
+
+#include <torch/csrc/jit/passes/dead_code_elimination.h>
+
+#include <sstream>
 
 namespace sightline {
 

@@ -1,9 +1,11 @@
+#include "engine/graph_ops.h"
+#include "engine/tuning.h"
+
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
 
 #include <algorithm>
-
-#include "engine/graph_ops.h"
-#include "engine/tuning.h"
+#include <tuple>
+#include <unordered_map>
 
 namespace sightline {
 

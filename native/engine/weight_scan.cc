@@ -1,6 +1,11 @@
 #include "engine/weight_scan.h"
 
 #include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
 
 namespace sightline {
 

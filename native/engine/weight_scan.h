@@ -1,7 +1,10 @@
 // What is odd about a model's weights.
 #pragma once
 
-#include "engine/pch.h"
+#include <torch/csrc/jit/api/module.h>
+
+#include <string>
+#include <vector>
 
 namespace sightline {
 

@@ -1,8 +1,14 @@
 #include "engine/weights.h"
 
 #include <ATen/MapAllocator.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/from_file.h>
+#include <c10/core/GradMode.h>
+#include <c10/util/accumulate.h>
 
 #include <filesystem>
+#include <map>
+#include <system_error>
 
 #include "engine/errors.h"
 #include "engine/graph_ops.h"

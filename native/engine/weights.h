@@ -1,7 +1,12 @@
 // Weights from checkpoint files (safetensors: numbers, no code) set into a module by name.
 #pragma once
 
-#include "engine/pch.h"
+#include <torch/csrc/jit/api/module.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
 
 namespace sightline {
 

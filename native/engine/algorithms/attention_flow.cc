@@ -1,8 +1,13 @@
 #include "engine/algorithms/attention_flow.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/stack.h>
 
 #include <algorithm>
+#include <atomic>
+#include <mutex>
+#include <thread>
 
 #include "engine/algorithms/layered_flow.h"
 #include "engine/errors.h"

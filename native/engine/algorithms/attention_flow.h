@@ -1,7 +1,11 @@
 // How much attention can flow from one token down to each token of the image, as a maximum flow.
 #pragma once
 
-#include "engine/pch.h"
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <vector>
 
 namespace sightline {
 

@@ -1,7 +1,7 @@
 // Masks that look alike, added up.
 #pragma once
 
-#include "engine/pch.h"
+#include <ATen/core/Tensor.h>
 
 namespace sightline {
 

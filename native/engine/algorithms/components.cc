@@ -1,5 +1,16 @@
 #include "engine/algorithms/components.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/linalg_eigh.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/where.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
 #include "engine/algorithms/largest_eigenpair.h"
 #include "engine/errors.h"
 

@@ -1,7 +1,7 @@
 // The first component of each image's features, for Eigen-CAM and its like.
 #pragma once
 
-#include "engine/pch.h"
+#include <ATen/core/Tensor.h>
 
 namespace sightline {
 

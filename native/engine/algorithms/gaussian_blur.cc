@@ -1,5 +1,10 @@
 #include "engine/algorithms/gaussian_blur.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/conv2d.h>
+#include <ATen/ops/reflection_pad2d.h>
+
 #include "engine/errors.h"
 
 namespace sightline {

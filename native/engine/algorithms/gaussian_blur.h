@@ -1,7 +1,9 @@
 // Smoothing by a Gaussian.
 #pragma once
 
-#include "engine/pch.h"
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
 
 namespace sightline {
 

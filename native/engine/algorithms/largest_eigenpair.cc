@@ -1,5 +1,13 @@
 #include "engine/algorithms/largest_eigenpair.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/linalg_eigh.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <random>
 
 namespace sightline {
@@ -10,7 +18,7 @@ constexpr int64_t kDense = 256;     // up to this size all eigenvectors take no 
 constexpr int64_t kSteps = 200;     // vectors kept at once
 constexpr int64_t kCheckEvery = 10;
 constexpr int kRestarts = 10;
-constexpr double kTolerance = 1e-12;
+constexpr double kEigenTolerance = 1e-12;
 constexpr double kClosed = 1e-14;
 
 Eigenpair by_all_eigenvectors(const at::Tensor& matrix) {
@@ -56,7 +64,7 @@ Eigenpair largest_eigenpair(const at::Tensor& matrix) {
         const auto value = values[step].item<double>();
         const auto weights = vectors.select(1, step).contiguous();
         const auto residual = beta * std::abs(weights[step].item<double>());
-        const bool is_done = is_closed || residual <= kTolerance * std::abs(value);
+        const bool is_done = is_closed || residual <= kEigenTolerance * std::abs(value);
         if (is_done || is_last) {
           start = known.t().mv(weights.to(matrix.device()));
           start /= start.norm();

@@ -1,7 +1,7 @@
 // One eigenvector where all of them would take too long.
 #pragma once
 
-#include "engine/pch.h"
+#include <ATen/core/Tensor.h>
 
 namespace sightline {
 

@@ -1,6 +1,8 @@
 #pragma once
 
-#include "engine/pch.h"
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
 
 namespace sightline {
 

@@ -1,6 +1,13 @@
 #include "engine/algorithms/non_negative_factors.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/stack.h>
+
 #include <algorithm>
+#include <cmath>
+#include <vector>
 
 #include "engine/algorithms/legacy_random.h"
 #include "engine/errors.h"

@@ -1,7 +1,10 @@
 // Features as a sum of few non-negative concepts.
 #pragma once
 
-#include "engine/pch.h"
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
 
 namespace sightline {
 

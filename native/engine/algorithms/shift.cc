@@ -1,5 +1,10 @@
 #include "engine/algorithms/shift.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+
+#include <vector>
+
 #include "engine/errors.h"
 
 namespace sightline {

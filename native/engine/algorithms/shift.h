@@ -1,7 +1,9 @@
 // Moving and cutting each image of a batch by its own offset.
 #pragma once
 
-#include "engine/pch.h"
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
 
 namespace sightline {
 

@@ -1,5 +1,10 @@
 #include "engine/algorithms/spectrum.h"
 
+#include <ATen/ops/fft_irfft2.h>
+#include <ATen/ops/view_as_complex.h>
+
+#include <vector>
+
 #include "engine/errors.h"
 
 namespace sightline {

@@ -1,7 +1,9 @@
 // Images from their Fourier coefficients.
 #pragma once
 
-#include "engine/pch.h"
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
 
 namespace sightline {
 
