@@ -11,7 +11,7 @@ import { existsSync, rmSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { libtorchCache } from './cache-folder.mjs';
+import { libtorchCache, makeCacheFolder } from './cache-folder.mjs';
 import { requireDiskSpace } from './disk-space.mjs';
 import { download, hashFile, requireHash } from './download.mjs';
 import { VERSION, archiveUrl, findBuild } from './libtorch-builds.mjs';
@@ -58,9 +58,8 @@ export async function fetchLibTorch({ variant, mirror, fromFile, sha256, env = p
   if (build === null) throw new SetupError(`The variant is ${wanted}, which must be cpu, or cu and three digits such as cu130.`);
 
   const cache = libtorchCache(env);
-  await mkdir(cache, { recursive: true }).catch((error) => {
-    throw new SetupError(`The cache folder ${cache} cannot be made (${error.code}): set SIGHTLINE_CACHE to a folder that can be written.`, { cause: error });
-  });
+  await makeCacheFolder(env);
+  await mkdir(cache, { recursive: true });
   await sweep(cache);
   const staging = await mkdtemp(path.join(cache, '.staging-'));
   const clean = () => rmSync(staging, { recursive: true, force: true });
