@@ -165,7 +165,7 @@ describe('the official archive', () => {
     const server = await serve(send(archive));
     const { libraries, env } = world();
     const line = expectRefusal(await fetchScript(['--variant', 'cpu', '--mirror', server.url, '--sha256', sha256(archive)], env), libraries);
-    expect(line).toContain('that is LibTorch 2.9.0+cpu and sightline needs 2.11 to 2.14');
+    expect(line).toContain('that is LibTorch 2.9.0+cpu and sightline needs 2.11 to 2.15');
   });
 });
 

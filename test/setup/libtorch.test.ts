@@ -54,7 +54,7 @@ describe('the order of the search', () => {
     python(env['PATH'] ?? '', 'python3', libtorch(path.join(folder, 'site', 'torch'), { version: '2.14.0+cpu' }));
     const { found, tried } = await search(env);
     expect(found).toMatchObject({ root: path.join(cache, '2.13.0-cpu'), origin: 'cache' });
-    expect(tried).toContainEqual({ origin: 'cache', place: path.join(cache, '2.10.0-cpu'), why: 'that is LibTorch 2.10.0+cpu and sightline needs 2.11 to 2.14' });
+    expect(tried).toContainEqual({ origin: 'cache', place: path.join(cache, '2.10.0-cpu'), why: 'that is LibTorch 2.10.0+cpu and sightline needs 2.11 to 2.15' });
   });
 
   it('takes a CUDA build in the cache before a newer one for the CPU, from beside its NVIDIA libraries', async () => {
@@ -90,7 +90,7 @@ describe('the order of the search', () => {
     python(env['PATH'] ?? '', 'python', good);
     const { found, tried } = await search(env);
     expect(found?.root).toBe(good);
-    expect(tried).toContainEqual({ origin: 'python', place: old, why: 'that is LibTorch 2.6.0 and sightline needs 2.11 to 2.14' });
+    expect(tried).toContainEqual({ origin: 'python', place: old, why: 'that is LibTorch 2.6.0 and sightline needs 2.11 to 2.15' });
   });
 
   it('says of every place why nothing was taken', async () => {
@@ -113,8 +113,8 @@ describe('a LIBTORCH that is wrong is an error in one sentence, though the cache
     ['no libtorch_cpu.so', { without: ['lib/libtorch_cpu.so'] }, 'lib/libtorch_cpu.so is missing there'],
     ['no libc10.so', { without: ['lib/libc10.so'] }, 'lib/libc10.so is missing there'],
     ['no headers', { without: ['include/torch/script.h'] }, 'include/torch/script.h is missing there'],
-    ['too old', { version: '2.10.0+cpu' }, 'that is LibTorch 2.10.0+cpu and sightline needs 2.11 to 2.14'],
-    ['too new', { version: '2.15.0+cpu' }, 'that is LibTorch 2.15.0+cpu and sightline needs 2.11 to 2.14'],
+    ['too old', { version: '2.10.0+cpu' }, 'that is LibTorch 2.10.0+cpu and sightline needs 2.11 to 2.15'],
+    ['too new', { version: '2.16.0+cpu' }, 'that is LibTorch 2.16.0+cpu and sightline needs 2.11 to 2.15, and for a newer one a newer sightline'],
     ['no version', { versionIn: 'nowhere' }, 'its version cannot be read'],
     ['the old C++ ABI', { oldAbi: true }, 'it was built with the old C++ ABI'],
     ['another machine', { arch: process.arch === 'x64' ? 'arm64' : 'x64' }, `and Node runs on ${process.arch}`],
