@@ -185,7 +185,7 @@ export async function downloadTorchWheel({ python, requirements, arch, into, env
           requirements: [requirement],
           options: ['--no-deps', '--retries', '2', ...options],
           into,
-          label: requirement.replace('==', ' '),
+          label: requirement.replace('==', ' ').replace(/\+.*/, ''),
           env,
         });
         if (wheel !== undefined) return wheel;
