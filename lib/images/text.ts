@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
 
 import sharp from 'sharp';
 
@@ -21,14 +21,12 @@ export interface TextLine {
   readonly height: number;
 }
 
-const require = createRequire(import.meta.url);
-
-// Whole names, as tools that gather the files of a program (@vercel/nft) read no computed ones.
+// Whole names and this very call, as tools that gather the files of a program (@vercel/nft) understand no others here.
 const FONTS = {
-  normal: { file: require.resolve('dejavu-fonts-ttf/ttf/DejaVuSans.ttf'), family: 'DejaVu Sans' },
-  bold: { file: require.resolve('dejavu-fonts-ttf/ttf/DejaVuSans-Bold.ttf'), family: 'DejaVu Sans Bold' },
+  normal: { file: fileURLToPath(import.meta.resolve('dejavu-fonts-ttf/ttf/DejaVuSans.ttf')), family: 'DejaVu Sans' },
+  bold: { file: fileURLToPath(import.meta.resolve('dejavu-fonts-ttf/ttf/DejaVuSans-Bold.ttf')), family: 'DejaVu Sans Bold' },
 } as const;
-const FONT_CONFIGURATION = require.resolve('dejavu-fonts-ttf/fontconfig/57-dejavu-sans.conf');
+const FONT_CONFIGURATION = fileURLToPath(import.meta.resolve('dejavu-fonts-ttf/fontconfig/57-dejavu-sans.conf'));
 
 /** Longer texts are cut before they are drawn: cairo draws nothing wider than 32,767 pixels. */
 const MAX_CHARACTERS = 300;
