@@ -13,8 +13,11 @@ import { IS_CHECKOUT, PACKAGE_ROOT, SET_UP, Stamps } from './stamps.mjs';
 
 const TARGET = `${process.platform}-${process.arch}`;
 
+// A plain name in this form is what tools that gather the files of a program (@vercel/nft) understand.
+const ALL_PREBUILDS = fileURLToPath(new URL('../prebuilds/', import.meta.url));
+
 /** The addons that come with the package. */
-export const PREBUILDS = fileURLToPath(new URL(`../prebuilds/${TARGET}`, import.meta.url));
+export const PREBUILDS = path.join(ALL_PREBUILDS, TARGET);
 
 const LOADER = 'libtorch-loader.node';
 
