@@ -9,7 +9,7 @@
         {
           "action_name": "cmake-js",
           "inputs": ["CMakeLists.txt"],
-          "outputs": ["<(module_root_dir)/build/Release/sightline.node"],
+          "outputs": ["<(module_root_dir)/build/Release/libtorch-loader.node"],
           "action": ["node", "<(module_root_dir)/scripts/build-native.mjs", "--out", "build/cmake"]
         }
       ]

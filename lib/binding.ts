@@ -4,8 +4,7 @@ import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isMainThread } from 'node:worker_threads';
 
-import nodeGypBuild from 'node-gyp-build';
-
+import { chooseAddon, loadAddon } from '../scripts/addon.mjs';
 import { SightlineError, type ErrorCode } from './errors.js';
 import type { AxisTaps } from './images/heat.js';
 import type { WeightPlan } from './weights/assignments.js';
@@ -161,7 +160,7 @@ let loaded: NativeBinding | null = null;
 /**
  * The addon, loaded on first use.
  *
- * @throws SightlineError NATIVE_MISSING when it is not built or its LibTorch is gone.
+ * @throws SightlineError NATIVE_MISSING when there is no LibTorch, or no addon for it.
  */
 export function binding(): NativeBinding {
   if (loaded) return loaded;
@@ -169,10 +168,11 @@ export function binding(): NativeBinding {
   // the thread that is waited for, and runs become ten times slower. Read once, when the library is loaded.
   process.env['GOMP_SPINCOUNT'] ??= '1000';
   try {
-    loaded = nodeGypBuild(fileURLToPath(new URL('..', import.meta.url))) as NativeBinding;
+    loaded = loadAddon(chooseAddon()) as NativeBinding;
   } catch (cause) {
-    const reason = (cause as Error).message.split('\n')[0];
-    throw new SightlineError('NATIVE_MISSING', `The native engine cannot be loaded (${reason}); run \`npm run build\` in the package's folder, and \`sightline doctor\` to see what is missing.`, { cause });
+    // Its sentences say what to run; anything else is a fault of ours.
+    if (!(cause instanceof Error) || cause.name !== 'SetupError') throw cause;
+    throw new SightlineError('NATIVE_MISSING', cause.message, { cause });
   }
   // LibTorch work that still runs while the process unloads crashes it, and process.exit() skips Node's cleanup hooks on
   // the main thread: 'exit' is what both ways out have in common. Before all other handlers, since one that calls

@@ -5,6 +5,7 @@ import { checkArchive, DEFAULT_MAX_BYTES } from './archives/check.js';
 import { probeArchive, type IsolateOptions } from './archives/isolation.js';
 import { binding, fromNative, settled, type NativeModel, type NativePlan, type NativeResult } from './binding.js';
 import { parseCaptureOptions, readCapture, recordCapture, type Capture, type CaptureOptions } from './capture.js';
+import { asyncDispose } from './dispose.js';
 import { SightlineError } from './errors.js';
 import {
   applicability,
@@ -349,7 +350,7 @@ export class Model {
     return this.closing;
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
+  [asyncDispose](): Promise<void> {
     return this.close();
   }
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env node
 /**
- * Builds build/Release/sightline.node with cmake-js against a LibTorch that is already here.
+ * Builds the addon with cmake-js against a LibTorch that is already here.
  *
  *   node scripts/build-native.mjs [--out FOLDER] [--tests]
  */
 import { spawn, spawnSync } from 'node:child_process';
-import { createWriteStream, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { createWriteStream, existsSync, mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
@@ -13,10 +13,10 @@ import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { findLibTorch } from './libtorch.mjs';
 import { SetupError, isMain, runCommand } from './setup-error.mjs';
-import { PACKAGE_ROOT, hashInputs } from './stamps.mjs';
+import { PACKAGE_ROOT, SET_UP, hashInputs } from './stamps.mjs';
 import { requireBuildTools } from './tools.mjs';
 
-export const ADDON = path.join(PACKAGE_ROOT, 'build', 'Release', 'sightline.node');
+const PROBE = path.join(PACKAGE_ROOT, 'scripts', 'probe.mjs');
 
 /** Each compiler of a file with LibTorch's headers takes up to about 1.5 GB. */
 const BYTES_PER_JOB = 2e9;
@@ -32,22 +32,30 @@ export function hashNativeSources() {
 /**
  * @param {object} options
  * @param {string} options.libtorch root folder
- * @param {string} [options.out] CMake's folder; the addon lands in build/Release whatever it is
+ * @param {string} [options.out] CMake's folder
+ * @param {string} [options.output] the folder for the addon and its loader, whatever CMake's is
+ * @param {string} [options.log] the file for all that is said
+ * @param {string | null} [options.from] the node_modules that has cmake-js, where it is not among this package's own
+ * @param {boolean} [options.cudaGraphs] false: what is built runs with every build of LibTorch
  * @param {boolean} [options.tests] build engine_tests too
  * @param {NodeJS.ProcessEnv} [options.env]
  */
-export async function buildNative({ libtorch, out = path.join(PACKAGE_ROOT, 'build'), tests = false, env = process.env }) {
-  const bin = cmakeJs();
-  dropForeignCache(out, libtorch);
+export async function buildNative({
+  libtorch, out = path.join(PACKAGE_ROOT, 'build'), output = path.join(PACKAGE_ROOT, 'build', 'Release'), log = path.join(out, 'native.log'),
+  from = null, cudaGraphs = true, tests = false, env = process.env,
+}) {
+  const bin = cmakeJs(from);
+  dropForeignCache(out, libtorch, output);
   mkdirSync(out, { recursive: true });
   const definitions = {
     SIGHTLINE_LIBTORCH: libtorch,
+    SIGHTLINE_OUTPUT: output,
+    SIGHTLINE_CUDA_GRAPHS: cudaGraphs ? 'ON' : 'OFF',
     SIGHTLINE_SANITIZE: env.SIGHTLINE_SANITIZE ?? '',
     SIGHTLINE_BUILD_TESTS: tests ? 'ON' : 'OFF',
   };
   const shared = ['--directory', PACKAGE_ROOT, '--out', out, '--log-level', 'error',
     ...Object.entries(definitions).map(([name, value]) => `--CD${name}=${value}`)];
-  const log = path.join(out, 'native.log');
   // configure and build, not compile: that answers a compile error by cleaning everything and building it again.
   await run([bin, 'configure', ...shared], log, 'w', env);
   await run([bin, 'build', '--parallel', String(jobs(env)), ...shared], log, 'a', env);
@@ -56,19 +64,21 @@ export async function buildNative({ libtorch, out = path.join(PACKAGE_ROOT, 'bui
 /**
  * Loads the addon in a process of its own, since a library that is missing or of another version may end it.
  * @param {NodeJS.ProcessEnv} env
- * @returns {string | null} what is wrong, or null
+ * @returns {{ problem: string | null, versions: { cudaDevices: number } | null }}
  */
-export function loadProblem(env = process.env) {
-  if (!existsSync(ADDON)) return `${ADDON} is missing`;
-  const answer = spawnSync(process.execPath, ['-e', 'require(process.argv[1])', ADDON], { env, encoding: 'utf8' });
-  if (answer.status === 0) return null;
-  return /Error: (.+)/.exec(answer.stderr)?.[1] ?? (answer.signal ? `it ended its process with ${answer.signal}` : `exit code ${answer.status}`);
+export function probeAddon(env = process.env) {
+  const answer = spawnSync(process.execPath, [PROBE], { env, encoding: 'utf8' });
+  if (answer.status === 0) return { problem: null, versions: JSON.parse(answer.stdout) };
+  const said = /^sightline: (.+?)\.?$/m.exec(answer.stderr)?.[1] ?? /Error: (.+)/.exec(answer.stderr)?.[1];
+  return { problem: said ?? (answer.signal ? `it ended its process with ${answer.signal}` : `exit code ${answer.status}`), versions: null };
 }
 
-function cmakeJs() {
+/** @param {string | null} from */
+function cmakeJs(from) {
   try {
     // Its package.json has no exports, so the bin can be resolved wherever npm hoisted it to.
-    return createRequire(import.meta.url).resolve('cmake-js/bin/cmake-js');
+    const name = 'cmake-js/bin/cmake-js';
+    return createRequire(import.meta.url).resolve(from === null ? name : path.join(from, name));
   } catch (error) {
     throw new SetupError('The npm package cmake-js is not installed: run npm ci.', { cause: error });
   }
@@ -78,8 +88,9 @@ function cmakeJs() {
  * CMake refuses a cache from another place, and keeps the libraries found for another LibTorch: start anew then.
  * @param {string} out
  * @param {string} libtorch
+ * @param {string} output where addons for another LibTorch go too, as they will not follow the sources any more
  */
-function dropForeignCache(out, libtorch) {
+function dropForeignCache(out, libtorch, output) {
   const file = path.join(out, 'CMakeCache.txt');
   if (!existsSync(file)) return;
   const cache = readFileSync(file, 'utf8');
@@ -87,6 +98,9 @@ function dropForeignCache(out, libtorch) {
   const before = /^SIGHTLINE_LIBTORCH:\w+=(.*)$/m.exec(cache)?.[1];
   if (home === PACKAGE_ROOT && before === libtorch) return;
   for (const name of ['CMakeCache.txt', 'CMakeFiles']) rmSync(path.join(out, name), { recursive: true, force: true });
+  for (const name of existsSync(output) ? readdirSync(output) : []) {
+    if (/^sightline.*\.node$/.test(name)) rmSync(path.join(output, name));
+  }
 }
 
 /** @param {NodeJS.ProcessEnv} env */
@@ -131,12 +145,12 @@ function describeFailure(lines, log) {
   const cmake = /CMake Error at [^\n]*:\s*\n([\s\S]*?)(?:\n\s*\n\s*\n|\n(?:Call Stack|-- |\S))/.exec(text)?.[1]?.replace(/\s+/g, ' ').trim();
   if (cmake !== undefined && cmake !== '') return new SetupError(cmake);
   if (/Killed signal terminated program|virtual memory exhausted|internal compiler error: Killed/.test(text)) {
-    return new SetupError('The compiler ran out of memory: free some, or build with one process at a time (CMAKE_BUILD_PARALLEL_LEVEL=1 npm run build).');
+    return new SetupError(`The compiler ran out of memory: free some, or build with one process at a time (CMAKE_BUILD_PARALLEL_LEVEL=1 ${SET_UP}).`);
   }
   const shown = lines.filter((line) => !/^\[\s*\d+(?:\/\d+|%)\]/.test(line)).slice(-60);
   if (shown.length > 0) console.error(shown.join('\n'));
   const first = lines.find((line) => /\b(?:fatal )?error: |undefined reference to|^collect2: /.test(line)) ?? lines.find((line) => /error/i.test(line));
-  return new SetupError(`The native build failed${first === undefined ? '' : ` (${first.replace(`${PACKAGE_ROOT}/`, '').trim()})`}: mend that and run npm run build; all its output is in ${path.relative(process.cwd(), log) || log}.`);
+  return new SetupError(`The native build failed${first === undefined ? '' : ` (${first.replace(`${PACKAGE_ROOT}/`, '').trim()})`}: mend that and run ${SET_UP}; all its output is in ${path.relative(process.cwd(), log) || log}.`);
 }
 
 /** @param {string[]} args */

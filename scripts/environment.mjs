@@ -1,14 +1,15 @@
 /**
  * What `sightline doctor` says about the machine besides LibTorch itself (for that see libtorch.mjs).
  */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { loadProblem } from './build-native.mjs';
+import { PREBUILDS, chooseAddon } from './addon.mjs';
+import { probeAddon } from './build-native.mjs';
 import { compareVersions, currentPlatform, requirePlatform } from './libtorch.mjs';
 import { findNvidia } from './nvidia.mjs';
 import { megabytes } from './progress.mjs';
-import { PACKAGE_ROOT } from './stamps.mjs';
+import { IS_CHECKOUT, PACKAGE_ROOT, SET_UP } from './stamps.mjs';
 import { findCMake, findCompiler, requireCMake, requireCompiler, requireNode } from './tools.mjs';
 
 /** @typedef {import('./environment.mjs').Finding} Finding */
@@ -24,7 +25,8 @@ const OLDEST_DRIVER = { 12: '525.60.13', 13: '580' };
  * @returns {Finding[]}
  */
 export function describeEnvironment({ env = process.env, libtorch = null } = {}) {
-  return [node(), system(), ...tools(env), addon(env), cpu(), cores(), memory(), ...nvidia(env, libtorch)];
+  const engine = addon(env);
+  return [node(), system(), ...tools(env, engine.state === 'ok'), engine, cpu(), cores(), memory(), ...nvidia(env, libtorch)];
 }
 
 /** @returns {Finding} */
@@ -39,21 +41,22 @@ function system() {
   return judge('system', `${name}, ${platform.arch}, ${platform.glibc === null ? 'no glibc' : `glibc ${platform.glibc}`}`, () => requirePlatform(platform));
 }
 
-/** @param {NodeJS.ProcessEnv} env @returns {Finding[]} */
-function tools(env) {
+/** @param {NodeJS.ProcessEnv} env @param {boolean} isReady @returns {Finding[]} */
+function tools(env, isReady) {
   const found = [
     judge('compiler', findCompiler(env)?.version ?? 'none', () => requireCompiler(env)),
     judge('CMake', findCMake(env) ?? 'none', () => requireCMake(env)),
   ];
-  // They are needed to build, not to run: a machine with a built addon works without them.
-  return loadProblem(env) === null ? found.map((one) => (one.state === 'problem' ? { ...one, state: 'warning' } : one)) : found;
+  // They are needed to build, not to run: a machine with a built addon, or a package with prebuilt ones, works without them.
+  return isReady || (!IS_CHECKOUT && existsSync(PREBUILDS)) ? found.map((one) => (one.state === 'problem' ? { ...one, state: 'warning' } : one)) : found;
 }
 
 /** @param {NodeJS.ProcessEnv} env @returns {Finding} */
 function addon(env) {
-  const problem = loadProblem(env);
-  if (problem === null) return { name: 'addon', value: 'build/Release/sightline.node', state: 'ok' };
-  return { name: 'addon', value: `not usable: ${problem}`, state: 'problem', mend: 'Run npx sightline setup (in a checkout: npm run build), which builds it.' };
+  const { problem } = probeAddon(env);
+  if (problem !== null) return { name: 'addon', value: `not usable: ${problem}`, state: 'problem', mend: `Run ${SET_UP}, which mends what can be mended from here.` };
+  const { addon: { file, why } } = chooseAddon(env);
+  return { name: 'addon', value: `${path.relative(PACKAGE_ROOT, file).startsWith('..') ? file : path.relative(PACKAGE_ROOT, file)}, ${why}`, state: 'ok' };
 }
 
 /** @returns {Finding} */
@@ -104,7 +107,7 @@ function nvidia(env, libtorch) {
   const driverFinding = { name: 'NVIDIA driver', value: driver ?? 'unknown', state: 'ok' };
   if (libtorch !== null && libtorch.cuda === null) {
     const command = path.relative(process.cwd(), path.join(PACKAGE_ROOT, 'scripts', 'fetch-libtorch.mjs'));
-    Object.assign(gpu, { state: 'warning', mend: `This LibTorch is built for the CPU, so the GPU is not used: run node ${command} --variant cu130, then npx sightline setup (in a checkout: npm run build).` });
+    Object.assign(gpu, { state: 'warning', mend: `This LibTorch is built for the CPU, so the GPU is not used: run node ${command} --variant cu130, then ${SET_UP}.` });
   }
   const oldest = OLDEST_DRIVER[libtorch?.cuda?.split('.')[0] ?? ''];
   if (driver !== null && oldest !== undefined && compareVersions(driver, oldest) < 0) {

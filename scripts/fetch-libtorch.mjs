@@ -11,7 +11,7 @@ import { existsSync, rmSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { libtorchCache } from './cache-folder.mjs';
+import { libtorchCache, makeCacheFolder } from './cache-folder.mjs';
 import { requireDiskSpace } from './disk-space.mjs';
 import { download, hashFile, requireHash } from './download.mjs';
 import { VERSION, archiveUrl, findBuild } from './libtorch-builds.mjs';
@@ -58,9 +58,8 @@ export async function fetchLibTorch({ variant, mirror, fromFile, sha256, env = p
   if (build === null) throw new SetupError(`The variant is ${wanted}, which must be cpu, or cu and three digits such as cu130.`);
 
   const cache = libtorchCache(env);
-  await mkdir(cache, { recursive: true }).catch((error) => {
-    throw new SetupError(`The cache folder ${cache} cannot be made (${error.code}): set SIGHTLINE_CACHE to a folder that can be written.`, { cause: error });
-  });
+  await makeCacheFolder(env);
+  await mkdir(cache, { recursive: true });
   await sweep(cache);
   const staging = await mkdtemp(path.join(cache, '.staging-'));
   const clean = () => rmSync(staging, { recursive: true, force: true });
@@ -155,34 +154,39 @@ async function fromWheel(build, job) {
   const python = findPip(job.env);
   await requireDiskSpace(job.staging, build.unpackedBytes + 700_000_000 + (build.nvidia.length > 0 ? 7_000_000_000 : 0), job.statfs);
   job.say(`  LibTorch ${VERSION} ${build.variant} from the wheel of torch ${VERSION}, through ${python} -m pip`);
-  const wheel = await downloadTorchWheel(python, build, job);
+  // An index of the project has local versions (+cpu); the public one has a single build without that suffix.
+  const requirements = [`torch==${VERSION}+${build.variant}`, `torch==${VERSION}`];
+  const wheel = await downloadTorchWheel({ python, requirements, arch: job.platform.arch, into: path.join(job.staging, 'wheel'), env: job.env });
   return install(wheel, placeOfWheel, job, build.variant);
 }
 
 /**
  * The wheel, for whatever Python the index has one: LibTorch is the same in all of them.
- * @param {string} python
- * @param {import('./libtorch-builds.mjs').Build} build
- * @param {Job} job
+ * @param {object} request
+ * @param {string} request.python
+ * @param {string[]} request.requirements the first that can be had is taken
+ * @param {string} request.arch
+ * @param {string} request.into folder; created
+ * @param {NodeJS.ProcessEnv} request.env
+ * @returns {Promise<string>}
  */
-async function downloadTorchWheel(python, build, job) {
-  const machine = job.platform.arch === 'x64' ? 'x86_64' : 'aarch64';
+export async function downloadTorchWheel({ python, requirements, arch, into, env }) {
+  const machine = arch === 'x64' ? 'x86_64' : 'aarch64';
   const foreign = ['312', '311', '313', '310', '314'].map((version) => [
     '--python-version', version, '--implementation', 'cp', '--abi', `cp${version}`, '--platform', `manylinux_2_28_${machine}`,
   ]);
   /** @type {unknown} */
   let refusal;
   for (const options of [[], ...foreign]) {
-    // An index of the project has local versions (+cpu); the public one has a single build without that suffix.
-    for (const requirement of [`torch==${VERSION}+${build.variant}`, `torch==${VERSION}`]) {
+    for (const requirement of requirements) {
       try {
         const [wheel] = await downloadWheels({
           python,
           requirements: [requirement],
           options: ['--no-deps', '--retries', '2', ...options],
-          into: path.join(job.staging, 'wheel'),
-          label: `torch ${VERSION}`,
-          env: job.env,
+          into,
+          label: requirement.replace('==', ' ').replace(/\+.*/, ''),
+          env,
         });
         if (wheel !== undefined) return wheel;
       } catch (error) {
@@ -294,7 +298,7 @@ function placeOfArchive(name) {
 }
 
 /** @param {string} name @returns {string | null} */
-function placeOfWheel(name) {
+export function placeOfWheel(name) {
   const licence = /^torch-[^/]+\.dist-info\/(?:licenses\/)?((?:LICENSE|NOTICE)[^/]*)$/.exec(name)?.[1];
   if (licence !== undefined) return licence;
   const inside = /^torch\/(.+)$/.exec(name)?.[1];

@@ -35,6 +35,10 @@ export interface SearchOptions {
   /** What a relative `LIBTORCH` is relative to. */
   cwd?: string;
   platform?: Platform;
+  /** False: a LibTorch without headers will do, as it does to run. */
+  headers?: boolean;
+  /** In place of asking Python: the root that it answered with before, or null. */
+  remembered?: string | null;
 }
 
 export type Inspection =
@@ -47,6 +51,6 @@ export function currentPlatform(): Platform;
 export function requirePlatform(platform: Platform): void;
 /** @throws an Error with one sentence on an unsupported platform or a wrong `LIBTORCH` */
 export function findLibTorch(options?: SearchOptions): Search;
-export function inspectLibTorch(root: string, platform?: Platform): Inspection;
+export function inspectLibTorch(root: string, platform?: Platform, headers?: boolean): Inspection;
 export function isSupported(version: string): boolean;
 export function compareVersions(a: string, b: string): number;

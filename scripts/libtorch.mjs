@@ -3,7 +3,7 @@
  * Nothing is downloaded here (see fetch-libtorch.mjs) and nothing but Node is needed.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, readdirSync, realpathSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { libtorchCache } from './cache-folder.mjs';
 import { SetupError } from './setup-error.mjs';
@@ -44,17 +44,18 @@ export function requirePlatform(platform) {
 
 /**
  * The search, in order. A `LIBTORCH` that is set but wrong is an error and never skipped: its owner meant it.
+ * `remembered`: in place of asking Python, the root that it answered with before, or null.
  * @param {import('./libtorch.mjs').SearchOptions} [options]
  * @returns {import('./libtorch.mjs').Search}
  */
-export function findLibTorch({ env = process.env, cwd = process.cwd(), platform = currentPlatform() } = {}) {
+export function findLibTorch({ env = process.env, cwd = '', platform = currentPlatform(), headers = true, remembered } = {}) {
   requirePlatform(platform);
   /** @type {Refusal[]} */
   const tried = [];
 
   if (env.LIBTORCH) {
     const root = path.resolve(cwd, env.LIBTORCH);
-    const seen = inspectLibTorch(root, platform);
+    const seen = inspectLibTorch(root, platform, headers);
     if (seen.problem !== null) {
       throw new SetupError(`LIBTORCH is ${env.LIBTORCH}, but ${seen.problem}; point it at the folder that holds lib/ and include/ of LibTorch ${SUPPORTED.first} to ${SUPPORTED.last}, or unset it.`);
     }
@@ -62,10 +63,10 @@ export function findLibTorch({ env = process.env, cwd = process.cwd(), platform 
   }
   tried.push({ origin: 'LIBTORCH', place: 'the environment variable LIBTORCH', why: 'it is not set' });
 
-  const cached = findInCache(env, platform, tried);
+  const cached = findInCache(env, platform, headers, tried);
   if (cached !== null) return { found: cached, tried };
 
-  const installed = findInPython(env, platform, tried);
+  const installed = remembered === undefined ? findInPython(env, platform, headers, tried) : recall(remembered, platform, headers, tried);
   return { found: installed, tried };
 }
 
@@ -73,12 +74,15 @@ export function findLibTorch({ env = process.env, cwd = process.cwd(), platform 
  * Looks at one folder. `problem` is a clause that fits after "X is ..., but", or null when the folder can be used.
  * @param {string} root
  * @param {Platform} platform
+ * @param {boolean} headers whether they must be there: they are needed to build, and not to run
  * @returns {import('./libtorch.mjs').Inspection}
  */
-export function inspectLibTorch(root, platform = currentPlatform()) {
+export function inspectLibTorch(root, platform = currentPlatform(), headers = true) {
   /** @param {string} problem @param {string | null} version @returns {import('./libtorch.mjs').Inspection} */
   const refuse = (problem, version = null) => ({ problem, version, cuda: null });
 
+  const unreadable = deniedPart(path.join(root, 'lib'));
+  if (unreadable !== null) return refuse(`this user may not read ${unreadable}`);
   if (!isFolder(root)) return refuse('there is no such folder');
   const lib = path.join(root, 'lib');
   for (const name of ['libc10.so', 'libtorch_cpu.so', 'libtorch.so']) {
@@ -90,7 +94,7 @@ export function inspectLibTorch(root, platform = currentPlatform()) {
     const newer = compareVersions(version, SUPPORTED.last) > 0 ? ', since a newer LibTorch needs a newer sightline that was tested with it' : '';
     return refuse(`that is LibTorch ${version} and sightline needs ${SUPPORTED.first} to ${SUPPORTED.last}${newer}`, version);
   }
-  if (!existsSync(path.join(root, 'include', 'torch', 'script.h'))) return refuse('include/torch/script.h is missing there (its headers are not installed)', version);
+  if (headers && !existsSync(path.join(root, 'include', 'torch', 'script.h'))) return refuse('include/torch/script.h is missing there (its headers are not installed)', version);
 
   const c10 = readFileSync(path.join(lib, 'libc10.so'));
   const arch = elfArch(c10);
@@ -123,20 +127,49 @@ export function compareVersions(a, b) {
 }
 
 /**
- * @param {NodeJS.ProcessEnv} env
+ * @param {string | null} root
  * @param {Platform} platform
+ * @param {boolean} headers
  * @param {Refusal[]} tried
  * @returns {LibTorch | null}
  */
-function findInCache(env, platform, tried) {
-  const folder = libtorchCache(env);
+function recall(root, platform, headers, tried) {
+  const seen = root === null ? null : inspectLibTorch(root, platform, headers);
+  if (root === null || seen === null || seen.problem !== null) {
+    tried.push({ origin: 'python', place: root ?? 'Python', why: seen?.problem ?? 'no set-up has looked there for an installed torch' });
+    return null;
+  }
+  return { root, version: seen.version, cuda: seen.cuda, origin: 'python', why: `set-up found torch ${seen.version} installed for Python` };
+}
+
+/**
+ * @param {NodeJS.ProcessEnv} env
+ * @param {Platform} platform
+ * @param {boolean} headers
+ * @param {Refusal[]} tried
+ * @returns {LibTorch | null}
+ */
+function findInCache(env, platform, headers, tried) {
+  let folder;
+  try {
+    folder = libtorchCache(env);
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    tried.push({ origin: 'cache', place: 'the cache', why: 'this user has no home folder and SIGHTLINE_CACHE is not set' });
+    return null;
+  }
+  const unreadable = deniedPart(folder);
+  if (unreadable !== null) {
+    tried.push({ origin: 'cache', place: folder, why: `this user may not read ${unreadable}; SIGHTLINE_CACHE can name a folder that all its users can read` });
+    return null;
+  }
   /** @type {LibTorch[]} */
   const usable = [];
   for (const name of isFolder(folder) ? readdirSync(folder).sort() : []) {
     if (!/^\d+\.\d+\.\d+-/.test(name)) continue; // downloads and unfinished unpackings
     // CUDA builds lie one folder deeper, beside the NVIDIA libraries that their run path expects at ../../nvidia.
     const root = isFolder(path.join(folder, name, 'torch')) ? path.join(folder, name, 'torch') : path.join(folder, name);
-    const seen = inspectLibTorch(root, platform);
+    const seen = inspectLibTorch(root, platform, headers);
     if (seen.problem !== null) tried.push({ origin: 'cache', place: root, why: seen.problem });
     else usable.push({ root, version: seen.version, cuda: seen.cuda, origin: 'cache', why: `it lies in the cache ${folder}` });
   }
@@ -152,10 +185,11 @@ function findInCache(env, platform, tried) {
 /**
  * @param {NodeJS.ProcessEnv} env
  * @param {Platform} platform
+ * @param {boolean} headers
  * @param {Refusal[]} tried
  * @returns {LibTorch | null}
  */
-function findInPython(env, platform, tried) {
+function findInPython(env, platform, headers, tried) {
   const interpreters = [env.VIRTUAL_ENV, env.CONDA_PREFIX]
     .filter((prefix) => prefix !== undefined && prefix !== '')
     .map((prefix) => path.join(/** @type {string} */ (prefix), 'bin', 'python'));
@@ -178,7 +212,7 @@ function findInPython(env, platform, tried) {
     const root = realpathSync(folder);
     if (seenRoots.has(root)) continue;
     seenRoots.add(root);
-    const seen = inspectLibTorch(root, platform);
+    const seen = inspectLibTorch(root, platform, headers);
     if (seen.problem === null) {
       return { root, version: seen.version, cuda: seen.cuda, origin: 'python', why: `${python} has torch ${seen.version} installed` };
     }
@@ -239,5 +273,26 @@ function readIfThere(file) {
 
 /** @param {string} folder */
 function isFolder(folder) {
-  return statSync(folder, { throwIfNoEntry: false })?.isDirectory() === true;
+  try {
+    return statSync(folder, { throwIfNoEntry: false })?.isDirectory() === true;
+  } catch {
+    return false; // such as a name that is too long, or one below a file
+  }
+}
+
+/**
+ * The folder on the way that this user may not enter or list, or null. What is not there at all is not denied.
+ * @param {string} folder
+ */
+function deniedPart(folder) {
+  let part = '';
+  for (const name of folder.split(path.sep)) {
+    part = name === '' ? part || path.sep : path.join(part, name);
+    try {
+      accessSync(part, part === folder ? constants.R_OK | constants.X_OK : constants.X_OK);
+    } catch (error) {
+      return /** @type {NodeJS.ErrnoException} */ (error).code === 'EACCES' ? part : null;
+    }
+  }
+  return null;
 }

@@ -18,10 +18,14 @@ export function arePackagesInstalled(root = PACKAGE_ROOT) {
   );
 }
 
+/** The npm that runs this, else the one on the PATH. @param {NodeJS.ProcessEnv} env @returns {[string, ...string[]]} */
+export function npmCommand(env) {
+  return env.npm_execpath?.endsWith('npm-cli.js') ? [process.execPath, env.npm_execpath] : ['npm'];
+}
+
 /** @param {NodeJS.ProcessEnv} env */
 export async function installPackages(env = process.env) {
-  const npm = env.npm_execpath?.endsWith('.js') ? [process.execPath, env.npm_execpath] : ['npm'];
-  const [program = 'npm', ...before] = npm;
+  const [program, ...before] = npmCommand(env);
   let output = '';
   const code = await new Promise((resolve) => {
     const child = spawn(program, [...before, 'ci', '--no-audit', '--no-fund'], { cwd: PACKAGE_ROOT, env, stdio: ['ignore', 'inherit', 'pipe'] });

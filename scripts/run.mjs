@@ -36,7 +36,7 @@ async function setUp() {
       if (stamps.read('native') === null) requireBuildTools();
       await step('npm packages', () => installPackages());
     }
-    await setUpNative({ stamps });
+    await setUpNative();
     if (!isTypeScriptBuilt(stamps.read('typescript')?.inputs)) {
       await step('TypeScript build', async () => {
         const inputs = hashTypeScriptInputs();

@@ -1,7 +1,8 @@
-import type { LibTorch } from './libtorch.mjs';
+import type { Choice } from './addon.mjs';
 
 /**
- * Finds or fetches a LibTorch, builds the addon where that is still to do, and says on stderr what it does.
+ * Finds or fetches a LibTorch, has an addon for it, building one where that is still to do, and says on stderr what it does.
+ * `build`: even where a prebuilt one fits.
  * @throws an Error whose message is one sentence with the mend
  */
-export function setUpNative(options?: { env?: NodeJS.ProcessEnv; fetch?: boolean }): Promise<LibTorch>;
+export function setUpNative(options?: { env?: NodeJS.ProcessEnv; build?: boolean }): Promise<Choice>;

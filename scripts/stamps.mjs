@@ -3,12 +3,18 @@
  * exactly when that changed.
  */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** The folder of this package, which is not the current one when it runs out of another project's node_modules. */
 export const PACKAGE_ROOT = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+
+/** Whether this is a checkout, where everything is built in place, and not a package that npm installed. */
+export const IS_CHECKOUT = existsSync(path.join(PACKAGE_ROOT, 'tsconfig.json'));
+
+/** What brings the set-up about, as a sentence's end. */
+export const SET_UP = IS_CHECKOUT ? 'npm run build' : 'npx sightline setup';
 
 /**
  * One hash over files, folders (whole, in a fixed order) and plain values.

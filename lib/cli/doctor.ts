@@ -77,7 +77,7 @@ async function searchLibTorch(isLoaded: boolean): Promise<LibTorchFound> {
       const value = `${found.version} in ${found.root}, taken because ${found.why}`;
       return { found, tried, finding: { name: 'LibTorch', value, state: 'ok' } };
     }
-    const mend = `Run npx sightline setup (in a checkout: npm run build), which fetches one, or set LIBTORCH to a LibTorch of ${SUPPORTED.first} to ${SUPPORTED.last}.`;
+    const mend = `Run npx sightline setup, which fetches one, or set LIBTORCH to a LibTorch of ${SUPPORTED.first} to ${SUPPORTED.last}.`;
     return { found, tried, finding: { name: 'LibTorch', value: 'none found', state, mend } };
   } catch (error) {
     return { found: null, tried: [], finding: { name: 'LibTorch', value: 'none found', state, mend: (error as Error).message } };

@@ -8,7 +8,8 @@ import type { Session } from './session.js';
 
 export function setupCommand(session: Session): Command {
   return withJsonFlag(new Command('setup'))
-    .description('Find or fetch LibTorch and build the native engine against it, where that is still to do.')
+    .description('Find or fetch LibTorch, and build the native engine where no prebuilt one fits it.')
+    .option('--build', 'build the engine even where a prebuilt one fits: that adds CUDA graphs')
     .addHelpText(
       'after',
       `
@@ -16,15 +17,15 @@ Examples:
   $ sightline setup
   $ LIBTORCH=/opt/libtorch sightline setup`,
     )
-    .action(() => setup(session));
+    .action(({ build }: { build?: boolean }) => setup(session, build === true));
 }
 
-async function setup(session: Session): Promise<void> {
+async function setup(session: Session, build: boolean): Promise<void> {
   const { setUpNative } = await importScript<typeof Setup>('setup.mjs');
   try {
-    const libtorch = await setUpNative();
-    session.answer({ libtorch });
-    session.print(`The engine is ready, with LibTorch ${libtorch.version} in ${libtorch.root}.`);
+    const { addon, libtorch } = await setUpNative({ build });
+    session.answer({ libtorch, addon });
+    session.print(`The engine is ready, with LibTorch ${libtorch.version} in ${libtorch.root}; the addon is ${addon.why}.`);
   } catch (cause) {
     // Its failures are sentences that say how to mend them; anything else is a fault of ours.
     if (!(cause instanceof Error) || cause.name !== 'SetupError') throw cause;

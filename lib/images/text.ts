@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 import sharp from 'sharp';
 
@@ -22,12 +21,12 @@ export interface TextLine {
   readonly height: number;
 }
 
+// Whole names and this very call, as tools that gather the files of a program (@vercel/nft) understand no others here.
 const FONTS = {
-  normal: { file: 'DejaVuSans.ttf', family: 'DejaVu Sans' },
-  bold: { file: 'DejaVuSans-Bold.ttf', family: 'DejaVu Sans Bold' },
+  normal: { file: fileURLToPath(import.meta.resolve('dejavu-fonts-ttf/ttf/DejaVuSans.ttf')), family: 'DejaVu Sans' },
+  bold: { file: fileURLToPath(import.meta.resolve('dejavu-fonts-ttf/ttf/DejaVuSans-Bold.ttf')), family: 'DejaVu Sans Bold' },
 } as const;
-
-const packageRoot = dirname(createRequire(import.meta.url).resolve('dejavu-fonts-ttf/package.json'));
+const FONT_CONFIGURATION = fileURLToPath(import.meta.resolve('dejavu-fonts-ttf/fontconfig/57-dejavu-sans.conf'));
 
 /** Longer texts are cut before they are drawn: cairo draws nothing wider than 32,767 pixels. */
 const MAX_CHARACTERS = 300;
@@ -102,7 +101,7 @@ async function draw(text: string, style: TextStyle): Promise<TextLine> {
       text: {
         text: STRUT + escaped(text),
         font: `${family} ${style.size}`,
-        fontfile: join(packageRoot, 'ttf', file),
+        fontfile: file,
         dpi: 72,
         rgba: true,
       },
@@ -174,7 +173,7 @@ async function quietly<T>(work: () => Promise<T>): Promise<T> {
   const needed = !configured && process.platform === 'linux' && !env.FONTCONFIG_FILE && !env.FONTCONFIG_PATH && !existsSync('/etc/fonts/fonts.conf');
   configured = true;
   if (!needed) return work();
-  env.FONTCONFIG_FILE = join(packageRoot, 'fontconfig', '57-dejavu-sans.conf');
+  env.FONTCONFIG_FILE = FONT_CONFIGURATION;
   try {
     return await work();
   } finally {

@@ -1,4 +1,4 @@
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -10,7 +10,7 @@ const PATH = process.env['PATH'] ?? '';
 interface Project {
   root: string;
   libtorch: string;
-  env: Record<string, string>;
+  env: { PATH: string; HOME: string; SIGHTLINE_CACHE: string; LIBTORCH: string };
   run(task: string, env?: Record<string, string>): Promise<Outcome>;
 }
 
@@ -20,7 +20,7 @@ interface Project {
  */
 function project(): Project {
   const root = path.join(temporaryFolder(), 'package');
-  for (const name of ['scripts', 'CMakeLists.txt', 'package.json', 'package-lock.json', 'tsconfig.json']) cpSync(path.join(ROOT, name), path.join(root, name), { recursive: true });
+  for (const name of ['scripts', 'CMakeLists.txt', 'package.json', 'package-lock.json', 'tsconfig.json', 'native/loader']) cpSync(path.join(ROOT, name), path.join(root, name), { recursive: true });
   // Were they out of date, the set-up would run `npm ci` in the copy, which empties the real folder through the link.
   if (!arePackagesInstalled(ROOT)) throw new Error('The npm packages are not those of package-lock.json: run npm ci first.');
   symlinkSync(path.join(ROOT, 'node_modules'), path.join(root, 'node_modules'));
@@ -31,7 +31,7 @@ function project(): Project {
     'native/bridge/addon.cc': `#include <napi.h>
 #include "engine/answer.h"
 static Napi::Value Answer(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), answer()); }
-static Napi::Object Init(Napi::Env env, Napi::Object exports) { exports.Set("answer", Napi::Function::New(env, Answer)); return exports; }
+static Napi::Object Init(Napi::Env env, Napi::Object exports) { exports.Set("answer", Napi::Function::New(env, Answer)); exports.Set("versions", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { return Napi::Object::New(info.Env()); })); return exports; }
 NODE_API_MODULE(sightline, Init)
 `,
     'lib/index.ts': 'export const answer: number = 42;\n',
@@ -80,7 +80,7 @@ describe('npm run build', () => {
     expect(first.stderr).toMatch(/TypeScript build, done in [\d.]+ s/);
 
     // The addon, the ES module, the CommonJS entry and what the compiler leaves behind.
-    const load = await runProgram(process.execPath, ['-e', `console.log(require(${JSON.stringify(path.join(root, 'build/Release/sightline.node'))}).answer(), require(${JSON.stringify(path.join(root, 'dist/index.cjs'))}).answer)`], { env });
+    const load = await runProgram(process.execPath, ['-e', `import(${JSON.stringify(path.join(root, 'scripts/addon.mjs'))}).then(({ chooseAddon, loadAddon }) => console.log(loadAddon(chooseAddon()).answer(), require(${JSON.stringify(path.join(root, 'dist/index.cjs'))}).answer))`], { env });
     expect(load.stdout).toBe('42 42\n');
     expect(readFileSync(path.join(root, 'dist/page.html'), 'utf8')).toBe('<p>42</p>\n');
 
@@ -101,7 +101,7 @@ describe('npm run build', () => {
     expect(native.stderr).toContain('Building CXX object native/engine/more.cc.o');
     expect(native.stderr).not.toContain('TypeScript build');
 
-    rmSync(path.join(root, 'build/Release/sightline.node'));
+    rmSync(path.join(root, 'build/Release/sightline-libtorch-2.13.node'));
     expect((await run('build')).stderr).toContain('native build');
 
     const moved = copyLibTorch(path.join(root, '..', 'moved'));
@@ -117,7 +117,7 @@ describe('npm run build', () => {
     expect(readFileSync(path.join(root, 'build/native.log'), 'utf8')).toContain('fortyTwo');
 
     writeFileSync(path.join(root, 'native/engine/answer.cc'), '#include "engine/answer.h"\nextern int nowhere;\nint answer() { return nowhere; }\n');
-    expect(sentence(await run('build'))).toMatch(/The addon was built but does not load \(.*undefined symbol: nowhere\)/);
+    expect(sentence(await run('build'))).toMatch(/The addon does not load \(.*undefined symbol: nowhere.*\)/);
 
     writeFileSync(path.join(root, 'native/engine/answer.cc'), good);
     expect((await run('build')).code).toBe(0);
@@ -125,6 +125,32 @@ describe('npm run build', () => {
     writeFileSync(path.join(root, 'lib/index.ts'), 'export const answer: string = 42;\n');
     expect(sentence(await run('build'))).toMatch(/The TypeScript build failed \(lib\/index\.ts\(1,14\): error TS2322: .*\): mend that/);
     expect(statSync(path.join(root, 'dist/index.js')).mtimeMs).toBe(before);
+  });
+
+  it('in a package builds only where no prebuilt addon fits, and leaves the addon alone, in the cache', async () => {
+    const { root, env } = project();
+    rmSync(path.join(root, 'tsconfig.json'));
+    const setUp = (more: Record<string, string> = {}): Promise<Outcome> => runProgram(process.execPath, [path.join(root, 'scripts/setup.mjs')], { env: { ...env, ...more } });
+    const built = await setUp();
+    expect(built).toMatchObject({ code: 0, stdout: '' });
+    expect(built.stderr).toMatch(/native build against LibTorch 2\.13\.0\+cpu, done/);
+    const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string };
+    const addons = path.join(env.SIGHTLINE_CACHE, 'addons', `${version}-linux-${process.arch}`);
+    expect(readdirSync(addons).sort()).toEqual(['libtorch-loader.node', 'sightline-libtorch-2.13.node']);
+    expect(readdirSync(env.SIGHTLINE_CACHE).sort()).toEqual(['addons', 'state']);
+    expect(existsSync(path.join(root, 'build'))).toBe(false);
+    expect((await setUp()).stderr).not.toContain('native build');
+
+    // As a package comes: with what fits, neither a compiler nor a cache is needed.
+    cpSync(addons, path.join(root, 'prebuilds', `linux-${process.arch}`), { recursive: true });
+    rmSync(env.SIGHTLINE_CACHE, { recursive: true });
+    expect(await setUp({ PATH: '/nowhere' })).toMatchObject({ code: 0, stdout: '' });
+    expect(existsSync(env.SIGHTLINE_CACHE)).toBe(false);
+    const broken = path.join(root, 'native/engine/answer.cc');
+    writeFileSync(broken, 'int answer() { return fortyTwo; }\n');
+    rmSync(path.join(root, 'prebuilds'), { recursive: true });
+    expect(sentence(await setUp())).toMatch(/The native build failed .*: mend that and run npx sightline setup; all its output is in .*cache\/native-build\.log\.$/);
+    expect(readdirSync(env.SIGHTLINE_CACHE).sort()).toEqual(['native-build.log', 'state']);
   });
 
   it('refuses a wrong LIBTORCH before it builds anything', async () => {
@@ -186,43 +212,4 @@ describe('CMakeLists.txt by itself', () => {
   it('refuses the old C++ ABI', async () => expect(await configure([fake({ oldAbi: true })])).toContain('was built with the old C++ ABI'));
   it('refuses a library without headers', async () => expect(await configure([fake({ without: ['include/torch/headeronly/version.h'] })])).toContain('its headers are missing'));
   it('refuses an unknown sanitizer', async () => expect(await configure([fake({}), '-DSIGHTLINE_SANITIZE=memory'])).toContain("SIGHTLINE_SANITIZE is 'memory': it must be address, thread or undefined"));
-});
-
-describe('the npm install script', () => {
-  const install = (root: string, env: Record<string, string>): Promise<Outcome> => runProgram(process.execPath, [path.join(root, 'scripts/install.mjs')], { env, cwd: root });
-
-  it('builds where a LibTorch is here, and does nothing once the addon loads', async () => {
-    const { root, env } = project();
-    expect(await install(root, env)).toMatchObject({ code: 0 });
-    expect(existsSync(path.join(root, 'build/Release/sightline.node'))).toBe(true);
-    expect(await install(root, env)).toEqual({ code: 0, stdout: '', stderr: '' });
-  });
-
-  it('fetches nothing and breaks nothing where none is', async () => {
-    const { root, env } = project();
-    const { LIBTORCH: _, ...without } = env;
-    // Anything it fetched would go through this address, where nothing listens, and be told of.
-    const bin = path.join(root, '..', 'bin');
-    for (const name of ['python3', 'python']) writeProgram(path.join(bin, name), '#!/bin/sh\necho\n');
-    const outcome = await install(root, { ...without, PATH: `${bin}:${PATH}`, SIGHTLINE_LIBTORCH_MIRROR: 'http://127.0.0.1:1' });
-    expect(outcome.code).toBe(0);
-    expect(outcome.stderr).toContain('npx sightline setup');
-    expect(outcome.stderr).not.toContain('127.0.0.1');
-    expect(existsSync(path.join(root, '..', 'cache'))).toBe(false);
-  });
-
-  it('breaks nothing where the build fails', async () => {
-    const { root, env } = project();
-    const outcome = await install(root, { ...env, LIBTORCH: '/nowhere' });
-    expect(outcome.code).toBe(0);
-    expect(outcome.stderr).toContain('LIBTORCH is /nowhere, but there is no such folder');
-    expect(outcome.stderr).toContain('npx sightline setup');
-  });
-
-  it('leaves a git checkout to the tasks', async () => {
-    const { root, env } = project();
-    mkdirSync(path.join(root, '.git'));
-    expect(await install(root, env)).toEqual({ code: 0, stdout: '', stderr: '' });
-    expect(existsSync(path.join(root, 'build'))).toBe(false);
-  });
 });
