@@ -135,7 +135,10 @@ export interface NativeBinding {
   inspect(model: NativeModel, height: number, width: number): Promise<Inspection>;
   plan(description: PlanDescription): NativePlan;
   token(): NativeToken;
+  /** What of the token's requests still waits is rejected at once; what is computed at the engine's next look. */
   cancel(token: NativeToken): void;
+  /** How many images wait in the queue of the model's device, of all models there. */
+  waiting(model: NativeModel): number;
   run(
     model: NativeModel,
     plan: NativePlan,

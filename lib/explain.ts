@@ -35,7 +35,9 @@ export interface CommonOptions {
   readonly raw?: boolean | undefined;
   /** Bytes that one chunk of a sampling method may take. Default 1 GiB. */
   readonly memory?: number | undefined;
-  /** Aborting rejects with ABORTED at the engine's next step. */
+  /** Most pixels of an image; larger ones are refused before they are decoded. Default: that of `Model.load`. */
+  readonly maxPixels?: number | undefined;
+  /** Aborting rejects with ABORTED: at once while the images wait, else within the step that the engine is at. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -120,6 +122,7 @@ const commonSchema = z.strictObject({
   size: z.enum(['grid', 'image']).optional(),
   raw: z.boolean().optional(),
   memory: z.int().min(1).optional(),
+  maxPixels: z.int().min(1).optional(),
   signal: z.instanceof(AbortSignal, { error: 'an AbortSignal is expected' }).optional(),
 });
 const layerSchema = z.strictObject({
@@ -169,7 +172,7 @@ export function parseExplainOptions(options: object): ExplainRequest {
  *
  * @throws SightlineError INVALID_OPTION where there are none, or where they ask for different targets or signals.
  */
-export function shared(requests: readonly ExplainRequest[]): Pick<CommonOptions, 'targets' | 'signal'> {
+export function shared(requests: readonly ExplainRequest[]): Pick<CommonOptions, 'targets' | 'signal' | 'maxPixels'> {
   const [first, ...others] = requests;
   if (first === undefined) throw new SightlineError('INVALID_OPTION', "explain was given an empty list of methods; name at least one, such as [{ method: 'grad-cam' }].");
   const { targets, signal } = first.common;
@@ -179,7 +182,8 @@ export function shared(requests: readonly ExplainRequest[]): Pick<CommonOptions,
     }
     if (common.signal !== signal) throw new SightlineError('INVALID_OPTION', `${first.method.name} and ${method.name} have different signals; give both the same, or make two calls.`);
   }
-  return { targets, signal };
+  const limits = requests.flatMap(({ common }) => common.maxPixels ?? []);
+  return { targets, signal, maxPixels: limits.length === 0 ? undefined : Math.min(...limits) };
 }
 
 /** @throws SightlineError INVALID_OPTION with the nearest names. */

@@ -160,7 +160,17 @@ Napi::Value token(const Napi::CallbackInfo& info) {
   return wrap(info.Env(), new Token(shared), kTokenTag);
 }
 
-void cancel(const Napi::CallbackInfo& info) { (*unwrap<Token>(info[0], kTokenTag, "token"))->cancel(); }
+// What of it still waits is rejected at once, what is being computed at the engine's next look.
+void cancel(const Napi::CallbackInfo& info) {
+  (*unwrap<Token>(info[0], kTokenTag, "token"))->cancel();
+  withdraw_cancelled();
+}
+
+// How many images wait in the queue of the model's device, whoever asked for them.
+Napi::Value waiting(const Napi::CallbackInfo& info) {
+  const auto* handle = unwrap<ModelHandle>(info[0], kModelTag, "model");
+  return Napi::Number::New(info.Env(), static_cast<double>(handle->worker->waiting()));
+}
 
 // run(model, plan, token, requests, {maxQueue, maxBatch, maxDelay}): one promise per request.
 Napi::Value run(const Napi::CallbackInfo& info) {
@@ -319,6 +329,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("plan", Napi::Function::New(env, plan));
   exports.Set("token", Napi::Function::New(env, token));
   exports.Set("cancel", Napi::Function::New(env, cancel));
+  exports.Set("waiting", Napi::Function::New(env, waiting));
   exports.Set("run", Napi::Function::New(env, run));
   exports.Set("close", Napi::Function::New(env, close));
   exports.Set("stats", Napi::Function::New(env, stats));

@@ -1,5 +1,6 @@
 #include "engine/interpreter.h"
 
+#include "engine/cancel_points.h"
 #include "engine/errors.h"
 #include "engine/operations.h"
 
@@ -251,6 +252,7 @@ class Runner {
     // The sum over the batch differentiates every image at once: no image's score depends on another.
     const bool is_differentiable = step.attributes.has("differentiable") && step.attributes.boolean("differentiable");
     const bool keeps_graph = is_differentiable || !(step.last_gradient && is_last);
+    add_cancel_points(score);
     auto gradients = torch::autograd::grad({score.sum()}, taps, {}, keeps_graph, is_differentiable, /*allow_unused=*/true);
     for (size_t i = 0; i < gradients.size(); ++i) {
       // A tap that the score does not depend on has a gradient of zero, such as patches after the last attention.
@@ -429,6 +431,7 @@ TargetShape shape_of(const Asked& asked) {
 DeviceResult run_on_device(const Plan& plan, Network& network, const c10::IValue& self, const at::Tensor& images,
                            const Asked& asked, const TargetShape& shape, const std::function<bool()>& cancelled) {
   at::NoGradGuard no_gradients;
+  const CancelScope scope(cancelled);
   return Runner(plan, network, self, images, asked, shape, cancelled).run();
 }
 
