@@ -172,25 +172,34 @@ export class Model {
     const found = await locateModel(nameOrPath, await readGivenCard(givenCard as LoadOptions['card']));
     const notes: string[] = [];
     const { card } = found;
-    await verifyHash(found.archive, found);
     const native = binding();
     if (threads !== undefined) native.setThreads(threads);
     // What came with the package, and has the hash that its card gives, is our own.
     const isOwn = found.bundled && found.sha256 !== undefined;
+    if (isOwn) await verifyHash(found.archive, found);
     const checked = isOwn ? null : await checkArchive(found.archive, { trust, maxBytes: maxArchiveBytes });
-    // A checkpoint is numbers, and its graph is our own.
-    if (isolate !== false && found.weights === null) {
-      try {
+    // What was checked is what is loaded, though another file may have its name by now.
+    const file = checked?.source ?? found.archive;
+    let loaded: Awaited<ReturnType<typeof native.load>>[];
+    try {
+      if (checked !== null) await verifyHash(found.archive, found, file);
+      // A checkpoint is numbers, and its graph is our own.
+      if (isolate !== false && found.weights === null) {
         await probeArchive({ path: found.archive, dtype, optimize, trust, maxArchiveBytes, input: card?.input ?? null }, isolate === true ? {} : isolate);
+      }
+      // Weights have no say in what loading does, so their checksums are compared meanwhile; a hash has told already.
+      const verified = found.sha256 === undefined ? checked?.verifyWeights() : undefined;
+      verified?.catch(() => undefined);
+      loaded = await loadOn(namedDevices(device, () => native.versions().cudaDevices), (name) => native.load({ path: found.archive, file, device: name, dtype, optimize, cudaGraphs, trusted: trust || isOwn, ...(found.weights && { weights: found.weights }) }));
+      try {
+        await verified;
       } catch (error) {
-        await checked?.close();
+        await Promise.all(loaded.map(({ handle }) => settled(native.close(handle))));
         throw error;
       }
+    } finally {
+      await checked?.close();
     }
-    // Weights have no say in what loading does, so their checksums are compared meanwhile; a hash has told already.
-    const verified = found.sha256 === undefined ? checked?.verifyWeights() : checked?.close();
-    verified?.catch(() => undefined);
-    const loaded = await loadOn(namedDevices(device, () => native.versions().cudaDevices), (name) => native.load({ path: found.archive, device: name, dtype, optimize, cudaGraphs, trusted: trust || isOwn, ...(found.weights && { weights: found.weights }) }));
     notes.push(...loaded[0]!.remarks.map((remark) => `${found.path}: ${remark}`));
     const pool = new DevicePool(loaded);
     if (device === 'auto' && pool.device === 'cpu') notes.push('No CUDA GPU was found, so the model runs on the CPU.');
@@ -201,7 +210,6 @@ export class Model {
       maxQueue,
     }, { maxPixels, svg });
     try {
-      await verified;
       await model.standardise();
       await model.remark();
       await model.warmUp();

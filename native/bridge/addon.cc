@@ -84,6 +84,7 @@ Napi::Value load(const Napi::CallbackInfo& info) {
   const auto object = info[0].As<Napi::Object>();
   LoadOptions options;
   options.path = object.Get("path").As<Napi::String>();
+  if (object.Has("file")) options.file = object.Get("file").As<Napi::String>();
   options.device = object.Get("device").As<Napi::String>();
   options.dtype = object.Get("dtype").As<Napi::String>();
   if (object.Has("cudaGraphs")) options.cuda_graphs = object.Get("cudaGraphs").ToBoolean();

@@ -417,6 +417,13 @@ class Runner {
 
 }  // namespace
 
+at::Tensor in_float(const at::Tensor& values, const std::string& name) {
+  if (values.is_complex()) {
+    throw EngineError("METHOD_NOT_APPLICABLE", "'" + name + "' holds complex numbers, which are not read out; name a node before or after it.");
+  }
+  return values.to(at::kFloat);
+}
+
 TargetShape shape_of(const Asked& asked) {
   TargetShape shape;
   shape.count = asked.targets.size(1);
@@ -441,7 +448,7 @@ BatchResult to_host(const Plan& plan, const DeviceResult& result, int64_t batch)
     auto values = result.outputs[i].detach();
     // Windowed attention comes as [batch * windows, ...]: split, so that every output is batch first.
     if (values.size(0) != batch) values = values.unflatten(0, {batch, values.size(0) / batch});
-    if (values.is_floating_point()) values = values.to(at::kFloat);
+    values = in_float(values, plan.outputs[i].name);
     // A copy in any case: outputs may share their memory with one another, with the input, or with the weights.
     host.outputs.push_back({plan.outputs[i].name, values.to(at::kCPU, values.scalar_type(), /*non_blocking=*/false, /*copy=*/true,
                                                             at::MemoryFormat::Contiguous)});
