@@ -36,7 +36,7 @@ export function keyOf(value: unknown): string | null {
 
 function keyOfObject(value: object): string | null {
   if (ArrayBuffer.isView(value)) {
-    const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+    const bytes = value.byteLength === 0 ? new Uint8Array(0) : new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
     return `${value.constructor.name} ${createHash('sha256').update(bytes).digest('base64')}`;
   }
   const prototype: unknown = Object.getPrototypeOf(value);

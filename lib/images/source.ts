@@ -122,10 +122,16 @@ async function decodeSource(input: Exclude<ImageInput, URL>, source: Source): Pr
   checkHeld(input, source.heldBytes, subject);
   if (isRaw(input)) return decodeRaw(input, source);
   // Copied, as it is the caller's, who may transfer or shrink it while sharp's threads read it: that ends the process.
-  return decodeBytes(ArrayBuffer.isView(input) ? new Uint8Array(input.buffer, input.byteOffset, input.byteLength).slice() : new Uint8Array(input).slice(), source);
+  return decodeBytes(copied(input), source);
 }
 
 type Pixels = Omit<DecodedImage, 'name'>;
+
+function copied(memory: ArrayBufferView | ArrayBufferLike): Uint8Array {
+  // No view can be made of memory that was transferred.
+  if (memory.byteLength === 0) return new Uint8Array(0);
+  return (ArrayBuffer.isView(memory) ? new Uint8Array(memory.buffer, memory.byteOffset, memory.byteLength) : new Uint8Array(memory)).slice();
+}
 
 async function bytesOf(path: string, subject: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
   let found;

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 
 import { Model } from '../../../dist/index.js';
-import { stage } from './report.mjs';
+import { stage } from './support.mjs';
 
 const model = await Model.load(fileURLToPath(new URL('../../parity/archives/timm-resnet-traced.pt', import.meta.url)), { device: 'cpu' });
 stage('loaded');
