@@ -32,7 +32,7 @@ import { parseOptions } from './options.js';
 import { identityOf, keyOf } from './plan-keys.js';
 import { DevicePool, namedDevices } from './pool.js';
 import { queueFull, takePlaces, type Queue } from './queue-places.js';
-import { resolveTargets, type ResolvedTarget, type Target } from './targets.js';
+import { ambiguityOf, resolveTargets, type ResolvedTarget, type Target } from './targets.js';
 import { z } from 'zod';
 
 export interface LoadOptions {
@@ -421,6 +421,8 @@ export class Model {
   /** Notes what is peculiar about the archive. */
   private async remark(): Promise<void> {
     if (this.standard === null) return;
+    const ambiguity = ambiguityOf(this.labels);
+    if (ambiguity !== null) this.notes.push(ambiguity);
     const { wasTraining, canBatch } = await this.inspectAt(this.standard.card.input.height, this.standard.card.input.width);
     if (wasTraining) this.notes.push(`${this.path} was exported in training mode; it is run in inference mode. Call .eval() before exporting.`);
     if (!canBatch) this.notes.push(`${this.path} has the shapes of one image written into it, so images are run one by one. Export it with a batch axis of any size.`);

@@ -2,7 +2,10 @@ import { cut, shown } from './cut.js';
 import { SightlineError } from './errors.js';
 import { suggestion } from './models/nearest.js';
 
-/** One class: its index, its label, or `rankK` for the class of rank K of each image (`rank1`: the predicted). */
+/**
+ * One class: its index, its label, or `rankK` for the class of rank K of each image (`rank1`: the predicted). A whole number is the
+ * index, also as text, though a label may read the same.
+ */
 export type ClassName = number | string;
 
 /**
@@ -63,6 +66,7 @@ function resolveClasses(target: ClassName, labels: readonly string[]): number[] 
   if (typeof target !== 'string') throw new SightlineError('INVALID_OPTION', `A target is a class index, a label, topK, or { of, against }, not ${shown(target)}.`);
 
   const wanted = target.trim().toLowerCase();
+  if (/^\d+$/.test(wanted) && Number(wanted) < classes) return [Number(wanted)];
   const found = labels.flatMap((label, index) => (label.toLowerCase() === wanted ? [index] : []));
   // ImageNet has two cardigans (a dog and a garment), two cranes and two maillots.
   if (found.length > 1) throw new SightlineError('UNKNOWN_TARGET', `"${cut(target)}" is the label of the classes ${found.join(' and ')}; ask for one of them by its number.`);
@@ -75,4 +79,11 @@ function resolveClasses(target: ClassName, labels: readonly string[]): number[] 
   }
   if (/^\d+$/.test(wanted)) return resolveClasses(Number(wanted), labels);
   throw new SightlineError('UNKNOWN_TARGET', `The model has no class "${cut(target)}". ${suggestion(target, labels)}`.trim());
+}
+
+/** What to know of labels that read like the index of another class; null where there are none. */
+export function ambiguityOf(labels: readonly string[]): string | null {
+  const index = labels.findIndex((label, i) => /^\d+$/.test(label.trim()) && Number(label) !== i && Number(label) < labels.length);
+  if (index < 0) return null;
+  return `"${cut(labels[index]!)}" is the label of class ${index}, but as a target ${labels[index]!.trim()} is the class with that number: numbers are indices, whatever the labels say.`;
 }
