@@ -129,12 +129,15 @@ export interface NativeVersions {
 }
 
 export interface NativeBinding {
-  /** `trusted`: any operator may run, for as long as it likes. `remarks`: what is odd about the weights, as sentences. */
-  load(options: { path: string; device: string; dtype: string; optimize: boolean; cudaGraphs?: boolean; weights?: WeightPlan; trusted?: boolean }): Promise<{ handle: NativeModel; device: string; weightBytes: number; remarks: readonly string[] }>;
+  /** `file`: where the archive is read from, if not by `path`, which names it in messages. `trusted`: any operator may run, for as long as it likes. `remarks`: what is odd about the weights, as sentences. */
+  load(options: { path: string; file?: string; device: string; dtype: string; optimize: boolean; cudaGraphs?: boolean; weights?: WeightPlan; trusted?: boolean }): Promise<{ handle: NativeModel; device: string; weightBytes: number; remarks: readonly string[] }>;
   inspect(model: NativeModel, height: number, width: number): Promise<Inspection>;
   plan(description: PlanDescription): NativePlan;
   token(): NativeToken;
+  /** What of the token's requests still waits is rejected at once; what is computed at the engine's next look. */
   cancel(token: NativeToken): void;
+  /** How many images wait in the queue of the model's device, of all models there. */
+  waiting(model: NativeModel): number;
   run(
     model: NativeModel,
     plan: NativePlan,

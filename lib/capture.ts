@@ -12,7 +12,7 @@ import type { Target } from './targets.js';
 /** Which attention sites: all, or by their number in `inspect().attention`. */
 export type Sites = 'all' | readonly number[];
 
-/** What to read out of the model. */
+/** What to read out of the model. All comes as float32, also what the model computes in whole numbers: exact up to 2^24. */
 export interface CaptureOptions {
   /** Module outputs by name. */
   readonly features?: readonly string[] | undefined;
@@ -54,9 +54,11 @@ export interface Capture extends CapturedTensors {
   readonly operators: number;
 }
 
-const sites = z.union([z.literal('all'), z.array(z.int().min(0))]).optional();
+/** More than any model has nodes; each is copied out. */
+const MOST_TAPS = 10_000;
+const sites = z.union([z.literal('all'), z.array(z.int().min(0)).max(MOST_TAPS)]).optional();
 const schema = z.strictObject({
-  features: z.array(z.string()).optional(),
+  features: z.array(z.string()).max(MOST_TAPS).optional(),
   attention: sites,
   query: sites,
   key: sites,
@@ -78,7 +80,7 @@ export function recordCapture(options: CaptureOptions, inspection: Inspection): 
   const plan = new PlanRecorder('capture');
   const model = new SymbolicModel(plan, inspection);
   const captured: [string, Value][] = [];
-  for (const name of options.features ?? []) captured.push([`features/${name}`, model.output.feature(name)]);
+  for (const name of new Set(options.features)) captured.push([`features/${name}`, model.output.feature(name)]);
   for (const kind of OF_SITES) {
     for (const site of numbersOf(options[kind], inspection, kind)) captured.push([`${kind}/${site}`, model.output[kind](site)]);
   }
@@ -103,7 +105,7 @@ function numbersOf(asked: Sites | undefined, inspection: Inspection, kind: strin
   if (asked === 'all') return inspection.attention.map((_, i) => i);
   const beyond = asked.find((site) => site >= count);
   if (beyond !== undefined) throw new SightlineError('UNKNOWN_NODE', `There is no attention ${beyond}: the model has ${count}, numbered from 0.`);
-  return asked;
+  return [...new Set(asked)];
 }
 
 /** The images' results, each tensor's batch put together. */

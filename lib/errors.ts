@@ -35,6 +35,9 @@ export type ErrorCode =
   | 'NATIVE_MISSING'
   | 'INTERNAL';
 
+/** Of a message, in characters: whatever it repeats of a user's, it stays a sentence. */
+const LONGEST = 2000;
+
 /** The one error class of the package: a sentence for people in `message`, a stable `code` for programs. */
 export class SightlineError extends Error {
   readonly code: ErrorCode;
@@ -42,9 +45,14 @@ export class SightlineError extends Error {
   readonly details: Readonly<Record<string, unknown>>;
 
   constructor(code: ErrorCode, message: string, options: { cause?: unknown; details?: Record<string, unknown> } = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(message.length <= LONGEST ? message : `${message.slice(0, LONGEST - 500)} ... ${message.slice(-400)}`, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'SightlineError';
     this.code = code;
     this.details = options.details ?? {};
+  }
+
+  /** What a client needs of it: JSON leaves out an error's message. */
+  toJSON(): { name: string; code: ErrorCode; message: string; details: Readonly<Record<string, unknown>> } {
+    return { name: this.name, code: this.code, message: this.message, details: this.details };
   }
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 
 import type { NativeResult, Tensor } from './binding.js';
+import { cut, shown } from './cut.js';
 import { SightlineError } from './errors.js';
 import { HeatMap, type ExplainedTarget, type Prediction } from './heatmap.js';
 import type { PreparedInput } from './inputs.js';
@@ -9,10 +10,11 @@ import { METHOD_NAMES, METHODS, type MethodName } from './methods/index.js';
 import type { MapResult, Method } from './methods/method.js';
 import type { ModelCard } from './models/card.js';
 import { suggestion } from './models/nearest.js';
+import { readOptions } from './options.js';
 import type { PlanDescription } from './symbolic/plan.js';
 import { PlanRecorder } from './symbolic/recorder.js';
 import { equal, flip, max, mean, min, scaleToUnit, softmax, stack, SymbolicModel, top, upsample, Value, type Run, type ScoreOf } from './symbolic/index.js';
-import type { Target } from './targets.js';
+import { checkTargetCount, type Target } from './targets.js';
 
 /** How many predictions each explanation lists. */
 const PREDICTIONS = 5;
@@ -35,7 +37,9 @@ export interface CommonOptions {
   readonly raw?: boolean | undefined;
   /** Bytes that one chunk of a sampling method may take. Default 1 GiB. */
   readonly memory?: number | undefined;
-  /** Aborting rejects with ABORTED at the engine's next step. */
+  /** Most pixels of an image; larger ones are refused before they are decoded. Default: that of `Model.load`. */
+  readonly maxPixels?: number | undefined;
+  /** Aborting rejects with ABORTED: at once while the images wait, else within the step that the engine is at. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -123,10 +127,16 @@ const commonSchema = z.strictObject({
   size: z.enum(['grid', 'image']).optional(),
   raw: z.boolean().optional(),
   memory: z.int().min(1).optional(),
+  maxPixels: z.int().min(1).optional(),
   signal: z.instanceof(AbortSignal, { error: 'an AbortSignal is expected' }).optional(),
 });
+/** Each is a map of its own before they are fused. */
+const MOST_LAYERS = 1000;
+/** Each records a plan of its own, on the JavaScript thread. */
+const MOST_METHODS = 100;
+
 const layerSchema = z.strictObject({
-  layer: z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]).optional(),
+  layer: z.union([z.string().min(1), z.array(z.string().min(1)).min(1).max(MOST_LAYERS)]).optional(),
   fusion: z.enum(FUSIONS).default('mean'),
   augmentationSmoothing: z.boolean().default(false),
 });
@@ -138,7 +148,7 @@ const layerSchema = z.strictObject({
  */
 export function parseExplainOptions(options: object): ExplainRequest {
   if (typeof options !== 'object' || options === null) throw new SightlineError('INVALID_OPTION', "explain needs options, at least { method: 'grad-cam' } or another method.");
-  const { method: asked, ...rest } = options as { method?: unknown } & Record<string, unknown>;
+  const { method: asked, ...rest } = readOptions(options, 'explain') as { method?: unknown } & Record<string, unknown>;
   const method = findMethod(asked);
   const common: Record<string, unknown> = {};
   const layering: Record<string, unknown> = {};
@@ -150,6 +160,8 @@ export function parseExplainOptions(options: object): ExplainRequest {
     else if (name === 'options' && typeof asked === 'object') own = value as Record<string, unknown>;
     else own[name] = value;
   }
+  // Before each of a million is looked at.
+  if (Array.isArray(common['targets'])) for (const list of [common['targets'], ...common['targets']]) if (Array.isArray(list) && !Array.isArray(list[0])) checkTargetCount(list.length);
   const { layer, ...fused } = check(layerSchema, layering, method.name);
   const request = {
     method,
@@ -172,9 +184,10 @@ export function parseExplainOptions(options: object): ExplainRequest {
  *
  * @throws SightlineError INVALID_OPTION where there are none, or where they ask for different targets or signals.
  */
-export function shared(requests: readonly ExplainRequest[]): Pick<CommonOptions, 'targets' | 'signal'> {
+export function shared(requests: readonly ExplainRequest[]): Pick<CommonOptions, 'targets' | 'signal' | 'maxPixels'> {
   const [first, ...others] = requests;
   if (first === undefined) throw new SightlineError('INVALID_OPTION', "explain was given an empty list of methods; name at least one, such as [{ method: 'grad-cam' }].");
+  if (requests.length > MOST_METHODS) throw new SightlineError('INVALID_OPTION', `explain was given ${requests.length} methods, and one call takes at most ${MOST_METHODS}; make several calls.`);
   const { targets, signal } = first.common;
   for (const { method, common } of others) {
     if (JSON.stringify(common.targets) !== JSON.stringify(targets)) {
@@ -182,7 +195,8 @@ export function shared(requests: readonly ExplainRequest[]): Pick<CommonOptions,
     }
     if (common.signal !== signal) throw new SightlineError('INVALID_OPTION', `${first.method.name} and ${method.name} have different signals; give both the same, or make two calls.`);
   }
-  return { targets, signal };
+  const limits = requests.flatMap(({ common }) => common.maxPixels ?? []);
+  return { targets, signal, maxPixels: limits.length === 0 ? undefined : Math.min(...limits) };
 }
 
 /** Whether options say which method is meant; what is no options at all is for `parseExplainOptions` to refuse. */
@@ -192,10 +206,19 @@ export function namesMethod(options: unknown): boolean {
 
 /** @throws SightlineError INVALID_OPTION with the nearest names. */
 export function findMethod(asked: unknown): Method {
-  if (typeof asked === 'object' && asked !== null && 'map' in asked) return asked as Method;
+  if (typeof asked === 'object' && asked !== null && 'map' in asked) return checkedMethod(asked);
   if (typeof asked === 'string' && Object.hasOwn(METHODS, asked)) return METHODS[asked as MethodName] as unknown as Method;
   const hint = typeof asked === 'string' ? suggestion(asked, METHOD_NAMES) : '';
-  throw new SightlineError('INVALID_OPTION', `There is no method ${JSON.stringify(asked)}. ${hint || `Known: ${METHOD_NAMES.join(', ')}.`}`);
+  throw new SightlineError('INVALID_OPTION', `There is no method ${shown(asked)}. ${hint || `Known: ${METHOD_NAMES.join(', ')}.`}`);
+}
+
+/** @throws SightlineError INVALID_OPTION for an object that `defineMethod` did not check, as of a program in JavaScript. */
+function checkedMethod(given: object): Method {
+  const { name, options, map, reasonAgainst } = given as Partial<Method>;
+  const missing =
+    typeof name !== 'string' ? 'name' : typeof map !== 'function' ? 'map' : typeof reasonAgainst !== 'function' ? 'reasonAgainst' : typeof options?.safeParse !== 'function' ? 'options' : null;
+  if (missing !== null) throw new SightlineError('INVALID_OPTION', `The method given to explain has no usable \`${missing}\`; make it with defineMethod.`);
+  return given as Method;
 }
 
 function check<Schema extends z.ZodType>(schema: Schema, value: unknown, method: string): z.output<Schema> {
@@ -205,10 +228,10 @@ function check<Schema extends z.ZodType>(schema: Schema, value: unknown, method:
   if (issue.code === 'unrecognized_keys') {
     const known = 'shape' in schema ? Object.keys((schema as unknown as z.ZodObject).shape) : [];
     const has = known.length === 0 ? 'it has none of its own' : `its own are ${known.join(', ')}`;
-    throw new SightlineError('INVALID_OPTION', `${method} has no option "${issue.keys[0]}"; ${has}.`);
+    throw new SightlineError('INVALID_OPTION', `${method} has no option "${cut(issue.keys[0]!)}"; ${has}.`);
   }
   const name = issue.path.join('.');
-  throw new SightlineError('INVALID_OPTION', `The option ${name} of ${method} is wrong: ${issue.message}.`);
+  throw new SightlineError('INVALID_OPTION', `The option ${name} of ${method} is wrong: ${cut(issue.message)}.`);
 }
 
 /** Whether each method can explain the model. */
@@ -286,6 +309,20 @@ function recordOne(request: ExplainRequest, images: SymbolicModel, layers: reado
   if (typeof common.score === 'function') output('score', model.output.score);
 }
 
+/**
+ * Runs what a user wrote; the built-in methods go the same way.
+ *
+ * @throws SightlineError INVALID_OPTION for what is no SightlineError
+ */
+function ownCode<T>(subject: string, code: () => T): T {
+  try {
+    return code();
+  } catch (cause) {
+    if (cause instanceof SightlineError) throw cause;
+    throw new SightlineError('INVALID_OPTION', `${subject} failed: ${cut(cause instanceof Error ? cause.message : String(cause))}.`, { cause });
+  }
+}
+
 /** What is explained of a run, checked when it is recorded. */
 function scoreOf(score: Score | undefined, method: string): ScoreOf {
   if (score === undefined || score === 'logit') return { of: (run) => run.model.scoreIn(run.logits), isLogit: true };
@@ -297,7 +334,7 @@ function scoreOf(score: Score | undefined, method: string): ScoreOf {
     isComputing = true;
     let value: unknown;
     try {
-      value = score(run);
+      value = ownCode(`The \`score\` function given to ${method}`, () => score(run));
     } finally {
       isComputing = false;
     }
@@ -319,8 +356,9 @@ function unitOfEach(map: Value, low: Value, high: Value): Value {
 function mapOf({ method, settings, layering, common }: ExplainRequest, model: SymbolicModel, layers: readonly string[] | null): Required<Omit<MapResult, 'concepts'>> & Pick<MapResult, 'concepts'> {
   const { height, width } = model.inspection;
   const compute = (seen: SymbolicModel, layer: string): MapResult => {
-    const returned = method.map({ model: seen, options: settings as never, layer });
+    const returned = ownCode(`The map function of ${method.name}`, () => method.map({ model: seen, options: settings as never, layer }));
     const result = returned instanceof Value ? { map: returned } : returned;
+    if (!(result?.map instanceof Value)) throw new SightlineError('INVALID_OPTION', `${method.name} must return a map, or { map }, and not ${shown(result)}.`);
     const wanted = result.concepts ? 'batch,concepts,height,width' : 'batch,height,width';
     if (result.map.axes.join() !== wanted) {
       throw new SightlineError('INVALID_OPTION', `${method.name} must return a map [${wanted.split(',').join(', ')}], not [${result.map.axes.join(', ')}].`);

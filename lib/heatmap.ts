@@ -22,6 +22,9 @@ export interface ExplainedTarget extends Prediction {
 
 /** One map: what in one image speaks for one class. */
 export class HeatMap<Layer extends string | null = string | null> {
+  /** Private, so that neither JSON nor `structuredClone` meets the picture. */
+  readonly #source: PreparedInput;
+
   constructor(
     /** Row-major [H, W]; in [0, 1] unless raw values were asked for. */
     readonly data: Float32Array,
@@ -41,18 +44,26 @@ export class HeatMap<Layer extends string | null = string | null> {
      * painted.
      */
     readonly state: 'ok' | 'flat' | 'nan',
-    private readonly source: PreparedInput,
+    source: PreparedInput,
     /** Numbers of the method's own about this map, such as `completenessError`. */
     readonly figures: Readonly<Record<string, number>> = {},
-  ) {}
+  ) {
+    this.#source = source;
+  }
 
   /**
    * The map painted over its image, as a sharp instance: `.toFile('out.png')`, `.jpeg().toBuffer()`. What the model did
    * not see of the image (beyond the crop) stays as it is.
    */
   overlay(options: Omit<OverlayOptions, 'box'> = {}): Sharp {
-    const { image, box } = this.source.picture();
+    const { image, box } = this.#source.picture();
     return overlay(image, this, { stretch: true, ...options, box });
+  }
+
+  /** What a client needs of it, without the picture. The values have six significant digits here. */
+  toJSON(): Record<string, unknown> {
+    const { shape, target, layer, min, max, state, figures } = this;
+    return { shape, target, layer, min, max, state, figures, peak: this.peak(), data: Array.from(this.data, (value) => Number(value.toPrecision(6))) };
   }
 
   /** Row and column of the highest value, the first if there are several. */

@@ -1,6 +1,8 @@
 import type { NativeRequest, Tensor } from './binding.js';
+import { throwIfAborted } from './abort.js';
+import { shown } from './cut.js';
 import { SightlineError } from './errors.js';
-import { decodeImage, type DecodedImage, type ImageInput } from './images/source.js';
+import { checkHeld, decodeImage, heldBytes, type DecodedImage, type DecodeOptions, type ImageInput } from './images/source.js';
 import type { ModelInput } from './models/card.js';
 import { inputGeometry, type Geometry } from './models/geometry.js';
 import { inTurn } from './turns.js';
@@ -10,6 +12,15 @@ export type TensorInput = Tensor | (Float32Array & { readonly shape: readonly nu
 
 /** An image, or a tensor that stands for N images. */
 export type Input = ImageInput | TensorInput;
+
+/** One image as the caller handed it over. */
+export interface HandedInput {
+  readonly input: Input;
+  /** What messages call it. */
+  readonly name: string;
+  /** Bytes of the caller's memory that it lies in; null where it lies in none. */
+  readonly heldBytes: number | null;
+}
 
 /** One image on its way into the model. */
 export interface PreparedInput {
@@ -23,28 +34,37 @@ export function isTensorInput(input: Input): input is TensorInput {
   return typeof input === 'object' && input !== null && 'shape' in input && Array.isArray((input as Tensor).shape);
 }
 
-/** How many images an input stands for; a tensor's shape is checked here, before anything is decoded. */
-export function splitInput(input: Input, name: string): (Input & object)[] | [Input] {
-  if (!isTensorInput(input)) return [input];
+/** The images that an input stands for; a tensor's shape is checked here, before anything is decoded. */
+export function splitInput(input: Input, name: string): HandedInput[] {
+  if (!isTensorInput(input)) return [{ input, name, heldBytes: heldBytes(input) }];
   const data = input instanceof Float32Array ? input : input.data;
   const { shape } = input;
   if (!(data instanceof Float32Array)) throw new SightlineError('INVALID_INPUT', `${name} is a tensor whose data is no Float32Array.`);
   const [count, channels, height, width] = shape;
   if (shape.length !== 4 || channels !== 3 || !shape.every((size) => Number.isSafeInteger(size) && size > 0)) {
-    throw new SightlineError('INVALID_INPUT', `${name} is a tensor of shape [${shape.join(', ')}]; the model takes [N, 3, H, W].`);
+    throw new SightlineError('INVALID_INPUT', `${name} is a tensor of shape ${shown(shape)}; the model takes [N, 3, H, W].`);
   }
   const size = 3 * height! * width!;
   if (data.length !== count! * size) {
     throw new SightlineError('INVALID_INPUT', `${name} is a tensor of ${data.length} values, but its shape [${shape.join(', ')}] asks for ${count! * size}.`);
   }
-  return Array.from({ length: count! }, (_, i) => ({ data: data.subarray(i * size, (i + 1) * size), shape: [1, 3, height!, width!] }));
+  return Array.from({ length: count! }, (_, i) => ({
+    input: { data: data.subarray(i * size, (i + 1) * size), shape: [1, 3, height!, width!] },
+    name,
+    heldBytes: size * Float32Array.BYTES_PER_ELEMENT,
+  }));
 }
 
 /** Decodes an image and places it in the model's input; a tensor (of one image) is taken as it is. */
-export async function prepareInput(input: Input, name: string, card: ModelInput, signal: AbortSignal | undefined): Promise<PreparedInput> {
+export async function prepareInput({ input, name, heldBytes: held }: HandedInput, card: ModelInput, options: Pick<DecodeOptions, 'signal' | 'maxPixels' | 'svg'>): Promise<PreparedInput> {
   if (isTensorInput(input)) {
     // Copied, since it is the user's, who may go on writing to it.
-    const tensor = await inTurn(() => (input instanceof Float32Array ? input : input.data).slice());
+    const tensor = await inTurn(() => {
+      throwIfAborted(options.signal);
+      const data = input instanceof Float32Array ? input : input.data;
+      checkHeld(data, held, name);
+      return data.slice();
+    });
     const [, , height, width] = input.shape;
     return {
       name,
@@ -52,7 +72,7 @@ export async function prepareInput(input: Input, name: string, card: ModelInput,
       picture: () => ({ image: denormalised(tensor, height!, width!, card, name), box: { left: 0, top: 0, width: width!, height: height! } }),
     };
   }
-  const image = await decodeImage(input, { name, signal });
+  const image = await decodeImage(input, { ...options, name, heldBytes: held });
   const { resized, crop, box } = inputGeometry(image.width, image.height, card);
   return {
     name: image.name,

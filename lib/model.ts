@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 
+import { abortedBy, onAbort, throwIfAborted, untilAborted } from './abort.js';
 import { parseAttentionMapOptions, readAttentionMaps, recordAttentionMaps, type AttentionMap, type AttentionMapOptions } from './attention-maps.js';
 import { checkArchive, DEFAULT_MAX_BYTES } from './archives/check.js';
 import { probeArchive, type IsolateOptions } from './archives/isolation.js';
@@ -20,8 +21,10 @@ import {
   type NamedOptions,
   type UnnamedOptions,
 } from './explain.js';
+import { MAX_PIXELS } from './images/source.js';
 import { isTensorInput, prepareInput, splitInput, type Input, type PreparedInput } from './inputs.js';
 import type { Applicability, Inspection } from './inspection.js';
+import { KeptPlans } from './kept-plans.js';
 import { maximize, parseMaximizeOptions, type Maximized, type MaximizeOptions } from './maximize.js';
 import type { MethodName } from './methods/index.js';
 import { preferredMethod } from './methods/preferred.js';
@@ -30,8 +33,10 @@ import { locateModel } from './models/locate.js';
 import { parsePredictOptions, readPrediction, recordPrediction, type Predicted, type PredictOptions } from './predict.js';
 import type { PlanDescription } from './symbolic/plan.js';
 import { parseOptions } from './options.js';
+import { identityOf, keyOf } from './plan-keys.js';
 import { DevicePool, namedDevices } from './pool.js';
-import { resolveTargets, type ResolvedTarget, type Target } from './targets.js';
+import { queueFull, takePlaces, type Queue } from './queue-places.js';
+import { ambiguityOf, resolveTargets, type ResolvedTarget, type Target } from './targets.js';
 import { z } from 'zod';
 
 export interface LoadOptions {
@@ -72,6 +77,29 @@ export interface LoadOptions {
   readonly isolate?: boolean | IsolateOptions | undefined;
   /** Largest archive, in bytes. Default 16 GiB. */
   readonly maxArchiveBytes?: number | undefined;
+  /** Most pixels of an image; larger ones are refused before they are decoded. Default 268,402,689 (16,383 x 16,383). */
+  readonly maxPixels?: number | undefined;
+  /** Whether SVG drawings are rendered: a few bytes of one can keep a processor busy for minutes. Default false. */
+  readonly svg?: boolean | undefined;
+}
+
+/** What of an image is refused before it is decoded. */
+interface DecodeLimits {
+  readonly maxPixels: number;
+  readonly svg: boolean;
+}
+
+/** Images of one call that are decoded and run together. */
+interface Window {
+  readonly inputs: readonly PreparedInput[];
+  /** Of the call's images, the number of its first. */
+  readonly first: number;
+  /** The call's images. */
+  readonly total: number;
+  /** Plans that no other call could know. */
+  readonly ownPlans: KeptPlans;
+  /** Gives up the places that were kept for it in the queue, once it is there itself. */
+  readonly admitted: () => void;
 }
 
 const loadSchema = z.strictObject({
@@ -87,9 +115,10 @@ const loadSchema = z.strictObject({
   trust: z.boolean().default(false),
   isolate: z.union([z.boolean(), z.strictObject({ seconds: z.number().min(1).max(86_400).optional(), megabytes: z.number().min(64).max(1_048_576).optional() })], 'expected true, false, or { seconds, megabytes }').default(false),
   maxArchiveBytes: z.int().min(1).default(DEFAULT_MAX_BYTES),
+  maxPixels: z.int().min(1).default(MAX_PIXELS),
+  svg: z.boolean().default(false),
 });
 
-const KEPT_PLANS = 256;
 const KEPT_INSPECTIONS = 64;
 
 /** What `inspect` tells. */
@@ -112,7 +141,7 @@ export class Model {
   private closing: Promise<void> | null = null;
   private idle: (() => void) | null = null;
   private readonly inspections = new Map<string, Promise<Inspection>>();
-  private readonly plans = new Map<string, NativePlan>();
+  private readonly plans = new KeptPlans();
   private standard: { card: ModelCard; labels: readonly string[] } | null = null;
   /** Why the first usual size did not do, where none did. */
   private refusal: SightlineError | null = null;
@@ -129,6 +158,7 @@ export class Model {
     /** What was assumed for lack of better knowledge, such as preprocessing without a card; sentences for people. */
     readonly notes: string[],
     private readonly queue: { maxBatch: number; maxDelay: number; maxQueue: number },
+    private readonly limits: DecodeLimits,
   ) {}
 
   /**
@@ -142,29 +172,38 @@ export class Model {
    */
   static async load(nameOrPath: string, options: LoadOptions = {}): Promise<Model> {
     if (typeof nameOrPath !== 'string') throw new SightlineError('INVALID_OPTION', 'Model.load takes the name of a model or the path of an archive.');
-    const { device, dtype, optimize, threads, maxBatch, maxQueue, maxDelay, cudaGraphs, card: givenCard, trust, isolate, maxArchiveBytes } = parseOptions(loadSchema, options, 'Model.load');
+    const { device, dtype, optimize, threads, maxBatch, maxQueue, maxDelay, cudaGraphs, card: givenCard, trust, isolate, maxArchiveBytes, maxPixels, svg } = parseOptions(loadSchema, options, 'Model.load');
     const found = await locateModel(nameOrPath, await readGivenCard(givenCard as LoadOptions['card']));
     const notes: string[] = [];
     const { card } = found;
-    await verifyHash(found.archive, found);
     const native = binding();
     if (threads !== undefined) native.setThreads(threads);
     // What came with the package, and has the hash that its card gives, is our own.
     const isOwn = found.bundled && found.sha256 !== undefined;
+    if (isOwn) await verifyHash(found.archive, found);
     const checked = isOwn ? null : await checkArchive(found.archive, { trust, maxBytes: maxArchiveBytes });
-    // A checkpoint is numbers, and its graph is our own.
-    if (isolate !== false && found.weights === null) {
-      try {
+    // What was checked is what is loaded, though another file may have its name by now.
+    const file = checked?.source ?? found.archive;
+    let loaded: Awaited<ReturnType<typeof native.load>>[];
+    try {
+      if (checked !== null) await verifyHash(found.archive, found, file);
+      // A checkpoint is numbers, and its graph is our own.
+      if (isolate !== false && found.weights === null) {
         await probeArchive({ path: found.archive, dtype, optimize, trust, maxArchiveBytes, input: card?.input ?? null }, isolate === true ? {} : isolate);
+      }
+      // Weights have no say in what loading does, so their checksums are compared meanwhile; a hash has told already.
+      const verified = found.sha256 === undefined ? checked?.verifyWeights() : undefined;
+      verified?.catch(() => undefined);
+      loaded = await loadOn(namedDevices(device, () => native.versions().cudaDevices), (name) => native.load({ path: found.archive, file, device: name, dtype, optimize, cudaGraphs, trusted: trust || isOwn, ...(found.weights && { weights: found.weights }) }));
+      try {
+        await verified;
       } catch (error) {
-        await checked?.close();
+        await Promise.all(loaded.map(({ handle }) => settled(native.close(handle))));
         throw error;
       }
+    } finally {
+      await checked?.close();
     }
-    // Weights have no say in what loading does, so their checksums are compared meanwhile; a hash has told already.
-    const verified = found.sha256 === undefined ? checked?.verifyWeights() : checked?.close();
-    verified?.catch(() => undefined);
-    const loaded = await loadOn(namedDevices(device, () => native.versions().cudaDevices), (name) => native.load({ path: found.archive, device: name, dtype, optimize, cudaGraphs, trusted: trust || isOwn, ...(found.weights && { weights: found.weights }) }));
     notes.push(...loaded[0]!.remarks.map((remark) => `${found.path}: ${remark}`));
     const pool = new DevicePool(loaded);
     if (device === 'auto' && pool.device === 'cpu') notes.push('No CUDA GPU was found, so the model runs on the CPU.');
@@ -173,9 +212,8 @@ export class Model {
       maxBatch: maxBatch ?? (pool.device === 'cpu' ? 8 : 32),
       maxDelay,
       maxQueue,
-    });
+    }, { maxPixels, svg });
     try {
-      await verified;
       await model.standardise();
       await model.remark();
       await model.warmUp();
@@ -218,12 +256,12 @@ export class Model {
    */
   async predict(images: Input | readonly Input[], options: PredictOptions = {}): Promise<Predicted[]> {
     const { top, signal } = parsePredictOptions(options);
-    return this.process(images, signal, (inputs) =>
+    return this.process(images, { signal }, (window) =>
       this.submit(
-        inputs,
+        window,
         () => [],
         signal,
-        JSON.stringify(['predict', top]),
+        keyOf(['predict', top]),
         (inspection) => recordPrediction(top, inspection),
         (result, input) => readPrediction(result, input, this.labels),
       ),
@@ -253,26 +291,23 @@ export class Model {
     const options = namesMethod(given) ? given : { ...given, method: preferredMethod(await this.inspect(), this.card.name) };
     const isSeveral = Array.isArray(options);
     const requests = (isSeveral ? (options as object[]) : [options]).map(parseExplainOptions);
-    const { targets: asked, signal } = shared(requests);
+    const { targets: asked, signal, maxPixels } = shared(requests);
     // A model that scores no classes has nothing to predict: only a score of the user's own, or no class at all, is explained.
     const targets = asked ?? (this.standard !== null && this.labels.length === 0 ? [] : ['top1']);
     const isPerImage = targets.some(Array.isArray);
     if (isPerImage && !targets.every(Array.isArray)) throw new SightlineError('INVALID_OPTION', 'Targets are either one list for all images or one list per image, not a mixture.');
-    // Custom methods and scores have no name that tells them from others, so their plans are not kept.
-    const isNamed = (isSeveral ? (options as { method: unknown }[]) : [options as { method: unknown }]).every(({ method }) => typeof method === 'string');
-    const key =
-      isNamed && requests.every(({ common }) => typeof common.score !== 'function')
-        ? JSON.stringify(['explain', ...requests.map(({ method, settings, layers, layering, common }) => [method.name, settings, layers, layering, { ...common, targets: undefined, signal: undefined }])])
-        : null;
+    // A method or score of the user's own is told from others by which object it is.
+    const key = keyOf(['explain', ...requests.map(({ method, settings, layers, layering, common }) => [method.name, identityOf(method), settings, layers, layering, { ...common, targets: undefined, signal: undefined, maxPixels: undefined }])]);
 
-    const explained = await this.process(images, signal, async (inputs, first, total) => {
+    const explained = await this.process(images, { signal, maxPixels }, async (window) => {
+      const { first, total } = window;
       const perImage = isPerImage ? (targets as readonly Target[][]).map((each) => resolveTargets(each, this.labels)) : null;
       const forAll = isPerImage ? null : asked === undefined && targets.length === 0 ? [] : resolveTargets(targets as readonly Target[], this.labels);
       if (perImage && perImage.length !== total) {
         throw new SightlineError('INVALID_OPTION', `There are ${perImage.length} lists of targets for ${total} images; give one for each, or one list for all.`);
       }
       return this.submit(
-        inputs,
+        window,
         (i) => perImage?.[first + i] ?? forAll!,
         signal,
         key,
@@ -292,10 +327,10 @@ export class Model {
   async capture(images: Input | readonly Input[], options: CaptureOptions): Promise<Capture> {
     const parsed = parseCaptureOptions(options);
     const { signal, ...key } = parsed;
-    const results = await this.process(images, signal, async (inputs) => {
+    const results = await this.process(images, { signal }, async (window) => {
       const targets = parsed.gradients ? resolveTargets([parsed.gradients.target], this.labels) : [];
       if (targets.length > 1) throw new SightlineError('INVALID_OPTION', 'capture takes the gradient of one class; ask for a class index, a label or top1.');
-      return this.submit(inputs, () => targets, signal, JSON.stringify(['capture', key]), (inspection) => recordCapture(parsed, inspection), (result) => result);
+      return this.submit(window, () => targets, signal, keyOf(['capture', key]), (inspection) => recordCapture(parsed, inspection), (result) => result);
     });
     return readCapture(results);
   }
@@ -304,13 +339,13 @@ export class Model {
   async attention(image: Input, options: AttentionMapOptions = {}): Promise<AttentionMap[]> {
     const request = parseAttentionMapOptions(options);
     const { signal, ...key } = request;
-    if (splitInput(image, 'image').length > 1) throw new SightlineError('INVALID_INPUT', 'attention takes one image; give it a tensor of one.');
-    const [maps] = await this.process(image, signal, (inputs) =>
+    if (splitInput(image, 'image-0').length > 1) throw new SightlineError('INVALID_INPUT', 'attention takes one image; give it a tensor of one.');
+    const [maps] = await this.process(image, { signal }, (window) =>
       this.submit(
-        inputs,
+        window,
         () => [],
         signal,
-        JSON.stringify(['attention', key]),
+        keyOf(['attention', key]),
         (inspection) => recordAttentionMaps(request, inspection),
         (result, _, inspection) => readAttentionMaps(request, inspection, result),
       ),
@@ -330,12 +365,13 @@ export class Model {
     this.checkOpen();
     return this.counted(async () => {
       const { card, labels } = this.standardCard();
-      const inspection = await this.inspectAt(card.input.height, card.input.width);
+      const inspection = await untilAborted(this.inspectAt(card.input.height, card.input.width), request.signal);
+      const ownPlans = new KeptPlans();
       return maximize(request, {
         inspection,
         card,
         labels,
-        run: async (input, key, record) => (await this.submit([input], () => [], request.signal, key, record, (result) => result))[0]!,
+        run: async (input, key, record) => (await this.submit({ inputs: [input], first: 0, total: 1, ownPlans, admitted: () => undefined }, () => [], request.signal, key, record, (result) => result))[0]!,
       });
     });
   }
@@ -392,6 +428,8 @@ export class Model {
   /** Notes what is peculiar about the archive. */
   private async remark(): Promise<void> {
     if (this.standard === null) return;
+    const ambiguity = ambiguityOf(this.labels);
+    if (ambiguity !== null) this.notes.push(ambiguity);
     const { wasTraining, canBatch } = await this.inspectAt(this.standard.card.input.height, this.standard.card.input.width);
     if (wasTraining) this.notes.push(`${this.path} was exported in training mode; it is run in inference mode. Call .eval() before exporting.`);
     if (!canBatch) this.notes.push(`${this.path} has the shapes of one image written into it, so images are run one by one. Export it with a batch axis of any size.`);
@@ -439,32 +477,53 @@ export class Model {
     return inspection;
   }
 
-  /** Decodes and submits images a window at a time, so that decoding overlaps computing and memory stays bounded. */
+  /**
+   * Decodes and submits images a window at a time, so that decoding overlaps computing and memory stays bounded. Each window
+   * has its places in the queue before it is decoded.
+   */
   private async process<T>(
     images: Input | readonly Input[],
-    signal: AbortSignal | undefined,
-    submit: (inputs: PreparedInput[], first: number, total: number) => Promise<T[]>,
+    { signal, maxPixels = this.limits.maxPixels }: { readonly signal: AbortSignal | undefined; readonly maxPixels?: number | undefined },
+    submit: (window: Window) => Promise<T[]>,
   ): Promise<T[]> {
     this.checkOpen();
+    throwIfAborted(signal);
     const list = Array.isArray(images) ? (images as readonly Input[]) : [images as Input];
-    const items = list.flatMap((input, i) => splitInput(input, `image-${i}`).map((each) => ({ input: each as Input, name: `image-${i}` })));
+    const items = list.flatMap((input, i) => splitInput(input, `image-${i}`));
     if (items.length === 0) throw new SightlineError('INVALID_INPUT', 'No images were given.');
-    const window = Math.max(16, 2 * this.queue.maxBatch);
+    const size = Math.min(Math.max(16, 2 * this.queue.maxBatch), this.queue.maxQueue);
+    const queue = this.queueOfPool();
+    const options = { ...this.limits, maxPixels, signal };
     return this.counted(async () => {
       const first = items[0]!.input;
-      if (this.standard === null && isTensorInput(first)) await this.standardiseAt(first.shape[2]!, first.shape[3]!);
+      if (this.standard === null && isTensorInput(first)) await untilAborted(this.standardiseAt(first.shape[2]!, first.shape[3]!), signal);
       const { card } = this.standardCard();
       const results: T[] = [];
+      const ownPlans = new KeptPlans();
       let before: Promise<T[]> | null = null;
-      for (let start = 0; start < items.length; start += window) {
-        const decoded = await Promise.allSettled(items.slice(start, start + window).map(({ input, name }) => prepareInput(input, name, card.input, signal)));
-        // Before a bad image is reported: nothing of this call may still be running when it rejects.
-        if (before) results.push(...(await before));
-        const inputs = decoded.map((outcome) => {
-          if (outcome.status === 'rejected') throw outcome.reason;
-          return outcome.value;
-        });
-        before = submit(inputs, start, items.length);
+      for (let start = 0; start < items.length; start += size) {
+        const portion = items.slice(start, start + size);
+        let giveUp = takePlaces(queue, portion.length);
+        if (giveUp === null && before !== null) {
+          // The call's own images may be those that wait.
+          results.push(...(await before));
+          before = null;
+          giveUp = takePlaces(queue, portion.length);
+        }
+        if (giveUp === null) throw queueFull(queue);
+        try {
+          const decoded = await Promise.allSettled(portion.map((item) => prepareInput(item, card.input, options)));
+          // Before a bad image is reported: nothing of this call may still be running when it rejects.
+          if (before !== null) results.push(...(await before));
+          const inputs = decoded.map((outcome) => {
+            if (outcome.status === 'rejected') throw outcome.reason;
+            return outcome.value;
+          });
+          before = submit({ inputs, first: start, total: items.length, ownPlans, admitted: giveUp }).finally(giveUp);
+        } catch (error) {
+          giveUp();
+          throw error;
+        }
         // Awaited a window later; until then a rejection must not count as unhandled.
         before.catch(() => undefined);
       }
@@ -473,21 +532,31 @@ export class Model {
     });
   }
 
+  private queueOfPool(): Queue {
+    const { members, device } = this.pool;
+    return {
+      device,
+      waiting: () => members.reduce((sum, { handle }) => sum + binding().waiting(handle), 0),
+      limit: this.queue.maxQueue * members.length,
+    };
+  }
+
   private async submit<T>(
-    inputs: readonly PreparedInput[],
+    { inputs, ownPlans, admitted }: Window,
     targetsOf: (index: number) => readonly ResolvedTarget[],
     signal: AbortSignal | undefined,
     key: string | null,
     record: (inspection: Inspection) => PlanDescription,
     read: (result: NativeResult, input: PreparedInput, inspection: Inspection) => T,
   ): Promise<T[]> {
-    if (signal?.aborted) throw new SightlineError('ABORTED', 'The request was aborted.');
+    throwIfAborted(signal);
     const native = binding();
-    const inspections = await Promise.all(inputs.map(({ request }) => this.inspectAt(request.height, request.width)));
-    const plans = inputs.map((_, i) => this.planFor(inspections[i]!, key, record));
+    const inspections = await untilAborted(Promise.all(inputs.map(({ request }) => this.inspectAt(request.height, request.width))), signal);
+    // The signal may have been aborted in the very turn in which the inspection came.
+    throwIfAborted(signal);
+    const plans = inputs.map((_, i) => this.planFor(inspections[i]!, key, ownPlans, record));
     const token = native.token();
-    const abort = (): void => native.cancel(token);
-    signal?.addEventListener('abort', abort, { once: true });
+    const stop = onAbort(signal, () => native.cancel(token));
     const promises: Promise<NativeResult>[] = [];
     try {
       // Neighbours with the same plan go over together: one call, and one look of the engine's at the queue.
@@ -502,6 +571,7 @@ export class Model {
         this.pool.run(requests, this.queue.maxBatch, (handle, portion) => native.run(handle, plan, token, portion, this.queue), promises);
         start = end;
       }
+      admitted();
       // All settle before any error is reported, so that nothing of this call is still running when it rejects.
       const outcomes = await Promise.allSettled(promises);
       return outcomes.map((outcome, i) => {
@@ -512,22 +582,17 @@ export class Model {
       // A full queue may refuse the second part of a call whose first part is already under way.
       native.cancel(token);
       await Promise.allSettled(promises);
-      throw fromNative(error);
+      const named = fromNative(error);
+      if (named instanceof SightlineError && named.code === 'QUEUE_FULL') throw queueFull(this.queueOfPool(), named);
+      throw named instanceof SightlineError && named.code === 'ABORTED' && signal?.aborted ? abortedBy(signal) : named;
     } finally {
-      signal?.removeEventListener('abort', abort);
+      stop();
     }
   }
 
-  private planFor(inspection: Inspection, key: string | null, record: (inspection: Inspection) => PlanDescription): NativePlan {
-    const full = key === null ? null : `${inspection.height}x${inspection.width} ${key}`;
-    let plan = full === null ? undefined : this.plans.get(full);
-    if (plan === undefined) {
-      plan = binding().plan(record(inspection));
-      // A server whose users choose the options must not collect plans for ever: the oldest goes.
-      if (this.plans.size >= KEPT_PLANS) this.plans.delete(this.plans.keys().next().value!);
-      if (full !== null) this.plans.set(full, plan);
-    }
-    return plan;
+  /** `ownPlans`: of this call, for what has no key that other calls could know it by. */
+  private planFor(inspection: Inspection, key: string | null, ownPlans: KeptPlans, record: (inspection: Inspection) => PlanDescription): NativePlan {
+    return (key === null ? ownPlans : this.plans).get(`${inspection.height}x${inspection.width} ${key}`, () => binding().plan(record(inspection)));
   }
 
   private checkOpen(): void {

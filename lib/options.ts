@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 
+import { cut } from './cut.js';
 import { SightlineError } from './errors.js';
 
 /**
@@ -10,9 +11,27 @@ import { SightlineError } from './errors.js';
  */
 export function parseOptions<Schema extends z.ZodObject>(schema: Schema, options: object, subject: string): z.output<Schema> {
   if (typeof options !== 'object' || options === null) throw new SightlineError('INVALID_OPTION', `The options of ${subject} are missing; it takes ${Object.keys(schema.shape).join(', ')}.`);
-  const parsed = schema.safeParse(Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)));
+  const parsed = schema.safeParse(readOptions(options, subject));
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0]!;
-  const what = issue.code === 'unrecognized_keys' ? `there is no option "${issue.keys[0]}"` : `${issue.path.join('.')}: ${issue.message}`;
+  const what = issue.code === 'unrecognized_keys' ? `there is no option "${cut(issue.keys[0]!)}"` : `${issue.path.join('.')}: ${cut(issue.message)}`;
   throw new SightlineError('INVALID_OPTION', `The options of ${subject} are wrong: ${what}; it takes ${Object.keys(schema.shape).join(', ')}.`);
+}
+
+/**
+ * An object's own options, read once; what is undefined counts as left out.
+ *
+ * @throws SightlineError INVALID_OPTION where reading one fails, as a getter may
+ */
+export function readOptions(options: object, subject: string): Record<string, unknown> {
+  const read: Record<string, unknown> = {};
+  for (const name of Object.keys(options)) {
+    try {
+      const value = (options as Record<string, unknown>)[name];
+      if (value !== undefined) read[name] = value;
+    } catch (cause) {
+      throw new SightlineError('INVALID_OPTION', `The option ${cut(name)} of ${subject} cannot be read: ${cut(String((cause as Error | undefined)?.message))}.`, { cause });
+    }
+  }
+  return read;
 }

@@ -26,8 +26,12 @@ export interface Predicted {
   readonly logits: Tensor;
 }
 
+/** More than any model has classes. */
+const MOST = 1_000_000;
+const TOP = `give a whole number from 1 to ${MOST}`;
+
 const schema = z.strictObject({
-  top: z.int({ error: 'give a whole number of at least 1' }).min(1, { error: 'give a whole number of at least 1' }).default(5),
+  top: z.int({ error: TOP }).min(1, { error: TOP }).max(MOST, { error: TOP }).default(5),
   signal: z.instanceof(AbortSignal, { error: 'an AbortSignal is expected' }).optional(),
 });
 

@@ -1,7 +1,11 @@
+import { cut, shown } from './cut.js';
 import { SightlineError } from './errors.js';
 import { suggestion } from './models/nearest.js';
 
-/** One class: its index, its label, or `rankK` for the class of rank K of each image (`rank1`: the predicted). */
+/**
+ * One class: its index, its label, or `rankK` for the class of rank K of each image (`rank1`: the predicted). A whole number is the
+ * index, also as text, though a label may read the same.
+ */
 export type ClassName = number | string;
 
 /**
@@ -9,6 +13,15 @@ export type ClassName = number | string;
  * is preferred to another.
  */
 export type Target = ClassName | { readonly of: ClassName; readonly against: ClassName };
+
+/** Each is a map as large as the image, and those of one image are made together. */
+export const MOST_TARGETS = 4096;
+
+/** @throws SightlineError INVALID_OPTION */
+export function checkTargetCount(count: number): void {
+  if (count <= MOST_TARGETS) return;
+  throw new SightlineError('INVALID_OPTION', `${count.toLocaleString('en-US')} targets are asked for, and one call takes at most ${MOST_TARGETS.toLocaleString('en-US')} for an image; make several calls.`);
+}
 
 /** A target as the engine takes it: class indices, -r for the class of rank r; `against` is null where nothing is subtracted. */
 export interface ResolvedTarget {
@@ -23,18 +36,22 @@ export interface ResolvedTarget {
  */
 export function resolveTargets(targets: readonly Target[], labels: readonly string[]): ResolvedTarget[] {
   if (targets.length === 0) throw new SightlineError('INVALID_OPTION', 'The list of targets is empty; name a class, or leave it out for the predicted one.');
-  return targets.flatMap((target): ResolvedTarget[] => {
+  checkTargetCount(targets.length);
+  const resolved = targets.flatMap((target): ResolvedTarget[] => {
     if (typeof target !== 'object' || target === null) return resolveClasses(target, labels).map((of) => ({ of, against: null }));
     const of = resolveOne(target.of, labels);
     const against = resolveOne(target.against, labels);
-    if (of === against) throw new SightlineError('INVALID_OPTION', `The target compares the class ${JSON.stringify(target.of)} with itself; name two different classes.`);
+    if (of === against) throw new SightlineError('INVALID_OPTION', `The target compares the class ${shown(target.of)} with itself; name two different classes.`);
     return [{ of, against }];
   });
+  // `top1000` stands for many.
+  checkTargetCount(resolved.length);
+  return resolved;
 }
 
 function resolveOne(name: ClassName, labels: readonly string[]): number {
   const classes = resolveClasses(name, labels);
-  if (classes.length !== 1) throw new SightlineError('INVALID_OPTION', `${JSON.stringify(name)} stands for ${classes.length} classes, and a difference is between two; use rank1, rank2 and so on.`);
+  if (classes.length !== 1) throw new SightlineError('INVALID_OPTION', `${shown(name)} stands for ${classes.length} classes, and a difference is between two; use rank1, rank2 and so on.`);
   return classes[0]!;
 }
 
@@ -46,19 +63,27 @@ function resolveClasses(target: ClassName, labels: readonly string[]): number[] 
     }
     return [target];
   }
-  if (typeof target !== 'string') throw new SightlineError('INVALID_OPTION', `A target is a class index, a label, topK, or { of, against }, not ${JSON.stringify(target)}.`);
+  if (typeof target !== 'string') throw new SightlineError('INVALID_OPTION', `A target is a class index, a label, topK, or { of, against }, not ${shown(target)}.`);
 
   const wanted = target.trim().toLowerCase();
+  if (/^\d+$/.test(wanted) && Number(wanted) < classes) return [Number(wanted)];
   const found = labels.flatMap((label, index) => (label.toLowerCase() === wanted ? [index] : []));
   // ImageNet has two cardigans (a dog and a garment), two cranes and two maillots.
-  if (found.length > 1) throw new SightlineError('UNKNOWN_TARGET', `"${target}" is the label of the classes ${found.join(' and ')}; ask for one of them by its number.`);
+  if (found.length > 1) throw new SightlineError('UNKNOWN_TARGET', `"${cut(target)}" is the label of the classes ${found.join(' and ')}; ask for one of them by its number.`);
   if (found.length === 1) return found;
   const ranked = /^(top|rank)-?(\d+)$/.exec(wanted);
   if (ranked) {
     const rank = Number(ranked[2]);
-    if (rank < 1 || rank > classes) throw new SightlineError('UNKNOWN_TARGET', `${target} asks for ${ranked[1] === 'top' ? `${rank} classes` : `the class of rank ${rank}`}; the model has ${classes}.`);
+    if (rank < 1 || rank > classes) throw new SightlineError('UNKNOWN_TARGET', `${cut(target)} asks for ${ranked[1] === 'top' ? `${rank} classes` : `the class of rank ${rank}`}; the model has ${classes}.`);
     return ranked[1] === 'rank' ? [-rank] : Array.from({ length: rank }, (_, i) => -(i + 1));
   }
   if (/^\d+$/.test(wanted)) return resolveClasses(Number(wanted), labels);
-  throw new SightlineError('UNKNOWN_TARGET', `The model has no class "${target}". ${suggestion(target, labels)}`.trim());
+  throw new SightlineError('UNKNOWN_TARGET', `The model has no class "${cut(target)}". ${suggestion(target, labels)}`.trim());
+}
+
+/** What to know of labels that read like the index of another class; null where there are none. */
+export function ambiguityOf(labels: readonly string[]): string | null {
+  const index = labels.findIndex((label, i) => /^\d+$/.test(label.trim()) && Number(label) !== i && Number(label) < labels.length);
+  if (index < 0) return null;
+  return `"${cut(labels[index]!)}" is the label of class ${index}, but as a target ${labels[index]!.trim()} is the class with that number: numbers are indices, whatever the labels say.`;
 }

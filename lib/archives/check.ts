@@ -1,5 +1,6 @@
 import { open, type FileHandle } from 'node:fs/promises';
 
+import { SightlineError } from '../errors.js';
 import { checkCode, checkRecursion } from './code.js';
 import { readMember, verifyStored } from './contents.js';
 import { WindowedFile } from './windowed-file.js';
@@ -19,12 +20,17 @@ export interface CheckOptions {
 export interface CheckedArchive {
   /**
    * Compares the weights with their checksums; can run while LibTorch loads the archive, since no weight has a say in what
-   * LibTorch does. Closes the file, and makes sure that it is still the one that was checked.
+   * LibTorch does. Makes sure that nobody wrote to the file meanwhile.
    *
    * @throws SightlineError UNTRUSTED_ARCHIVE
    */
   verifyWeights(): Promise<void>;
-  /** Closes the file, where the weights are not to be verified. */
+  /**
+   * A path that opens the very file that was checked, whatever its name stands for by now, until it is closed. Only Linux has
+   * such paths; elsewhere it is the file's own.
+   */
+  readonly source: string;
+  /** Closes the file. */
   close(): Promise<void>;
 }
 
@@ -54,7 +60,9 @@ export async function checkArchive(path: string, options: CheckOptions = {}): Pr
   try {
     handle = await open(path, 'r');
   } catch (cause) {
-    throw notTorchScript(path, `it cannot be read (${(cause as Error).message})`);
+    const { code, message } = cause as NodeJS.ErrnoException;
+    if (code === 'EACCES' || code === 'EPERM') throw new SightlineError('FILE_NOT_FOUND', `${path} may not be read: permission denied.`, { cause });
+    throw new SightlineError('FILE_NOT_FOUND', `${path} cannot be read: ${message}.`, { cause });
   }
   try {
     const before = await handle.stat();
@@ -65,14 +73,11 @@ export async function checkArchive(path: string, options: CheckOptions = {}): Pr
     const weights = await new Contents(file, members, path, trust).check();
     return {
       verifyWeights: async () => {
-        try {
-          await verifyStored(handle, weights, path);
-          const after = await handle.stat();
-          if (after.mtimeMs !== before.mtimeMs || after.size !== before.size) throw damaged({ archive: path, what: 'changed while it was loaded' });
-        } finally {
-          await handle.close();
-        }
+        await verifyStored(handle, weights, path);
+        const after = await handle.stat();
+        if (after.mtimeMs !== before.mtimeMs || after.size !== before.size) throw damaged({ archive: path, what: 'changed while it was loaded' });
       },
+      source: process.platform === 'linux' ? `/proc/self/fd/${handle.fd}` : path,
       close: () => handle.close(),
     };
   } catch (error) {

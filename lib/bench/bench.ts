@@ -4,7 +4,7 @@ import { basename, extname, join } from 'node:path';
 
 import { z } from 'zod';
 
-import { SightlineError } from '../errors.js';
+import { SightlineError, type ErrorCode } from '../errors.js';
 import { locateModel } from '../models/locate.js';
 import { parseOptions } from '../options.js';
 import { measureApart } from './child.js';
@@ -156,7 +156,7 @@ export async function bench(options: BenchOptions): Promise<BenchReport> {
   } finally {
     if (scratch !== null) await rm(scratch, { recursive: true, force: true });
   }
-  if (report.throughput.length + report.latency.length === 0) throw new SightlineError('OUT_OF_MEMORY', `Nothing could be measured: ${report.skipped[0]?.reason ?? 'no job was left'}`);
+  if (report.throughput.length + report.latency.length === 0) throw new SightlineError((report.skipped[0]?.code as ErrorCode | undefined) ?? 'INVALID_OPTION', `Nothing could be measured: ${report.skipped[0]?.reason ?? 'no job was left'}`);
   return {
     format: REPORT_FORMAT,
     date: date.toISOString(),

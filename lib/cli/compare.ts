@@ -73,7 +73,7 @@ async function compare(session: Session, images: readonly string[], flags: Compa
     let row = 0;
     for await (const chunk of readChunks(images)) {
       for (const { image, input } of at === 0 ? chunk : []) {
-        const { image: picture } = (await prepareInput(input, image, model.card.input, session.signal)).picture();
+        const { image: picture } = (await prepareInput({ input, name: image, heldBytes: null }, model.card.input, { signal: session.signal })).picture();
         names.push(image);
         rows.push([{ image: await sharpOf(picture).resize({ width: CELL }).png().toBuffer(), caption: basename(image) }]);
       }

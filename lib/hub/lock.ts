@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { link, mkdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
-import { rmSync, readFileSync } from 'node:fs';
+import { readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -41,7 +41,7 @@ interface Holder {
  */
 export async function acquireLock(file: string, options: { readonly signal?: AbortSignal | undefined; readonly onWait?: () => void; readonly staleMs?: number } = {}): Promise<HeldLock> {
   const { signal, onWait, staleMs = STALE_MS } = options;
-  const mine: Holder = { pid: process.pid, host: hostname(), id: randomUUID() };
+  const mine: Holder = { pid: process.pid, host: ownPlace(), id: randomUUID() };
   await mkdir(dirname(file), { recursive: true });
   let seen = '';
   let seenSince = performance.now();
@@ -123,9 +123,25 @@ function parse(text: string): Holder | null {
   }
 }
 
-/** Only of this machine can it be told; a container has a host name of its own. */
+/**
+ * Where a process number means a process: the machine since it was started, and the namespace of numbers. Containers may share
+ * a host name (as those of one pod do), and number their processes each from 1.
+ */
+export function ownPlace(): string {
+  const read = (from: () => string): string => {
+    try {
+      return from().trim();
+    } catch {
+      // No Linux, or no /proc: the host's name has to do.
+      return '';
+    }
+  };
+  return [hostname(), read(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8')), read(() => readlinkSync('/proc/self/ns/pid'))].filter((part) => part !== '').join(' ');
+}
+
+/** Only of processes can it be told that have their numbers where this one has its own. */
 function isDead(holder: Holder | null): boolean {
-  if (holder === null || holder.host !== hostname()) return false;
+  if (holder === null || holder.host !== ownPlace()) return false;
   try {
     process.kill(holder.pid, 0);
     return false;

@@ -4,9 +4,13 @@ import { fileURLToPath } from 'node:url';
 
 import sharp, { type Metadata, type Sharp, type SharpOptions } from 'sharp';
 
+import { abortedBy, onAbort, throwIfAborted, untilAborted } from '../abort.js';
+import { cut, shown } from '../cut.js';
 import { SightlineError } from '../errors.js';
 import { cmykToRgb } from './cmyk.js';
+import { Gate } from './gate.js';
 import { declaredPngSize } from './png-header.js';
+import { checkSamples, hasIdleBand, isSvg, unreadableBecause } from './readable.js';
 
 /** Pixels as they lie in memory: row-major, channels interleaved, 8 bits each. 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA. */
 export interface RawImage {
@@ -17,10 +21,11 @@ export interface RawImage {
 }
 
 /**
- * What may stand for an image: a path, a `file:` URL, the bytes of an encoded file, raw pixels, or a sharp instance
- * (which counts as the picture that it would write: chain `.autoOrient()` on it if the EXIF tag shall be obeyed).
+ * What may stand for an image: a path, a `file:` URL, the bytes of an encoded file (also as a Blob or File), raw pixels, or a
+ * sharp instance (which counts as the picture that it would write: chain `.autoOrient()` on it if the EXIF tag shall be
+ * obeyed).
  */
-export type ImageInput = string | URL | Uint8Array | Sharp | RawImage;
+export type ImageInput = string | URL | Uint8Array | ArrayBuffer | SharedArrayBuffer | DataView | Blob | Sharp | RawImage;
 
 /** An image ready for a model: 8-bit RGB, [height, width, 3] row-major, upright. */
 export interface DecodedImage {
@@ -32,16 +37,25 @@ export interface DecodedImage {
 }
 
 export interface DecodeOptions {
-  /** Aborting rejects with ABORTED. A decode that has begun runs to its end in the background; its pixels are dropped. */
+  /** Aborting rejects with ABORTED at once. A decode that has begun runs to its end in the background; its pixels are dropped. */
   readonly signal?: AbortSignal | undefined;
   /** The name of an image that has no path, such as `image-0`. Default `image`. */
   readonly name?: string | undefined;
   /** Refuse images of more pixels than this, before any is decoded. Default 268,402,689 (16,383 x 16,383), as in sharp. */
   readonly maxPixels?: number | undefined;
+  /** Whether SVG drawings are rendered: a few bytes of one can keep a processor busy for minutes. Default false. */
+  readonly svg?: boolean | undefined;
+  /** `heldBytes` of the input when the caller handed it over; memory that has another length by now is refused. */
+  readonly heldBytes?: number | null | undefined;
 }
 
 /** sharp's own default: the largest square whose side fits in 14 bits. */
-const MAX_PIXELS = 0x3fff * 0x3fff;
+export const MAX_PIXELS = 0x3fff * 0x3fff;
+
+/** As many at once as libuv's pool has threads: more would only hold memory. */
+const pictures = new Gate(Math.max(1, Math.trunc(Number(process.env['UV_THREADPOOL_SIZE'])) || 4));
+/** Pixels that are decoded at once: a picture of more is decoded alone. */
+const pixelsAtOnce = new Gate(2 ** 26);
 
 /** Half a picture explained as if whole would mislead, so truncation fails; oddities that Pillow also passes over do not. */
 const FAIL_ON = 'error';
@@ -55,54 +69,94 @@ const FAIL_ON = 'error';
  * - Grey becomes three equal channels; 16 bits are cut to the upper 8.
  * - CMYK becomes RGB by Pillow's formula, and embedded colour profiles are ignored, as they were when the models were trained.
  *
- * @throws SightlineError FILE_NOT_FOUND, NOT_A_FILE, INVALID_IMAGE or ABORTED.
+ * - Samples of other kinds than 8 and 16 bits without a sign are refused, as they have no stated range. A last band that the
+ *   file does not call alpha is left out.
+ *
+ * @throws SightlineError FILE_NOT_FOUND, NOT_A_FILE, INVALID_IMAGE, INVALID_INPUT or ABORTED.
  */
 export async function decodeImage(input: ImageInput, options: DecodeOptions = {}): Promise<DecodedImage> {
-  const { signal, maxPixels = MAX_PIXELS } = options;
+  const { signal } = options;
   throwIfAborted(signal);
-  const path = input instanceof URL ? pathOfUrl(input) : typeof input === 'string' ? input : null;
+  const path = pathOf(input, options.name ?? 'image');
   const name = path === null ? (options.name ?? 'image') : basename(path);
   // Messages show the whole path where there is one: two folders may hold the same base name.
-  const subject = path ?? name;
+  const source = { ...options, heldBytes: options.heldBytes === undefined ? heldBytes(input) : options.heldBytes, subject: path === null ? name : cut(path) };
+  const onLeave = leavingOn(signal);
+  const leave = await pictures.enter(1, onLeave);
+  const work = (async (): Promise<Pixels> => {
+    try {
+      // A URL has become a path.
+      return await decodeSource(path ?? (input as Exclude<ImageInput, URL>), source);
+    } finally {
+      leave();
+    }
+  })();
+  return { ...(await untilAborted(work, signal)), name };
+}
 
-  let pixels: Pixels;
-  if (path !== null) pixels = await decodeBytes(await bytesOf(path, signal), subject, maxPixels);
-  else if (input instanceof Uint8Array) pixels = await decodeBytes(input, subject, maxPixels);
-  else if (isSharp(input)) pixels = await decodeSharp(input, subject, maxPixels);
-  else if (isRaw(input)) pixels = await decodeRaw(input, subject, maxPixels);
-  else {
-    throw new SightlineError(
-      'INVALID_INPUT',
-      `${subject} is not an image: give a path, the bytes of an image file, a sharp instance, or { data, width, height, channels }.`,
-    );
-  }
+/** Ends the waiting at a gate when the signal is aborted. */
+function leavingOn(signal: AbortSignal | undefined): (leave: (reason: unknown) => void) => () => void {
+  return (leave) => onAbort(signal, () => leave(abortedBy(signal)));
+}
+
+/** Bytes of memory that the caller may still take back, by transferring or shrinking it; null where there is none. */
+export function heldBytes(input: unknown): number | null {
+  const held = isRaw(input) ? input.data : input;
+  return ArrayBuffer.isView(held) || held instanceof ArrayBuffer ? held.byteLength : null;
+}
+
+/** @throws SightlineError INVALID_INPUT where the caller has taken the memory back since. */
+export function checkHeld(input: unknown, expected: number | null, subject: string): void {
+  if (expected === null || heldBytes(input) === expected) return;
+  throw new SightlineError('INVALID_INPUT', `The memory of ${subject} was transferred or resized before it was read; leave it alone until the promise settles, or give a copy.`);
+}
+
+type Source = DecodeOptions & { readonly heldBytes: number | null; readonly subject: string };
+
+async function decodeSource(input: Exclude<ImageInput, URL>, source: Source): Promise<Pixels> {
+  const { signal, subject } = source;
   throwIfAborted(signal);
-  return { ...pixels, name };
+  if (typeof input === 'string') return decodeBytes(await bytesOf(input, subject, signal), source);
+  if (input instanceof Blob) return decodeBytes(new Uint8Array(await input.arrayBuffer()), source);
+  if (isSharp(input)) return decodeSharp(input, source);
+  checkHeld(input, source.heldBytes, subject);
+  if (isRaw(input)) return decodeRaw(input, source);
+  // Copied, as it is the caller's, who may transfer or shrink it while sharp's threads read it: that ends the process.
+  return decodeBytes(copied(input), source);
 }
 
 type Pixels = Omit<DecodedImage, 'name'>;
 
-async function bytesOf(path: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
+function copied(memory: ArrayBufferView | ArrayBufferLike): Uint8Array {
+  // No view can be made of memory that was transferred.
+  if (memory.byteLength === 0) return new Uint8Array(0);
+  return (ArrayBuffer.isView(memory) ? new Uint8Array(memory.buffer, memory.byteOffset, memory.byteLength) : new Uint8Array(memory)).slice();
+}
+
+async function bytesOf(path: string, subject: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
   let found;
   try {
     found = await stat(path);
   } catch (cause) {
-    throw unreadable(path, cause);
+    throw unreadable(subject, cause);
   }
-  if (found.isDirectory()) throw new SightlineError('NOT_A_FILE', `${path} is a directory; give the path of an image file.`);
+  if (found.isDirectory()) throw new SightlineError('NOT_A_FILE', `${subject} is a directory; give the path of an image file.`);
   // A pipe or a device could be read for ever.
-  if (!found.isFile()) throw new SightlineError('NOT_A_FILE', `${path} is not a regular file; give the path of an image file.`);
+  if (!found.isFile()) throw new SightlineError('NOT_A_FILE', `${subject} is not a regular file; give the path of an image file.`);
   try {
     // Read here, not by sharp: libvips caches by file name, and would show the old picture of a file that was rewritten.
     return await readFile(path, { signal });
   } catch (cause) {
     throwIfAborted(signal);
-    throw unreadable(path, cause);
+    throw unreadable(subject, cause);
   }
 }
 
-async function decodeBytes(bytes: Uint8Array, subject: string, maxPixels: number): Promise<Pixels> {
+async function decodeBytes(bytes: Uint8Array, { subject, signal, maxPixels = MAX_PIXELS, svg = false }: Source): Promise<Pixels> {
+  throwIfAborted(signal);
   if (bytes.length === 0) throw new SightlineError('INVALID_IMAGE', `${subject} is empty (0 bytes); expected an image file.`);
+  // Before libvips sees it: reading an SVG's header renders parts of it.
+  if (!svg && isSvg(bytes)) throw new SightlineError('INVALID_IMAGE', `${subject} is an SVG drawing, which can take minutes to render; load the model with { svg: true } if you trust it.`);
   // The header is read without a limit, so that a refusal can name the size.
   let header: Metadata;
   try {
@@ -110,48 +164,57 @@ async function decodeBytes(bytes: Uint8Array, subject: string, maxPixels: number
   } catch (cause) {
     const declared = declaredPngSize(bytes);
     if (declared !== null) checkPixels(declared.width, declared.height, subject, maxPixels);
-    throw undecodable(subject, cause);
+    throw undecodable(bytes, null, subject, cause);
   }
-  checkPixels(header.width, header.pageHeight ?? header.height, subject, maxPixels);
-  // The limit was checked just now; sharp's own is lifted so that a larger one of the caller is obeyed.
-  const settings: SharpOptions = { failOn: FAIL_ON, limitInputPixels: false, ignoreIcc: true };
+  const height = header.pageHeight ?? header.height;
+  checkPixels(header.width, height, subject, maxPixels);
+  checkSamples(header, subject);
+  const leave = await pixelsAtOnce.enter(header.width * height, leavingOn(signal));
   try {
-    const image = sharp(bytes, settings).autoOrient();
-    if (header.space === 'cmyk') {
-      const { data, info } = await image
-        .pipelineColourspace('cmyk')
-        .toColourspace('cmyk')
-        .raw({ depth: 'uchar' })
-        .toBuffer({ resolveWithObject: true });
-      // A fifth channel would be alpha, which no common CMYK file has.
-      if (info.channels === 4) return { data: await cmykToRgb(data, info.width, info.height), width: info.width, height: info.height };
-    }
-    return await toRgb(sharp(bytes, settings).autoOrient());
+    return await decodeChecked(bytes, header);
   } catch (cause) {
-    throw undecodable(subject, cause);
+    throw undecodable(bytes, header, subject, cause);
+  } finally {
+    leave();
   }
 }
 
-async function decodeSharp(instance: Sharp, subject: string, maxPixels: number): Promise<Pixels> {
+async function decodeChecked(bytes: Uint8Array, header: Metadata): Promise<Pixels> {
+  // The limit was checked just now; sharp's own is lifted so that a larger one of the caller is obeyed.
+  const settings: SharpOptions = { failOn: FAIL_ON, limitInputPixels: false, ignoreIcc: true };
+  const image = sharp(bytes, settings).autoOrient();
+  if (header.space === 'cmyk') {
+    const { data, info } = await image
+      .pipelineColourspace('cmyk')
+      .toColourspace('cmyk')
+      .raw({ depth: 'uchar' })
+      .toBuffer({ resolveWithObject: true });
+    // A fifth channel would be alpha, which no common CMYK file has.
+    if (info.channels === 4) return { data: await cmykToRgb(data, info.width, info.height), width: info.width, height: info.height };
+  }
+  return await toRgb(sharp(bytes, settings).autoOrient(), hasIdleBand(bytes, header));
+}
+
+async function decodeSharp(instance: Sharp, source: Source): Promise<Pixels> {
   let raw: RawImage;
   try {
     // A copy, since setting raw output would change what the caller's own instance writes.
     const { data, info } = await instance.clone().raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true });
     raw = { data, width: info.width, height: info.height, channels: info.channels as RawImage['channels'] };
   } catch (cause) {
-    throw undecodable(subject, cause);
+    throw undecodable(null, null, source.subject, cause);
   }
-  return decodeRaw(raw, subject, maxPixels);
+  return decodeRaw(raw, source);
 }
 
-async function decodeRaw(image: RawImage, subject: string, maxPixels: number): Promise<Pixels> {
+async function decodeRaw(image: RawImage, { subject, maxPixels = MAX_PIXELS }: Source): Promise<Pixels> {
   const { data, width, height, channels } = image;
   const whole = (value: number): boolean => Number.isSafeInteger(value) && value > 0;
   if (!whole(width) || !whole(height)) {
-    throw new SightlineError('INVALID_IMAGE', `${subject} has the size ${width} x ${height}; raw pixels need a width and a height of at least 1.`);
+    throw new SightlineError('INVALID_IMAGE', `${subject} has the size ${shown(width)} x ${shown(height)}; raw pixels need a width and a height of at least 1.`);
   }
   if (![1, 2, 3, 4].includes(channels)) {
-    throw new SightlineError('INVALID_IMAGE', `${subject} has ${channels} channels; raw pixels have 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA).`);
+    throw new SightlineError('INVALID_IMAGE', `${subject} has ${shown(channels)} channels; raw pixels have 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA).`);
   }
   const needed = width * height * channels;
   if (data.length !== needed) {
@@ -164,15 +227,14 @@ async function decodeRaw(image: RawImage, subject: string, maxPixels: number): P
   // Copied, so that a caller who reuses the buffer for the next frame does not change this one.
   if (channels === 3) return { data: new Uint8Array(data), width, height };
   try {
-    return await toRgb(sharp(data, { raw: { width, height, channels }, limitInputPixels: false }));
+    return await toRgb(sharp(data.slice(), { raw: { width, height, channels }, limitInputPixels: false }), false);
   } catch (cause) {
-    throw undecodable(subject, cause);
+    throw undecodable(null, null, subject, cause);
   }
 }
 
-async function toRgb(image: Sharp): Promise<Pixels> {
-  const { data, info } = await image
-    .flatten({ background: '#ffffff' })
+async function toRgb(image: Sharp, hasIdle: boolean): Promise<Pixels> {
+  const { data, info } = await (hasIdle ? image.removeAlpha() : image.flatten({ background: '#ffffff' }))
     .toColourspace('srgb')
     .raw({ depth: 'uchar' })
     .toBuffer({ resolveWithObject: true });
@@ -193,20 +255,25 @@ function grouped(count: number): string {
   return count.toLocaleString('en-US');
 }
 
-function unreadable(path: string, cause: unknown): SightlineError {
+function unreadable(subject: string, cause: unknown): SightlineError {
   const code = (cause as NodeJS.ErrnoException).code;
-  if (code === 'ENOENT' || code === 'ENOTDIR') return new SightlineError('FILE_NOT_FOUND', `There is no file ${path}.`, { cause });
-  if (code === 'EACCES' || code === 'EPERM') return new SightlineError('FILE_NOT_FOUND', `${path} may not be read: permission denied.`, { cause });
-  if (code === 'ERR_FS_FILE_TOO_LARGE') return new SightlineError('INVALID_IMAGE', `${path} is larger than 2 GiB; it cannot be read as an image.`, { cause });
-  return new SightlineError('FILE_NOT_FOUND', `${path} cannot be read: ${firstLine(cause)}.`, { cause });
+  if (code === 'ENOENT' || code === 'ENOTDIR') return new SightlineError('FILE_NOT_FOUND', `There is no file ${subject}.`, { cause });
+  if (code === 'EACCES' || code === 'EPERM') return new SightlineError('FILE_NOT_FOUND', `${subject} may not be read: permission denied.`, { cause });
+  if (code === 'ENAMETOOLONG') return new SightlineError('FILE_NOT_FOUND', `There is no file ${subject}: no file has so long a name.`, { cause });
+  if (code === 'ERR_FS_FILE_TOO_LARGE') return new SightlineError('INVALID_IMAGE', `${subject} is larger than 2 GiB; it cannot be read as an image.`, { cause });
+  if (code === 'ERR_INVALID_ARG_VALUE') return new SightlineError('INVALID_INPUT', `${JSON.stringify(subject)} is no path: it holds a zero character.`, { cause });
+  return new SightlineError('FILE_NOT_FOUND', `${subject} cannot be read: ${cut(firstLine(cause))}.`, { cause });
 }
 
-function undecodable(subject: string, cause: unknown): SightlineError {
+function undecodable(bytes: Uint8Array | null, header: Metadata | null, subject: string, cause: unknown): SightlineError {
+  if (cause instanceof SightlineError) return cause;
+  const because = bytes === null ? null : unreadableBecause(bytes, header);
+  if (because !== null) return new SightlineError('INVALID_IMAGE', `${subject} ${because}.`, { cause });
   const why = firstLine(cause);
   if (/unsupported image format/i.test(why)) {
     return new SightlineError('INVALID_IMAGE', `${subject} is not an image that sightline reads: expected JPEG, PNG, WebP, AVIF, GIF or TIFF.`, { cause });
   }
-  return new SightlineError('INVALID_IMAGE', `${subject} is damaged or cut short and cannot be decoded (${why}).`, { cause });
+  return new SightlineError('INVALID_IMAGE', `${subject} is damaged or cut short and cannot be decoded (${cut(why)}).`, { cause });
 }
 
 function firstLine(cause: unknown): string {
@@ -214,13 +281,30 @@ function firstLine(cause: unknown): string {
   return (message.split('\n', 1)[0] ?? '').replace(/[.:\s]+$/, '');
 }
 
-function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new SightlineError('ABORTED', 'The request was aborted.', { cause: signal.reason });
+/** The path that an input names; null for one that holds the picture itself. */
+function pathOf(input: ImageInput, name: string): string | null {
+  if (input instanceof URL) return pathOfUrl(input, name);
+  if (typeof input === 'string') {
+    const scheme = /^(data|https?|blob|ftp|s3|gs):/i.exec(input)?.[1]?.toLowerCase();
+    if (scheme !== undefined) throw new SightlineError('INVALID_INPUT', `${name} is a ${scheme}: URL, and strings are paths of files; ${scheme === 'data' ? 'decode it' : 'fetch it'} first and give the bytes.`);
+    return input;
+  }
+  const isKnown = ArrayBuffer.isView(input) || input instanceof ArrayBuffer || input instanceof SharedArrayBuffer || input instanceof Blob || isSharp(input) || isRaw(input);
+  if (isKnown && !(input instanceof Float32Array)) return null;
+  throw new SightlineError(
+    'INVALID_INPUT',
+    `${name} is not an image: give a path, the bytes of an image file, a sharp instance, or { data, width, height, channels }.`,
+  );
 }
 
-function pathOfUrl(url: URL): string {
-  if (url.protocol === 'file:') return fileURLToPath(url);
-  throw new SightlineError('INVALID_INPUT', `${url.href} is not a file: URL; fetch the image first and give its bytes.`);
+function pathOfUrl(url: URL, name: string): string {
+  if (url.protocol !== 'file:') throw new SightlineError('INVALID_INPUT', `${name} is ${cut(url.href)}, which is not a file: URL; fetch the image first and give its bytes.`);
+  try {
+    return fileURLToPath(url);
+  } catch (cause) {
+    // A host, or a slash that is written as %2F.
+    throw new SightlineError('INVALID_INPUT', `${name} is ${cut(url.href)}, which is the URL of no file on this machine.`, { cause });
+  }
 }
 
 function isSharp(input: unknown): input is Sharp {
@@ -230,6 +314,6 @@ function isSharp(input: unknown): input is Sharp {
 }
 
 function isRaw(input: unknown): input is RawImage {
-  const raw = input as Partial<RawImage> | null;
+  const raw = input as Partial<RawImage> | null | undefined;
   return raw?.data instanceof Uint8Array || raw?.data instanceof Uint8ClampedArray;
 }

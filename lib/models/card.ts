@@ -5,6 +5,7 @@ import { basename, dirname, extname, join } from 'node:path';
 
 import { z } from 'zod';
 
+import { shown } from '../cut.js';
 import { SightlineError } from '../errors.js';
 import { readImagenetLabels } from './labels.js';
 
@@ -207,14 +208,15 @@ export async function hashFile(path: string, options: { signal?: AbortSignal | u
 /**
  * Checks an archive against the hash of its card; a card without a hash is passed.
  *
- * @throws SightlineError INVALID_CARD when they differ: the file is damaged, or the card is another one's.
+ * @param file where it is read, if not by its path
+ * @throws SightlineError WRONG_HASH when they differ: the file is damaged, or the card is another one's.
  */
-export async function verifyHash(archivePath: string, card: Pick<ModelCard, 'sha256'>): Promise<void> {
+export async function verifyHash(archivePath: string, card: Pick<ModelCard, 'sha256'>, file = archivePath): Promise<void> {
   if (card.sha256 === undefined) return;
-  const found = await hashFile(archivePath);
+  const found = await hashFile(file);
   if (found === card.sha256) return;
   throw new SightlineError(
-    'INVALID_CARD',
+    'WRONG_HASH',
     `${archivePath} is not the file that its card describes: its SHA-256 is ${found}, the card says ${card.sha256}; fetch the archive again or mend the card.`,
     { details: { found, expected: card.sha256 } },
   );
@@ -244,13 +246,13 @@ function fieldPath(path: readonly PropertyKey[]): string {
 function describeIssue(issue: Issue & { input?: unknown; values?: unknown[]; minimum?: unknown; maximum?: unknown }): string | undefined {
   switch (issue.code) {
     case 'invalid_type':
-      return issue.input === undefined ? 'it is missing' : `${String(issue.expected)} is expected, not ${JSON.stringify(issue.input) ?? String(issue.input)}`;
+      return issue.input === undefined ? 'it is missing' : `${String(issue.expected)} is expected, not ${shown(issue.input)}`;
     case 'invalid_value':
-      return issue.input === undefined ? 'it is missing' : `${(issue.values ?? []).map((value) => JSON.stringify(value)).join(' or ')} is expected, not ${JSON.stringify(issue.input)}`;
+      return issue.input === undefined ? 'it is missing' : `${(issue.values ?? []).map((value) => JSON.stringify(value)).join(' or ')} is expected, not ${shown(issue.input)}`;
     case 'unrecognized_keys':
       return `there is no field ${(issue.keys ?? []).map((key) => JSON.stringify(key)).join(', ')}`;
     case 'invalid_union':
-      return issue.input === undefined ? 'it is missing' : `${JSON.stringify(issue.input)} has none of the allowed forms`;
+      return issue.input === undefined ? 'it is missing' : `${shown(issue.input)} has none of the allowed forms`;
     default:
       return undefined;
   }

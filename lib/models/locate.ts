@@ -37,7 +37,7 @@ export async function locateModel(nameOrPath: string, given: ModelCard | null): 
   if (isCheckpointName(nameOrPath)) return ofCheckpoint(nameOrPath, given);
   if (!(await bundledModels()).includes(nameOrPath)) {
     const card = await catalogued(nameOrPath);
-    if (card !== null || (isRepository(nameOrPath) && !isArchiveName(nameOrPath) && !(await exists(nameOrPath)))) return ofPulled(nameOrPath, card?.weights ?? null, given);
+    if (card !== null || (isRepository(nameOrPath) && !isFileName(nameOrPath) && !(await exists(nameOrPath)))) return ofPulled(nameOrPath, card?.weights ?? null, given);
   }
   const { archive, card: beside, bundled } = await resolveModel(nameOrPath);
   // A card of the user's own need not say what the weights are for.
@@ -74,6 +74,13 @@ async function filled(files: readonly string[], architecture: string, card: Mode
   const headers = await Promise.all(files.map((file, i) => readHeader(file, i)));
   const plan = planWeights(skeleton.card, files, headers, weights?.naming ?? 'auto', { layerNormEps: weights?.layerNormEps });
   return { path: files[0]!, archive: skeleton.archive, card, weights: plan, bundled: true, sha256: skeleton.card.sha256 };
+}
+
+/** Endings that files of models have, and names of repositories do not: `me/resnet.onnx` is a path. */
+const ENDINGS = /\.(?:ptl|onnx|bin|ckpt|tar|gz|h5|keras|tflite|pb|npz?|json|gguf|engine)$/i;
+
+function isFileName(name: string): boolean {
+  return isArchiveName(name) || ENDINGS.test(name);
 }
 
 async function exists(path: string): Promise<boolean> {

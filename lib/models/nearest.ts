@@ -19,6 +19,9 @@ export function editDistance(a: string, b: string): number {
   return last[b.length]!;
 }
 
+/** Of names that are compared, in characters. */
+const LONGEST = 200;
+
 /**
  * The known names that a mistyped one may have meant, best first, at most `limit`.
  *
@@ -26,6 +29,8 @@ export function editDistance(a: string, b: string): number {
  * case is ignored. Empty when nothing is near: no suggestion is better than a silly one.
  */
 export function nearestNames(name: string, known: Iterable<string>, limit = 3): string[] {
+  // A text that long is no name; comparing it would take seconds.
+  if (name.length > LONGEST) return [];
   const asked = name.toLowerCase();
   const scored: { candidate: string; score: number }[] = [];
   for (const candidate of new Set(known)) {

@@ -4,8 +4,11 @@ import { Value, type Axis } from './value.js';
 /** The number of the sample that a loop's body computes, [batch]; the seed of its noise. */
 export type Sample = Value;
 
+/** What the engine counts in; a loop that long is aborted rather than awaited. */
+const MOST_ROUNDS = 2 ** 31 - 1;
+
 function checkCount(name: string, count: number): void {
-  if (!Number.isSafeInteger(count) || count < 1) throw new SightlineError('INVALID_OPTION', `${name} counts ${count} samples; it must be a whole number of at least 1.`);
+  if (!Number.isSafeInteger(count) || count < 1 || count > MOST_ROUNDS) throw new SightlineError('INVALID_OPTION', `${name} counts ${count} samples; it must be a whole number from 1 to ${MOST_ROUNDS}.`);
 }
 
 /** How many samples each image takes, where images differ. */

@@ -51,7 +51,7 @@ export class BlockRecorder {
     const known = this.captures.find(({ outer }) => outer === value);
     if (known) return known.inner;
     if (this.parent === null) {
-      throw new SightlineError('INTERNAL', `${this.plan.method} uses a value that was recorded for another method or outside its loop.`);
+      throw new SightlineError('INVALID_OPTION', `${this.plan.method} uses a value that was recorded for another method, another call or within a loop; make it anew from the model.`);
     }
     this.parent.use(value);
     const inner = this.parameter(value.axes);
@@ -70,6 +70,9 @@ export class BlockRecorder {
     settings: Record<string, Setting> = {},
     extra: Partial<Pick<StepDescription, 'taps' | 'replaces' | 'body' | 'data' | 'shape'>> = {},
   ): Value[] {
+    const twice = axesOfOutputs.find((axes) => new Set(axes).size < axes.length);
+    // Operations find axes by name: of two alike the second would be taken for the first.
+    if (twice !== undefined) throw new SightlineError('INVALID_OPTION', `${this.plan.method} makes a value with two axes of one name, [${twice.join(', ')}]; rename one first.`);
     const used = inputs.map((input) => this.use(input).register);
     const outputs = axesOfOutputs.map((axes) => new Value(this, this.register(), axes));
     this.description.steps.push({

@@ -82,11 +82,17 @@ export function highest(value: Value): Value {
 /** The same tensor with another name for an axis. */
 export function rename(value: Value, from: Axis, to: Axis): Value {
   position(value, from);
+  if (to !== from && value.axes.includes(to)) {
+    throw new SightlineError('INVALID_OPTION', `${value.block.plan.method} renames "${from}" to "${to}", which another axis of [${value.axes.join(', ')}] is called.`);
+  }
   return new Value(value.block, value.register, value.axes.map((axis) => (axis === from ? to : axis)), value.origin);
 }
 
 /** The axes in another order. */
 export function transpose(value: Value, axes: readonly Axis[]): Value {
+  if (axes.length !== value.axes.length) {
+    throw new SightlineError('INVALID_OPTION', `${value.block.plan.method} puts [${value.axes.join(', ')}] in the order [${axes.join(', ')}]; name each axis once.`);
+  }
   return step('permute', value, axes, { order: axes.map((axis) => position(value, axis)) });
 }
 
@@ -112,6 +118,10 @@ export function split(value: Value, axis: Axis, into: Readonly<Record<string, nu
 export function stack(values: readonly Value[], axis: Axis): Value {
   const first = values[0];
   if (first === undefined) throw new SightlineError('INVALID_OPTION', 'Nothing to stack: the list of values is empty.');
+  const odd = values.find((value) => value.axes.join() !== first.axes.join());
+  if (odd !== undefined) {
+    throw new SightlineError('INVALID_OPTION', `${first.block.plan.method} stacks values of different axes, [${first.axes.join(', ')}] and [${odd.axes.join(', ')}]; bring them to one order first.`);
+  }
   const axes = [...first.axes];
   axes.splice(1, 0, axis);
   return first.block.plan.current.step('stack', values, axes, { axis: 1 });

@@ -84,6 +84,7 @@ Napi::Value load(const Napi::CallbackInfo& info) {
   const auto object = info[0].As<Napi::Object>();
   LoadOptions options;
   options.path = object.Get("path").As<Napi::String>();
+  if (object.Has("file")) options.file = object.Get("file").As<Napi::String>();
   options.device = object.Get("device").As<Napi::String>();
   options.dtype = object.Get("dtype").As<Napi::String>();
   if (object.Has("cudaGraphs")) options.cuda_graphs = object.Get("cudaGraphs").ToBoolean();
@@ -160,7 +161,17 @@ Napi::Value token(const Napi::CallbackInfo& info) {
   return wrap(info.Env(), new Token(shared), kTokenTag);
 }
 
-void cancel(const Napi::CallbackInfo& info) { (*unwrap<Token>(info[0], kTokenTag, "token"))->cancel(); }
+// What of it still waits is rejected at once, what is being computed at the engine's next look.
+void cancel(const Napi::CallbackInfo& info) {
+  (*unwrap<Token>(info[0], kTokenTag, "token"))->cancel();
+  withdraw_cancelled();
+}
+
+// How many images wait in the queue of the model's device, whoever asked for them.
+Napi::Value waiting(const Napi::CallbackInfo& info) {
+  const auto* handle = unwrap<ModelHandle>(info[0], kModelTag, "model");
+  return Napi::Number::New(info.Env(), static_cast<double>(handle->worker->waiting()));
+}
 
 // run(model, plan, token, requests, {maxQueue, maxBatch, maxDelay}): one promise per request.
 Napi::Value run(const Napi::CallbackInfo& info) {
@@ -319,6 +330,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("plan", Napi::Function::New(env, plan));
   exports.Set("token", Napi::Function::New(env, token));
   exports.Set("cancel", Napi::Function::New(env, cancel));
+  exports.Set("waiting", Napi::Function::New(env, waiting));
   exports.Set("run", Napi::Function::New(env, run));
   exports.Set("close", Napi::Function::New(env, close));
   exports.Set("stats", Napi::Function::New(env, stats));

@@ -302,6 +302,7 @@ Napi::Object result_to_js(Napi::Env env, const Request::Result& result) {
   auto outputs = Napi::Object::New(env);
   for (const auto& output : result.outputs) {
     const auto& values = output.values;
+    if (values.scalar_type() != at::kFloat) throw Napi::Error::New(env, "An output of the engine is not float32.");
     auto entry = Napi::Object::New(env);
     const auto buffer = buffer_to_js(env, values);
     entry.Set("data", Napi::Float32Array::New(env, static_cast<size_t>(values.numel()), buffer, 0));

@@ -12,11 +12,12 @@ BatchResult run_beside(const std::shared_ptr<const Plan>& plan, Network& network
   // References only to what lives as long as this call: a captured run is not called again.
   const Replays::Run run = [&](const at::Tensor& batch, const at::Tensor& targets, const at::Tensor& against) {
     auto result = run_on_device(*plan, network, self, batch, {targets, against.defined() ? against : targets, asked.given}, shape, cancelled);
-    for (auto& output : result.outputs) {
+    for (size_t i = 0; i < result.outputs.size(); ++i) {
+      auto& output = result.outputs[i];
       output = output.detach();
       // Windowed attention comes as [batch * windows, ...].
       if (output.size(0) != batch.size(0)) output = output.unflatten(0, {batch.size(0), output.size(0) / batch.size(0)});
-      if (output.is_floating_point()) output = output.to(at::kFloat);
+      output = in_float(output, plan->outputs[i].name);
     }
     return result;
   };

@@ -14,6 +14,7 @@
 
 #include <algorithm>
 
+#include "engine/cancel_points.h"
 #include "engine/errors.h"
 #include "engine/operations.h"
 
@@ -265,6 +266,7 @@ class Runner {
     // The sum over the batch differentiates every image at once: no image's score depends on another.
     const bool is_differentiable = step.attributes.has("differentiable") && step.attributes.boolean("differentiable");
     const bool keeps_graph = is_differentiable || !(step.last_gradient && is_last);
+    add_cancel_points(score);
     auto gradients = torch::autograd::grad({score.sum()}, taps, {}, keeps_graph, is_differentiable, /*allow_unused=*/true);
     for (size_t i = 0; i < gradients.size(); ++i) {
       // A tap that the score does not depend on has a gradient of zero, such as patches after the last attention.
@@ -429,6 +431,13 @@ class Runner {
 
 }  // namespace
 
+at::Tensor in_float(const at::Tensor& values, const std::string& name) {
+  if (values.is_complex()) {
+    throw EngineError("METHOD_NOT_APPLICABLE", "'" + name + "' holds complex numbers, which are not read out; name a node before or after it.");
+  }
+  return values.to(at::kFloat);
+}
+
 TargetShape shape_of(const Asked& asked) {
   TargetShape shape;
   shape.count = asked.targets.size(1);
@@ -443,6 +452,7 @@ TargetShape shape_of(const Asked& asked) {
 DeviceResult run_on_device(const Plan& plan, Network& network, const c10::IValue& self, const at::Tensor& images,
                            const Asked& asked, const TargetShape& shape, const std::function<bool()>& cancelled) {
   at::NoGradGuard no_gradients;
+  const CancelScope scope(cancelled);
   return Runner(plan, network, self, images, asked, shape, cancelled).run();
 }
 
@@ -452,7 +462,7 @@ BatchResult to_host(const Plan& plan, const DeviceResult& result, int64_t batch)
     auto values = result.outputs[i].detach();
     // Windowed attention comes as [batch * windows, ...]: split, so that every output is batch first.
     if (values.size(0) != batch) values = values.unflatten(0, {batch, values.size(0) / batch});
-    if (values.is_floating_point()) values = values.to(at::kFloat);
+    values = in_float(values, plan.outputs[i].name);
     // A copy in any case: outputs may share their memory with one another, with the input, or with the weights.
     host.outputs.push_back({plan.outputs[i].name, values.to(at::kCPU, values.scalar_type(), /*non_blocking=*/false, /*copy=*/true,
                                                             at::MemoryFormat::Contiguous)});

@@ -10,7 +10,7 @@ namespace sightline {
 
 struct BatchOutput {
   std::string name;
-  at::Tensor values;  // [batch, ...], or [batch, targets, ...]; float32 (or int64), on the CPU
+  at::Tensor values;  // [batch, ...], or [batch, targets, ...]; float32, on the CPU
 };
 
 // A target that is compared with no other class.
@@ -53,6 +53,10 @@ struct BatchResult {
 // Throws EngineError STEP_FAILED with the method and the step's source line.
 DeviceResult run_on_device(const Plan& plan, Network& network, const c10::IValue& self, const at::Tensor& images,
                            const Asked& asked, const TargetShape& shape, const std::function<bool()>& cancelled);
+
+// An output as JavaScript gets it: float32, whatever the model computes. Whole numbers are exact up to 2^24. Throws EngineError
+// METHOD_NOT_APPLICABLE for complex numbers.
+at::Tensor in_float(const at::Tensor& values, const std::string& name);
 
 // The outputs in float32 on the CPU, in memory of their own, batch axis first.
 BatchResult to_host(const Plan& plan, const DeviceResult& result, int64_t batch);

@@ -79,10 +79,11 @@ Model::Model(const LoadOptions& options, at::Device device)
   if (options.optimize) weights_ = std::make_shared<PreparedWeights>();
   try {
     // Without debug files: they serve Python tracebacks only, and their reader is the archive format's weakest part.
-    module_ = torch::jit::load(options.path, device, /*load_debug_files=*/false);
-  } catch (const c10::OutOfMemoryError&) {
-    throw translate_current_exception("OUT_OF_MEMORY", options.path);
+    module_ = torch::jit::load(options.file.empty() ? options.path : options.file, device, /*load_debug_files=*/false);
   } catch (const std::exception& error) {
+    // Memory that runs out is no fault of the archive.
+    const auto translated = translate_current_exception("NOT_TORCHSCRIPT", options.path);
+    if (translated.code() == "OUT_OF_MEMORY") throw translated;
     const auto reason = plain_message(error);
     throw EngineError("NOT_TORCHSCRIPT", options.path + " is not a TorchScript archive that can be loaded: " +
                                              explain_load_failure(reason) + ".",
@@ -93,6 +94,8 @@ Model::Model(const LoadOptions& options, at::Device device)
   if (options.weights) {
     try {
       set_weights(module_, *options.weights, device_, dtype_);
+    } catch (const std::bad_alloc&) {
+      throw translate_current_exception("OUT_OF_MEMORY", options.path);
     } catch (const c10::OutOfMemoryError&) {
       throw translate_current_exception("OUT_OF_MEMORY", options.path);
     }

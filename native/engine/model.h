@@ -11,6 +11,7 @@ namespace sightline {
 
 struct LoadOptions {
   std::string path;
+  std::string file;                // where the archive is read from, if not by its path: the very file that was checked
   std::string device = "auto";  // "auto", "cpu", "cuda", "cuda:1"
   std::string dtype = "f32";    // "f32", "bf16", "f16"
   bool cuda_graphs = true;      // whether runs that repeat are captured, where the device and the build can

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 
+#include "engine/cancel_points.h"
 #include "engine/errors.h"
 #include "engine/flops.h"
 #include "engine/graph_ops.h"
@@ -250,8 +251,17 @@ std::shared_ptr<Graph> cut(const std::shared_ptr<Graph>& graph, std::vector<Valu
 
 }  // namespace
 
+namespace {
+
+std::shared_ptr<Graph> with_cancel_points(std::shared_ptr<Graph> graph) {
+  insert_cancel_points(*graph);
+  return graph;
+}
+
+}  // namespace
+
 GraphCode::GraphCode(std::shared_ptr<Graph> graph)
-    : graph_(std::move(graph)), code_(graph_, "sightline"), operators_(count_operators(*graph_)) {}
+    : graph_(with_cancel_points(std::move(graph))), code_(graph_, "sightline"), operators_(count_operators(*graph_)) {}
 
 std::vector<at::Tensor> GraphCode::run(std::vector<c10::IValue> inputs, bool records_gradients) const {
   at::AutoGradMode mode(records_gradients);
@@ -407,14 +417,18 @@ void Network::prove(const StraightGraph& straight, const torch::jit::Module& mod
 const Program& Network::program(const ProgramRequest& request) {
   // A server whose users choose the taps must not collect programs for ever.
   constexpr size_t kKeptPrograms = 64;
-  if (programs_.size() > kKeptPrograms) {
-    programs_.clear();
-    if (weights_) weights_->drop_unused();
-    ++generation_;
-  }
   auto found = programs_.find(request);
-  if (found == programs_.end()) found = programs_.emplace(request, build(request)).first;
-  return *found->second;
+  if (found == programs_.end()) {
+    auto program = build(request);
+    if (programs_.size() >= kKeptPrograms) {
+      programs_.erase(std::min_element(programs_.begin(), programs_.end(), [](const auto& a, const auto& b) { return a.second.used < b.second.used; }));
+      if (weights_) weights_->drop_unused();
+      ++generation_;
+    }
+    found = programs_.emplace(request, KeptProgram{std::move(program), 0}).first;
+  }
+  found->second.used = ++uses_;
+  return *found->second.program;
 }
 
 // The tapped values, then the replaced ones, each in the shape in which it is shown.

@@ -160,8 +160,8 @@ class Network {
   Network(const torch::jit::Module& module, const at::Tensor& example, std::shared_ptr<PreparedWeights> weights);
 
   const NetworkInfo& info() const { return info_; }
-  // Programs are kept, one per request. Not for use from several threads; a reference is good until the next call. Throws
-  // EngineError UNKNOWN_NODE or METHOD_NOT_APPLICABLE.
+  // Programs are kept, one per request: the 64 used last. Not for use from several threads; a reference is good until the
+  // next call. Throws EngineError UNKNOWN_NODE or METHOD_NOT_APPLICABLE.
   const Program& program(const ProgramRequest& request);
   // Counts how often programs were let go: whoever keeps anything of one compares it.
   int64_t generation() const { return generation_; }
@@ -185,7 +185,12 @@ class Network {
   std::optional<at::ScalarType> dtype_;
   at::Device device_;
   std::shared_ptr<PreparedWeights> weights_;
-  std::map<ProgramRequest, std::unique_ptr<Program>> programs_;
+  struct KeptProgram {
+    std::unique_ptr<Program> program;
+    int64_t used;  // the greater, the later
+  };
+  std::map<ProgramRequest, KeptProgram> programs_;
+  int64_t uses_ = 0;
   int64_t generation_ = 0;
 };
 

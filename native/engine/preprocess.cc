@@ -11,6 +11,9 @@ namespace sightline {
 
 namespace {
 
+// Of a picture in float32 at once. The largest picture would take 3 GB as a whole.
+constexpr int64_t kStripBytes = int64_t{32} << 20;
+
 // One axis as Pillow resizes it: antialiased, in float, then rounded to whole levels before the other axis starts.
 // LibTorch's own uint8 kernel keeps fewer bits of its weights and is 2 levels off for bicubic.
 at::Tensor resize_axis(const at::Tensor& planes, std::vector<int64_t> size, bool is_bicubic) {
@@ -30,12 +33,18 @@ at::Tensor normalisation(const Preprocessing& how) {
 }
 
 at::Tensor preprocess(const at::Tensor& pixels, const Preprocessing& how, const at::Tensor& normalisation) {
-  auto planes = pixels.permute({2, 0, 1}).unsqueeze(0).to(at::kFloat).contiguous();
-  planes = resize_axis(planes, {planes.size(2), how.resized_width}, how.is_bicubic);
-  planes = resize_axis(planes, {how.resized_height, how.resized_width}, how.is_bicubic);
-  auto image = planes.squeeze(0)
-                   .narrow(1, how.crop_top, how.height)
-                   .narrow(2, how.crop_left, how.width);
+  const auto rows = pixels.size(0);
+  const auto most = std::max<int64_t>(1, kStripBytes / (pixels.size(1) * pixels.size(2) * static_cast<int64_t>(sizeof(float))));
+  // Rows are resized each by itself, and so are columns after them: strips and an early crop change no value.
+  std::vector<at::Tensor> strips;
+  for (int64_t row = 0; row < rows; row += most) {
+    const auto strip = pixels.narrow(0, row, std::min(most, rows - row)).permute({2, 0, 1}).unsqueeze(0).to(at::kFloat).contiguous();
+    const auto resized = resize_axis(strip, {strip.size(2), how.resized_width}, how.is_bicubic);
+    strips.push_back(resized.narrow(3, how.crop_left, how.width).contiguous());
+  }
+  const auto across = strips.size() == 1 ? strips[0] : at::cat(strips, 2);
+  const auto planes = resize_axis(across, {how.resized_height, how.width}, how.is_bicubic);
+  const auto image = planes.squeeze(0).narrow(1, how.crop_top, how.height);
   // In torchvision's order, so that the result is equal to the bit: to [0, 1], then mean, then deviation.
   return ((image / 255.0) - normalisation[0]) / normalisation[1];
 }

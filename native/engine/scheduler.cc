@@ -127,6 +127,31 @@ void Worker::submit(std::vector<std::unique_ptr<Request>> requests, size_t limit
   wake_.notify_all();
 }
 
+void Worker::withdraw_cancelled() {
+  Requests withdrawn;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (auto it = queue_.begin(); it != queue_.end();) {
+      if (!it->request || !it->request->cancellation->is_cancelled()) {
+        ++it;
+        continue;
+      }
+      withdrawn.push_back(std::move(it->request));
+      it = queue_.erase(it);
+    }
+    waiting_requests_ -= withdrawn.size();
+    counters().queued -= static_cast<int64_t>(withdrawn.size());
+  }
+  // A batch that waits for more images may hold some too.
+  wake_.notify_all();
+  for (const auto& request : withdrawn) fail(*request, EngineError("ABORTED", "The request was aborted."));
+}
+
+size_t Worker::waiting() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return waiting_requests_;
+}
+
 void Worker::post(std::function<void()> task, std::function<void(EngineError)> failed) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -182,6 +207,7 @@ void Worker::loop() {
       continue;
     }
     auto batch = gather(lock);
+    if (batch.empty()) continue;
     lock.unlock();
     apply_threads();
     run_batch(std::move(batch));
@@ -231,7 +257,7 @@ bool Worker::is_due() const {
   return count >= limit;
 }
 
-// The first request, and every other waiting one that can share its batch. A task in the queue is a fence: what was
+// The first request, and every other waiting one that can share its batch; none where all were aborted meanwhile. A task in the queue is a fence: what was
 // asked for after a close must not run before it.
 Worker::Requests Worker::gather(std::unique_lock<std::mutex>& lock) {
   Requests batch;
@@ -256,6 +282,15 @@ Worker::Requests Worker::gather(std::unique_lock<std::mutex>& lock) {
     }
     if (batch.size() >= limit || fenced || stopping_) break;
     if (wake_.wait_until(lock, deadline) == std::cv_status::timeout) break;
+    const auto cancelled = std::stable_partition(batch.begin(), batch.end(), [](const auto& request) { return !request->cancellation->is_cancelled(); });
+    if (cancelled == batch.end()) continue;
+    Requests left(std::make_move_iterator(cancelled), std::make_move_iterator(batch.end()));
+    batch.erase(cancelled, batch.end());
+    lock.unlock();
+    for (const auto& request : left) settle(*request, EngineError("ABORTED", "The request was aborted."));
+    left.clear();
+    lock.lock();
+    if (batch.empty()) break;
   }
   return batch;
 }
@@ -463,6 +498,15 @@ std::shared_ptr<Worker> worker_for(at::Device device) {
   auto& worker = workers()[device.str()];
   if (!worker) worker = std::make_shared<Worker>(device);
   return worker;
+}
+
+void withdraw_cancelled() {
+  std::vector<std::shared_ptr<Worker>> running;
+  {
+    const std::lock_guard<std::mutex> lock(workers_mutex());
+    for (const auto& [name, worker] : workers()) running.push_back(worker);
+  }
+  for (const auto& worker : running) worker->withdraw_cancelled();
 }
 
 void stop_workers(bool for_good) {

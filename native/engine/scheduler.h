@@ -60,7 +60,7 @@ struct Request {
     std::vector<int64_t> targets, against;
     int64_t operators, chunk, batch;
   };
-  // Exactly one of the two is called, once, on the worker thread or on the thread that stops it.
+  // Exactly one of the two is called, once, on the worker thread or on the thread that stops it or withdraws the request.
   std::function<void(Result)> done;
   std::function<void(EngineError)> failed;
 };
@@ -95,6 +95,10 @@ class Worker {
 
   // Throws EngineError QUEUE_FULL when `limit` requests wait, MODEL_CLOSED once stopped. All or none are taken.
   void submit(std::vector<std::unique_ptr<Request>> requests, size_t limit);
+  // Any thread: takes the waiting requests that nobody waits for any more out of the queue, and fails them at once by ABORTED.
+  void withdraw_cancelled();
+  // How many requests wait.
+  size_t waiting() const;
   // Runs a task of its own between requests, in order; `failed` gets what it throws.
   void post(std::function<void()> task, std::function<void(EngineError)> failed);
   // Finishes the batch at hand at the next step, fails what waits, and joins. Idempotent.
@@ -128,7 +132,7 @@ class Worker {
   void deliver(Launched launched);
 
   at::Device device_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Item> queue_;
   size_t waiting_requests_ = 0;
@@ -149,6 +153,8 @@ int engine_threads();
 
 // The worker of a device, started on first use.
 std::shared_ptr<Worker> worker_for(at::Device device);
+// Of every worker: see Worker::withdraw_cancelled.
+void withdraw_cancelled();
 // Stops and joins every worker. LibTorch work that still runs while the process exits would crash it.
 // `for_good`: the process ends, so none may be started again.
 void stop_workers(bool for_good);

@@ -6,7 +6,7 @@
 namespace sightline {
 
 // While it lives, runs of graphs with turns in them on this thread end by EngineError: UNTRUSTED_ARCHIVE where loops take
-// more turns than any model's or it all takes longer than any does, OUT_OF_MEMORY where the process comes to hold most of
+// more turns than any model's or it all takes this thread more processor time than any does, OUT_OF_MEMORY where the process comes to hold most of
 // the memory that was free (Linux). The interpreter cannot be stopped from outside, so the graph itself asks.
 class TraceLimit {
  public:

@@ -17,7 +17,7 @@ describe('archives of torchvision, timm and transformers', () => {
 
   it.each(archives)('%s passes the checks before loading', async (name) => {
     const checked = await checkArchive(join(PARITY, name));
-    await checked.verifyWeights();
+    await checked.verifyWeights().finally(() => checked.close());
   });
 
   // What the compiled graphs hold is only known after loading: scripted and quantised ones hold the most.

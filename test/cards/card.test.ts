@@ -125,7 +125,7 @@ describe('hashes', () => {
     const card = { ...(good as unknown as ModelCard), sha256: expected };
     await expect(verifyHash(path, card)).resolves.toBeUndefined();
     await expect(verifyHash(path, { ...card, sha256: 'ab'.repeat(32) })).rejects.toEqual(
-      expect.objectContaining({ code: 'INVALID_CARD', message: expect.stringMatching(new RegExp(`m\\.pt is not the file.*${expected}.*${'ab'.repeat(32)}`)) }),
+      expect.objectContaining({ code: 'WRONG_HASH', message: expect.stringMatching(new RegExp(`m\\.pt is not the file.*${expected}.*${'ab'.repeat(32)}`)) }),
     );
     await expect(verifyHash('nowhere.pt', defaultCard('nowhere.pt'))).resolves.toBeUndefined();
     await expect(hashFile('nowhere.pt')).rejects.toEqual(expect.objectContaining({ code: 'FILE_NOT_FOUND' }));

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 
-import { acquireLock } from '../../lib/hub/lock.js';
+import { acquireLock, ownPlace } from '../../lib/hub/lock.js';
 import { pullFrom } from '../../lib/hub/pull.js';
 import { MAIN, ROOT, useBuiltCommand } from '../cli/command.js';
 import type { LoopbackHub } from '../support/hub.js';
@@ -149,8 +149,7 @@ describe('a lock', () => {
     const file = join(temporaryFolder(), 'x.lock');
     const dead = spawn(process.execPath, ['-e', '']);
     await new Promise((resolve) => dead.on('close', resolve));
-    const { hostname } = await import('node:os');
-    writeFileSync(file, JSON.stringify({ pid: dead.pid, host: hostname(), id: 'dead' }));
+    writeFileSync(file, JSON.stringify({ pid: dead.pid, host: ownPlace(), id: 'dead' }));
     let inside = 0;
     let most = 0;
     await Promise.all(
@@ -164,6 +163,16 @@ describe('a lock', () => {
       }),
     );
     expect(most).toBe(1);
+  });
+
+  it('of a container with the same host name is not taken for dead by its process number', async () => {
+    const file = join(temporaryFolder(), 'x.lock');
+    const { hostname } = await import('node:os');
+    // No process has this number here; there it may.
+    writeFileSync(file, JSON.stringify({ pid: 2 ** 30, host: ownPlace().replace(/pid:\[\d+\]/, 'pid:[1]').replace(/^[^ ]+$/, 'another'), id: 'theirs' }));
+    expect(readFileSync(file, 'utf8')).toContain(process.platform === 'linux' ? hostname() : 'another');
+    await expect(acquireLock(file, { signal: AbortSignal.timeout(600) })).rejects.toThrow();
+    expect(readFileSync(file, 'utf8')).toContain('theirs');
   });
 
   it('of another machine is waited for, until the signal says otherwise', async () => {

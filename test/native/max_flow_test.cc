@@ -4,6 +4,7 @@
 #include "engine/algorithms/attention_flow.h"
 
 #include <ATen/Parallel.h>
+#include <sys/resource.h>
 
 #include "engine/errors.h"
 #include "references/max_flow.h"
@@ -187,6 +188,34 @@ TEST("attention flow: each image as if alone, the same on any number of threads"
   const auto four = attention_flow(together, 3);
   at::set_num_threads(threads);
   EXPECT(at::equal(alone, flow) && at::equal(four, flow));
+}
+
+TEST("attention flow: where the system gives no more threads, those that there are do all") {
+  const auto matrices = attention_of(3, 80, 5, 1, 0.5);
+  const auto threads = at::get_num_threads();
+  const auto expected = attention_flow(matrices, 0);
+  at::set_num_threads(4);
+  rlimit before{};
+  EXPECT(getrlimit(RLIMIT_AS, &before) == 0);
+  // A thread's stack does not fit any more; small memory still does.
+  auto tight = before;
+  tight.rlim_cur = 1 << 20;
+  EXPECT(setrlimit(RLIMIT_AS, &tight) == 0);
+  at::Tensor found;
+  std::optional<EngineError> failed;
+  try {
+    found = attention_flow(matrices, 0);
+  } catch (...) {
+    failed = translate_current_exception("INTERNAL", "attention flow");
+  }
+  setrlimit(RLIMIT_AS, &before);
+  at::set_num_threads(threads);
+  // The process may have had no memory at hand for the flow itself; what it must not do is end.
+  if (failed) {
+    EXPECT_EQUAL(failed->code(), std::string("OUT_OF_MEMORY"));
+    return;
+  }
+  EXPECT(largest_difference(found, expected) == 0.0);
 }
 
 TEST("attention flow: bad input is refused, a cancelled request ends") {

@@ -41,7 +41,7 @@ export const vitCx = defineMethod({
     /** Standard deviation of the noise where the mask is 0, of pixels as the model gets them. */
     noiseLevel: z.number({ error: 'a number of at least 0 is expected' }).min(0, { error: 'a standard deviation is at least 0' }).default(0.1),
     /** Of the noise: the same seed gives the same map. */
-    seed: z.int({ error: 'a whole number of at least 0 is expected' }).min(0, { error: 'a seed is at least 0' }).default(0),
+    seed: z.int({ error: 'a whole number of at least 0 is expected' }).min(0, { error: 'a seed is at least 0' }).max(2 ** 31 - 1, { error: 'a seed is at most 2147483647' }).default(0),
   }),
   usesLayer: true,
   isClassSpecific: true,

@@ -19,7 +19,7 @@ export const deepFeatureFactorization = defineMethod({
   name: 'deep-feature-factorization',
   options: z.strictObject({
     /** How many concepts. */
-    components: z.int({ error: 'a whole number of at least 1 is expected' }).min(1, { error: 'at least 1 component is needed' }).default(5),
+    components: z.int({ error: 'a whole number of at least 1 is expected' }).min(1, { error: 'at least 1 component is needed' }).max(1000, { error: 'at most 1000 components are taken' }).default(5),
     /** Classes of concepts at the scale that the factorization happens to give, in place of each concept's peak. */
     compat: z.enum(['pytorch-grad-cam'], { error: "'pytorch-grad-cam' is expected" }).optional(),
   }),

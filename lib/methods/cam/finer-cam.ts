@@ -55,7 +55,7 @@ export const finerCam = defineMethod({
     /** The CAM that explains the difference. */
     base: z.enum(BASE_NAMES, { error: `${BASE_NAMES.map((name) => `'${name}'`).join(', ')} is expected` }).default('grad-cam'),
     /** How many classes are compared with; as many as there are where the model has fewer. */
-    references: z.int().min(1).default(3),
+    references: z.int().min(1).max(1000).default(3),
     /** How strongly they count; 0 is the base method. Default 0.6, with `compat: 'pytorch-grad-cam'` 1. */
     strength: z.number().min(0).optional(),
     /** `pytorch-grad-cam`: references weighted by their probabilities; that and `torch-cam` choose their own `grad-cam++` too. */

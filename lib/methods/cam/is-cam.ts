@@ -16,7 +16,7 @@ export const isCam = defineMethod({
   options: z.strictObject({
     ...pipelineOptions,
     /** Steps along the way, and so runs of the model for each channel. */
-    steps: z.int({ error: 'a whole number of at least 1 is expected' }).min(1, { error: 'at least 1 step is needed' }).default(10),
+    steps: z.int({ error: 'a whole number of at least 1 is expected' }).min(1, { error: 'at least 1 step is needed' }).max(100_000, { error: 'at most 100000 are taken' }).default(10),
     /** Masks scaled before they are upsampled, and the running sum of the fractions, which goes far beyond 1, in place of each. */
     compat: z.enum(['torch-cam'], { error: "'torch-cam' is expected" }).optional(),
   }),

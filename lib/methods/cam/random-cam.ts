@@ -15,7 +15,7 @@ export const randomCam = defineMethod({
   options: z.strictObject({
     ...pipelineOptions,
     /** The weights are 2 torch.rand(channels) - 1 after manual_seed(seed * 1000003). */
-    seed: z.int().min(0).default(0),
+    seed: z.int().min(0).max(2 ** 31 - 1).default(0),
   }),
   usesLayer: true,
   isClassSpecific: false,

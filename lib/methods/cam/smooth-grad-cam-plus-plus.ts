@@ -18,11 +18,11 @@ export const smoothGradCamPlusPlus = defineMethod({
   options: z.strictObject({
     ...pipelineOptions,
     /** Noisy images, and so runs of the model forwards and backwards. */
-    samples: z.int({ error: 'a whole number of at least 1 is expected' }).min(1, { error: 'at least 1 sample is needed' }).default(4),
+    samples: z.int({ error: 'a whole number of at least 1 is expected' }).min(1, { error: 'at least 1 sample is needed' }).max(100_000, { error: 'at most 100000 are taken' }).default(4),
     /** Standard deviation of the noise, of pixels as the model gets them. */
     noiseLevel: z.number({ error: 'a number of at least 0 is expected' }).min(0, { error: 'a standard deviation is at least 0' }).default(0.3),
     /** Of the noise: the same seed gives the same map. */
-    seed: z.int({ error: 'a whole number of at least 0 is expected' }).min(0, { error: 'a seed is at least 0' }).default(0),
+    seed: z.int({ error: 'a whole number of at least 0 is expected' }).min(0, { error: 'a seed is at least 0' }).max(2 ** 31 - 1, { error: 'a seed is at most 2147483647' }).default(0),
     /** The last noisy image's gradient and activations where means, and those of the image itself, are meant. */
     compat: z.enum(['torch-cam'], { error: "'torch-cam' is expected" }).optional(),
   }),

@@ -17,13 +17,13 @@ export const ssCam = defineMethod({
   options: z.strictObject({
     ...pipelineOptions,
     /** Noisy masks for each channel, and so runs of the model. */
-    samples: z.int({ error: 'a whole number of at least 1 is expected' }).min(1, { error: 'at least 1 sample is needed' }).default(35),
+    samples: z.int({ error: 'a whole number of at least 1 is expected' }).min(1, { error: 'at least 1 sample is needed' }).max(100_000, { error: 'at most 100000 are taken' }).default(35),
     /** Standard deviation of the noise: of masks in [0, 1], or of pixels as the model gets them. */
     noiseLevel: z.number({ error: 'a number of at least 0 is expected' }).min(0, { error: 'a standard deviation is at least 0' }).default(2),
     /** What the noise is added to: the `mask`, or the `input`, that is, the image after masking. */
     noiseOn: z.enum(['mask', 'input'], { error: "'mask' or 'input' is expected" }).default('mask'),
     /** Of the noise: the same seed gives the same map. */
-    seed: z.int({ error: 'a whole number of at least 0 is expected' }).min(0, { error: 'a seed is at least 0' }).default(0),
+    seed: z.int({ error: 'a whole number of at least 0 is expected' }).min(0, { error: 'a seed is at least 0' }).max(2 ** 31 - 1, { error: 'a seed is at most 2147483647' }).default(0),
     /** Masks as that package makes them: scaled before they are upsampled. */
     compat: z.enum(['torch-cam'], { error: "'torch-cam' is expected" }).optional(),
   }),

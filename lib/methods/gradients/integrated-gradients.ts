@@ -8,7 +8,7 @@ import { baselineOf, baselineSchema } from './baseline.js';
 import { channelsSchema, overChannels } from './channels.js';
 import { count } from './numbers.js';
 import { withPresets } from './presets.js';
-import { leastPoints, quadrature, QUADRATURES, type QuadratureRule } from './quadrature.js';
+import { leastPoints, mostPoints, quadrature, QUADRATURES, type QuadratureRule } from './quadrature.js';
 
 /** Below this a score counts as unchanged, and the relative error is that of this difference. */
 const SMALLEST_CHANGE = 1e-6;
@@ -60,6 +60,9 @@ export const integratedGradients = defineMethod({
     const { steps, compat, multiplyByInputs, channels } = options;
     if (steps < leastPoints(options.quadrature)) {
       throw new SightlineError('INVALID_OPTION', `The quadrature '${options.quadrature}' of integrated-gradients needs at least ${leastPoints(options.quadrature)} steps, not ${steps}.`);
+    }
+    if (steps > mostPoints(options.quadrature)) {
+      throw new SightlineError('INVALID_OPTION', `The quadrature '${options.quadrature}' of integrated-gradients takes at most ${mostPoints(options.quadrature)} steps, not ${steps}; choose fewer, or another quadrature.`);
     }
     const { image } = model;
     const rule = quadrature(options.quadrature, steps);

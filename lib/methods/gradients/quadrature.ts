@@ -11,6 +11,9 @@ export interface QuadratureRule {
 /** The fewest points of each rule: a trapezoid has two ends. */
 export const leastPoints = (rule: Quadrature): number => (rule === 'trapezoid' ? 2 : 1);
 
+/** The most points of each rule. Those of Gauss-Legendre take time that grows with the square of their number: 4096 take 0.1 s. */
+export const mostPoints = (rule: Quadrature): number => (rule === 'gauss-legendre' ? 4096 : 100_000);
+
 /** The rule with `count` points. The weights sum to 1. */
 export function quadrature(rule: Quadrature, count: number): QuadratureRule {
   if (rule === 'gauss-legendre') return gaussLegendre(count);
@@ -24,21 +27,24 @@ export function quadrature(rule: Quadrature, count: number): QuadratureRule {
 
 /** Exact for polynomials up to degree 2 count - 1. The points are the roots of a Legendre polynomial, found by Newton. */
 function gaussLegendre(count: number): QuadratureRule {
-  const points: number[] = [];
-  const weights: number[] = [];
-  for (let i = 0; i < count; i++) {
-    let x = -Math.cos((Math.PI * (i + 0.75)) / (count + 0.5));
-    let slope = 1;
-    for (let round = 0; round < 100; round++) {
+  const points = new Array<number>(count);
+  const weights = new Array<number>(count);
+  // The roots lie symmetrically about 0: half of them tell the rest.
+  for (let i = 0; i < count / 2; i++) {
+    let x = Math.cos((Math.PI * (i + 0.75)) / (count + 0.5)) * (1 - (count - 1) / (8 * count ** 3));
+    for (let round = 0; round < 10; round++) {
       const { value, derivative } = legendre(count, x);
-      slope = derivative;
       const change = value / derivative;
       x -= change;
-      if (Math.abs(change) < 1e-15) break;
+      // Newton doubles the digits each time: the next round could change nothing.
+      if (Math.abs(change) < 1e-10) break;
     }
-    slope = legendre(count, x).derivative;
-    points.push((1 + x) / 2);
-    weights.push(1 / ((1 - x * x) * slope * slope));
+    if (2 * i + 1 === count) x = 0;
+    const { derivative: slope } = legendre(count, x);
+    const weight = 1 / ((1 - x * x) * slope * slope);
+    points[i] = (1 - x) / 2;
+    points[count - 1 - i] = (1 + x) / 2;
+    weights[i] = weights[count - 1 - i] = weight;
   }
   return { points, weights };
 }

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "engine/algorithms/layered_flow.h"
@@ -27,7 +28,7 @@ at::Tensor flows(const LayeredCapacities& capacities, int64_t source, const std:
   std::atomic<bool> stopped{false};
   std::mutex mutex;  // of `cancelled` and `error`
   std::exception_ptr error;
-  const auto work = [&](int64_t begin, int64_t end) {
+  const auto compute = [&](int64_t begin, int64_t end) {
     try {
       LayeredFlow flow(capacities, source);
       for (int64_t sink = begin; sink < end && !stopped; ++sink) {
@@ -46,9 +47,18 @@ at::Tensor flows(const LayeredCapacities& capacities, int64_t source, const std:
   // LibTorch's own is asking for trouble.
   const auto threads = std::clamp<int64_t>(
       std::min({int64_t{at::get_num_threads()}, kFlowBytes / capacities.bytes(), tokens / 16}), 1, tokens);
+  std::atomic<int64_t> next{0};
+  const auto work = [&] {
+    for (int64_t part = next++; part < threads; part = next++) compute(tokens * part / threads, tokens * (part + 1) / threads);
+  };
   std::vector<std::thread> others;
-  for (int64_t i = 1; i < threads; ++i) others.emplace_back(work, tokens * i / threads, tokens * (i + 1) / threads);
-  work(0, tokens / threads);
+  others.reserve(static_cast<size_t>(threads));
+  try {
+    for (int64_t i = 1; i < threads; ++i) others.emplace_back(work);
+  } catch (const std::system_error&) {
+    // The system gives no more threads: those that there are, at least this one, take all parts.
+  }
+  work();
   for (auto& thread : others) thread.join();
   if (error) std::rethrow_exception(error);
   if (stopped) throw EngineError("ABORTED", "The request was aborted.");

@@ -1,0 +1,158 @@
+import { getEventListeners } from 'node:events';
+
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+
+import { Model, stats } from '../../lib/index.js';
+import { cardOf, CNN, gate, imagesOf, until, VIT } from './models.js';
+
+const codeOf = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'resolved', ({ code }: { code?: string }) => code ?? 'no code');
+
+describe('an abort behind another request', () => {
+  let model: Model;
+  let release: () => Promise<void>;
+
+  beforeEach(async () => {
+    model = await Model.load(CNN.path, { device: 'cpu', card: cardOf(CNN), maxQueue: 6 });
+    const { method, started } = gate();
+    const abort = new AbortController();
+    const work = codeOf(model.explain(imagesOf(CNN, 1), { method, signal: abort.signal, memory: 1 }));
+    await started();
+    release = async () => {
+      abort.abort();
+      expect(await work).toBe('ABORTED');
+    };
+  });
+  afterEach(async () => {
+    await release();
+    await model.close();
+    expect(stats()).toMatchObject({ models: 0, queued: 0, running: 0 });
+  });
+
+  it('rejects at once, and gives its places to others, while the engine is still busy', async () => {
+    const abort = new AbortController();
+    const work = codeOf(model.explain(imagesOf(CNN, 6), { method: 'grad-cam', signal: abort.signal }));
+    await until('six images in the queue', () => stats().queued === 6);
+    const { completed, failed } = stats();
+    abort.abort();
+    expect(await work).toBe('ABORTED');
+    expect(stats()).toMatchObject({ queued: 0, running: 1, completed, failed: failed + 6 });
+    const after = model.explain(imagesOf(CNN, 6), { method: 'grad-cam' });
+    await until('six others in the queue', () => stats().queued === 6);
+    await release();
+    expect(await after).toHaveLength(6);
+  });
+
+  it('takes only its own call out of the queue', async () => {
+    const abort = new AbortController();
+    const first = model.explain(imagesOf(CNN, 2), { method: 'grad-cam' });
+    const second = codeOf(model.explain(imagesOf(CNN, 2), { method: 'grad-cam', signal: abort.signal }));
+    const third = model.explain(imagesOf(CNN, 2), { method: 'grad-cam' });
+    await until('six images in the queue', () => stats().queued === 6);
+    abort.abort();
+    expect(await second).toBe('ABORTED');
+    expect(stats().queued).toBe(4);
+    await release();
+    expect([...(await first), ...(await third)]).toHaveLength(4);
+  });
+
+  it.each([
+    ['explain', (images, signal) => model.explain(images, { method: 'rise', masks: 4000, signal })],
+    ['capture', (images, signal) => model.capture(images, { features: ['layer1'], signal })],
+    ['predict', (images, signal) => model.predict(images, { signal })],
+  ] satisfies [string, (images: ReturnType<typeof imagesOf>, signal: AbortSignal) => Promise<unknown>][])(
+    'is heard by %s while a new size is inspected',
+    async (_, call) => {
+      const abort = new AbortController();
+      const { completed, failed } = stats();
+      const work = codeOf(call(imagesOf({ height: 72, width: 80 }, 1), abort.signal));
+      // Its inspection waits in the queue from here on; it counts as no image.
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      abort.abort();
+      expect(await work).toBe('ABORTED');
+      expect(stats()).toMatchObject({ running: 1 });
+      await release();
+      // Nothing of it was computed: only the one that kept the engine busy ended.
+      expect(await model.predict(imagesOf({ height: 72, width: 80 }, 1))).toHaveLength(1);
+      expect(stats()).toMatchObject({ completed: completed + 1, failed: failed + 1 });
+    },
+  );
+
+  it('is heard while a size is inspected for a model that runs on no usual one', async () => {
+    const abort = new AbortController();
+    const reason = new Error('the client hung up');
+    const work = model.explain(imagesOf({ height: 88, width: 80 }, 1), { method: 'grad-cam', signal: abort.signal }).catch((error: unknown) => error);
+    abort.abort(reason);
+    expect(await work).toMatchObject({ name: 'SightlineError', code: 'ABORTED', cause: reason });
+  });
+});
+
+describe('a batch that waits for more images', () => {
+  it('does not keep an aborted request until its delay is over', async () => {
+    const maxDelay = 8000;
+    const model = await Model.load(CNN.path, { device: 'cpu', card: cardOf(CNN), maxDelay, maxBatch: 2 });
+    const abort = new AbortController();
+    const begun = performance.now();
+    const work = codeOf(model.predict(imagesOf(CNN, 1), { signal: abort.signal }));
+    await until('the batch to be gathered', () => stats().running === 1);
+    abort.abort();
+    expect(await work).toBe('ABORTED');
+    expect(performance.now() - begun).toBeLessThan(maxDelay);
+    expect(stats()).toMatchObject({ queued: 0, running: 0 });
+    // The engine waits no longer: a full batch runs.
+    expect(await model.predict(imagesOf(CNN, 2))).toHaveLength(2);
+    await model.close();
+  });
+});
+
+describe('an abort amid one long step', () => {
+  const SIDE = 512;
+  let model: Model;
+  beforeAll(async () => {
+    model = await Model.load(CNN.path, { device: 'cpu', card: cardOf(CNN) });
+    await model.predict(imagesOf({ height: SIDE, width: SIDE }, 1));
+  });
+  afterAll(() => model.close());
+
+  it.each([
+    ['a run of the model', (images, signal) => model.predict(images, { signal })],
+    ['a run and its backward pass', (images, signal) => model.explain(images, { method: 'gradient', size: 'grid', signal })],
+  ] satisfies [string, (images: ReturnType<typeof imagesOf>, signal?: AbortSignal) => Promise<unknown>][])('%s rejects before the step is over', async (_, call) => {
+    const images = imagesOf({ height: SIDE, width: SIDE }, 4);
+    await call(images);
+    const begun = performance.now();
+    await call(images);
+    const whole = performance.now() - begun;
+    const waits: number[] = [];
+    for (let round = 0; round < 5; round++) {
+      const abort = new AbortController();
+      const work = codeOf(call(images, abort.signal));
+      await until('it to run', () => stats().running === 4);
+      await new Promise((resolve) => setTimeout(resolve, 0.2 * whole));
+      const aborted = performance.now();
+      abort.abort();
+      expect(await work).toBe('ABORTED');
+      waits.push(performance.now() - aborted);
+    }
+    // Without a look amid the step it takes the rest of it, four fifths, each time. Other work on the machine may hold up some.
+    expect(Math.min(...waits)).toBeLessThan(0.4 * whole);
+  });
+});
+
+describe('a signal of many calls', () => {
+  it('has one listener, and none at the end', async () => {
+    const model = await Model.load(VIT.path, { device: 'cpu', card: cardOf(VIT) });
+    const warnings: Error[] = [];
+    const note = (warning: Error): void => void warnings.push(warning);
+    process.on('warning', note);
+    const { signal } = new AbortController();
+    const works = Array.from({ length: 25 }, () => model.explain(imagesOf(VIT, 1), { method: 'gae', signal }));
+    await until('all to wait', () => stats().queued + stats().running > 0);
+    expect(getEventListeners(signal, 'abort').length).toBeLessThanOrEqual(1);
+    expect((await Promise.all(works)).flat()).toHaveLength(25);
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0);
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off('warning', note);
+    expect(warnings).toEqual([]);
+    await model.close();
+  });
+});
