@@ -80,6 +80,8 @@ export interface Inspection {
   readonly wasTraining: boolean;
   /** False where shapes of one image are written into the archive, so that images are run one by one. */
   readonly canBatch: boolean;
+  /** Whether an image has other values beside another image than alone, so that images are run one by one. */
+  readonly imagesInteract: boolean;
   /** Attention-like operators of no known form, such as cross-covariance: they cannot be tapped. */
   readonly unknownAttention: number;
   /** In the order of execution. */

@@ -385,9 +385,11 @@ export class Model {
   /** Notes what is peculiar about the archive. */
   private async remark(): Promise<void> {
     if (this.standard === null) return;
-    const { wasTraining, canBatch } = await this.inspectAt(this.standard.card.input.height, this.standard.card.input.width);
+    const { wasTraining, canBatch, imagesInteract } = await this.inspectAt(this.standard.card.input.height, this.standard.card.input.width);
     if (wasTraining) this.notes.push(`${this.path} was exported in training mode; it is run in inference mode. Call .eval() before exporting.`);
-    if (!canBatch) this.notes.push(`${this.path} has the shapes of one image written into it, so images are run one by one. Export it with a batch axis of any size.`);
+    if (imagesInteract) {
+      this.notes.push(`${this.path} gives an image other values beside another image than alone (statistics or a scale are taken over the batch), so images are run one by one.`);
+    } else if (!canBatch) this.notes.push(`${this.path} has the shapes of one image written into it, so images are run one by one. Export it with a batch axis of any size.`);
   }
 
   /** One prediction on every device: weights are packed and kernels are chosen before the first request, not by it. */

@@ -225,6 +225,7 @@ Napi::Object info_to_js(Napi::Env env, const NetworkInfo& info) {
   object.Set("isQuantized", info.is_quantized);
   object.Set("wasTraining", info.was_training);
   object.Set("canBatch", info.can_batch);
+  object.Set("imagesInteract", info.images_interact);
   object.Set("unknownAttention", static_cast<double>(info.unknown_attention));
   object.Set("targetLayer", info.target_layer);
   object.Set("operators", static_cast<double>(info.operators));

@@ -95,6 +95,7 @@ std::optional<LinearHead> read_linear(const Value* logits) {
 }
 
 bool averages_space(const Node* node, Layout layout) {
+  if (!is_any_of(node, {"adaptive_avg_pool2d", "avg_pool2d", "mean"})) return false;
   const auto in = recorded_sizes(node->input(0));
   const auto out = recorded_sizes(node->output());
   if (!in || !out) return false;
@@ -106,7 +107,6 @@ bool averages_space(const Node* node, Layout layout) {
     return kernel && padding && divisor && divisor->isNone() && kernel->toIntVector() == std::vector<int64_t>{in->at(2), in->at(3)} &&
            padding->toIntVector() == std::vector<int64_t>{0, 0};
   }
-  if (!is_aten(node, "mean")) return false;
   const auto dims = constant_of(node->input(1));
   if (!dims || !dims->isIntList()) return false;
   std::set<int64_t> axes;

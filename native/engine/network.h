@@ -62,7 +62,8 @@ struct NetworkInfo {
   std::vector<int64_t> output_sizes;  // for one image, batch first
   bool has_module_names, is_quantized;
   bool was_training;  // traced in training mode, and set to inference here
-  bool can_batch;     // false where the archive itself is made for one image at a time
+  bool can_batch;     // false where the archive is made for one image at a time, or its images change each other's values
+  bool images_interact;  // an image has other values alone than beside another: statistics or a scale are the batch's
   int64_t unknown_attention;  // softmaxes of no known attention form
   std::vector<NodeInfo> nodes;
   std::vector<SiteInfo> attention;
@@ -168,7 +169,8 @@ class Network {
   std::unique_ptr<Program> build(const ProgramRequest& request) const;
   void tune(torch::jit::Graph& graph, const std::vector<torch::jit::Value*>& seeds, at::ScalarType dtype, const ProgramRequest& request) const;
   std::vector<torch::jit::Value*> find_taps(torch::jit::Graph& graph, const ProgramRequest& request) const;
-  // Runs two random images, by the straight graph and by the archive's own: what differs must not be explained.
+  // Runs two random images, by the straight graph and by the archive's own: what differs must not be explained. And the
+  // first of them alone: what differs must not be run in batches.
   void prove(const StraightGraph& straight, const torch::jit::Module& module, const at::Tensor& example);
 
   std::shared_ptr<torch::jit::Graph> master_;  // all that can be tapped is an output of it

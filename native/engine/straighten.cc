@@ -197,9 +197,11 @@ void bind_parameters(Graph& graph, const torch::jit::Module& module) {
   }
 }
 
+std::string size_text(const at::Tensor& images) { return std::to_string(images.size(3)) + "x" + std::to_string(images.size(2)); }
+
 // The [N, classes] tensor that the model returns, out of a tensor, a tuple (its first such tensor) or a dict. Where there is
 // none, its first tensor: a mask's or a box's scores are explained by a score of the user's own.
-Value* find_logits(Graph& graph) {
+Value* find_logits(Graph& graph, const at::Tensor& example) {
   Value* output = graph.outputs()[0];
   std::vector<Value*> candidates;
   if (is_tensor(output)) {
@@ -218,7 +220,13 @@ Value* find_logits(Graph& graph) {
   }
   for (Value* candidate : candidates) {
     const auto sizes = recorded_sizes(candidate);
-    if (sizes && sizes->size() == 2) return candidate;
+    if (!sizes || sizes->size() != 2) continue;
+    // A view that folds places into rows, made for images of another size.
+    if (sizes->at(0) != 1) {
+      throw EngineError("INVALID_INPUT", "The model returns " + std::to_string(sizes->at(0)) + " rows of scores for one image of " + size_text(example) +
+                                             "; it is made for images of another size.");
+    }
+    return candidate;
   }
   if (!candidates.empty()) {
     const auto sizes = recorded_sizes(candidates[0]);
@@ -340,9 +348,7 @@ StraightGraph straighten(const torch::jit::Module& module, const at::Tensor& exa
     torch::jit::Stack stack{module._ivalue(), example.detach().clone().requires_grad_(example.is_floating_point())};
     graph = torch::jit::TraceGraph(inlined->copy(), stack);
   } catch (...) {
-    const auto sizes = example.sizes();
-    throw translate_current_exception("INVALID_INPUT", "The model does not run on images of " +
-                                                           std::to_string(sizes[3]) + "x" + std::to_string(sizes[2]));
+    throw translate_current_exception("INVALID_INPUT", "The model does not run on images of " + size_text(example));
   }
 
   remove_turns(*graph);
@@ -353,7 +359,7 @@ StraightGraph straighten(const torch::jit::Module& module, const at::Tensor& exa
   result.original = inlined;
   result.was_training = was_training;
   result.nodes = resolve_marks(*graph);
-  Value* logits = find_logits(*graph);
+  Value* logits = find_logits(*graph, example);
   while (!graph->outputs().empty()) graph->eraseOutput(graph->outputs().size() - 1);
   graph->registerOutput(logits);
   torch::jit::EliminateDeadCode(graph);
