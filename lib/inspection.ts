@@ -19,6 +19,10 @@ export interface NodeInfo {
   readonly bytesAfter: number;
 }
 
+/** See `Inspection.scores`. */
+export const SCORE_KINDS = ['classes', 'labels', 'yes-or-no', 'value'] as const;
+export type ScoreKind = (typeof SCORE_KINDS)[number];
+
 /** One attention: softmax(q kᵀ · scale + mask) v. */
 export interface AttentionInfo {
   /** Path of the module in which it is computed; `attention[i]` in frozen archives. */
@@ -71,7 +75,18 @@ export interface Inspection {
   readonly width: number;
   /** How many classes are scored; 0 where the model returns something else, such as a mask. */
   readonly classes: number;
-  /** What the model returns for one image, the batch axis first. */
+  /** All that the model returns, by name: a dict's key, a place in a tuple, or `output`. */
+  readonly outputs: readonly { readonly name: string; readonly shape: readonly number[] }[];
+  /** The one that is explained. */
+  readonly output: string;
+  /**
+   * What its numbers are. `classes`: one is right (softmax). `labels`: each may be right (sigmoid). `yes-or-no`: one logit, explained
+   * as two classes. `value`: no probability. Null where it is no scores, such as a mask.
+   */
+  readonly scores: ScoreKind | null;
+  /** What the graph applies to the logits at its end; logits are read before it, and it is not applied twice. */
+  readonly activation: 'softmax' | 'log_softmax' | 'sigmoid' | null;
+  /** Of the logits, or of an output that is no scores; for one image, the batch axis first. */
   readonly outputShape: readonly number[];
   /** False for frozen archives, whose nodes are named by their structure (`conv[3]`). */
   readonly hasModuleNames: boolean;

@@ -221,6 +221,17 @@ Napi::Object info_to_js(Napi::Env env, const NetworkInfo& info) {
   object.Set("width", static_cast<double>(info.width));
   object.Set("classes", static_cast<double>(info.classes));
   object.Set("outputShape", array_to_js(env, info.output_sizes));
+  auto outputs = Napi::Array::New(env, info.outputs.size());
+  for (uint32_t i = 0; i < info.outputs.size(); ++i) {
+    auto output = Napi::Object::New(env);
+    output.Set("name", info.outputs[i].name);
+    output.Set("shape", array_to_js(env, info.outputs[i].sizes));
+    outputs.Set(i, output);
+  }
+  object.Set("outputs", outputs);
+  object.Set("output", info.output);
+  object.Set("scores", info.scores.empty() ? env.Null() : Napi::String::New(env, info.scores));
+  object.Set("activation", info.activation.empty() ? env.Null() : Napi::String::New(env, info.activation));
   object.Set("hasModuleNames", info.has_module_names);
   object.Set("isQuantized", info.is_quantized);
   object.Set("wasTraining", info.was_training);

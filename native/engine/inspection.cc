@@ -66,9 +66,7 @@ struct LinearHead {
 };
 
 std::optional<LinearHead> read_linear(const Value* logits) {
-  // Softmax in the archive does not change which linear layer speaks for which class.
-  const Value* output = through(logits, {"dropout", "dropout_", "to", "contiguous", "flatten", "squeeze", "reshape", "view",
-                                         "softmax", "log_softmax"});
+  const Value* output = through(logits, {"dropout", "dropout_", "to", "contiguous", "flatten", "squeeze", "reshape", "view"});
   const Node* node = output->node();
   if (is_aten(node, "linear")) {
     const auto weight = constant_tensor(node->input(1));
@@ -149,7 +147,7 @@ std::string name_of(const StraightGraph& straight, const Value* value) {
 }
 
 std::optional<PooledHead> find_pooled_head(StraightGraph& straight, int64_t height, int64_t width) {
-  const auto linear = read_linear(straight.logits);
+  const auto linear = read_linear(straight.answer.source);
   if (!linear) return std::nullopt;
   const Value* pooled =
       through(linear->input, {"dropout", "dropout_", "feature_dropout", "flatten", "reshape", "view", "squeeze", "contiguous", "to"});
@@ -174,6 +172,9 @@ std::optional<PooledHead> find_pooled_head(StraightGraph& straight, int64_t heig
     name = "pooled_feature";
     straight.nodes.push_back({name, const_cast<Value*>(feature)});
   }
+  // No is the opposite of yes.
+  const auto both = [&](const at::Tensor& yes) { return yes.defined() ? at::cat({-yes, yes}) : yes; };
+  if (straight.answer.scores == "yes-or-no") return PooledHead{name, layout, both(linear->weight), both(linear->bias)};
   return PooledHead{name, layout, linear->weight, linear->bias};
 }
 
@@ -205,7 +206,7 @@ std::optional<TokenInfo> find_tokens(const StraightGraph& straight, const std::v
   if (!info) return std::nullopt;
 
   // Back from the scores to where tokens are first dropped: by selecting one, or by their mean.
-  std::deque<std::pair<const Value*, int>> queue{{straight.logits, 0}};
+  std::deque<std::pair<const Value*, int>> queue{{straight.answer.source, 0}};
   std::unordered_set<const Value*> seen;
   bool found = false;
   while (!queue.empty() && !found) {
@@ -319,7 +320,11 @@ NetworkInfo inspect_graph(StraightGraph& straight, const std::vector<AttentionSi
   NetworkInfo info{};
   info.height = height;
   info.width = width;
-  info.output_sizes = *recorded_sizes(straight.logits);
+  info.outputs = straight.outputs;
+  info.output = straight.output;
+  info.scores = straight.answer.scores;
+  info.activation = straight.answer.activation;
+  info.output_sizes = *recorded_sizes(straight.answer.logits);
   info.classes = info.output_sizes.size() == 2 ? info.output_sizes[1] : 0;
   info.has_module_names = straight.has_module_names;
   info.is_quantized = straight.is_quantized;

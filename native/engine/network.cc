@@ -82,28 +82,6 @@ Value* insert_aten(Graph& graph, const char* name, at::ArrayRef<torch::jit::Name
   return graph.insert(c10::Symbol::fromQualString(std::string("aten::") + name), inputs);
 }
 
-// What `find_logits` reads, in what the archive's own forward returns.
-at::Tensor answer_of(const c10::IValue& output) {
-  if (output.isTensor()) return output.toTensor();
-  std::vector<at::Tensor> parts;
-  if (output.isTuple()) {
-    for (const auto& part : output.toTuple()->elements()) {
-      if (part.isTensor()) parts.push_back(part.toTensor());
-    }
-  }
-  if (output.isGenericDict()) {
-    for (const auto& entry : output.toGenericDict()) {
-      if (!entry.value().isTensor()) continue;
-      if (entry.key().isString() && entry.key().toStringRef() == "logits") return entry.value().toTensor();
-      parts.push_back(entry.value().toTensor());
-    }
-  }
-  for (const auto& part : parts) {
-    if (part.dim() == 2) return part;
-  }
-  return parts.empty() ? at::Tensor() : parts[0];
-}
-
 // How much brighter the second image of the proof is than the first.
 constexpr double kBrighter = 4;
 
@@ -323,9 +301,9 @@ std::vector<at::Tensor> Program::run_behind(const c10::IValue& self, const std::
   return code_.run(std::move(inputs), records_gradients_ || keeps_graph);
 }
 
-Network::Network(const torch::jit::Module& module, const at::Tensor& example, std::shared_ptr<PreparedWeights> weights)
+Network::Network(const torch::jit::Module& module, const at::Tensor& example, std::shared_ptr<PreparedWeights> weights, const OutputChoice& choice)
     : device_(example.device()), weights_(std::move(weights)) {
-  StraightGraph straight = straighten(module, example);
+  StraightGraph straight = straighten(module, example, choice);
   int64_t unknown_attention = 0;
   sites_ = find_attention(straight, unknown_attention);
   info_ = inspect_graph(straight, sites_, example.size(2), example.size(3));
@@ -362,6 +340,7 @@ Network::Network(const torch::jit::Module& module, const at::Tensor& example, st
     mask_dtypes_.push_back(site.form == AttentionSite::Form::ScaledDotProduct ? recorded_dtype(node->input(3))
                                                                               : std::nullopt);
   }
+  master_->registerOutput(straight.returned);  // for the proof, which looks for it at the end
   prove(straight, module, example);
 }
 
@@ -376,14 +355,20 @@ void Network::prove(const StraightGraph& straight, const torch::jit::Module& mod
   auto copy = master_->copy();
   torch::jit::EraseShapeInformation(copy);
   const size_t values = copy->outputs().size();
+  // Compared as it is returned: the archive's own forward gives no logits from before its softmax.
+  Value* const returned = copy->outputs()[values - 1];
   for (size_t i = 0; i < values; ++i) summarise(*copy, i);
+  copy->registerOutput(returned);
   const Program straightened(std::move(copy), false, 0, false);
   const auto first = pair.narrow(0, 0, 1);
   const torch::jit::Code original(straight.original->copy(), "original");
   const auto run_original = [&](const at::Tensor& images) {
     torch::jit::Stack stack{module._ivalue(), images};
     torch::jit::InterpreterState(original).run(stack);
-    return answer_of(stack.back());
+    for (const auto& [name, tensor] : returned_tensors(stack.back())) {
+      if (name == straight.output) return tensor;
+    }
+    throw EngineError("INTERNAL", "the archive's own forward does not return '" + straight.output + "'");
   };
 
   info_.can_batch = true;
@@ -402,7 +387,7 @@ void Network::prove(const StraightGraph& straight, const torch::jit::Module& mod
   }
   // Weights that are NaN or infinite are told, not refused: both ways then give NaN, which equals nothing.
   const auto comparable = [](const at::Tensor& scores) { return scores.to(at::kFloat).nan_to_num(0.0, 0.0, 0.0); };
-  const auto found = comparable(outputs[kLogitsOutput]);
+  const auto found = comparable(outputs.back());
   const auto wanted = comparable(expected);
   const double tolerance = example.scalar_type() == at::kFloat ? 1e-3 : 0.1;
   const auto difference = (found - wanted).abs().max().item<double>();
@@ -413,7 +398,7 @@ void Network::prove(const StraightGraph& straight, const torch::jit::Module& mod
   }
   if (!info_.can_batch) return;
   const auto alone = straightened.run(module._ivalue(), first);
-  const auto scores = comparable(alone[kLogitsOutput]), in_company = found.narrow(0, 0, 1);
+  const auto scores = comparable(alone[kLogitsOutput]), in_company = comparable(outputs[kLogitsOutput]).narrow(0, 0, 1);
   info_.images_interact = !((scores - in_company).abs().max().item<double>() <= tolerance * std::max(1e-6, scores.abs().max().item<double>()));
   for (size_t i = 0; i < values && !info_.images_interact; ++i) {
     // A value whose first axis is not the batch has no part that is the first image's.

@@ -59,7 +59,10 @@ struct PooledHead {
 
 struct NetworkInfo {
   int64_t height, width, classes;    // no classes where the output is no scores
-  std::vector<int64_t> output_sizes;  // for one image, batch first
+  std::vector<int64_t> output_sizes;  // of the logits, or of what is no scores; for one image, batch first
+  std::vector<OutputInfo> outputs;    // all that the model returns
+  std::string output;                 // the one that is explained
+  std::string scores, activation;     // as in Answer
   bool has_module_names, is_quantized;
   bool was_training;  // traced in training mode, and set to inference here
   bool can_batch;     // false where the archive is made for one image at a time, or its images change each other's values
@@ -155,7 +158,7 @@ class Program {
 class Network {
  public:
   // `weights`: where programs keep the weights that they prepare; none where the graph is to run as it was exported.
-  Network(const torch::jit::Module& module, const at::Tensor& example, std::shared_ptr<PreparedWeights> weights);
+  Network(const torch::jit::Module& module, const at::Tensor& example, std::shared_ptr<PreparedWeights> weights, const OutputChoice& choice = {});
 
   const NetworkInfo& info() const { return info_; }
   // Programs are kept, one per request. Not for use from several threads; a reference is good until the next call. Throws

@@ -199,44 +199,6 @@ void bind_parameters(Graph& graph, const torch::jit::Module& module) {
 
 std::string size_text(const at::Tensor& images) { return std::to_string(images.size(3)) + "x" + std::to_string(images.size(2)); }
 
-// The [N, classes] tensor that the model returns, out of a tensor, a tuple (its first such tensor) or a dict. Where there is
-// none, its first tensor: a mask's or a box's scores are explained by a score of the user's own.
-Value* find_logits(Graph& graph, const at::Tensor& example) {
-  Value* output = graph.outputs()[0];
-  std::vector<Value*> candidates;
-  if (is_tensor(output)) {
-    candidates.push_back(output);
-  } else if (output->node()->kind() == c10::prim::DictConstruct) {
-    const auto inputs = output->node()->inputs();
-    for (size_t i = 0; i + 1 < inputs.size(); i += 2) {
-      const auto key = constant_of(inputs[i]);
-      if (key && key->isString() && key->toStringRef() == "logits") candidates = {inputs[i + 1]};
-      if (candidates.empty() && is_tensor(inputs[i + 1])) candidates.push_back(inputs[i + 1]);
-    }
-  } else if (output->node()->kind() == c10::prim::TupleConstruct) {
-    for (Value* element : output->node()->inputs()) {
-      if (is_tensor(element)) candidates.push_back(element);
-    }
-  }
-  for (Value* candidate : candidates) {
-    const auto sizes = recorded_sizes(candidate);
-    if (!sizes || sizes->size() != 2) continue;
-    // A view that folds places into rows, made for images of another size.
-    if (sizes->at(0) != 1) {
-      throw EngineError("INVALID_INPUT", "The model returns " + std::to_string(sizes->at(0)) + " rows of scores for one image of " + size_text(example) +
-                                             "; it is made for images of another size.");
-    }
-    return candidate;
-  }
-  if (!candidates.empty()) {
-    const auto sizes = recorded_sizes(candidates[0]);
-    if (sizes && sizes->size() > 2 && sizes->at(0) == 1) return candidates[0];
-  }
-  throw EngineError("UNSUPPORTED_MODEL",
-                    "The model returns neither class scores of shape [N, classes] nor another tensor with the images as "
-                    "its first axis, alone or in a tuple or dict; export a module that does.");
-}
-
 // In the order of execution, so that `path:1` is the second call.
 std::vector<NamedValue> resolve_marks(Graph& graph) {
   std::vector<NamedValue> nodes;
@@ -324,7 +286,7 @@ void functionalise(const std::shared_ptr<Graph>& graph, std::vector<NamedValue>&
 
 }  // namespace
 
-StraightGraph straighten(const torch::jit::Module& module, const at::Tensor& example) {
+StraightGraph straighten(const torch::jit::Module& module, const at::Tensor& example, const OutputChoice& choice) {
   const auto method = module.find_method("forward");
   if (!method) {
     throw EngineError("UNSUPPORTED_MODEL", "The archive has no forward method; export a module, not its weights.");
@@ -359,9 +321,12 @@ StraightGraph straighten(const torch::jit::Module& module, const at::Tensor& exa
   result.original = inlined;
   result.was_training = was_training;
   result.nodes = resolve_marks(*graph);
-  Value* logits = find_logits(*graph, example);
+  const auto outputs = returned_values(graph->outputs()[0]);
+  const auto [chosen, returned] = outputs.at(choose_output(outputs, choice, size_text(example)));
+  result.output = chosen;
+  for (const auto& [name, value] : outputs) result.outputs.push_back({name, recorded_sizes(value).value_or(std::vector<int64_t>{})});
   while (!graph->outputs().empty()) graph->eraseOutput(graph->outputs().size() - 1);
-  graph->registerOutput(logits);
+  graph->registerOutput(returned);
   torch::jit::EliminateDeadCode(graph);
   forget_dead_names(*graph, result.nodes);
   functionalise(graph, result.nodes);
@@ -373,7 +338,10 @@ StraightGraph straighten(const torch::jit::Module& module, const at::Tensor& exa
   if (!result.has_module_names) result.nodes = structural_names(*graph);
   result.is_quantized = mentions_quantized(*graph);
   result.image = graph->inputs()[1];
-  result.logits = graph->outputs()[0];
+  result.returned = graph->outputs()[0];
+  result.answer = read_answer(*graph, choice);
+  graph->eraseOutput(0);
+  graph->registerOutput(result.answer.logits);
   return result;
 }
 
