@@ -402,7 +402,7 @@ void Network::prove(const StraightGraph& straight, const torch::jit::Module& mod
   info_.images_interact = !((scores - in_company).abs().max().item<double>() <= tolerance * std::max(1e-6, scores.abs().max().item<double>()));
   for (size_t i = 0; i < values && !info_.images_interact; ++i) {
     // A value whose first axis is not the batch has no part that is the first image's.
-    if (i == kLogitsOutput || outputs[i].numel() == 0 || outputs[i][0].item<int64_t>() != 2 * alone[i][0].item<int64_t>()) continue;
+    if (i == kLogitsOutput || outputs[i].numel() == 0 || alone[i].numel() == 0 || outputs[i][0].item<int64_t>() != 2 * alone[i][0].item<int64_t>()) continue;
     const auto numbers = alone[i].prod().item<double>();
     info_.images_interact = !is_same_sketch(alone[values + i], outputs[values + i], numbers, tolerance);
   }
