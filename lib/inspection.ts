@@ -7,8 +7,8 @@ export interface NodeInfo {
   /** For one image, the batch axis first. */
   readonly shape: readonly number[];
   readonly layout: Layout;
-  /** Of `tokens`: where the patches lie, after `prefix` other tokens; null where they are in no grid. */
-  readonly grid: { readonly height: number; readonly width: number; readonly prefix: number } | null;
+  /** Of `tokens`: where the patches lie, row by row after `prefix` other tokens and before `suffix`; null where they are in no such order. */
+  readonly grid: { readonly height: number; readonly width: number; readonly prefix: number; readonly suffix: number } | null;
   /** The operator whose output it is: `conv2d`, `batch_norm`, `linear`, `add`, ... */
   readonly operator: string;
   /** Whether that is a convolution or a batch norm that adds a bias to each channel. */
@@ -44,11 +44,12 @@ export interface AttentionInfo {
   readonly bytesAfter: number;
 }
 
-/** The patches' grid, and the class, distillation and register tokens before them. */
+/** The patches' grid, and how many class, distillation and register tokens stand before and after them. */
 export interface TokenGrid {
   readonly height: number;
   readonly width: number;
   readonly prefix: number;
+  readonly suffix: number;
   /** The token whose last state is classified; null where it is the mean of the patches. */
   readonly classToken: number | null;
 }
@@ -99,6 +100,8 @@ export interface Inspection {
   readonly imagesInteract: boolean;
   /** Attention-like operators of no known form, such as cross-covariance: they cannot be tapped. */
   readonly unknownAttention: number;
+  /** Whether attentions stand side by side, in one block or in branches, rather than follow one another. */
+  readonly hasParallelAttention: boolean;
   /** In the order of execution. */
   readonly nodes: readonly NodeInfo[];
   readonly attention: readonly AttentionInfo[];

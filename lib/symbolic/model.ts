@@ -277,7 +277,7 @@ export class SymbolicModel {
   }
 
   /**
-   * A feature (or its gradient) as [batch, channels, height, width]: channels moved forward, prefix tokens dropped,
+   * A feature (or its gradient) as [batch, channels, height, width]: channels moved forward, class and register tokens dropped,
    * patches laid out in their grid.
    *
    * @throws SightlineError METHOD_NOT_APPLICABLE when the layer has no space.
@@ -287,14 +287,14 @@ export class SymbolicModel {
     if (node.layout === 'channels-first' && (node.shape[2] ?? 1) * (node.shape[3] ?? 1) > 1) return value;
     if (node.layout === 'channels-last') return transpose(value, ['batch', 'channels', 'height', 'width']);
     if (node.grid !== null) {
-      const { height, width, prefix } = node.grid;
-      const kept = prefix === 0 ? value : narrow(value, 'tokens', prefix, height * width);
+      const { height, width, prefix, suffix } = node.grid;
+      const kept = prefix + suffix === 0 ? value : narrow(value, 'tokens', prefix, height * width);
       return transpose(split(kept, 'tokens', { height, width }), ['batch', 'channels', 'height', 'width']);
     }
     throw new SightlineError('METHOD_NOT_APPLICABLE', `The layer "${layer}" has no spatial axes: its output is ${node.shape.join(' x ')}; choose one that \`sightline inspect\` shows with a grid.`);
   }
 
-  /** [batch, keys] of an attention row, without its prefix tokens, as [batch, height, width]. */
+  /** [batch, keys] of an attention row, without class and register tokens, as [batch, height, width]. */
   patches(row: Value, axis: Axis): Value {
     const grid = this.inspection.tokens;
     if (grid === null) throw new SightlineError('METHOD_NOT_APPLICABLE', 'The model has no grid of patches.');

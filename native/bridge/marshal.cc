@@ -238,6 +238,7 @@ Napi::Object info_to_js(Napi::Env env, const NetworkInfo& info) {
   object.Set("canBatch", info.can_batch);
   object.Set("imagesInteract", info.images_interact);
   object.Set("unknownAttention", static_cast<double>(info.unknown_attention));
+  object.Set("hasParallelAttention", info.has_parallel_attention);
   object.Set("targetLayer", info.target_layer);
   object.Set("operators", static_cast<double>(info.operators));
   object.Set("activationBytes", static_cast<double>(info.activation_bytes));
@@ -258,6 +259,7 @@ Napi::Object info_to_js(Napi::Env env, const NetworkInfo& info) {
       entry.Set("height", static_cast<double>(grid->height));
       entry.Set("width", static_cast<double>(grid->width));
       entry.Set("prefix", static_cast<double>(grid->prefix));
+      entry.Set("suffix", static_cast<double>(grid->suffix));
       node.Set("grid", entry);
     } else {
       node.Set("grid", env.Null());
@@ -287,6 +289,7 @@ Napi::Object info_to_js(Napi::Env env, const NetworkInfo& info) {
     tokens.Set("height", static_cast<double>(info.tokens->height));
     tokens.Set("width", static_cast<double>(info.tokens->width));
     tokens.Set("prefix", static_cast<double>(info.tokens->prefix));
+    tokens.Set("suffix", static_cast<double>(info.tokens->suffix));
     tokens.Set("classToken", info.tokens->class_token ? Napi::Number::New(env, static_cast<double>(*info.tokens->class_token)) : env.Null());
     object.Set("tokens", tokens);
   } else {

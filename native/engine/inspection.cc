@@ -2,6 +2,7 @@
 
 #include "engine/flops.h"
 #include "engine/graph_ops.h"
+#include "engine/places.h"
 
 namespace sightline {
 
@@ -11,42 +12,20 @@ using torch::jit::Value;
 
 namespace {
 
-// More tokens than this before the patches is no known model: class, distillation and up to 8 registers.
-constexpr int64_t kMaxPrefixTokens = 12;
 constexpr int kSearchDepth = 24;
-constexpr int64_t kLargestStride = 64;
 
 bool is_convolution(const Node* node) { return is_any_of(node, {"_convolution", "conv2d"}); }
 
-// Whether the feature's two axes are the image's at one stride, each rounded up or down on the way.
-bool matches_image(int64_t rows, int64_t columns, int64_t height, int64_t width) {
-  if (rows < 1 || columns < 1 || rows > height || columns > width) return false;
-  const auto least_stride = [](int64_t image, int64_t feature) { return static_cast<double>(image) / static_cast<double>(feature + 1); };
-  const auto most_stride = [](int64_t image, int64_t feature) {
-    return feature > 1 ? static_cast<double>(image) / static_cast<double>(feature - 1) : static_cast<double>(image) + 1;
-  };
-  return std::max(least_stride(height, rows), least_stride(width, columns)) <
-         std::min(most_stride(height, rows), most_stride(width, columns));
-}
-
-Layout layout_of(const Value* value, int64_t height, int64_t width) {
+// As followed through the graph; `Other` where a value's axes are not those of an image, or are not known.
+Layout layout_of(const Value* value, const Places& places) {
   const auto sizes = recorded_sizes(value);
-  if (!sizes) return Layout::Other;
+  if (!sizes || places.is_of_pairs(value)) return Layout::Other;
   if (sizes->size() == 2) return Layout::Vector;
-  if (sizes->size() == 3) return Layout::Tokens;
+  if (sizes->size() == 3) return places.tokens(value, 1) ? Layout::Tokens : Layout::Other;
   if (sizes->size() != 4) return Layout::Other;
-  const auto& s = *sizes;
-  // Layer norm works on the last axis, so its output says where the channels are; so do convolution and batch norm.
-  const Node* node = value->node();
-  if (is_any_of(node, {"layer_norm"})) return Layout::ChannelsLast;
-  if (is_convolution(node) || is_any_of(node, {"batch_norm", "max_pool2d", "adaptive_avg_pool2d"})) {
-    return Layout::ChannelsFirst;
-  }
-  const bool first = matches_image(s[2], s[3], height, width);
-  const bool last = matches_image(s[1], s[2], height, width);
-  if (first && last) return s[1] >= s[3] ? Layout::ChannelsFirst : Layout::ChannelsLast;
-  if (first) return Layout::ChannelsFirst;
-  return last ? Layout::ChannelsLast : Layout::Other;
+  // One place is all of the image, wherever its axes stand: an operator for images has its channels first.
+  if (places.is_map(value, 2, 3)) return Layout::ChannelsFirst;
+  return places.is_map(value, 1, 2) ? Layout::ChannelsLast : Layout::Other;
 }
 
 const Value* through(const Value* value, std::initializer_list<const char*> names) {
@@ -146,7 +125,7 @@ std::string name_of(const StraightGraph& straight, const Value* value) {
   return best;
 }
 
-std::optional<PooledHead> find_pooled_head(StraightGraph& straight, int64_t height, int64_t width) {
+std::optional<PooledHead> find_pooled_head(StraightGraph& straight, const Places& places) {
   const auto linear = read_linear(straight.answer.source);
   if (!linear) return std::nullopt;
   const Value* pooled =
@@ -154,10 +133,11 @@ std::optional<PooledHead> find_pooled_head(StraightGraph& straight, int64_t heig
   const Node* pool = pooled->node();
   if (pool->inputs().empty() || !is_tensor(pool->input(0))) return std::nullopt;
   const Value* feature = pool->input(0);
-  Layout layout = layout_of(feature, height, width);
-  if (is_aten(pool, "adaptive_avg_pool2d") || is_aten(pool, "avg_pool2d")) layout = Layout::ChannelsFirst;
+  Layout layout = layout_of(feature, places);
   if (!averages_space(pool, layout)) return std::nullopt;
   const auto sizes = recorded_sizes(feature);
+  // The mean of one place is no explanation of where.
+  if (layout != Layout::Tokens && c10::multiply_integers(*sizes) == sizes->at(layout == Layout::ChannelsFirst ? 1 : 3)) return std::nullopt;
   const int64_t channels = layout == Layout::ChannelsFirst ? sizes->at(1) : sizes->back();
   if (linear->weight.dim() != 2 || linear->weight.size(1) != channels) return std::nullopt;
   std::string name = name_of(straight, feature);
@@ -165,7 +145,7 @@ std::optional<PooledHead> find_pooled_head(StraightGraph& straight, int64_t heig
   if (name.empty() && is_aten(feature->node(), "permute")) {
     const Value* before = feature->node()->input(0);
     name = name_of(straight, before);
-    layout = layout_of(before, height, width);
+    layout = layout_of(before, places);
   }
   // DenseNet's last relu is a function and no module; the feature that is averaged still needs a name.
   if (name.empty()) {
@@ -178,8 +158,8 @@ std::optional<PooledHead> find_pooled_head(StraightGraph& straight, int64_t heig
   return PooledHead{name, layout, linear->weight, linear->bias};
 }
 
-// The grid of the convolution that cuts patches; else a square number of patches after a usual count of prefix tokens.
-std::optional<TokenInfo> find_tokens(const StraightGraph& straight, const std::vector<AttentionSite>& sites) {
+// Where the tokens of global attention lie.
+std::optional<TokenInfo> find_tokens(const StraightGraph& straight, const std::vector<AttentionSite>& sites, const Places& places) {
   const AttentionSite* global = nullptr;
   // Class attention (CaiT) and attention pooling have one query: the patches are the tokens of self-attention.
   for (const auto& site : sites) {
@@ -189,21 +169,10 @@ std::optional<TokenInfo> find_tokens(const StraightGraph& straight, const std::v
   }
   if (global == nullptr) return std::nullopt;
   const int64_t tokens = global->tokens;
-  std::optional<TokenInfo> info;
-  for (const Node* node : straight.graph->nodes()) {
-    if (node == global->result->node()) break;
-    if (!is_convolution(node)) continue;
-    const auto sizes = recorded_sizes(node->output());
-    if (!sizes || sizes->size() != 4) continue;
-    const int64_t prefix = tokens - sizes->at(2) * sizes->at(3);
-    if (prefix >= 0 && prefix <= kMaxPrefixTokens) info = TokenInfo{sizes->at(2), sizes->at(3), prefix, std::nullopt};
-  }
-  for (const int64_t prefix : {1, 0, 2, 5, 4}) {
-    if (info) break;
-    const auto side = static_cast<int64_t>(std::llround(std::sqrt(static_cast<double>(tokens - prefix))));
-    if (side > 0 && side * side == tokens - prefix) info = TokenInfo{side, side, prefix, std::nullopt};
-  }
-  if (!info) return std::nullopt;
+  const auto sizes = recorded_sizes(global->query);
+  const auto found_places = places.tokens(global->query, static_cast<int64_t>(sizes->size()) - 2);
+  if (!found_places) return std::nullopt;
+  std::optional<TokenInfo> info = TokenInfo{found_places->height, found_places->width, found_places->prefix, found_places->suffix, std::nullopt};
 
   // Back from the scores to where tokens are first dropped: by selecting one, or by their mean.
   std::deque<std::pair<const Value*, int>> queue{{straight.answer.source, 0}};
@@ -241,8 +210,21 @@ std::optional<TokenInfo> find_tokens(const StraightGraph& straight, const std::v
   }
   if (!found && info->prefix > 0) info->class_token = 0;
   if (info->class_token && *info->class_token < 0) *info->class_token += tokens;
-  if (info->prefix == 0) info->class_token.reset();
+  if (info->prefix + info->suffix == 0) info->class_token.reset();
   return info;
+}
+
+// Whether one attention does not read what the one before it made, as where two stand side by side in a block.
+bool has_parallel_attention(const Graph& graph, const std::vector<AttentionSite>& sites) {
+  for (size_t i = 0; i + 1 < sites.size(); ++i) {
+    std::unordered_set<const Value*> behind{sites[i].result};
+    for (const Node* node : graph.nodes()) {
+      const auto inputs = node->inputs();
+      if (std::any_of(inputs.begin(), inputs.end(), [&](const Value* input) { return behind.count(input) != 0; })) behind.insert(node->outputs().begin(), node->outputs().end());
+    }
+    if (behind.count(sites[i + 1].query) == 0) return true;
+  }
+  return false;
 }
 
 // What the last attention's projections read: back from its values over reshapes and one linear layer. Not from its
@@ -276,6 +258,12 @@ bool has_space(const NodeInfo& node) {
   return node.layout == Layout::Tokens && node.grid.has_value();
 }
 
+std::optional<PatchGrid> grid_of(const Value* value, const Places& places) {
+  const auto tokens = places.tokens(value, 1);
+  if (!tokens) return std::nullopt;
+  return PatchGrid{tokens->height, tokens->width, tokens->prefix, tokens->suffix};
+}
+
 // The last feature with space; in a transformer never one from before its first attention, such as the patch embedding.
 std::string last_spatial_feature(const StraightGraph& straight, const std::vector<AttentionSite>& sites,
                                  const std::vector<NodeInfo>& nodes) {
@@ -286,21 +274,6 @@ std::string last_spatial_feature(const StraightGraph& straight, const std::vecto
     if (has_space(nodes[i])) last = name_of(straight, value);
   }
   return last;
-}
-
-// Of hierarchical transformers without a grid of their own: the whole-numbered stride that gives so many patches.
-std::optional<PatchGrid> grid_of(int64_t tokens, const std::optional<TokenInfo>& known, int64_t height, int64_t width) {
-  if (known) {
-    const int64_t prefix = tokens - known->height * known->width;
-    if (prefix == 0 || prefix == known->prefix) return PatchGrid{known->height, known->width, prefix};
-    return std::nullopt;
-  }
-  for (int64_t stride = 2; tokens > 1 && stride <= kLargestStride; ++stride) {
-    if (height % stride == 0 && width % stride == 0 && (height / stride) * (width / stride) == tokens) {
-      return PatchGrid{height / stride, width / stride, 0};
-    }
-  }
-  return std::nullopt;
 }
 
 }  // namespace
@@ -318,6 +291,7 @@ const char* layout_name(Layout layout) {
 NetworkInfo inspect_graph(StraightGraph& straight, const std::vector<AttentionSite>& sites, int64_t height,
                           int64_t width) {
   NetworkInfo info{};
+  const Places places(*straight.graph, straight.image, height, width);
   info.height = height;
   info.width = width;
   info.outputs = straight.outputs;
@@ -329,20 +303,21 @@ NetworkInfo inspect_graph(StraightGraph& straight, const std::vector<AttentionSi
   info.has_module_names = straight.has_module_names;
   info.is_quantized = straight.is_quantized;
   info.was_training = straight.was_training;
-  info.tokens = find_tokens(straight, sites);
-  if (info.classes > 0) info.head = find_pooled_head(straight, height, width);
+  info.tokens = find_tokens(straight, sites, places);
+  info.has_parallel_attention = has_parallel_attention(*straight.graph, sites);
+  if (info.classes > 0) info.head = find_pooled_head(straight, places);
   const FlopCount flops(*straight.graph);
   info.flops = flops.total();
   // A module that passes on what another made (a Sequential, an Identity) adds no bias of its own.
   std::unordered_set<const Value*> made;
   for (const auto& node : straight.nodes) {
     NodeInfo entry{node.name, recorded_sizes(node.value).value_or(std::vector<int64_t>{}),
-                   layout_of(node.value, height, width), std::nullopt, operator_name(node.value->node()),
+                   layout_of(node.value, places), std::nullopt, operator_name(node.value->node()),
                    made.insert(node.value).second ? channel_bias(node.value->node()) : at::Tensor(),
                    flops.after(node.value), flops.bytes_after(node.value)};
     // How it is pooled is the surest sign of a layout.
     if (info.head && node.name == info.head->feature) entry.layout = info.head->layout;
-    if (entry.layout == Layout::Tokens) entry.grid = grid_of(entry.sizes[1], info.tokens, height, width);
+    if (entry.layout == Layout::Tokens) entry.grid = grid_of(node.value, places);
     info.nodes.push_back(std::move(entry));
   }
   for (const auto& site : sites) {

@@ -16,7 +16,7 @@ const char* layout_name(Layout layout);
 
 // Where the patches of a feature [batch, tokens, channels] lie.
 struct PatchGrid {
-  int64_t height, width, prefix;
+  int64_t height, width, prefix, suffix;
 };
 
 struct NodeInfo {
@@ -42,9 +42,9 @@ struct SiteInfo {
   at::Tensor norm_weight;        // [channels], of the layer norm that reads the block's sum
 };
 
-// Patches in a grid, with class, distillation and register tokens before them.
+// Patches in a grid, with class, distillation and register tokens before and after them.
 struct TokenInfo {
-  int64_t height, width, prefix;
+  int64_t height, width, prefix, suffix;
   // The token whose final state is classified, or none where the head takes the mean of the patches.
   std::optional<int64_t> class_token;
 };
@@ -68,6 +68,7 @@ struct NetworkInfo {
   bool can_batch;     // false where the archive is made for one image at a time, or its images change each other's values
   bool images_interact;  // an image has other values alone than beside another: statistics or a scale are the batch's
   int64_t unknown_attention;  // softmaxes of no known attention form
+  bool has_parallel_attention;  // attentions side by side, which do not follow one another
   std::vector<NodeInfo> nodes;
   std::vector<SiteInfo> attention;
   std::optional<TokenInfo> tokens;

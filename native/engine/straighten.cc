@@ -197,6 +197,42 @@ void bind_parameters(Graph& graph, const torch::jit::Module& module) {
   }
 }
 
+// `padding='same'` and `'valid'` as numbers, which is what all that reads convolutions knows. An even kernel pads one more at the end.
+void spell_out_padding(Graph& graph, std::vector<NamedValue>& nodes) {
+  for (auto it = graph.nodes().begin(); it != graph.nodes().end();) {
+    Node* node = *it++;
+    if (!is_aten(node, "_convolution_mode") && !(is_aten(node, "conv2d") && node->input(4)->type()->kind() == c10::TypeKind::StringType)) continue;
+    const auto weight = constant_of(node->input(1)), padding = constant_of(node->input(4)), dilation = constant_of(node->input(5));
+    if (!weight || !weight->isTensor() || weight->toTensor().dim() != 4 || !padding || !padding->isString() || !dilation || !dilation->isIntList()) continue;
+    std::vector<int64_t> before, uneven;
+    const auto dilations = dilation->toIntVector();
+    for (const size_t axis : {0, 1}) {
+      const int64_t total = padding->toStringRef() == "same" ? dilations[axis % dilations.size()] * (weight->toTensor().size(static_cast<int64_t>(axis) + 2) - 1) : 0;
+      before.push_back(total / 2);
+      uneven.push_back(total % 2);
+    }
+    WithInsertPoint point(node);
+    Value* input = node->input(0);
+    if (uneven[0] + uneven[1] > 0) {
+      Value* padded = graph.insert(c10::aten::constant_pad_nd, {input, c10::IValue(std::vector<int64_t>{0, uneven[1], 0, uneven[0]})});
+      if (auto sizes = recorded_sizes(input)) {
+        sizes->at(2) += uneven[0];
+        sizes->at(3) += uneven[1];
+        padded->setType(c10::TensorType::createContiguous(recorded_dtype(input).value_or(at::kFloat), at::kCPU, *sizes));
+      }
+      input = padded;
+    }
+    Value* convolved = graph.insert(c10::aten::conv2d, {input, node->input(1), node->input(2), node->input(3), c10::IValue(before), node->input(5), node->input(6)});
+    convolved->setType(node->output()->type());
+    convolved->node()->setScope(node->scope());
+    node->output()->replaceAllUsesWith(convolved);
+    for (auto& named : nodes) {
+      if (named.value == node->output()) named.value = convolved;
+    }
+    node->destroy();
+  }
+}
+
 std::string size_text(const at::Tensor& images) { return std::to_string(images.size(3)) + "x" + std::to_string(images.size(2)); }
 
 // In the order of execution, so that `path:1` is the second call.
@@ -332,6 +368,7 @@ StraightGraph straighten(const torch::jit::Module& module, const at::Tensor& exa
   functionalise(graph, result.nodes);
   // Lists of axes become constants that inspection can read, and what does not depend on the image is computed once.
   torch::jit::ConstantPropagation(graph);
+  spell_out_padding(*graph, result.nodes);
   torch::jit::EliminateDeadCode(graph);
   forget_dead_names(*graph, result.nodes);
   result.has_module_names = !result.nodes.empty();
