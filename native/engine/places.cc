@@ -38,7 +38,12 @@ bool keeps_shape(const Node* node) {
   return handle && handle->hasTag(at::Tag::pointwise);
 }
 
-bool tells_sizes(const Node* node) { return is_any_of(node, {"size", "len", "dim", "numel", "is_floating_point"}); }
+// What comes of it does not depend on what the image's values are: sizes, and tensors that are made like another.
+bool tells_sizes(const Node* node) {
+  return node->kind() == c10::prim::dtype || node->kind() == c10::prim::device ||
+         is_any_of(node, {"size", "len", "dim", "numel", "is_floating_point", "new_zeros", "new_ones", "new_full", "new_empty", "zeros_like", "ones_like",
+                          "full_like", "empty_like"});
+}
 
 bool is_window(const Node* node) {
   return is_any_of(node, {"_convolution", "conv1d", "conv2d", "convolution", "conv_transpose2d", "max_pool2d", "max_pool2d_with_indices",
@@ -132,6 +137,27 @@ at::Tensor Places::places_of(const Value* value) const {
   return {};
 }
 
+std::optional<std::vector<at::Tensor>> Places::list_of(const Value* value) const {
+  const Node* node = value->node();
+  std::vector<at::Tensor> parts;
+  if (node->kind() == c10::prim::ListConstruct) {
+    for (const Value* part : node->inputs()) parts.push_back(places_of(part));
+  } else if (is_aten(node, "add")) {
+    for (const Value* half : node->inputs()) {
+      const auto of_half = list_of(half);
+      if (!of_half) return std::nullopt;
+      parts.insert(parts.end(), of_half->begin(), of_half->end());
+    }
+  } else {
+    const auto found = known_.find(value);
+    if (found == known_.end() || !found->second.isTensorList()) return std::nullopt;
+    parts = found->second.toTensorVector();
+    if (!depends(value)) std::transform(parts.begin(), parts.end(), parts.begin(), [](const at::Tensor& part) { return zeros(part.sizes()); });
+  }
+  if (std::any_of(parts.begin(), parts.end(), [](const at::Tensor& part) { return !part.defined(); })) return std::nullopt;
+  return parts;
+}
+
 // Runs the operator itself: on places, or on what its inputs are where none depends on the image.
 bool Places::run(const Node* node, bool on_places) {
   torch::jit::Stack stack;
@@ -145,15 +171,10 @@ bool Places::run(const Node* node, bool on_places) {
     }
     // What is moved; indices and sizes stay what they are.
     const bool is_moved = on_places && i == 0;
-    const bool is_list = input->node()->kind() == c10::prim::ListConstruct && !input->node()->inputs().empty() && is_tensor(input->node()->input(0));
-    if (is_moved && is_list) {
-      c10::List<at::Tensor> parts;
-      for (const Value* part : input->node()->inputs()) {
-        const auto places = places_of(part);
-        if (!places.defined()) return false;
-        parts.push_back(places);
-      }
-      stack.emplace_back(parts);
+    if (is_moved && input->type()->isSubtypeOf(*c10::ListType::ofTensors())) {
+      const auto parts = list_of(input);
+      if (!parts) return false;
+      stack.emplace_back(*parts);
     } else if (is_moved || (on_places && is_tensor(input) && depends(input))) {
       auto places = places_of(input);
       // Sizes are on record where places are not known.
@@ -199,11 +220,13 @@ void Places::follow(const Node* node) {
   if (is_dependent) dependent_.insert(node->outputs().begin(), node->outputs().end());
   if (node->kind() == c10::prim::ListConstruct) return;  // read where the list is
   if (node->kind() == c10::prim::ListUnpack) {
-    const auto found = known_.find(node->input(0));
-    if (found == known_.end() || !found->second.isList()) return;
-    const auto parts = found->second.toListRef();
-    if (parts.size() != node->outputs().size()) return;
-    for (size_t i = 0; i < parts.size(); ++i) known_[node->output(i)] = parts[i];
+    if (is_dependent) {
+      const auto parts = list_of(node->input(0));
+      for (size_t i = 0; parts && i < parts->size() && parts->size() == node->outputs().size(); ++i) known_[node->output(i)] = parts->at(i);
+    } else if (const auto found = known_.find(node->input(0)); found != known_.end() && found->second.isList()) {
+      const auto parts = found->second.toListRef();
+      for (size_t i = 0; i < parts.size() && parts.size() == node->outputs().size(); ++i) known_[node->output(i)] = parts[i];
+    }
     if (pairs_.count(node->input(0)) != 0) pairs_.insert(node->outputs().begin(), node->outputs().end());
     return;
   }
@@ -353,10 +376,21 @@ bool Places::has(const Value* value) const { return depends(value) && places_of(
 bool Places::is_map(const Value* value, int64_t rows, int64_t columns) const {
   const auto places = places_of(value);
   if (!has(value) || is_of_pairs(value) || rows >= places.dim() || columns >= places.dim()) return false;
-  const auto found = grids_.find({places.size(rows), places.size(columns)});
-  if (found == grids_.end()) return false;
-  const auto plane = places.movedim({rows, columns}, {-2, -1});
-  return plane.equal(found->second.expand(plane.sizes()));
+  const auto plane = places.movedim({rows, columns}, {-2, -1}).reshape({-1, places.size(rows), places.size(columns)});
+  if (!plane.equal(plane.slice(0, 0, 1).expand(plane.sizes()))) return false;
+  const auto line = plane[0].to(at::kLong).contiguous();
+  return is_even(line.const_data_ptr<int64_t>(), places.size(rows), places.size(columns));
+}
+
+bool Places::is_even(const int64_t* numbers, int64_t height, int64_t width) const {
+  const double down = height_ / static_cast<double>(height), across = width_ / static_cast<double>(width);
+  const auto near = [](double x, double y) { return std::abs(x - y) <= kResolution; };
+  for (int64_t i = 0; i < height * width; ++i) {
+    const auto row = static_cast<double>(i / width), column = static_cast<double>(i % width);
+    const Box& box = boxes_[static_cast<size_t>(numbers[i])];
+    if (!near(box.top, row * down) || !near(box.bottom, (row + 1) * down) || !near(box.left, column * across) || !near(box.right, (column + 1) * across)) return false;
+  }
+  return true;
 }
 
 std::optional<TokenPlaces> Places::tokens(const Value* value, int64_t axis) const {
@@ -380,13 +414,7 @@ std::optional<TokenPlaces> Places::tokens(const Value* value, int64_t axis) cons
   while (first + width < last && boxes_[static_cast<size_t>(numbers[first + width])].top == boxes_[static_cast<size_t>(numbers[first])].top) ++width;
   if ((last - first) % width != 0) return std::nullopt;
   const int64_t height = (last - first) / width;
-  for (int64_t i = first; i < last; ++i) {
-    const auto row = static_cast<double>((i - first) / width), column = static_cast<double>((i - first) % width);
-    const double down = height_ / static_cast<double>(height), across = width_ / static_cast<double>(width);
-    const Box& box = boxes_[static_cast<size_t>(numbers[i])];
-    const auto near = [](double x, double y) { return std::abs(x - y) <= kResolution; };
-    if (!near(box.top, row * down) || !near(box.bottom, (row + 1) * down) || !near(box.left, column * across) || !near(box.right, (column + 1) * across)) return std::nullopt;
-  }
+  if (!is_even(numbers + first, height, width)) return std::nullopt;
   return TokenPlaces{height, width, first, count - last};
 }
 

@@ -34,6 +34,8 @@ class Places {
     double top, bottom, left, right;  // in pixels
   };
 
+  // Whether these places divide the whole image evenly, row by row.
+  bool is_even(const int64_t* numbers, int64_t height, int64_t width) const;
   int64_t number_of(const Box& box);
   at::Tensor grid(int64_t rows, int64_t columns);
   at::Tensor bounds(const at::Tensor& numbers, double Box::* bound, double of_none) const;
@@ -51,6 +53,8 @@ class Places {
   at::Tensor of_elementwise(const torch::jit::Node* node, const torch::jit::Value* output, const std::vector<int64_t>& sizes);
   // A tensor's places: zeros where it does not depend on the image.
   at::Tensor places_of(const torch::jit::Value* value) const;
+  // The same of a list of tensors; none where one of them is not known.
+  std::optional<std::vector<at::Tensor>> list_of(const torch::jit::Value* value) const;
   bool depends(const torch::jit::Value* value) const { return dependent_.count(value) != 0; }
   bool run(const torch::jit::Node* node, bool on_places);
 
