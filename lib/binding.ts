@@ -130,7 +130,7 @@ export interface NativeVersions {
 
 export interface NativeBinding {
   /** `file`: where the archive is read from, if not by `path`, which names it in messages. `trusted`: any operator may run, for as long as it likes. `remarks`: what is odd about the weights, as sentences. */
-  load(options: { path: string; file?: string; device: string; dtype: string; optimize: boolean; cudaGraphs?: boolean; weights?: WeightPlan; trusted?: boolean }): Promise<{ handle: NativeModel; device: string; weightBytes: number; remarks: readonly string[] }>;
+  load(options: { path: string; file?: string; device: string; dtype: string; optimize: boolean; cudaGraphs?: boolean; weights?: WeightPlan; trusted?: boolean; output?: string; scores?: string }): Promise<{ handle: NativeModel; device: string; weightBytes: number; remarks: readonly string[] }>;
   inspect(model: NativeModel, height: number, width: number): Promise<Inspection>;
   plan(description: PlanDescription): NativePlan;
   token(): NativeToken;

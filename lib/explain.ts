@@ -13,7 +13,7 @@ import { suggestion } from './models/nearest.js';
 import { readOptions } from './options.js';
 import type { PlanDescription } from './symbolic/plan.js';
 import { PlanRecorder } from './symbolic/recorder.js';
-import { equal, flip, max, mean, min, scaleToUnit, softmax, stack, SymbolicModel, top, upsample, Value, type Run, type ScoreOf } from './symbolic/index.js';
+import { equal, flip, max, mean, min, scaleToUnit, stack, SymbolicModel, top, upsample, Value, type Run, type ScoreOf } from './symbolic/index.js';
 import { checkTargetCount, type Target } from './targets.js';
 
 /** How many predictions each explanation lists. */
@@ -27,7 +27,7 @@ export interface CommonOptions {
    */
   readonly targets?: readonly Target[] | readonly (readonly Target[])[] | undefined;
   /**
-   * What is explained of the class: its `logit` (default), its softmax `probability`, or any value per image computed
+   * What is explained of the class: its `logit` (default), its `probability`, or any value per image computed
    * from what the model gives: `({ output }) => symbolic.sum(symbolic.select(output, 'classes', 3), ['height', 'width'])`.
    */
   readonly score?: Score | undefined;
@@ -94,7 +94,7 @@ export interface Explanation<Name extends string = MethodName, Settings = Method
   readonly method: Name;
   /** The method's options as they took effect. */
   readonly options: Settings;
-  /** The best classes by softmax probability, best first. */
+  /** The best classes by probability, best first. */
   readonly predictions: readonly Prediction[];
   /** One per target, in the order asked for; of `deep-feature-factorization` one per concept. */
   readonly maps: readonly HeatMap<Layer>[];
@@ -282,6 +282,10 @@ function recordOne(request: ExplainRequest, images: SymbolicModel, layers: reado
     );
   }
 
+  if (inspection.scores === 'value' && common.score === 'probability') {
+    throw new SightlineError('INVALID_OPTION', `${modelName} returns a value, which is no probability; leave \`score\` out.`);
+  }
+
   const output = (name: string, value: Value): void => plan.output(`${prefix}${name}`, value);
   const model = images.explaining(scoreOf(common.score, method.name));
   const { map, figures, concepts } = mapOf(request, model, layers);
@@ -293,15 +297,14 @@ function recordOne(request: ExplainRequest, images: SymbolicModel, layers: reado
   output('high', high);
   for (const [name, figure] of Object.entries(figures)) output(`figure:${name}`, figure);
   if (inspection.classes > 0) {
-    const { logits } = model.scoring;
-    const probabilities = softmax(logits, 'classes');
+    const { logits, probabilities } = model.scoring;
     const best = top(probabilities, PREDICTIONS);
     plan.rankBy(logits);
     output('bestScores', best.values);
     output('bestClasses', best.indices);
     output('targetScores', model.probabilitiesAsked(probabilities));
     if (concepts) {
-      const likeliest = top(softmax(concepts, 'classes'), 1);
+      const likeliest = top(model.probabilitiesOf(concepts), 1);
       output('conceptScores', likeliest.values);
       output('conceptClasses', likeliest.indices);
     }
@@ -326,7 +329,7 @@ function ownCode<T>(subject: string, code: () => T): T {
 /** What is explained of a run, checked when it is recorded. */
 function scoreOf(score: Score | undefined, method: string): ScoreOf {
   if (score === undefined || score === 'logit') return { of: (run) => run.model.scoreIn(run.logits), isLogit: true };
-  if (score === 'probability') return { of: (run) => run.model.scoreIn(softmax(run.logits, 'classes')), isLogit: false };
+  if (score === 'probability') return { of: (run) => run.model.scoreIn(run.probabilities), isLogit: false };
   let isComputing = false;
   const of = (run: Run): Value => {
     // `run.score` is what this very function gives.

@@ -9,7 +9,7 @@ export interface ClassLabel {
   readonly label: string;
 }
 
-/** A class and its softmax probability, in [0, 1]. */
+/** A class and its probability, in [0, 1]; of a model that returns a value, the value. */
 export interface Prediction extends ClassLabel {
   readonly score: number;
 }

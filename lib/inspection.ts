@@ -7,8 +7,8 @@ export interface NodeInfo {
   /** For one image, the batch axis first. */
   readonly shape: readonly number[];
   readonly layout: Layout;
-  /** Of `tokens`: where the patches lie, after `prefix` other tokens; null where they are in no grid. */
-  readonly grid: { readonly height: number; readonly width: number; readonly prefix: number } | null;
+  /** Of `tokens`: where the patches lie, row by row after `prefix` other tokens and before `suffix`; null where they are in no such order. */
+  readonly grid: { readonly height: number; readonly width: number; readonly prefix: number; readonly suffix: number } | null;
   /** The operator whose output it is: `conv2d`, `batch_norm`, `linear`, `add`, ... */
   readonly operator: string;
   /** Whether that is a convolution or a batch norm that adds a bias to each channel. */
@@ -18,6 +18,10 @@ export interface NodeInfo {
   /** Of the model's `activationBytes`, those of what these operators make. */
   readonly bytesAfter: number;
 }
+
+/** See `Inspection.scores`. */
+export const SCORE_KINDS = ['classes', 'labels', 'yes-or-no', 'value'] as const;
+export type ScoreKind = (typeof SCORE_KINDS)[number];
 
 /** One attention: softmax(q kᵀ · scale + mask) v. */
 export interface AttentionInfo {
@@ -40,11 +44,12 @@ export interface AttentionInfo {
   readonly bytesAfter: number;
 }
 
-/** The patches' grid, and the class, distillation and register tokens before them. */
+/** The patches' grid, and how many class, distillation and register tokens stand before and after them. */
 export interface TokenGrid {
   readonly height: number;
   readonly width: number;
   readonly prefix: number;
+  readonly suffix: number;
   /** The token whose last state is classified; null where it is the mean of the patches. */
   readonly classToken: number | null;
 }
@@ -71,7 +76,18 @@ export interface Inspection {
   readonly width: number;
   /** How many classes are scored; 0 where the model returns something else, such as a mask. */
   readonly classes: number;
-  /** What the model returns for one image, the batch axis first. */
+  /** All that the model returns, by name: a dict's key, a place in a tuple, or `output`. */
+  readonly outputs: readonly { readonly name: string; readonly shape: readonly number[] }[];
+  /** The one that is explained. */
+  readonly output: string;
+  /**
+   * What its numbers are. `classes`: one is right (softmax). `labels`: each may be right (sigmoid). `yes-or-no`: one logit, explained
+   * as two classes. `value`: no probability. Null where it is no scores, such as a mask.
+   */
+  readonly scores: ScoreKind | null;
+  /** What the graph applies to the logits at its end; logits are read before it, and it is not applied twice. */
+  readonly activation: 'softmax' | 'log_softmax' | 'sigmoid' | null;
+  /** Of the logits, or of an output that is no scores; for one image, the batch axis first. */
   readonly outputShape: readonly number[];
   /** False for frozen archives, whose nodes are named by their structure (`conv[3]`). */
   readonly hasModuleNames: boolean;
@@ -80,8 +96,12 @@ export interface Inspection {
   readonly wasTraining: boolean;
   /** False where shapes of one image are written into the archive, so that images are run one by one. */
   readonly canBatch: boolean;
+  /** Whether an image has other values beside another image than alone, so that images are run one by one. */
+  readonly imagesInteract: boolean;
   /** Attention-like operators of no known form, such as cross-covariance: they cannot be tapped. */
   readonly unknownAttention: number;
+  /** Whether attentions stand side by side, in one block or in branches, rather than follow one another. */
+  readonly hasParallelAttention: boolean;
   /** In the order of execution. */
   readonly nodes: readonly NodeInfo[];
   readonly attention: readonly AttentionInfo[];

@@ -23,7 +23,7 @@ import {
 } from './explain.js';
 import { MAX_PIXELS } from './images/source.js';
 import { isTensorInput, prepareInput, splitInput, type Input, type PreparedInput } from './inputs.js';
-import type { Applicability, Inspection } from './inspection.js';
+import { SCORE_KINDS, type Applicability, type Inspection, type ScoreKind } from './inspection.js';
 import { KeptPlans } from './kept-plans.js';
 import { maximize, parseMaximizeOptions, type Maximized, type MaximizeOptions } from './maximize.js';
 import type { MethodName } from './methods/index.js';
@@ -55,6 +55,10 @@ export interface LoadOptions {
   readonly optimize?: boolean | undefined;
   /** LibTorch's threads on the CPU, for the whole process. Default: all cores. */
   readonly threads?: number | undefined;
+  /** The output that is explained, of a model that returns several: a dict's key or a place, such as `1`. Default the card's. */
+  readonly output?: string | number | undefined;
+  /** What its numbers are, where the graph does not tell. Default the card's, else as `inspect().scores` says. */
+  readonly scores?: ScoreKind | undefined;
   /** Path of a model card, or the card itself. Default: the `NAME.json` beside `NAME.pt`, or the pulled model's. */
   readonly card?: string | ModelCard | undefined;
   /** Most images in one batch. Default 8 on the CPU, 32 on CUDA. */
@@ -107,6 +111,8 @@ const loadSchema = z.strictObject({
   dtype: z.enum(['f32', 'bf16', 'f16']).default('f32'),
   optimize: z.boolean().default(true),
   threads: z.int().min(1).max(1024).optional(),
+  output: z.union([z.string().min(1), z.int().min(0)], "expected an output's name or place").optional(),
+  scores: z.enum(SCORE_KINDS).optional(),
   card: z.union([z.string(), z.looseObject({})]).optional(),
   maxBatch: z.int().min(1).max(4096).optional(),
   maxDelay: z.number().min(0).max(60_000).default(0),
@@ -159,6 +165,7 @@ export class Model {
     readonly notes: string[],
     private readonly queue: { maxBatch: number; maxDelay: number; maxQueue: number },
     private readonly limits: DecodeLimits,
+    private readonly choice: { readonly output?: string | number | undefined; readonly scores?: ScoreKind | undefined },
   ) {}
 
   /**
@@ -172,7 +179,7 @@ export class Model {
    */
   static async load(nameOrPath: string, options: LoadOptions = {}): Promise<Model> {
     if (typeof nameOrPath !== 'string') throw new SightlineError('INVALID_OPTION', 'Model.load takes the name of a model or the path of an archive.');
-    const { device, dtype, optimize, threads, maxBatch, maxQueue, maxDelay, cudaGraphs, card: givenCard, trust, isolate, maxArchiveBytes, maxPixels, svg } = parseOptions(loadSchema, options, 'Model.load');
+    const { device, dtype, optimize, threads, maxBatch, maxQueue, maxDelay, cudaGraphs, card: givenCard, output, scores, trust, isolate, maxArchiveBytes, maxPixels, svg } = parseOptions(loadSchema, options, 'Model.load');
     const found = await locateModel(nameOrPath, await readGivenCard(givenCard as LoadOptions['card']));
     const notes: string[] = [];
     const { card } = found;
@@ -184,6 +191,8 @@ export class Model {
     const checked = isOwn ? null : await checkArchive(found.archive, { trust, maxBytes: maxArchiveBytes });
     // What was checked is what is loaded, though another file may have its name by now.
     const file = checked?.source ?? found.archive;
+    const choice = { output: output ?? card?.output, scores: scores ?? card?.scores };
+    const chosen = { ...(choice.output !== undefined && { output: String(choice.output) }), ...(choice.scores !== undefined && { scores: choice.scores }) };
     let loaded: Awaited<ReturnType<typeof native.load>>[];
     try {
       if (checked !== null) await verifyHash(found.archive, found, file);
@@ -194,7 +203,7 @@ export class Model {
       // Weights have no say in what loading does, so their checksums are compared meanwhile; a hash has told already.
       const verified = found.sha256 === undefined ? checked?.verifyWeights() : undefined;
       verified?.catch(() => undefined);
-      loaded = await loadOn(namedDevices(device, () => native.versions().cudaDevices), (name) => native.load({ path: found.archive, file, device: name, dtype, optimize, cudaGraphs, trusted: trust || isOwn, ...(found.weights && { weights: found.weights }) }));
+      loaded = await loadOn(namedDevices(device, () => native.versions().cudaDevices), (name) => native.load({ path: found.archive, file, device: name, dtype, optimize, cudaGraphs, trusted: trust || isOwn, ...chosen, ...(found.weights && { weights: found.weights }) }));
       try {
         await verified;
       } catch (error) {
@@ -212,7 +221,7 @@ export class Model {
       maxBatch: maxBatch ?? (pool.device === 'cpu' ? 8 : 32),
       maxDelay,
       maxQueue,
-    }, { maxPixels, svg });
+    }, { maxPixels, svg }, choice);
     try {
       await model.standardise();
       await model.remark();
@@ -403,16 +412,16 @@ export class Model {
   private async standardise(): Promise<void> {
     if (this.givenCard) {
       const { height, width } = this.givenCard.input;
-      const { classes } = await this.inspectAt(height, width);
-      this.standard = { card: this.givenCard, labels: await resolveLabels(this.givenCard, classes) };
+      const { classes, scores } = await this.inspectAt(height, width);
+      this.standard = { card: this.givenCard, labels: await resolveLabels(this.givenCard, classes, scores) };
       return;
     }
     let refusal: unknown;
     for (const size of USUAL_SIZES) {
       try {
-        const { classes } = await this.inspectAt(size, size);
+        const { classes, scores } = await this.inspectAt(size, size);
         const card = defaultCard(this.path, size, size);
-        this.standard = { card, labels: await resolveLabels(card, classes) };
+        this.standard = { card, labels: await resolveLabels(card, classes, scores) };
         this.notes.push(
           `There is no model card beside ${this.path}, so ImageNet's preprocessing is assumed: ${size} x ${size}, bilinear, centre crop of a shorter side of ${String(card.input.resize.size)}.`,
         );
@@ -430,9 +439,18 @@ export class Model {
     if (this.standard === null) return;
     const ambiguity = ambiguityOf(this.labels);
     if (ambiguity !== null) this.notes.push(ambiguity);
-    const { wasTraining, canBatch } = await this.inspectAt(this.standard.card.input.height, this.standard.card.input.width);
+    const { wasTraining, canBatch, imagesInteract, outputs, output, scores, activation } = await this.inspectAt(this.standard.card.input.height, this.standard.card.input.width);
     if (wasTraining) this.notes.push(`${this.path} was exported in training mode; it is run in inference mode. Call .eval() before exporting.`);
-    if (!canBatch) this.notes.push(`${this.path} has the shapes of one image written into it, so images are run one by one. Export it with a batch axis of any size.`);
+    if (outputs.length > 1 && this.choice.output === undefined) {
+      this.notes.push(`${this.path} returns ${outputs.map(({ name, shape }) => `${name} (${['N', ...shape.slice(1)].join(' x ')})`).join(', ')}; "${output}" is explained. Choose another by the option \`output\`.`);
+    }
+    if (scores === 'yes-or-no' && activation === null && this.choice.scores === undefined) {
+      this.notes.push(`${this.path} returns one number, taken for a yes-or-no logit: its score is the sigmoid. If it is a value, say so by \`scores: 'value'\`.`);
+    }
+    if (activation !== null) this.notes.push(`${this.path} ends in ${activation.replace('_', ' ')}: its scores are taken as they are, and class-specific methods explain the logit before it.`);
+    if (imagesInteract) {
+      this.notes.push(`${this.path} gives an image other values beside another image than alone (statistics or a scale are taken over the batch), so images are run one by one.`);
+    } else if (!canBatch) this.notes.push(`${this.path} has the shapes of one image written into it, so images are run one by one. Export it with a batch axis of any size.`);
   }
 
   /** One prediction on every device: weights are packed and kernels are chosen before the first request, not by it. */
@@ -446,9 +464,9 @@ export class Model {
 
   /** The first tensor tells the size of a model that runs on no usual one. */
   private async standardiseAt(height: number, width: number): Promise<void> {
-    const { classes } = await this.inspectAt(height, width);
+    const { classes, scores } = await this.inspectAt(height, width);
     const card = defaultCard(this.path, width, height);
-    this.standard ??= { card, labels: await resolveLabels(card, classes) };
+    this.standard ??= { card, labels: await resolveLabels(card, classes, scores) };
   }
 
   private inspectAt(height: number, width: number): Promise<Inspection> {

@@ -6,7 +6,7 @@ import type { Prediction } from './heatmap.js';
 import type { PreparedInput } from './inputs.js';
 import type { Inspection } from './inspection.js';
 import { parseOptions } from './options.js';
-import { softmax, SymbolicModel, top } from './symbolic/index.js';
+import { SymbolicModel, top } from './symbolic/index.js';
 import type { PlanDescription } from './symbolic/plan.js';
 import { PlanRecorder } from './symbolic/recorder.js';
 
@@ -20,9 +20,9 @@ export interface PredictOptions {
 export interface Predicted {
   /** The image's file name, or `image-0`, `image-1`, ... */
   readonly image: string;
-  /** The best classes by softmax probability, best first. */
+  /** The best classes, best first, by probability: softmax of classes, a sigmoid for each label (`inspect().scores` says which). */
   readonly predictions: readonly Prediction[];
-  /** Scores before softmax: [classes]. */
+  /** Scores before softmax or sigmoid: [classes]. */
   readonly logits: Tensor;
 }
 
@@ -44,8 +44,8 @@ export function parsePredictOptions(options: PredictOptions): z.output<typeof sc
 export function recordPrediction(count: number, inspection: Inspection): PlanDescription {
   if (inspection.classes === 0) throw new SightlineError('METHOD_NOT_APPLICABLE', `The model returns ${inspection.outputShape.join(' x ')} rather than class scores, so it predicts no class.`);
   const plan = new PlanRecorder('predict');
-  const { logits } = new SymbolicModel(plan, inspection).output;
-  const best = top(softmax(logits, 'classes'), count);
+  const { logits, probabilities } = new SymbolicModel(plan, inspection).output;
+  const best = top(probabilities, count);
   plan.output('logits', logits);
   plan.output('scores', best.values);
   plan.output('classes', best.indices);

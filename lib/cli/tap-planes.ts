@@ -30,7 +30,7 @@ export function planesOf(tensor: Tensor, kind: TapKind, layout: Layout, tokens: 
   if (layout === 'channels-last' && shape.length === 3) return trailing(tensor, 0, [shape[0]!, shape[1]!]);
   if (layout === 'tokens' && shape.length === 2) {
     const [count] = shape as readonly [number, number];
-    if (tokens && count === tokens.prefix + tokens.height * tokens.width) return trailing(tensor, tokens.prefix, [tokens.height, tokens.width]);
+    if (tokens && count === tokens.prefix + tokens.height * tokens.width + tokens.suffix) return trailing(tensor, tokens.prefix, [tokens.height, tokens.width]);
     return { planes: [{ data: tensor.data, shape: shape as readonly [number, number], caption: 'tokens down, channels across' }], total: 1, what: 'arrays' };
   }
   return folded(tensor);

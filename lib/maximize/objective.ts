@@ -81,12 +81,12 @@ function attentionObjective(request: MaximizeRequest, inspection: Inspection): O
   within('head', head, info.heads, info.name);
   within('token', token, info.tokens, info.name);
   const grid = inspection.tokens;
-  if (grid === null || grid.prefix + grid.height * grid.width !== info.keys) {
+  if (grid === null || grid.prefix + grid.height * grid.width + grid.suffix !== info.keys) {
     throw new SightlineError('METHOD_NOT_APPLICABLE', `The ${info.keys} tokens that "${info.name}" attends to are in no known grid of patches.`);
   }
   const patch = unit === undefined ? null : patchNumber(unit, grid, info.name);
   // Each row of attention sums to 1: where every token is a patch, the mean over patches never changes.
-  if (patch === null && grid.prefix === 0) {
+  if (patch === null && grid.prefix + grid.suffix === 0) {
     throw new SightlineError('METHOD_NOT_APPLICABLE', `Attention to all patches of "${info.name}" is always 1: there is no other token that it could go to; name one patch by "unit".`);
   }
   const looks = token ?? (grid.classToken !== null && info.tokens === info.keys ? grid.classToken : null);
@@ -112,7 +112,7 @@ function projectionObjective(request: MaximizeRequest, of: 'query' | 'key' | 'va
   within('head', head, info.heads, info.name);
   within('channel', channel, info.headSize, `each head of ${info.name}`);
   within('token', token, tokens, info.name);
-  const grid = inspection.tokens !== null && inspection.tokens.prefix + inspection.tokens.height * inspection.tokens.width === tokens ? inspection.tokens : null;
+  const grid = inspection.tokens !== null && inspection.tokens.prefix + inspection.tokens.height * inspection.tokens.width + inspection.tokens.suffix === tokens ? inspection.tokens : null;
   const at = token ?? (unit === undefined ? null : patchNumber(unit, grid, info.name));
   const parts = [
     channel === undefined ? null : `channel ${channel}`,

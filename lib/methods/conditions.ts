@@ -27,12 +27,13 @@ export const hasTargetLayer: Condition = ({ targetLayer, nodes }) => {
   return node?.layout === 'tokens' && node.grid === null ? `the tokens of "${targetLayer}" do not lie in a grid of patches` : null;
 };
 
-export const hasGlobalAttention: Condition = ({ attention, tokens, unknownAttention }) => {
+export const hasGlobalAttention: Condition = ({ attention, tokens, unknownAttention, hasParallelAttention }) => {
   if (attention.length === 0) return unknownAttention === 0 ? 'it has no attention' : 'its attention is of no known form';
   if (unknownAttention > 0) return `${unknownAttention} of its attention operators are of no known form`;
   if (attention.some((site) => site.tokens !== site.keys)) return 'it has attention between different sets of tokens, which no product of square matrices follows';
   if (attention.some(({ windows }) => windows > 1)) return 'its attention is windowed, so no token sees the whole image';
   const opaque = attention.find((site) => site.opaque !== '');
   if (opaque) return opaque.opaque;
-  return tokens === null ? 'its tokens do not lie in a grid of patches' : null;
+  if (hasParallelAttention) return 'its attentions stand side by side, so their matrices do not follow one another';
+  return tokens === null ? 'its tokens do not lie in a known grid of patches' : null;
 };

@@ -7,6 +7,7 @@ import { z } from 'zod';
 
 import { shown } from '../cut.js';
 import { SightlineError } from '../errors.js';
+import { SCORE_KINDS, type ScoreKind } from '../inspection.js';
 import { readImagenetLabels } from './labels.js';
 
 const pixels = z.int().min(1).max(16384);
@@ -80,6 +81,10 @@ const cardSchema = z.strictObject({
   labels: z.union([z.array(z.string()).min(1), z.literal('imagenet-1k')]).optional(),
   source: z.string().optional(),
   licence: z.string().optional(),
+  /** The output that is explained, by name, of a model that returns several. */
+  output: z.string().min(1).optional(),
+  /** What its numbers are, where the graph does not tell: one class of several, labels, a yes-or-no logit, a value. */
+  scores: z.enum(SCORE_KINDS).optional(),
   /** The node that CNN methods explain where none is asked for. */
   targetLayer: z.string().optional(),
   /** The skeleton that the weights are set into, for a model that comes as a checkpoint and not as an archive. */
@@ -176,12 +181,17 @@ export function defaultCard(archivePath: string, width = 224, height = 224): Mod
 }
 
 /**
- * The label of each class. A card without labels gets ImageNet's where there are 1000 classes, else `class 0`, `class 1`, ...
+ * The label of each class. A card without labels gets ImageNet's where there are 1000 classes, else `class 0`, `class 1`, ...; a yes-or-no
+ * logit is `no` and `yes`, or the card's one label and its opposite.
  *
  * @throws SightlineError INVALID_CARD when the card has another number of labels than the model has classes.
  */
-export async function resolveLabels(card: ModelCard, classes: number): Promise<readonly string[]> {
+export async function resolveLabels(card: ModelCard, classes: number, scores: ScoreKind | null = 'classes'): Promise<readonly string[]> {
+  if (scores === 'yes-or-no' && (card.labels === undefined || card.labels.length === 1)) {
+    return card.labels === undefined ? ['no', 'yes'] : [`not ${card.labels[0]!}`, card.labels[0]!];
+  }
   if (card.labels === undefined) {
+    if (scores === 'value') return classes === 1 ? ['value'] : Array.from({ length: classes }, (_, index) => `value ${index}`);
     return classes === 1000 ? readImagenetLabels() : Array.from({ length: classes }, (_, index) => `class ${index}`);
   }
   const labels = card.labels === 'imagenet-1k' ? await readImagenetLabels() : card.labels;

@@ -4,7 +4,7 @@ import { suggestion } from '../models/nearest.js';
 import type { Setting, TapKind } from './plan.js';
 import { PlanRecorder, type BlockRecorder } from './recorder.js';
 import { Value, type Axis } from './value.js';
-import { narrow, split, transpose } from './vocabulary.js';
+import { narrow, sigmoid, softmax, split, transpose } from './vocabulary.js';
 
 /** Relevance rules: other local gradients for some of the model's operators. Values stay what they are. */
 export const RULES = ['guided-backprop', 'deconvnet', 'lrp', 'attn-lrp', 'cp-lrp'] as const;
@@ -37,9 +37,14 @@ export class Run {
     return this.tap('image', ['batch', 'channels', 'height', 'width']);
   }
 
-  /** Scores before softmax: [batch, classes]. */
+  /** Scores before softmax or sigmoid: [batch, classes]. */
   get logits(): Value {
     return this.tap('logits', ['batch', 'classes']);
+  }
+
+  /** Probabilities as the model means its logits: softmax of classes, a sigmoid for each label; a value as it is. [batch, classes]. */
+  get probabilities(): Value {
+    return this.model.probabilitiesOf(this.logits);
   }
 
   /** What is explained: [batch]. The logit of the class asked for, unless the request's `score` says otherwise. */
@@ -147,6 +152,13 @@ export class SymbolicModel {
   get image(): Value {
     this.seen.image ??= this.plan.root.step('image', [], ['batch', 'channels', 'height', 'width']);
     return this.seen.image;
+  }
+
+  /** Logits as probabilities, or values as they are; see `Run.probabilities`. @internal */
+  probabilitiesOf(logits: Value): Value {
+    const { scores } = this.inspection;
+    if (scores === 'value') return logits;
+    return scores === 'classes' ? softmax(logits, 'classes') : sigmoid(logits);
   }
 
   /** The same model, looking at other images. */
@@ -265,7 +277,7 @@ export class SymbolicModel {
   }
 
   /**
-   * A feature (or its gradient) as [batch, channels, height, width]: channels moved forward, prefix tokens dropped,
+   * A feature (or its gradient) as [batch, channels, height, width]: channels moved forward, class and register tokens dropped,
    * patches laid out in their grid.
    *
    * @throws SightlineError METHOD_NOT_APPLICABLE when the layer has no space.
@@ -275,14 +287,14 @@ export class SymbolicModel {
     if (node.layout === 'channels-first' && (node.shape[2] ?? 1) * (node.shape[3] ?? 1) > 1) return value;
     if (node.layout === 'channels-last') return transpose(value, ['batch', 'channels', 'height', 'width']);
     if (node.grid !== null) {
-      const { height, width, prefix } = node.grid;
-      const kept = prefix === 0 ? value : narrow(value, 'tokens', prefix, height * width);
+      const { height, width, prefix, suffix } = node.grid;
+      const kept = prefix + suffix === 0 ? value : narrow(value, 'tokens', prefix, height * width);
       return transpose(split(kept, 'tokens', { height, width }), ['batch', 'channels', 'height', 'width']);
     }
     throw new SightlineError('METHOD_NOT_APPLICABLE', `The layer "${layer}" has no spatial axes: its output is ${node.shape.join(' x ')}; choose one that \`sightline inspect\` shows with a grid.`);
   }
 
-  /** [batch, keys] of an attention row, without its prefix tokens, as [batch, height, width]. */
+  /** [batch, keys] of an attention row, without class and register tokens, as [batch, height, width]. */
   patches(row: Value, axis: Axis): Value {
     const grid = this.inspection.tokens;
     if (grid === null) throw new SightlineError('METHOD_NOT_APPLICABLE', 'The model has no grid of patches.');

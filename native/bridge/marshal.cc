@@ -226,11 +226,24 @@ Napi::Object info_to_js(Napi::Env env, const NetworkInfo& info) {
   object.Set("width", static_cast<double>(info.width));
   object.Set("classes", static_cast<double>(info.classes));
   object.Set("outputShape", array_to_js(env, info.output_sizes));
+  auto outputs = Napi::Array::New(env, info.outputs.size());
+  for (uint32_t i = 0; i < info.outputs.size(); ++i) {
+    auto output = Napi::Object::New(env);
+    output.Set("name", info.outputs[i].name);
+    output.Set("shape", array_to_js(env, info.outputs[i].sizes));
+    outputs.Set(i, output);
+  }
+  object.Set("outputs", outputs);
+  object.Set("output", info.output);
+  object.Set("scores", info.scores.empty() ? env.Null() : Napi::String::New(env, info.scores));
+  object.Set("activation", info.activation.empty() ? env.Null() : Napi::String::New(env, info.activation));
   object.Set("hasModuleNames", info.has_module_names);
   object.Set("isQuantized", info.is_quantized);
   object.Set("wasTraining", info.was_training);
   object.Set("canBatch", info.can_batch);
+  object.Set("imagesInteract", info.images_interact);
   object.Set("unknownAttention", static_cast<double>(info.unknown_attention));
+  object.Set("hasParallelAttention", info.has_parallel_attention);
   object.Set("targetLayer", info.target_layer);
   object.Set("operators", static_cast<double>(info.operators));
   object.Set("activationBytes", static_cast<double>(info.activation_bytes));
@@ -251,6 +264,7 @@ Napi::Object info_to_js(Napi::Env env, const NetworkInfo& info) {
       entry.Set("height", static_cast<double>(grid->height));
       entry.Set("width", static_cast<double>(grid->width));
       entry.Set("prefix", static_cast<double>(grid->prefix));
+      entry.Set("suffix", static_cast<double>(grid->suffix));
       node.Set("grid", entry);
     } else {
       node.Set("grid", env.Null());
@@ -280,6 +294,7 @@ Napi::Object info_to_js(Napi::Env env, const NetworkInfo& info) {
     tokens.Set("height", static_cast<double>(info.tokens->height));
     tokens.Set("width", static_cast<double>(info.tokens->width));
     tokens.Set("prefix", static_cast<double>(info.tokens->prefix));
+    tokens.Set("suffix", static_cast<double>(info.tokens->suffix));
     tokens.Set("classToken", info.tokens->class_token ? Napi::Number::New(env, static_cast<double>(*info.tokens->class_token)) : env.Null());
     object.Set("tokens", tokens);
   } else {

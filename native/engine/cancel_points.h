@@ -1,7 +1,10 @@
 // Cancellation within a step: a run of the model on a batch, or a backward pass, can take seconds.
 #pragma once
 
-#include "engine/pch.h"
+#include <ATen/core/Tensor.h>
+#include <torch/csrc/jit/ir/ir.h>
+
+#include <functional>
 
 namespace sightline {
 

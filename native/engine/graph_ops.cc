@@ -1,6 +1,9 @@
 #include "engine/graph_ops.h"
 
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/norm.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/jit/ir/constants.h>
 #include <torch/library.h>
@@ -18,6 +21,14 @@ at::Tensor leaf(const at::Tensor& x) {
   return at::GradMode::is_enabled() ? x.detach().requires_grad_(true) : x;
 }
 
+at::Tensor sketch(const at::Tensor& x) {
+  // Quantised numbers have no float64; whoever reads them is compared.
+  if (x.dim() == 0 || x.numel() == 0 || x.is_quantized() || x.is_complex() || x.size(0) == 0) return at::zeros({2}, at::kDouble);
+  const auto image = x.select(0, 0);
+  const auto numbers = image.is_floating_point() ? image : image.to(at::kFloat);
+  return at::stack({at::norm(numbers, 2, at::kDouble), numbers.sum(at::kDouble)}).cpu();
+}
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(sightline, library) {
@@ -26,9 +37,11 @@ TORCH_LIBRARY_FRAGMENT(sightline, library) {
   if (c10::Dispatcher::singleton().findSchema({"sightline::leaf", ""})) return;
   library.def("mark(Tensor(a) x, str path) -> Tensor(a)", &mark);
   library.def("leaf(Tensor x) -> Tensor", &leaf);
+  library.def("sketch(Tensor x) -> Tensor", &sketch);
 }
 
 c10::Symbol mark_symbol() { return c10::Symbol::fromQualString("sightline::mark"); }
+c10::Symbol sketch_symbol() { return c10::Symbol::fromQualString("sightline::sketch"); }
 c10::Symbol leaf_symbol() { return c10::Symbol::fromQualString("sightline::leaf"); }
 
 std::optional<c10::IValue> constant_of(const torch::jit::Value* value) {

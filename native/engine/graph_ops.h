@@ -1,4 +1,4 @@
-// The two operators that the engine puts into graphs, and helpers to read graphs.
+// The operators that the engine puts into graphs, and helpers to read graphs.
 #pragma once
 
 #include <torch/csrc/jit/ir/ir.h>
@@ -14,6 +14,8 @@ namespace sightline {
 c10::Symbol mark_symbol();
 // sightline::leaf(Tensor x) -> Tensor: cuts the autograd graph at x and makes x its leaf. Without gradients, x.
 c10::Symbol leaf_symbol();
+// sightline::sketch(Tensor x) -> Tensor: the norm and the sum of its first image, two numbers in float64 on the host.
+c10::Symbol sketch_symbol();
 
 // The constant that a value holds, following prim::Constant only.
 std::optional<c10::IValue> constant_of(const torch::jit::Value* value);

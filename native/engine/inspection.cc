@@ -1,6 +1,7 @@
 #include "engine/inspection.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 
 #include <algorithm>
 #include <cmath>
@@ -9,6 +10,7 @@
 
 #include "engine/flops.h"
 #include "engine/graph_ops.h"
+#include "engine/places.h"
 
 namespace sightline {
 
@@ -18,42 +20,20 @@ using torch::jit::Value;
 
 namespace {
 
-// More tokens than this before the patches is no known model: class, distillation and up to 8 registers.
-constexpr int64_t kMaxPrefixTokens = 12;
 constexpr int kSearchDepth = 24;
-constexpr int64_t kLargestStride = 64;
 
 bool is_convolution(const Node* node) { return is_any_of(node, {"_convolution", "conv2d"}); }
 
-// Whether the feature's two axes are the image's at one stride, each rounded up or down on the way.
-bool matches_image(int64_t rows, int64_t columns, int64_t height, int64_t width) {
-  if (rows < 1 || columns < 1 || rows > height || columns > width) return false;
-  const auto least_stride = [](int64_t image, int64_t feature) { return static_cast<double>(image) / static_cast<double>(feature + 1); };
-  const auto most_stride = [](int64_t image, int64_t feature) {
-    return feature > 1 ? static_cast<double>(image) / static_cast<double>(feature - 1) : static_cast<double>(image) + 1;
-  };
-  return std::max(least_stride(height, rows), least_stride(width, columns)) <
-         std::min(most_stride(height, rows), most_stride(width, columns));
-}
-
-Layout layout_of(const Value* value, int64_t height, int64_t width) {
+// As followed through the graph; `Other` where a value's axes are not those of an image, or are not known.
+Layout layout_of(const Value* value, const Places& places) {
   const auto sizes = recorded_sizes(value);
-  if (!sizes) return Layout::Other;
+  if (!sizes || places.is_of_pairs(value)) return Layout::Other;
   if (sizes->size() == 2) return Layout::Vector;
-  if (sizes->size() == 3) return Layout::Tokens;
+  if (sizes->size() == 3) return places.tokens(value, 1) ? Layout::Tokens : Layout::Other;
   if (sizes->size() != 4) return Layout::Other;
-  const auto& s = *sizes;
-  // Layer norm works on the last axis, so its output says where the channels are; so do convolution and batch norm.
-  const Node* node = value->node();
-  if (is_any_of(node, {"layer_norm"})) return Layout::ChannelsLast;
-  if (is_convolution(node) || is_any_of(node, {"batch_norm", "max_pool2d", "adaptive_avg_pool2d"})) {
-    return Layout::ChannelsFirst;
-  }
-  const bool first = matches_image(s[2], s[3], height, width);
-  const bool last = matches_image(s[1], s[2], height, width);
-  if (first && last) return s[1] >= s[3] ? Layout::ChannelsFirst : Layout::ChannelsLast;
-  if (first) return Layout::ChannelsFirst;
-  return last ? Layout::ChannelsLast : Layout::Other;
+  // One place is all of the image, wherever its axes stand: an operator for images has its channels first.
+  if (places.is_map(value, 2, 3)) return Layout::ChannelsFirst;
+  return places.is_map(value, 1, 2) ? Layout::ChannelsLast : Layout::Other;
 }
 
 const Value* through(const Value* value, std::initializer_list<const char*> names) {
@@ -73,9 +53,7 @@ struct LinearHead {
 };
 
 std::optional<LinearHead> read_linear(const Value* logits) {
-  // Softmax in the archive does not change which linear layer speaks for which class.
-  const Value* output = through(logits, {"dropout", "dropout_", "to", "contiguous", "flatten", "squeeze", "reshape", "view",
-                                         "softmax", "log_softmax"});
+  const Value* output = through(logits, {"dropout", "dropout_", "to", "contiguous", "flatten", "squeeze", "reshape", "view"});
   const Node* node = output->node();
   if (is_aten(node, "linear")) {
     const auto weight = constant_tensor(node->input(1));
@@ -102,6 +80,7 @@ std::optional<LinearHead> read_linear(const Value* logits) {
 }
 
 bool averages_space(const Node* node, Layout layout) {
+  if (!is_any_of(node, {"adaptive_avg_pool2d", "avg_pool2d", "mean"})) return false;
   const auto in = recorded_sizes(node->input(0));
   const auto out = recorded_sizes(node->output());
   if (!in || !out) return false;
@@ -113,7 +92,6 @@ bool averages_space(const Node* node, Layout layout) {
     return kernel && padding && divisor && divisor->isNone() && kernel->toIntVector() == std::vector<int64_t>{in->at(2), in->at(3)} &&
            padding->toIntVector() == std::vector<int64_t>{0, 0};
   }
-  if (!is_aten(node, "mean")) return false;
   const auto dims = constant_of(node->input(1));
   if (!dims || !dims->isIntList()) return false;
   std::set<int64_t> axes;
@@ -155,18 +133,19 @@ std::string name_of(const StraightGraph& straight, const Value* value) {
   return best;
 }
 
-std::optional<PooledHead> find_pooled_head(StraightGraph& straight, int64_t height, int64_t width) {
-  const auto linear = read_linear(straight.logits);
+std::optional<PooledHead> find_pooled_head(StraightGraph& straight, const Places& places) {
+  const auto linear = read_linear(straight.answer.source);
   if (!linear) return std::nullopt;
   const Value* pooled =
       through(linear->input, {"dropout", "dropout_", "feature_dropout", "flatten", "reshape", "view", "squeeze", "contiguous", "to"});
   const Node* pool = pooled->node();
   if (pool->inputs().empty() || !is_tensor(pool->input(0))) return std::nullopt;
   const Value* feature = pool->input(0);
-  Layout layout = layout_of(feature, height, width);
-  if (is_aten(pool, "adaptive_avg_pool2d") || is_aten(pool, "avg_pool2d")) layout = Layout::ChannelsFirst;
+  Layout layout = layout_of(feature, places);
   if (!averages_space(pool, layout)) return std::nullopt;
   const auto sizes = recorded_sizes(feature);
+  // The mean of one place is no explanation of where.
+  if (layout != Layout::Tokens && c10::multiply_integers(*sizes) == sizes->at(layout == Layout::ChannelsFirst ? 1 : 3)) return std::nullopt;
   const int64_t channels = layout == Layout::ChannelsFirst ? sizes->at(1) : sizes->back();
   if (linear->weight.dim() != 2 || linear->weight.size(1) != channels) return std::nullopt;
   std::string name = name_of(straight, feature);
@@ -174,18 +153,21 @@ std::optional<PooledHead> find_pooled_head(StraightGraph& straight, int64_t heig
   if (name.empty() && is_aten(feature->node(), "permute")) {
     const Value* before = feature->node()->input(0);
     name = name_of(straight, before);
-    layout = layout_of(before, height, width);
+    layout = layout_of(before, places);
   }
   // DenseNet's last relu is a function and no module; the feature that is averaged still needs a name.
   if (name.empty()) {
     name = "pooled_feature";
     straight.nodes.push_back({name, const_cast<Value*>(feature)});
   }
+  // No is the opposite of yes.
+  const auto both = [&](const at::Tensor& yes) { return yes.defined() ? at::cat({-yes, yes}) : yes; };
+  if (straight.answer.scores == "yes-or-no") return PooledHead{name, layout, both(linear->weight), both(linear->bias)};
   return PooledHead{name, layout, linear->weight, linear->bias};
 }
 
-// The grid of the convolution that cuts patches; else a square number of patches after a usual count of prefix tokens.
-std::optional<TokenInfo> find_tokens(const StraightGraph& straight, const std::vector<AttentionSite>& sites) {
+// Where the tokens of global attention lie.
+std::optional<TokenInfo> find_tokens(const StraightGraph& straight, const std::vector<AttentionSite>& sites, const Places& places) {
   const AttentionSite* global = nullptr;
   // Class attention (CaiT) and attention pooling have one query: the patches are the tokens of self-attention.
   for (const auto& site : sites) {
@@ -195,24 +177,13 @@ std::optional<TokenInfo> find_tokens(const StraightGraph& straight, const std::v
   }
   if (global == nullptr) return std::nullopt;
   const int64_t tokens = global->tokens;
-  std::optional<TokenInfo> info;
-  for (const Node* node : straight.graph->nodes()) {
-    if (node == global->result->node()) break;
-    if (!is_convolution(node)) continue;
-    const auto sizes = recorded_sizes(node->output());
-    if (!sizes || sizes->size() != 4) continue;
-    const int64_t prefix = tokens - sizes->at(2) * sizes->at(3);
-    if (prefix >= 0 && prefix <= kMaxPrefixTokens) info = TokenInfo{sizes->at(2), sizes->at(3), prefix, std::nullopt};
-  }
-  for (const int64_t prefix : {1, 0, 2, 5, 4}) {
-    if (info) break;
-    const auto side = static_cast<int64_t>(std::llround(std::sqrt(static_cast<double>(tokens - prefix))));
-    if (side > 0 && side * side == tokens - prefix) info = TokenInfo{side, side, prefix, std::nullopt};
-  }
-  if (!info) return std::nullopt;
+  const auto sizes = recorded_sizes(global->query);
+  const auto found_places = places.tokens(global->query, static_cast<int64_t>(sizes->size()) - 2);
+  if (!found_places) return std::nullopt;
+  std::optional<TokenInfo> info = TokenInfo{found_places->height, found_places->width, found_places->prefix, found_places->suffix, std::nullopt};
 
   // Back from the scores to where tokens are first dropped: by selecting one, or by their mean.
-  std::deque<std::pair<const Value*, int>> queue{{straight.logits, 0}};
+  std::deque<std::pair<const Value*, int>> queue{{straight.answer.source, 0}};
   std::unordered_set<const Value*> seen;
   bool found = false;
   while (!queue.empty() && !found) {
@@ -247,8 +218,21 @@ std::optional<TokenInfo> find_tokens(const StraightGraph& straight, const std::v
   }
   if (!found && info->prefix > 0) info->class_token = 0;
   if (info->class_token && *info->class_token < 0) *info->class_token += tokens;
-  if (info->prefix == 0) info->class_token.reset();
+  if (info->prefix + info->suffix == 0) info->class_token.reset();
   return info;
+}
+
+// Whether one attention does not read what the one before it made, as where two stand side by side in a block.
+bool has_parallel_attention(const Graph& graph, const std::vector<AttentionSite>& sites) {
+  for (size_t i = 0; i + 1 < sites.size(); ++i) {
+    std::unordered_set<const Value*> behind{sites[i].result};
+    for (const Node* node : graph.nodes()) {
+      const auto inputs = node->inputs();
+      if (std::any_of(inputs.begin(), inputs.end(), [&](const Value* input) { return behind.count(input) != 0; })) behind.insert(node->outputs().begin(), node->outputs().end());
+    }
+    if (behind.count(sites[i + 1].query) == 0) return true;
+  }
+  return false;
 }
 
 // What the last attention's projections read: back from its values over reshapes and one linear layer. Not from its
@@ -282,6 +266,12 @@ bool has_space(const NodeInfo& node) {
   return node.layout == Layout::Tokens && node.grid.has_value();
 }
 
+std::optional<PatchGrid> grid_of(const Value* value, const Places& places) {
+  const auto tokens = places.tokens(value, 1);
+  if (!tokens) return std::nullopt;
+  return PatchGrid{tokens->height, tokens->width, tokens->prefix, tokens->suffix};
+}
+
 // The last feature with space; in a transformer never one from before its first attention, such as the patch embedding.
 std::string last_spatial_feature(const StraightGraph& straight, const std::vector<AttentionSite>& sites,
                                  const std::vector<NodeInfo>& nodes) {
@@ -292,21 +282,6 @@ std::string last_spatial_feature(const StraightGraph& straight, const std::vecto
     if (has_space(nodes[i])) last = name_of(straight, value);
   }
   return last;
-}
-
-// Of hierarchical transformers without a grid of their own: the whole-numbered stride that gives so many patches.
-std::optional<PatchGrid> grid_of(int64_t tokens, const std::optional<TokenInfo>& known, int64_t height, int64_t width) {
-  if (known) {
-    const int64_t prefix = tokens - known->height * known->width;
-    if (prefix == 0 || prefix == known->prefix) return PatchGrid{known->height, known->width, prefix};
-    return std::nullopt;
-  }
-  for (int64_t stride = 2; tokens > 1 && stride <= kLargestStride; ++stride) {
-    if (height % stride == 0 && width % stride == 0 && (height / stride) * (width / stride) == tokens) {
-      return PatchGrid{height / stride, width / stride, 0};
-    }
-  }
-  return std::nullopt;
 }
 
 }  // namespace
@@ -324,27 +299,33 @@ const char* layout_name(Layout layout) {
 NetworkInfo inspect_graph(StraightGraph& straight, const std::vector<AttentionSite>& sites, int64_t height,
                           int64_t width) {
   NetworkInfo info{};
+  const Places places(*straight.graph, straight.image, height, width);
   info.height = height;
   info.width = width;
-  info.output_sizes = *recorded_sizes(straight.logits);
+  info.outputs = straight.outputs;
+  info.output = straight.output;
+  info.scores = straight.answer.scores;
+  info.activation = straight.answer.activation;
+  info.output_sizes = *recorded_sizes(straight.answer.logits);
   info.classes = info.output_sizes.size() == 2 ? info.output_sizes[1] : 0;
   info.has_module_names = straight.has_module_names;
   info.is_quantized = straight.is_quantized;
   info.was_training = straight.was_training;
-  info.tokens = find_tokens(straight, sites);
-  if (info.classes > 0) info.head = find_pooled_head(straight, height, width);
+  info.tokens = find_tokens(straight, sites, places);
+  info.has_parallel_attention = has_parallel_attention(*straight.graph, sites);
+  if (info.classes > 0) info.head = find_pooled_head(straight, places);
   const FlopCount flops(*straight.graph);
   info.flops = flops.total();
   // A module that passes on what another made (a Sequential, an Identity) adds no bias of its own.
   std::unordered_set<const Value*> made;
   for (const auto& node : straight.nodes) {
     NodeInfo entry{node.name, recorded_sizes(node.value).value_or(std::vector<int64_t>{}),
-                   layout_of(node.value, height, width), std::nullopt, operator_name(node.value->node()),
+                   layout_of(node.value, places), std::nullopt, operator_name(node.value->node()),
                    made.insert(node.value).second ? channel_bias(node.value->node()) : at::Tensor(),
                    flops.after(node.value), flops.bytes_after(node.value)};
     // How it is pooled is the surest sign of a layout.
     if (info.head && node.name == info.head->feature) entry.layout = info.head->layout;
-    if (entry.layout == Layout::Tokens) entry.grid = grid_of(entry.sizes[1], info.tokens, height, width);
+    if (entry.layout == Layout::Tokens) entry.grid = grid_of(node.value, places);
     info.nodes.push_back(std::move(entry));
   }
   for (const auto& site : sites) {

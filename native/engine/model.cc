@@ -75,6 +75,7 @@ Model::Model(const LoadOptions& options, at::Device device)
     : device_(device),
       dtype_(parse_dtype(options.dtype)),
       trusted_(options.trusted),
+      choice_(options.choice),
       captures_(options.cuda_graphs && device.is_cuda() && is_capture_built() && are_graphs_allowed()) {
   if (options.optimize) weights_ = std::make_shared<PreparedWeights>();
   try {
@@ -129,7 +130,7 @@ Network& Model::network(int64_t height, int64_t width) {
   const auto example = at::zeros({1, 3, height, width}, at::TensorOptions().dtype(dtype_).device(device_));
   std::optional<TraceLimit> limit;
   if (!trusted_) limit.emplace();
-  networks_.push_front({size, std::make_unique<Network>(module_, example, weights_), std::make_unique<Replays>(captures_)});
+  networks_.push_front({size, std::make_unique<Network>(module_, example, weights_, choice_), std::make_unique<Replays>(captures_)});
   if (networks_.size() > kKeptSizes) {
     networks_.pop_back();
     if (weights_) weights_->drop_unused();

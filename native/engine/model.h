@@ -17,6 +17,7 @@ struct LoadOptions {
   bool cuda_graphs = true;      // whether runs that repeat are captured, where the device and the build can
   std::optional<WeightPlan> weights;  // what the archive's tensors are filled with, where it is a graph alone
   bool optimize = true;         // false: the graph runs as it was exported, operator for operator
+  OutputChoice choice;          // which output is explained, and what its scores are
   bool trusted = false;         // true: any operator may run, for as long as it likes
 };
 
@@ -53,6 +54,7 @@ class Model {
   int64_t weight_bytes_ = 0;
   std::vector<std::string> remarks_;
   bool trusted_;
+  OutputChoice choice_;
 
   struct Sized {
     std::pair<int64_t, int64_t> size;

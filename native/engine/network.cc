@@ -89,26 +89,31 @@ Value* insert_aten(Graph& graph, const char* name, at::ArrayRef<torch::jit::Name
   return graph.insert(c10::Symbol::fromQualString(std::string("aten::") + name), inputs);
 }
 
-// What `find_logits` reads, in what the archive's own forward returns.
-at::Tensor answer_of(const c10::IValue& output) {
-  if (output.isTensor()) return output.toTensor();
-  std::vector<at::Tensor> parts;
-  if (output.isTuple()) {
-    for (const auto& part : output.toTuple()->elements()) {
-      if (part.isTensor()) parts.push_back(part.toTensor());
-    }
+// How much brighter the second image of the proof is than the first.
+constexpr double kBrighter = 4;
+
+// Of all but the scores, what the proof compares will do: kept, the values of every layer would take more memory than the
+// weights. Puts two outputs in the place of one: the value's sizes, and the norm and the sum of its first image.
+void summarise(Graph& graph, size_t output) {
+  Value* const value = graph.outputs()[output];
+  if (output == kLogitsOutput) {
+    graph.registerOutput(value);
+    return;
   }
-  if (output.isGenericDict()) {
-    for (const auto& entry : output.toGenericDict()) {
-      if (!entry.value().isTensor()) continue;
-      if (entry.key().isString() && entry.key().toStringRef() == "logits") return entry.value().toTensor();
-      parts.push_back(entry.value().toTensor());
-    }
-  }
-  for (const auto& part : parts) {
-    if (part.dim() == 2) return part;
-  }
-  return parts.empty() ? at::Tensor() : parts[0];
+  WithInsertPoint point(value->node()->kind() == c10::prim::Param ? *graph.nodes().begin() : value->node()->next());
+  graph.return_node()->replaceInput(output, insert_aten(graph, "_shape_as_tensor", {value}));
+  graph.registerOutput(graph.insert(sketch_symbol(), {value}));
+}
+
+// Whether the first image's part of a value is the same with another image beside it, to rounding. `one`, `two`: its norm
+// and its sum, alone and in company.
+bool is_same_sketch(const at::Tensor& one, const at::Tensor& two, double numbers, double tolerance) {
+  const auto* a = one.const_data_ptr<double>();
+  const auto* b = two.const_data_ptr<double>();
+  if (!std::isfinite(a[0]) || !std::isfinite(b[0])) return std::isfinite(a[0]) == std::isfinite(b[0]);
+  const double size = std::max(a[0], 1e-12);
+  // As many numbers, each wrong by the tolerance's part of their mean size, move the sum by so much at most.
+  return std::abs(a[0] - b[0]) <= tolerance * size && std::abs(a[1] - b[1]) <= tolerance * size * std::sqrt(std::max(numbers, 1.0));
 }
 
 int64_t count_operators(const Graph& graph) {
@@ -312,9 +317,9 @@ std::vector<at::Tensor> Program::run_behind(const c10::IValue& self, const std::
   return code_.run(std::move(inputs), records_gradients_ || keeps_graph);
 }
 
-Network::Network(const torch::jit::Module& module, const at::Tensor& example, std::shared_ptr<PreparedWeights> weights)
+Network::Network(const torch::jit::Module& module, const at::Tensor& example, std::shared_ptr<PreparedWeights> weights, const OutputChoice& choice)
     : device_(example.device()), weights_(std::move(weights)) {
-  StraightGraph straight = straighten(module, example);
+  StraightGraph straight = straighten(module, example, choice);
   int64_t unknown_attention = 0;
   sites_ = find_attention(straight, unknown_attention);
   info_ = inspect_graph(straight, sites_, example.size(2), example.size(3));
@@ -351,28 +356,35 @@ Network::Network(const torch::jit::Module& module, const at::Tensor& example, st
     mask_dtypes_.push_back(site.form == AttentionSite::Form::ScaledDotProduct ? recorded_dtype(node->input(3))
                                                                               : std::nullopt);
   }
+  master_->registerOutput(straight.returned);  // for the proof, which looks for it at the end
   prove(straight, module, example);
 }
 
 void Network::prove(const StraightGraph& straight, const torch::jit::Module& module, const at::Tensor& example) {
   at::NoGradGuard no_gradients;
   const auto generator = at::make_generator<at::CPUGeneratorImpl>(1);
-  const auto pair = at::randn({2, 3, example.size(2), example.size(3)}, generator, at::kFloat).to(example.options());
+  // The second is much brighter: what the images have in common (a mean, a batch norm's statistics, the scale of a dynamic
+  // quantisation) is then another for the first than it is alone.
+  auto pair = at::randn({2, 3, example.size(2), example.size(3)}, generator, at::kFloat);
+  pair[1].mul_(kBrighter).add_(1);
+  pair = pair.to(example.options());
   auto copy = master_->copy();
   torch::jit::EraseShapeInformation(copy);
-  // Of all but the scores the sizes will do: kept, the values of every layer would take more memory than the weights.
-  for (size_t i = 0; i < copy->outputs().size(); ++i) {
-    if (i == kLogitsOutput) continue;
-    Value* const value = copy->outputs()[i];
-    torch::jit::WithInsertPoint point(value->node()->kind() == c10::prim::Param ? *copy->nodes().begin() : value->node()->next());
-    copy->return_node()->replaceInput(i, copy->insert(c10::Symbol::fromQualString("aten::_shape_as_tensor"), {value}));
-  }
+  const size_t values = copy->outputs().size();
+  // Compared as it is returned: the archive's own forward gives no logits from before its softmax.
+  Value* const returned = copy->outputs()[values - 1];
+  for (size_t i = 0; i < values; ++i) summarise(*copy, i);
+  copy->registerOutput(returned);
   const Program straightened(std::move(copy), false, 0, false);
+  const auto first = pair.narrow(0, 0, 1);
   const torch::jit::Code original(straight.original->copy(), "original");
   const auto run_original = [&](const at::Tensor& images) {
     torch::jit::Stack stack{module._ivalue(), images};
     torch::jit::InterpreterState(original).run(stack);
-    return answer_of(stack.back());
+    for (const auto& [name, tensor] : returned_tensors(stack.back())) {
+      if (name == straight.output) return tensor;
+    }
+    throw EngineError("INTERNAL", "the archive's own forward does not return '" + straight.output + "'");
   };
 
   info_.can_batch = true;
@@ -386,12 +398,12 @@ void Network::prove(const StraightGraph& straight, const torch::jit::Module& mod
   } catch (const std::exception&) {
     // Shapes of one image are written into the archive: it is run for one image at a time, and must work so.
     info_.can_batch = false;
-    outputs = straightened.run(module._ivalue(), pair.narrow(0, 0, 1));
-    expected = run_original(pair.narrow(0, 0, 1));
+    outputs = straightened.run(module._ivalue(), first);
+    expected = run_original(first);
   }
   // Weights that are NaN or infinite are told, not refused: both ways then give NaN, which equals nothing.
   const auto comparable = [](const at::Tensor& scores) { return scores.to(at::kFloat).nan_to_num(0.0, 0.0, 0.0); };
-  const auto found = comparable(outputs[kLogitsOutput]);
+  const auto found = comparable(outputs.back());
   const auto wanted = comparable(expected);
   const double tolerance = example.scalar_type() == at::kFloat ? 1e-3 : 0.1;
   const auto difference = (found - wanted).abs().max().item<double>();
@@ -401,6 +413,16 @@ void Network::prove(const StraightGraph& straight, const torch::jit::Module& mod
                       "randomness), so its graph cannot be read once for all; export it with torch.jit.trace after .eval().");
   }
   if (!info_.can_batch) return;
+  const auto alone = straightened.run(module._ivalue(), first);
+  const auto scores = comparable(alone[kLogitsOutput]), in_company = comparable(outputs[kLogitsOutput]).narrow(0, 0, 1);
+  info_.images_interact = !((scores - in_company).abs().max().item<double>() <= tolerance * std::max(1e-6, scores.abs().max().item<double>()));
+  for (size_t i = 0; i < values && !info_.images_interact; ++i) {
+    // A value whose first axis is not the batch has no part that is the first image's.
+    if (i == kLogitsOutput || outputs[i].numel() == 0 || alone[i].numel() == 0 || outputs[i][0].item<int64_t>() != 2 * alone[i][0].item<int64_t>()) continue;
+    const auto numbers = alone[i].prod().item<double>();
+    info_.images_interact = !is_same_sketch(alone[values + i], outputs[values + i], numbers, tolerance);
+  }
+  if (info_.images_interact) info_.can_batch = false;
   for (auto& node : info_.nodes) {
     const auto shape = outputs[node_outputs_.at(node.name)];
     const std::vector<int64_t> sizes(shape.const_data_ptr<int64_t>(), shape.const_data_ptr<int64_t>() + shape.numel());
@@ -534,6 +556,7 @@ void Network::tune(Graph& graph, const std::vector<Value*>& seeds, at::ScalarTyp
   if (!weights_ || info_.is_quantized || !request.rule.name.empty()) return;
   fold_batch_norms(graph, *weights_);
   straighten_linear_inputs(graph);
+  if (!free_of_strides(graph)) return;
   // On a GPU the tensor cores want it, which compute in reduced precision.
   if (device_.is_cpu() || at::isReducedFloatingType(dtype)) lay_channels_last(graph, *weights_);
   if (device_.is_cpu()) pack_operators(graph, values_behind(graph, {seeds.begin(), seeds.end()}), dtype, *weights_);

@@ -19,7 +19,7 @@ const char* layout_name(Layout layout);
 
 // Where the patches of a feature [batch, tokens, channels] lie.
 struct PatchGrid {
-  int64_t height, width, prefix;
+  int64_t height, width, prefix, suffix;
 };
 
 struct NodeInfo {
@@ -45,9 +45,9 @@ struct SiteInfo {
   at::Tensor norm_weight;        // [channels], of the layer norm that reads the block's sum
 };
 
-// Patches in a grid, with class, distillation and register tokens before them.
+// Patches in a grid, with class, distillation and register tokens before and after them.
 struct TokenInfo {
-  int64_t height, width, prefix;
+  int64_t height, width, prefix, suffix;
   // The token whose final state is classified, or none where the head takes the mean of the patches.
   std::optional<int64_t> class_token;
 };
@@ -62,11 +62,16 @@ struct PooledHead {
 
 struct NetworkInfo {
   int64_t height, width, classes;    // no classes where the output is no scores
-  std::vector<int64_t> output_sizes;  // for one image, batch first
+  std::vector<int64_t> output_sizes;  // of the logits, or of what is no scores; for one image, batch first
+  std::vector<OutputInfo> outputs;    // all that the model returns
+  std::string output;                 // the one that is explained
+  std::string scores, activation;     // as in Answer
   bool has_module_names, is_quantized;
   bool was_training;  // traced in training mode, and set to inference here
-  bool can_batch;     // false where the archive itself is made for one image at a time
+  bool can_batch;     // false where the archive is made for one image at a time, or its images change each other's values
+  bool images_interact;  // an image has other values alone than beside another: statistics or a scale are the batch's
   int64_t unknown_attention;  // softmaxes of no known attention form
+  bool has_parallel_attention;  // attentions side by side, which do not follow one another
   std::vector<NodeInfo> nodes;
   std::vector<SiteInfo> attention;
   std::optional<TokenInfo> tokens;
@@ -157,7 +162,7 @@ class Program {
 class Network {
  public:
   // `weights`: where programs keep the weights that they prepare; none where the graph is to run as it was exported.
-  Network(const torch::jit::Module& module, const at::Tensor& example, std::shared_ptr<PreparedWeights> weights);
+  Network(const torch::jit::Module& module, const at::Tensor& example, std::shared_ptr<PreparedWeights> weights, const OutputChoice& choice = {});
 
   const NetworkInfo& info() const { return info_; }
   // Programs are kept, one per request: the 64 used last. Not for use from several threads; a reference is good until the
@@ -171,7 +176,8 @@ class Network {
   std::unique_ptr<Program> build(const ProgramRequest& request) const;
   void tune(torch::jit::Graph& graph, const std::vector<torch::jit::Value*>& seeds, at::ScalarType dtype, const ProgramRequest& request) const;
   std::vector<torch::jit::Value*> find_taps(torch::jit::Graph& graph, const ProgramRequest& request) const;
-  // Runs two random images, by the straight graph and by the archive's own: what differs must not be explained.
+  // Runs two random images, by the straight graph and by the archive's own: what differs must not be explained. And the
+  // first of them alone: what differs must not be run in batches.
   void prove(const StraightGraph& straight, const torch::jit::Module& module, const at::Tensor& example);
 
   std::shared_ptr<torch::jit::Graph> master_;  // all that can be tapped is an output of it

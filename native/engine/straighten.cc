@@ -202,37 +202,43 @@ void bind_parameters(Graph& graph, const torch::jit::Module& module) {
   }
 }
 
-// The [N, classes] tensor that the model returns, out of a tensor, a tuple (its first such tensor) or a dict. Where there is
-// none, its first tensor: a mask's or a box's scores are explained by a score of the user's own.
-Value* find_logits(Graph& graph) {
-  Value* output = graph.outputs()[0];
-  std::vector<Value*> candidates;
-  if (is_tensor(output)) {
-    candidates.push_back(output);
-  } else if (output->node()->kind() == c10::prim::DictConstruct) {
-    const auto inputs = output->node()->inputs();
-    for (size_t i = 0; i + 1 < inputs.size(); i += 2) {
-      const auto key = constant_of(inputs[i]);
-      if (key && key->isString() && key->toStringRef() == "logits") candidates = {inputs[i + 1]};
-      if (candidates.empty() && is_tensor(inputs[i + 1])) candidates.push_back(inputs[i + 1]);
+// `padding='same'` and `'valid'` as numbers, which is what all that reads convolutions knows. An even kernel pads one more at the end.
+void spell_out_padding(Graph& graph, std::vector<NamedValue>& nodes) {
+  for (auto it = graph.nodes().begin(); it != graph.nodes().end();) {
+    Node* node = *it++;
+    if (!is_aten(node, "_convolution_mode") && !(is_aten(node, "conv2d") && node->input(4)->type()->kind() == c10::TypeKind::StringType)) continue;
+    const auto weight = constant_of(node->input(1)), padding = constant_of(node->input(4)), dilation = constant_of(node->input(5));
+    if (!weight || !weight->isTensor() || weight->toTensor().dim() != 4 || !padding || !padding->isString() || !dilation || !dilation->isIntList()) continue;
+    std::vector<int64_t> before, uneven;
+    const auto dilations = dilation->toIntVector();
+    for (const size_t axis : {0, 1}) {
+      const int64_t total = padding->toStringRef() == "same" ? dilations[axis % dilations.size()] * (weight->toTensor().size(static_cast<int64_t>(axis) + 2) - 1) : 0;
+      before.push_back(total / 2);
+      uneven.push_back(total % 2);
     }
-  } else if (output->node()->kind() == c10::prim::TupleConstruct) {
-    for (Value* element : output->node()->inputs()) {
-      if (is_tensor(element)) candidates.push_back(element);
+    WithInsertPoint point(node);
+    Value* input = node->input(0);
+    if (uneven[0] + uneven[1] > 0) {
+      Value* padded = graph.insert(c10::aten::constant_pad_nd, {input, c10::IValue(std::vector<int64_t>{0, uneven[1], 0, uneven[0]})});
+      if (auto sizes = recorded_sizes(input)) {
+        sizes->at(2) += uneven[0];
+        sizes->at(3) += uneven[1];
+        padded->setType(c10::TensorType::createContiguous(recorded_dtype(input).value_or(at::kFloat), at::kCPU, *sizes));
+      }
+      input = padded;
     }
+    Value* convolved = graph.insert(c10::aten::conv2d, {input, node->input(1), node->input(2), node->input(3), c10::IValue(before), node->input(5), node->input(6)});
+    convolved->setType(node->output()->type());
+    convolved->node()->setScope(node->scope());
+    node->output()->replaceAllUsesWith(convolved);
+    for (auto& named : nodes) {
+      if (named.value == node->output()) named.value = convolved;
+    }
+    node->destroy();
   }
-  for (Value* candidate : candidates) {
-    const auto sizes = recorded_sizes(candidate);
-    if (sizes && sizes->size() == 2) return candidate;
-  }
-  if (!candidates.empty()) {
-    const auto sizes = recorded_sizes(candidates[0]);
-    if (sizes && sizes->size() > 2 && sizes->at(0) == 1) return candidates[0];
-  }
-  throw EngineError("UNSUPPORTED_MODEL",
-                    "The model returns neither class scores of shape [N, classes] nor another tensor with the images as "
-                    "its first axis, alone or in a tuple or dict; export a module that does.");
 }
+
+std::string size_text(const at::Tensor& images) { return std::to_string(images.size(3)) + "x" + std::to_string(images.size(2)); }
 
 // In the order of execution, so that `path:1` is the second call.
 std::vector<NamedValue> resolve_marks(Graph& graph) {
@@ -321,7 +327,7 @@ void functionalise(const std::shared_ptr<Graph>& graph, std::vector<NamedValue>&
 
 }  // namespace
 
-StraightGraph straighten(const torch::jit::Module& module, const at::Tensor& example) {
+StraightGraph straighten(const torch::jit::Module& module, const at::Tensor& example, const OutputChoice& choice) {
   const auto method = module.find_method("forward");
   if (!method) {
     throw EngineError("UNSUPPORTED_MODEL", "The archive has no forward method; export a module, not its weights.");
@@ -345,9 +351,7 @@ StraightGraph straighten(const torch::jit::Module& module, const at::Tensor& exa
     torch::jit::Stack stack{module._ivalue(), example.detach().clone().requires_grad_(example.is_floating_point())};
     graph = torch::jit::TraceGraph(inlined->copy(), stack);
   } catch (...) {
-    const auto sizes = example.sizes();
-    throw translate_current_exception("INVALID_INPUT", "The model does not run on images of " +
-                                                           std::to_string(sizes[3]) + "x" + std::to_string(sizes[2]));
+    throw translate_current_exception("INVALID_INPUT", "The model does not run on images of " + size_text(example));
   }
 
   remove_turns(*graph);
@@ -358,21 +362,28 @@ StraightGraph straighten(const torch::jit::Module& module, const at::Tensor& exa
   result.original = inlined;
   result.was_training = was_training;
   result.nodes = resolve_marks(*graph);
-  Value* logits = find_logits(*graph);
+  const auto outputs = returned_values(graph->outputs()[0]);
+  const auto [chosen, returned] = outputs.at(choose_output(outputs, choice, size_text(example)));
+  result.output = chosen;
+  for (const auto& [name, value] : outputs) result.outputs.push_back({name, recorded_sizes(value).value_or(std::vector<int64_t>{})});
   while (!graph->outputs().empty()) graph->eraseOutput(graph->outputs().size() - 1);
-  graph->registerOutput(logits);
+  graph->registerOutput(returned);
   torch::jit::EliminateDeadCode(graph);
   forget_dead_names(*graph, result.nodes);
   functionalise(graph, result.nodes);
   // Lists of axes become constants that inspection can read, and what does not depend on the image is computed once.
   torch::jit::ConstantPropagation(graph);
+  spell_out_padding(*graph, result.nodes);
   torch::jit::EliminateDeadCode(graph);
   forget_dead_names(*graph, result.nodes);
   result.has_module_names = !result.nodes.empty();
   if (!result.has_module_names) result.nodes = structural_names(*graph);
   result.is_quantized = mentions_quantized(*graph);
   result.image = graph->inputs()[1];
-  result.logits = graph->outputs()[0];
+  result.returned = graph->outputs()[0];
+  result.answer = read_answer(*graph, choice);
+  graph->eraseOutput(0);
+  graph->registerOutput(result.answer.logits);
   return result;
 }
 

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/outputs.h"
+
 namespace sightline {
 
 struct NamedValue {
@@ -14,11 +16,15 @@ struct NamedValue {
   torch::jit::Value* value;
 };
 
-// A straight graph for one input size. Its only outputs so far: `logits`.
+// A straight graph for one input size. Its only output so far: the answer's logits.
 struct StraightGraph {
   std::shared_ptr<torch::jit::Graph> graph;
   torch::jit::Value* image = nullptr;
-  torch::jit::Value* logits = nullptr;
+  // The output that is explained, as the model returns it, and what its scores are made from.
+  torch::jit::Value* returned = nullptr;
+  Answer answer;
+  std::string output;
+  std::vector<OutputInfo> outputs;
   // Module outputs in the order of execution. A module that is called again gets `path:1`, `path:2`, and so on.
   std::vector<NamedValue> nodes;
   // False for frozen archives, whose nodes get structural names (`conv[3]`) since their modules are gone.
@@ -30,7 +36,7 @@ struct StraightGraph {
 };
 
 // Inlines, re-traces with gradients on, and functionalises the module's forward for `example` [1, 3, H, W], which runs
-// the model once. Throws EngineError UNSUPPORTED_MODEL or INVALID_INPUT.
-StraightGraph straighten(const torch::jit::Module& module, const at::Tensor& example);
+// the model once. Throws EngineError UNSUPPORTED_MODEL, INVALID_INPUT or INVALID_OPTION.
+StraightGraph straighten(const torch::jit::Module& module, const at::Tensor& example, const OutputChoice& choice = {});
 
 }  // namespace sightline

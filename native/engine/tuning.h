@@ -20,7 +20,11 @@ void narrow_tokens(torch::jit::Graph& graph);
 // Batch norms that read a convolution's output, which nobody else reads, become part of its weights.
 void fold_batch_norms(torch::jit::Graph& graph, PreparedWeights& weights);
 
-// Convolutions keep their channels innermost, as oneDNN and cuDNN compute them.
+// Turns views into reshapes: convolutions whose operands are laid out for oneDNN give tensors that lie in another order, of
+// which no view can join axes. False where an operator sees how its tensor lies; such a graph keeps the layouts of its export.
+bool free_of_strides(torch::jit::Graph& graph);
+
+// Convolutions keep their channels innermost, as oneDNN and cuDNN compute them. Only where `free_of_strides`.
 void lay_channels_last(torch::jit::Graph& graph, PreparedWeights& weights);
 
 // Linear layers get inputs that lie in order. LibTorch multiplies a turned one, such as torchvision's [tokens, batch,

@@ -76,27 +76,35 @@ void fold_batch_norms(Graph& graph, PreparedWeights& weights) {
   torch::jit::EliminateDeadCode(graph.block());
 }
 
+bool free_of_strides(Graph& graph) {
+  for (const Node* node : graph.nodes()) {
+    if (is_any_of(node, {"as_strided", "view_as_complex", "set_", "resize_", "stride", "is_contiguous"})) return false;
+    if (is_aten(node, "view") && !node->input(1)->type()->isSubtypeOf(*c10::ListType::ofInts())) return false;  // as another dtype
+  }
+  for (auto it = graph.nodes().begin(); it != graph.nodes().end();) {
+    Node* node = *it++;
+    const bool is_view = is_any_of(node, {"view", "_unsafe_view"});
+    if (!is_view && !is_aten(node, "view_as")) continue;
+    WithInsertPoint point(node);
+    Value* reshaped = graph.insert(is_view ? c10::aten::reshape : c10::aten::reshape_as, {node->input(0), node->input(1)});
+    reshaped->setType(node->output()->type());
+    node->output()->replaceAllUsesWith(reshaped);
+    node->destroy();
+  }
+  return true;
+}
+
 void lay_channels_last(Graph& graph, PreparedWeights& weights) {
   // A patch embedding alone is not worth it.
   constexpr int kLeast = 4;
   int count = 0;
   for (const Node* node : graph.nodes()) {
-    if (is_any_of(node, {"as_strided", "_unsafe_view", "view_as"})) return;  // they see how a tensor lies
     if (read_convolution(node)) ++count;
   }
   if (count < kLeast) return;
   std::unordered_map<Value*, Value*> laid;
   for (auto it = graph.nodes().begin(); it != graph.nodes().end();) {
     Node* node = *it++;
-    if (is_aten(node, "view") && node->input(1)->type()->isSubtypeOf(*c10::ListType::ofInts())) {
-      // No view joins axes that lie apart.
-      WithInsertPoint point(node);
-      Value* reshaped = graph.insert(c10::aten::reshape, {node->input(0), node->input(1)});
-      reshaped->setType(node->output()->type());
-      node->output()->replaceAllUsesWith(reshaped);
-      node->destroy();
-      continue;
-    }
     const auto convolution = read_convolution(node);
     if (!convolution) continue;
     WithInsertPoint point(node);

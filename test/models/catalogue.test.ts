@@ -121,7 +121,7 @@ describe('skeletonOf', () => {
     });
     expect(found.attention.length).toBe(sites);
     expect(found.attention.every(({ opaque }) => opaque === '')).toBe(true);
-    expect(found.tokens).toEqual(grid === null ? null : { height: grid, width: grid, prefix, classToken: 0 });
+    expect(found.tokens).toEqual(grid === null ? null : { height: grid, width: grid, prefix, suffix: 0, classToken: 0 });
     expect(found.head?.feature ?? null).toBe(feature);
   });
 });

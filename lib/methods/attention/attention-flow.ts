@@ -14,9 +14,9 @@ import { FIELDS, presettable } from './settings.js';
  * flow starts above this layer. [batch, queries, keys].
  */
 function poolingLayer(model: SymbolicModel, like: Value): Value {
-  const { prefix, height, width } = model.inspection.tokens!;
+  const { prefix, suffix, height, width } = model.inspection.tokens!;
   const count = height * width;
-  const row = Float32Array.from({ length: prefix + count }, (_, key) => (key < prefix ? 0 : 1 / count));
+  const row = new Float32Array(prefix + count + suffix).fill(1 / count, prefix, prefix + count);
   return eyeLike(like).mul(0).add(constant(like, row, { keys: row.length }));
 }
 

@@ -14,7 +14,7 @@ function gridOf(model: SymbolicModel): NonNullable<SymbolicModel['inspection']['
  * @throws SightlineError INVALID_OPTION where the model has no such token.
  */
 export function tokenOf(model: SymbolicModel, choice: RowChoice): number | null {
-  const { classToken, prefix, height, width } = gridOf(model);
+  const { classToken, prefix, suffix, height, width } = gridOf(model);
   const refuse = (reason: string): never => {
     throw new SightlineError('INVALID_OPTION', `row is ${choice}, but ${reason}.`);
   };
@@ -27,9 +27,9 @@ export function tokenOf(model: SymbolicModel, choice: RowChoice): number | null 
       return classToken ?? refuse('the model classifies the mean of its patches and has no class token');
     case 'distillation-token':
       // DeiT puts it right behind the class token. With more prefix tokens those are registers.
-      return classToken === 0 && prefix === 2 ? 1 : refuse(`the model has ${prefix} tokens before its patches, where a distilled one has 2`);
+      return classToken === 0 && prefix === 2 && suffix === 0 ? 1 : refuse(`the model has ${prefix} tokens before its patches, where a distilled one has 2`);
     default: {
-      const count = prefix + height * width;
+      const count = prefix + height * width + suffix;
       return choice < count ? choice : refuse(`the model has ${count} tokens, numbered from 0`);
     }
   }

@@ -1,0 +1,79 @@
+// Where in the image the entries of each value lie, followed through the graph.
+//
+// Each entry of each value has a place: the box of the image that it belongs to, or none (a class token, a register). The
+// pixels have theirs by definition. Operators that only move elements are run on the numbers of the places; convolutions and
+// pooling make a new even grid of their output; elementwise operators keep places, or the smaller of two; what sums over an
+// axis unites the places along it. Whatever is not known to do one of these has unknown places, and so has all that is computed
+// from it. No conclusion is drawn from a size or a name.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <torch/csrc/jit/ir/ir.h>
+
+#include <array>
+#include <map>
+#include <optional>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+namespace sightline {
+
+// Patches that lie in the order of rows among tokens: `prefix` tokens without a place, height x width patches, `suffix` without.
+struct TokenPlaces {
+  int64_t height, width, prefix, suffix;
+};
+
+class Places {
+ public:
+  Places(const torch::jit::Graph& graph, const torch::jit::Value* image, int64_t height, int64_t width);
+
+  // Whether the places of all entries are known.
+  bool has(const torch::jit::Value* value) const;
+  // Whether some of its entries belong to two places, as those of an attention matrix do.
+  bool is_of_pairs(const torch::jit::Value* value) const { return pairs_.count(value) != 0; }
+  // Whether axes `rows` and `columns` are the image's, in order and in full, and no other axis tells places apart.
+  bool is_map(const torch::jit::Value* value, int64_t rows, int64_t columns) const;
+  // The patches along an axis that alone tells places apart; none where they are in no such order.
+  std::optional<TokenPlaces> tokens(const torch::jit::Value* value, int64_t axis) const;
+
+ private:
+  struct Box {
+    double top, bottom, left, right;  // in pixels
+  };
+
+  // Whether these places divide the whole image evenly, row by row.
+  bool is_even(const int64_t* numbers, int64_t height, int64_t width) const;
+  int64_t number_of(const Box& box);
+  at::Tensor grid(int64_t rows, int64_t columns);
+  at::Tensor bounds(const at::Tensor& numbers, double Box::* bound, double of_none) const;
+  at::Tensor united(const at::Tensor& numbers, at::IntArrayRef axes);
+  // `conflicts`: set where entries of both lie apart; those keep the place of `a`.
+  at::Tensor combined(const at::Tensor& a, const at::Tensor& b, bool& conflicts) const;
+
+  void follow(const torch::jit::Node* node);
+  // Of one output; undefined where it is not known.
+  at::Tensor result_of(const torch::jit::Node* node, const torch::jit::Value* output);
+  at::Tensor of_window(const torch::jit::Node* node, const std::vector<int64_t>& sizes);
+  at::Tensor of_product(const at::Tensor& a, const at::Tensor& b, const torch::jit::Value* output);
+  at::Tensor of_einsum(const torch::jit::Node* node, const torch::jit::Value* output);
+  at::Tensor of_reduction(const torch::jit::Node* node, const std::vector<int64_t>& sizes);
+  at::Tensor of_elementwise(const torch::jit::Node* node, const torch::jit::Value* output, const std::vector<int64_t>& sizes);
+  // A tensor's places: zeros where it does not depend on the image.
+  at::Tensor places_of(const torch::jit::Value* value) const;
+  // The same of a list of tensors; none where one of them is not known.
+  std::optional<std::vector<at::Tensor>> list_of(const torch::jit::Value* value) const;
+  bool depends(const torch::jit::Value* value) const { return dependent_.count(value) != 0; }
+  bool run(const torch::jit::Node* node, bool on_places);
+
+  double height_, width_;
+  std::vector<Box> boxes_;                          // by number; 0 is no place
+  std::map<std::array<int64_t, 4>, int64_t> numbers_;
+  std::map<std::pair<int64_t, int64_t>, at::Tensor> grids_;
+  std::unordered_set<const torch::jit::Value*> dependent_;  // on the image
+  std::unordered_set<const torch::jit::Value*> pairs_;
+  // Of values that depend on the image, tensors of places (or lists of them); of others, what they are.
+  std::unordered_map<const torch::jit::Value*, c10::IValue> known_;
+};
+
+}  // namespace sightline
