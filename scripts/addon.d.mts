@@ -14,6 +14,9 @@ export interface Choice {
   libtorch: LibTorch;
 }
 
+/** A built addon's name among the prebuilt ones. */
+export function prebuiltName(name: string): string;
+
 /** @throws an Error with one sentence where there is no LibTorch, or no addon for it */
 export function chooseAddon(env?: NodeJS.ProcessEnv): Choice;
 /** @throws an Error with one sentence where it does not load */

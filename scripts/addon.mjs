@@ -2,7 +2,7 @@
  * Which addon is loaded, and how. An addon fits one minor version of LibTorch, so the LibTorch that is found decides.
  * This runs in the process of whoever uses sightline: it starts no other program and writes nothing.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,6 +10,9 @@ import { cacheFolder } from './cache-folder.mjs';
 import { currentPlatform, findLibTorch, requirePlatform } from './libtorch.mjs';
 import { SetupError } from './setup-error.mjs';
 import { IS_CHECKOUT, PACKAGE_ROOT, SET_UP, Stamps } from './stamps.mjs';
+
+// A package of npm is loaded when it is needed: this file is also read before any is installed.
+const require = createRequire(import.meta.url);
 
 const TARGET = `${process.platform}-${process.arch}`;
 
@@ -60,8 +63,35 @@ export function findAddon({ version, cuda }, env = process.env) {
     if (cuda !== null) candidates.push({ file: path.join(built, `${name}-cuda.node`), kind: 'built', why: `built here for LibTorch ${minorOf(version)}, with CUDA graphs` });
     candidates.push({ file: path.join(built, `${name}.node`), kind: 'built', why: `built here for LibTorch ${minorOf(version)}` });
   }
-  if (!IS_CHECKOUT) candidates.push({ file: path.join(PREBUILDS, `${name}.node`), kind: 'prebuilt', why: `prebuilt for LibTorch ${minorOf(version)}` });
+  const prebuilt = IS_CHECKOUT ? null : findPrebuilt(name);
+  if (prebuilt !== null) candidates.push({ file: prebuilt, kind: 'prebuilt', why: `prebuilt for LibTorch ${minorOf(version)}` });
   return candidates.find(({ file }) => existsSync(file)) ?? null;
+}
+
+/**
+ * A built addon's name among the prebuilt ones, with the tags that node-gyp-build reads: Node-API, and the C library. The
+ * loader keeps its name, by which it is asked for.
+ * @param {string} name
+ */
+export function prebuiltName(name) {
+  return name.replace(/^(sightline-libtorch-[\d.]+)\.node$/, '$1.napi.glibc.node');
+}
+
+/**
+ * Of the prebuilt addons of a name, the one whose tags fit this Node and C library (`NAME.napi.glibc.node`): by
+ * node-gyp-build's rules, which everyone's prebuilds follow. That an addon fits one LibTorch only is our own rule on top.
+ * @param {string} name
+ * @returns {string | null}
+ */
+function findPrebuilt(name) {
+  if (!existsSync(PREBUILDS)) return null;
+  const { parseTags, matchTags, compareTags } = require('node-gyp-build');
+  const fitting = readdirSync(PREBUILDS)
+    .filter((file) => file.startsWith(`${name}.`))
+    .map(parseTags)
+    .filter(matchTags('node', process.versions.modules))
+    .sort(compareTags('node'));
+  return fitting.length === 0 ? null : path.join(PREBUILDS, fitting[0].file);
 }
 
 /** Null for a user without a home folder, who has no cache and can still use a prebuilt addon. @param {NodeJS.ProcessEnv} env */
@@ -108,7 +138,6 @@ export function recallPython(env) {
  * @returns {unknown}
  */
 export function loadAddon({ addon, libtorch }) {
-  const require = createRequire(import.meta.url);
   try {
     const { open } = require(path.join(path.dirname(addon.file), LOADER));
     for (const name of LIBRARIES) {

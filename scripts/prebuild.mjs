@@ -9,7 +9,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { PREBUILDS, minorOf } from './addon.mjs';
+import { PREBUILDS, minorOf, prebuiltName } from './addon.mjs';
 import { buildNative } from './build-native.mjs';
 import { downloadTorchWheel, placeOfWheel } from './fetch-libtorch.mjs';
 import { SUPPORTED, findLibTorch, inspectLibTorch } from './libtorch.mjs';
@@ -47,7 +47,7 @@ async function prebuild(minor) {
       if (stripped.status !== 0) throw new SetupError(`strip, which comes with the compiler (binutils), cannot strip ${file}: ${stripped.error?.message ?? stripped.stderr.trim()}.`);
       const newer = newerSymbols(file);
       if (newer.length > 0) throw new SetupError(`${name} asks for symbols that older systems with LibTorch lack (${newer.join(', ')}): define them in native/portable/old_symbols.cc.`);
-      await rename(file, path.join(PREBUILDS, name));
+      await rename(file, path.join(PREBUILDS, prebuiltName(name)));
     }
   });
   await rm(work, { recursive: true, force: true });

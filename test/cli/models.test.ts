@@ -161,8 +161,7 @@ describe('doctor', () => {
   });
 
   it('ends with 1 where a LibTorch is named that is none, and the addon cannot load', async () => {
-    // node-gyp-build takes the addon from there instead, where there is none.
-    const { code, stdout, stderr } = await withEnvironment({ SIGHTLINE_PREBUILD: noAddon, LIBTORCH: '/nonexistent' }, 'doctor');
+    const { code, stdout, stderr } = await withEnvironment({ LIBTORCH: '/nonexistent' }, 'doctor');
     expect(stderr).toBe('');
     expect(stdout).toContain('BAD');
     expect(stdout).toContain('LIBTORCH is /nonexistent, but there is no such folder');

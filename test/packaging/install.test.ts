@@ -31,7 +31,7 @@ describe('the package', () => {
     const { scripts, gypfile, dependencies } = JSON.parse(readFileSync(path.join(project, 'node_modules/sightline/package.json'), 'utf8')) as Record<string, Record<string, string>>;
     for (const name of ['preinstall', 'install', 'postinstall', 'prepare']) expect(scripts).not.toHaveProperty(name);
     expect(gypfile).toBe(false);
-    for (const name of ['cmake-js', 'node-addon-api', 'node-gyp-build']) expect(dependencies).not.toHaveProperty(name);
+    for (const name of ['cmake-js', 'node-addon-api']) expect(dependencies).not.toHaveProperty(name);
     expect(existsSync(path.join(project, 'node_modules/sightline/build'))).toBe(false);
     expect(existsSync(path.join(project, 'node_modules/cmake-js'))).toBe(false);
   });
@@ -46,7 +46,7 @@ describe('the package', () => {
   it('asks the system for nothing newer than LibTorch does, and for no folder of the machine that built it', () => {
     const folder = path.join(project, 'node_modules/sightline/prebuilds', TARGET);
     const names = filesBelow(folder, /\.node$/).sort();
-    expect(names).toEqual(['libtorch-loader.node', expect.stringMatching(/^sightline-libtorch-2\.\d+\.node$/)]);
+    expect(names).toEqual(['libtorch-loader.node', expect.stringMatching(/^sightline-libtorch-2\.\d+\.napi\.glibc\.node$/)]);
     for (const name of names) {
       const file = path.join(folder, name);
       expect(symbolVersions(file).length).toBeGreaterThan(3);
@@ -89,7 +89,7 @@ describe('an installed package', () => {
     expect(setup).toMatchObject({ code: 0, stderr: '' });
     expect(JSON.parse(setup.stdout)).toMatchObject({ addon: { kind: 'prebuilt' }, libtorch: { origin: 'cache' } });
     const doctor = sightline(['doctor']);
-    expect(doctor.stdout).toMatch(new RegExp(`ok +addon +prebuilds/${TARGET}/sightline-libtorch-2\\.\\d+\\.node, prebuilt for LibTorch 2\\.\\d+$`, 'm'));
+    expect(doctor.stdout).toMatch(new RegExp(`ok +addon +prebuilds/${TARGET}/sightline-libtorch-2\\.\\d+\\.napi\\.glibc\\.node, prebuilt for LibTorch 2\\.\\d+$`, 'm'));
     expect(doctor.stdout).toMatch(/note +compiler +none/);
     expect(doctor).toMatchObject({ code: 0, stdout: expect.stringContaining('sightline can work here') as string });
   });

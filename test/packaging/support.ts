@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, linkSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { chooseAddon } from '../../scripts/addon.mjs';
+import { chooseAddon, prebuiltName } from '../../scripts/addon.mjs';
 import { ROOT } from '../setup/fixtures.js';
 
 /** A place with empty projects, the packed package and a LibTorch of its own, below a path with spaces and umlauts. */
@@ -53,7 +53,7 @@ function pack(folder: string): string {
     if (!name.startsWith('prebuilds/')) cpSync(path.join(ROOT, name), path.join(staging, name), { recursive: true });
   }
   const { addon } = chooseAddon();
-  for (const file of [addon.file, path.join(path.dirname(addon.file), 'libtorch-loader.node')]) cpSync(file, path.join(staging, 'prebuilds', TARGET, path.basename(file)));
+  for (const file of [addon.file, path.join(path.dirname(addon.file), 'libtorch-loader.node')]) cpSync(file, path.join(staging, 'prebuilds', TARGET, prebuiltName(path.basename(file))));
   const [packed] = JSON.parse(done([...NPM, 'pack', '--json', '--pack-destination', folder], staging).stdout) as [{ filename: string }];
   rmSync(staging, { recursive: true });
   return path.join(folder, packed.filename);
