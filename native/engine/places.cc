@@ -4,6 +4,7 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/amax.h>
 #include <ATen/ops/amin.h>
+#include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
@@ -29,14 +30,14 @@ namespace {
 // Of a pixel: places nearer than this are the same.
 constexpr double kResolution = 1.0 / 1024;
 
-// Each element of the output is one of the input's, or a padding zero, which is no place.
+// Each element of the output is one of the input's.
 bool moves_elements(const Node* node) {
   return is_any_of(node, {"view", "reshape", "_unsafe_view", "view_as", "reshape_as", "permute", "transpose", "t", "mT", "numpy_T", "flatten",
                           "unflatten", "squeeze", "unsqueeze", "slice", "select", "narrow", "split", "split_with_sizes", "tensor_split",
                           "chunk", "unbind", "cat", "concat", "stack", "roll", "flip", "expand", "expand_as", "repeat", "tile",
                           "repeat_interleave", "index", "index_select", "gather", "take_along_dim", "contiguous", "clone", "movedim",
                           "swapaxes", "swapdims", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle", "im2col",
-                          "constant_pad_nd", "pad", "unfold", "rot90"});
+                          "unfold", "rot90"});
 }
 
 // Of the same shape as their first input, entry by entry or scaled by their neighbours.
@@ -177,12 +178,6 @@ bool Places::run(const Node* node, bool on_places) {
   torch::jit::Stack stack;
   for (size_t i = 0; i < node->inputs().size(); ++i) {
     const Value* input = node->input(i);
-    // Padded by a number, an entry would have that number's place.
-    const bool is_fill = on_places && ((is_aten(node, "constant_pad_nd") && i == 2) || (is_aten(node, "pad") && i == 3));
-    if (is_fill) {
-      stack.emplace_back(0.0);
-      continue;
-    }
     // What is moved; indices and sizes stay what they are.
     const bool is_moved = on_places && i == 0;
     if (is_moved && input->type()->isSubtypeOf(*c10::ListType::ofTensors())) {
@@ -273,12 +268,34 @@ at::Tensor Places::result_of(const Node* node, const Value* output) {
   }
   if (is_aten(node, "einsum")) return of_einsum(node, output);
   if (!sizes) return {};
+  if (is_any_of(node, {"constant_pad_nd", "pad", "reflection_pad2d", "replication_pad2d"})) return of_padding(node);
   if (is_window(node)) return of_window(node, *sizes);
   if (is_reduction(node)) {
     const bool is_elementwise = node->inputs().size() > 1 && is_tensor(node->input(1));  // the larger of two
     return is_elementwise ? of_elementwise(node, output, *sizes) : of_reduction(node, *sizes);
   }
   return keeps_shape(node) ? of_elementwise(node, output, *sizes) : at::Tensor();
+}
+
+// What is put around an image is no place, though it may be made of the image's own pixels.
+at::Tensor Places::of_padding(const Node* node) const {
+  const auto from = places_of(node->input(0));
+  const auto constant = constant_of(node->input(1));
+  const auto found = known_.find(node->input(1));
+  if (!from.defined() || (!constant && found == known_.end())) return {};
+  const auto& widths = constant ? *constant : found->second;
+  if (!widths.isIntList()) return {};
+  return at::constant_pad_nd(from, widths.toIntVector(), 0);
+}
+
+// Whether it is an even grid of the image's places, with or without padding around it.
+bool Places::is_whole_image(const at::Tensor& plane) {
+  const auto used = plane != 0;
+  const auto rows = used.any(1).nonzero(), columns = used.any(0).nonzero();
+  if (rows.numel() == 0) return false;
+  const auto first_row = rows[0].item<int64_t>(), first_column = columns[0].item<int64_t>();
+  const auto height = rows[-1].item<int64_t>() + 1 - first_row, width = columns[-1].item<int64_t>() + 1 - first_column;
+  return plane.narrow(0, first_row, height).narrow(1, first_column, width).equal(grid(height, width));
 }
 
 at::Tensor Places::of_window(const Node* node, const std::vector<int64_t>& sizes) {
@@ -292,7 +309,7 @@ at::Tensor Places::of_window(const Node* node, const std::vector<int64_t>& sizes
       // Each place by itself, in whatever order they lie.
       if (kernel.size() == 4 && kernel[2] == 1 && kernel[3] == 1) return united(from, 1).expand(sizes);
     }
-    if (!united(from, at::IntArrayRef{0, 1}).squeeze(0).squeeze(0).equal(grid(from.size(2), from.size(3)))) return {};
+    if (!is_whole_image(united(from, at::IntArrayRef{0, 1}).squeeze(0).squeeze(0))) return {};
     return grid(sizes[2], sizes[3]).expand(sizes);
   }
   // Pooling across channels, or to one place of all.

@@ -54,6 +54,8 @@ class Places {
   void follow(const torch::jit::Node* node);
   // Of one output; undefined where it is not known.
   at::Tensor result_of(const torch::jit::Node* node, const torch::jit::Value* output);
+  at::Tensor of_padding(const torch::jit::Node* node) const;
+  bool is_whole_image(const at::Tensor& plane);
   at::Tensor of_window(const torch::jit::Node* node, const std::vector<int64_t>& sizes);
   at::Tensor of_product(const at::Tensor& a, const at::Tensor& b, const torch::jit::Value* output);
   at::Tensor of_einsum(const torch::jit::Node* node, const torch::jit::Value* output);

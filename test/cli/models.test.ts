@@ -11,7 +11,6 @@ import { answerOf, archiveIn, DEMO, fileFolder, MAIN, ROOT, sightline, temporary
 useBuiltCommand();
 
 const folder = fileFolder();
-const noAddon = fileFolder();
 const PICTURES = ['disc-and-flower.png', 'square-and-oval.png'].map((file) => path.join(DEMO, file));
 const vit = archiveIn(folder, 'timm-vit-fused-traced', 40, 24);
 
