@@ -172,6 +172,8 @@ std::optional<AttentionSite> read_scaled_dot_product(Node* node) {
   if (const auto key_sizes = recorded_sizes(site.key)) site.keys = key_sizes->at(key_sizes->size() - 2);
   const auto causal = constant_of(node->input(5));
   if (!causal || causal->toBool()) site.opaque = "its attention is causal";
+  const auto grouped = node->inputs().size() > 7 ? constant_of(node->input(7)) : std::nullopt;
+  if (grouped && grouped->isBool() && grouped->toBool()) site.opaque = "its queries share keys and values in groups";
   const auto dropout = constant_of(node->input(4));
   if (!dropout || dropout->toDouble() != 0.0) site.opaque = "its attention drops out at inference";
   return site;

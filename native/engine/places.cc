@@ -10,6 +10,7 @@
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <c10/core/GradMode.h>
+#include <c10/util/Exception.h>
 
 #include <algorithm>
 #include <cmath>
@@ -246,7 +247,12 @@ void Places::follow(const Node* node) {
   }
   for (const Value* output : node->outputs()) {
     if (!is_tensor(output)) continue;
-    const auto result = result_of(node, output);
+    at::Tensor result;
+    try {
+      result = result_of(node, output);
+    } catch (const c10::Error&) {
+      continue;  // operands that do not go together as they usually do, such as grouped queries: not known
+    }
     if (result.defined()) known_[output] = result;
   }
 }

@@ -98,7 +98,7 @@ describe('weights that are not those of the card', () => {
     const bytes = readFileSync(file);
     bytes[bytes.length - 1]! ^= 1;
     writeFileSync(file, bytes);
-    await expect(Model.load(file, { device: 'cpu' })).rejects.toMatchObject({ code: 'INVALID_CARD', message: expect.stringMatching(/SHA-256/) });
+    await expect(Model.load(file, { device: 'cpu' })).rejects.toMatchObject({ code: 'WRONG_HASH', message: expect.stringMatching(/SHA-256/) });
   });
 });
 
