@@ -40,7 +40,8 @@ struct AttentionSite {
 };
 
 // Replaces torchvision's `_native_multi_head_attention` by linear, scaled_dot_product_attention and linear, wherever
-// its settings are constants. It has neither weights to tap nor a derivative.
+// its settings are constants, and `_transformer_encoder_layer_fwd` by the layer's parts. They have neither weights to tap nor
+// a derivative.
 void open_native_multi_head_attention(torch::jit::Graph& graph);
 
 // All attention of a straight graph in the order of execution. `unknown` counts the softmaxes that look like attention but

@@ -49,7 +49,7 @@ describe.skipIf(python === null)('graphs as people export them', () => {
     (await model.predict(imagesOf(name), { top: 1000 })).map(({ predictions }) => [...predictions].sort((a, b) => a.index - b.index).map(({ score }) => score));
 
   describe('Grad-CAM equals autograd', () => {
-    it.each(['folded-2', 'folded-5', 'view-as', 'max-pool', 'max-of-axis', 'heads', 'named-heads', 'embedding-first'])('%s', async (name) => {
+    it.each(['folded-2', 'folded-5', 'view-as', 'max-pool', 'max-of-axis', 'padded', 'heads', 'named-heads', 'embedding-first'])('%s', async (name) => {
       const { layer, output, class: target, map, rounding } = expected[name]!.gradCam!;
       for (const optimize of [true, false]) {
         await using model = await load(name, { optimize, ...(output !== null && { output }) });
@@ -63,10 +63,25 @@ describe.skipIf(python === null)('graphs as people export them', () => {
     });
   });
 
-  it.each(['folded-2', 'folded-5', 'view-as', 'max-pool', 'max-of-axis'])('logits of %s are PyTorch’s', async (name) => {
+  it.each(['folded-2', 'folded-5', 'view-as', 'max-pool', 'max-of-axis', 'padded', 'encoder-norm-first', 'encoder-norm-last'])('logits of %s are PyTorch’s', async (name) => {
     await using model = await load(name);
     const predicted = await model.predict(imagesOf(name));
     rowsOf(expected[name]!.outputs['output']!).forEach((row, i) => expectClose(predicted[i]!.logits.data, row));
+  });
+
+  it.each(['encoder-norm-first', 'encoder-norm-last'])('%s: attention is opened, and every row of it sums to 1', async (name) => {
+    await using model = await load(name);
+    const { attention, tokens } = await model.inspect({ height: 32, width: 32 });
+    expect(attention.map(({ heads, tokens: count }) => [heads, count])).toEqual([[4, 16], [4, 16]]);
+    expect(tokens).toEqual({ height: 4, width: 4, prefix: 0, suffix: 0, classToken: null });
+    const captured = await model.capture(imagesOf(name), { attention: 'all' });
+    for (const { data } of Object.values(captured.attention)) {
+      for (let row = 0; row < data.length; row += 16) expectClose([data.slice(row, row + 16).reduce((sum, value) => sum + value, 0)], [1]);
+    }
+    for (const method of ['grad-cam', 'attention-rollout', 'gradient-rollout', 'gae'] as const) {
+      const [{ maps }] = (await model.explain(imagesOf(name), { method, targets: [1], size: 'grid' })) as [{ maps: readonly { data: Float32Array; shape: readonly number[] }[] }];
+      expect(maps[0]!.shape).toEqual([4, 4]);
+    }
   });
 
   it('finds the size at which one image has one row of scores', async () => {

@@ -43,6 +43,29 @@ def body(run, **parts):
     return Of(run, body=cnn(8), **parts)
 
 
+class Encoder(nn.Module):
+    """PyTorch's own encoder on patches, by the mean of its tokens; traced without gradients it becomes one operator a layer."""
+
+    def __init__(self, norm_first, activation):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(16, 4, 32, 0.0, activation, batch_first=True, norm_first=norm_first)
+        self.patches, self.encoder, self.fc = nn.Conv2d(3, 16, 8, 8), nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Linear(16, 6)
+
+    def forward(self, x):
+        return self.fc(self.encoder(self.patches(x).flatten(2).transpose(1, 2)).mean(1))
+
+
+class Padded(nn.Module):
+    """Padding apart from its convolution, as TensorFlow's ports have it, and `padding='same'` with an even kernel."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.fc = nn.Conv2d(3, 8, 3, 2), nn.Conv2d(8, 8, 4, padding="same"), nn.Linear(8, 6)
+
+    def forward(self, x):
+        return self.fc(F.relu(self.b(F.relu(self.a(F.pad(x, (0, 1, 0, 1)))))).mean((2, 3)))
+
+
 # The model, the size of its images and, for Grad-CAM: the layer, the output (None: the only one), the class.
 MODELS = {
     "folded-2": (lambda: folded(2), 32, ("body.2", None, 3)),
@@ -50,6 +73,9 @@ MODELS = {
     "view-as": (lambda: Of(lambda s, x: s.fc(s.c2(s.c(x)).view_as(torch.zeros(x.shape[0], 8 * 32 * 32))), c=nn.Conv2d(3, 8, 3, 1, 1), c2=nn.Conv2d(8, 8, 3, 1, 1), fc=nn.Linear(8192, 4)), 32, ("c2", None, 1)),
     "max-pool": (lambda: Of(lambda s, x: s.fc(F.adaptive_max_pool2d(F.relu(s.c(x)), 1).flatten(1)), c=nn.Conv2d(3, 8, 3, 2, 1), fc=nn.Linear(8, 10)), 32, ("c", None, 2)),
     "max-of-axis": (lambda: Of(lambda s, x: s.fc(F.relu(s.c(x)).flatten(2).max(-1)[0]), c=nn.Conv2d(3, 8, 3, 2, 1), fc=nn.Linear(8, 10)), 32, ("c", None, 2)),
+    "padded": (Padded, 32, ("b", None, 2)),
+    "encoder-norm-first": (lambda: Encoder(True, "gelu"), 32, None),
+    "encoder-norm-last": (lambda: Encoder(False, "relu"), 32, None),
     "batch-statistics": (lambda: Of(lambda s, x: s.fc(s.norm(s.c(x)).relu().mean((2, 3))), c=nn.Conv2d(3, 8, 3, 2, 1), norm=nn.BatchNorm2d(8, track_running_stats=False), fc=nn.Linear(8, 4)), 32, None),
     "minus-mean-of-batch": (lambda: Of(lambda s, x: s.body(x - 0.5 * x.mean(0)), body=cnn(4)), 32, None),
     "softmax-over-batch": (lambda: Of(lambda s, x: s.fc(s.body(x).softmax(0)), body=cnn(8), fc=nn.Linear(8, 4)), 32, None),
