@@ -97,8 +97,11 @@ void open_native_in_block(Graph& graph, Block* block) {
   for (auto it = block->nodes().begin(); it != block->nodes().end();) {
     Node* node = *it++;
     for (Block* inner : node->blocks()) open_native_in_block(graph, inner);
-    if (is_aten(node, "_native_multi_head_attention")) open_one_native_attention(graph, node);
-    if (is_aten(node, "_transformer_encoder_layer_fwd")) open_one_encoder_layer(graph, node);
+    if (is_aten(node, "_native_multi_head_attention")) {
+      open_one_native_attention(graph, node);
+    } else if (is_aten(node, "_transformer_encoder_layer_fwd")) {
+      open_one_encoder_layer(graph, node);
+    }
   }
 }
 

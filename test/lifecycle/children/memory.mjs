@@ -81,6 +81,12 @@ if (what === 'unclosed') {
   // QUEUE_FULL is what a server under too much load gets all the time: refusing must cost nothing that lasts.
   const model = await Model.load(RESNET, { ...RESNET_OPTIONS, maxQueue: 4 });
   const images = tensor(8, 64, 64);
+  // The engine is busy and the queue is full for as long as it takes.
+  const abort = new AbortController();
+  const busy = model.explain(tensor(1, 64, 64), { method: endless(sightline, z), memory: 1, signal: abort.signal }).catch(({ code }) => code);
+  await until('the engine to be busy', () => stats().running > 0);
+  const waiting = model.explain(tensor(4, 64, 64), { method: 'cam' });
+  await until('the queue to be full', () => stats().queued === 4);
   const round = async () => {
     const outcome = await model.explain(images, { method: 'cam' }).catch(({ code }) => code);
     if (outcome !== 'QUEUE_FULL') throw new Error(`expected QUEUE_FULL, got ${outcome}`);
@@ -92,6 +98,9 @@ if (what === 'unclosed') {
   for (let i = 0; i < 3000; i++) await round();
   await collect();
   report({ growth: resident() - start, heapGrowth: process.memoryUsage().heapUsed - startHeap, after: idle(stats()) });
+  abort.abort();
+  if ((await busy) !== 'ABORTED') throw new Error('the work ahead was not aborted');
+  if ((await waiting).length !== 4) throw new Error('what waited was not done');
 } else if (what === 'aborted') {
   const model = await Model.load(VIT, VIT_OPTIONS);
   const round = async () => {
