@@ -92,9 +92,19 @@ export async function expectRounded(found: ArrayLike<number>, expected: ArrayLik
       return;
     }
   }
+  // A gradient of a rectified network is not continuous: an activation that rounding takes across zero moves some places by
+  // a jump, which few nudges need meet. The other places must be as near as ever.
+  if (apart.largest <= OPEN && apart.middle <= limitBy('middle') && (await hasKinks(model))) {
+    console.log(`${what} jumps at some place, by ${apart.largest.toExponential(0)}. Its middle is compared.`);
+    return;
+  }
   if (limitBy('largest') <= OPEN) expect(apart.largest, `${what}: the largest difference`).toBeLessThanOrEqual(limitBy('largest'));
   expect(limitBy('middle'), `${what} is ill-conditioned: what float32 leaves open of its middle`).toBeLessThanOrEqual(UNDECIDED);
   expect(apart.middle, `${what} is ill-conditioned: the middle difference`).toBeLessThanOrEqual(limitBy('middle'));
+}
+
+async function hasKinks(model: Model): Promise<boolean> {
+  return (await model.inspect()).nodes.some(({ operator }) => /^(relu|relu6|hardtanh|max_pool2d)_?$/.test(operator));
 }
 
 /** To [0, 1] by their own range, in float64; as they are where they have none. */
