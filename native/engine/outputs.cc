@@ -29,7 +29,7 @@ void collect(Value* value, const std::string& path, std::vector<std::pair<std::s
   if (node->kind() == c10::prim::DictConstruct) {
     for (size_t i = 0; i + 1 < node->inputs().size(); i += 2) {
       const auto key = constant_of(node->input(i));
-      if (key && key->isString()) collect(node->input(i + 1)->node()->output(), joined(path, key->toStringRef()), found);
+      if (key && key->isString()) collect(const_cast<Value*>(node->input(i + 1)), joined(path, key->toStringRef()), found);
     }
   } else if (node->kind() == c10::prim::TupleConstruct || node->kind() == c10::prim::ListConstruct) {
     for (size_t i = 0; i < node->inputs().size(); ++i) collect(const_cast<Value*>(node->input(i)), joined(path, std::to_string(i)), found);

@@ -45,7 +45,7 @@ bool moves_elements(const Node* node) {
 bool keeps_shape(const Node* node) {
   if (is_any_of(node, {"to", "type_as", "float", "half", "bfloat16", "detach", "alias", "dropout", "feature_dropout", "alpha_dropout", "softmax", "_softmax",
                        "_safe_softmax", "log_softmax", "layer_norm", "batch_norm", "group_norm", "instance_norm", "rms_norm", "normalize", "cumsum",
-                       "gelu", "prelu", "masked_fill", "where", "softmin", "glu_"})) {
+                       "gelu", "prelu", "masked_fill", "where"})) {
     return true;
   }
   const auto* schema = node->maybeSchema();

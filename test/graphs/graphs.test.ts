@@ -49,7 +49,7 @@ describe.skipIf(python === null)('graphs as people export them', () => {
     (await model.predict(imagesOf(name), { top: 1000 })).map(({ predictions }) => [...predictions].sort((a, b) => a.index - b.index).map(({ score }) => score));
 
   describe('Grad-CAM equals autograd', () => {
-    it.each(['folded-2', 'folded-5', 'view-as', 'max-pool', 'max-of-axis', 'padded', 'heads', 'named-heads', 'embedding-first'])('%s', async (name) => {
+    it.each(['folded-2', 'folded-5', 'view-as', 'max-pool', 'max-of-axis', 'padded', 'heads', 'named-heads', 'halves', 'embedding-first'])('%s', async (name) => {
       const { layer, output, class: target, map, rounding } = expected[name]!.gradCam!;
       for (const optimize of [true, false]) {
         await using model = await load(name, { optimize, ...(output !== null && { output }) });

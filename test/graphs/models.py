@@ -88,6 +88,7 @@ MODELS = {
     "labels": (lambda: Of(lambda s, x: s.body(x).sigmoid(), body=cnn(5)), 32, None),
     "heads": (lambda: body(lambda s, x: (lambda f: (s.age(f), s.sex(f), s.kind(f)))(s.body(x)), age=nn.Linear(8, 1), sex=nn.Linear(8, 2), kind=nn.Linear(8, 5)), 32, ("body.4", "2", 3)),
     "named-heads": (lambda: body(lambda s, x: (lambda f: {"breed": s.breed(f), "colour": s.colour(f)})(s.body(x)), breed=nn.Linear(8, 3), colour=nn.Linear(8, 5)), 32, ("body.4", "colour", 3)),
+    "halves": (lambda: body(lambda s, x: (lambda a, b: {"first": a, "second": b})(*s.fc(s.body(x)).chunk(2, 1)), fc=nn.Linear(8, 10)), 32, ("body.4", "second", 3)),
     "embedding-first": (lambda: body(lambda s, x: (lambda f: (f, s.fc(f)))(s.body(x)), fc=nn.Linear(8, 10)), 32, ("body.4", "1", 3)),
 }
 
