@@ -9,11 +9,11 @@
  */
 
 const RUNS = new Set(['forward', 'resume', 'gradient']);
-/** Steps that read the class asked for: those marked `reads_target` in native/engine/operations.cc. */
+/** Steps that read the class asked for: those marked `reads_target` in native/engine/steps/operations.cc. */
 export const READS_TARGET = new Set(['score', 'asked', 'target', 'class_row']);
 
 /**
- * Every run and gradient of a plan. What runs per target is found as native/engine/plan.cc finds it; a loop over samples
+ * Every run and gradient of a plan. What runs per target is found as native/engine/steps/plan.cc finds it; a loop over samples
  * runs once for all targets, and in it only what depends on the target runs for each.
  *
  * @param {Plan} plan

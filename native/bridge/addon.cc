@@ -3,9 +3,9 @@
 #include "bridge/marshal.h"
 #include "bridge/painting.h"
 
-#include "engine/captured_graph.h"
-#include "engine/device_memory.h"
-#include "engine/fence.h"
+#include "engine/device/captured_graph.h"
+#include "engine/device/device_memory.h"
+#include "process/fence.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>

@@ -45,7 +45,7 @@ const tap = (kind: 'logits' | 'node' | 'image', node?: string) => ({ kind, gradi
 
 describe('counting a plan', () => {
   it('knows the steps that read the target as the engine does', () => {
-    const source = readFileSync(new URL('../../native/engine/operations.cc', import.meta.url), 'utf8');
+    const source = readFileSync(new URL('../../native/engine/steps/operations.cc', import.meta.url), 'utf8');
     // Each entry of the table of operations: its name, and what stands up to the next.
     const entries = source.split(/^ {6}\{"/m).slice(1);
     const readers = entries.filter((entry) => entry.includes('/*reads_target=*/true')).map((entry) => entry.slice(0, entry.indexOf('"')));
