@@ -5,6 +5,7 @@
 
 #include "engine/device/captured_graph.h"
 #include "engine/device/device_memory.h"
+#include "engine/device/replay.h"
 #include "process/fence.h"
 
 #include <ATen/Parallel.h>
