@@ -1,9 +1,9 @@
 import { z } from 'zod';
 
 import type { NativeResult } from './binding.js';
-import { SightlineError } from './errors.js';
+import { SightlineError } from './support/errors.js';
 import type { Inspection } from './inspection.js';
-import { parseOptions } from './options.js';
+import { parseOptions } from './support/options.js';
 import { hasGlobalAttention } from './methods/conditions.js';
 import { pooledRow } from './methods/attention/rows.js';
 import { rename, sigmoid, SymbolicModel, transpose } from './symbolic/index.js';

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { isMainThread } from 'node:worker_threads';
 
 import { chooseAddon, loadAddon } from '../scripts/addon.mjs';
-import { SightlineError, type ErrorCode } from './errors.js';
+import { SightlineError, type ErrorCode } from './support/errors.js';
 import type { AxisTaps } from './images/heat.js';
 import type { WeightPlan } from './weights/assignments.js';
 import type { Inspection } from './inspection.js';

@@ -1,9 +1,9 @@
 import { z } from 'zod';
 
 import type { NativeResult, Tensor } from './binding.js';
-import { SightlineError } from './errors.js';
+import { SightlineError } from './support/errors.js';
 import type { Inspection } from './inspection.js';
-import { parseOptions } from './options.js';
+import { parseOptions } from './support/options.js';
 import { grad, SymbolicModel, type Value } from './symbolic/index.js';
 import type { PlanDescription } from './symbolic/plan.js';
 import { PlanRecorder } from './symbolic/recorder.js';

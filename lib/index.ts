@@ -6,7 +6,7 @@ export { bench, type BenchOptions, type BenchReport } from './bench/bench.js';
 export { findPulled, pull, type Pulled, type PulledCard, type PulledModel, type PullOptions, type PullProgress } from './hub/index.js';
 export { catalogue, type CatalogueCard } from './models/catalogue.js';
 export type { ModelWeights } from './models/card.js';
-export { SightlineError, type ErrorCode } from './errors.js';
+export { SightlineError, type ErrorCode } from './support/errors.js';
 export type { IsolateOptions } from './archives/isolation.js';
 export type {
   CommonOptions,
@@ -53,7 +53,7 @@ export { defineMethod, type MapResult, type Method, type MethodInput } from './m
 export * as symbolic from './symbolic/index.js';
 export { contactSheet, type SheetCell, type SheetOptions } from './images/sheet.js';
 export { planesSheet, type Plane, type PlanesOptions } from './images/planes.js';
-export { decodeNpy, encodeNpy } from './arrays/npy.js';
+export { decodeNpy, encodeNpy } from './support/npy.js';
 
 /** Counters of the engine, for metrics and leak tests. */
 export function stats(): NativeStats {

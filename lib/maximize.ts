@@ -1,5 +1,5 @@
 import type { NativeResult, Tensor } from './binding.js';
-import { SightlineError } from './errors.js';
+import { SightlineError } from './support/errors.js';
 import type { PreparedInput } from './inputs.js';
 import type { Inspection } from './inspection.js';
 import { GeneratedImage } from './maximize/image.js';

@@ -1,13 +1,13 @@
 import { readFile } from 'node:fs/promises';
 
-import { abortedBy, onAbort, throwIfAborted, untilAborted } from './abort.js';
+import { abortedBy, onAbort, throwIfAborted, untilAborted } from './support/abort.js';
 import { parseAttentionMapOptions, readAttentionMaps, recordAttentionMaps, type AttentionMap, type AttentionMapOptions } from './attention-maps.js';
 import { checkArchive, DEFAULT_MAX_BYTES } from './archives/check.js';
 import { probeArchive, type IsolateOptions } from './archives/isolation.js';
 import { binding, fromNative, settled, type NativeModel, type NativePlan, type NativeResult } from './binding.js';
 import { parseCaptureOptions, readCapture, recordCapture, type Capture, type CaptureOptions } from './capture.js';
-import { asyncDispose } from './dispose.js';
-import { SightlineError } from './errors.js';
+import { asyncDispose } from './support/dispose.js';
+import { SightlineError } from './support/errors.js';
 import {
   applicability,
   namesMethod,
@@ -32,7 +32,7 @@ import { defaultCard, parseCard, resolveLabels, verifyHash, type ModelCard } fro
 import { locateModel } from './models/locate.js';
 import { parsePredictOptions, readPrediction, recordPrediction, type Predicted, type PredictOptions } from './predict.js';
 import type { PlanDescription } from './symbolic/plan.js';
-import { parseOptions } from './options.js';
+import { parseOptions } from './support/options.js';
 import { identityOf, keyOf } from './plan-keys.js';
 import { DevicePool, namedDevices } from './pool.js';
 import { queueFull, takePlaces, type Queue } from './queue-places.js';

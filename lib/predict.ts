@@ -1,11 +1,11 @@
 import { z } from 'zod';
 
 import type { NativeResult, Tensor } from './binding.js';
-import { SightlineError } from './errors.js';
+import { SightlineError } from './support/errors.js';
 import type { Prediction } from './heatmap.js';
 import type { PreparedInput } from './inputs.js';
 import type { Inspection } from './inspection.js';
-import { parseOptions } from './options.js';
+import { parseOptions } from './support/options.js';
 import { SymbolicModel, top } from './symbolic/index.js';
 import type { PlanDescription } from './symbolic/plan.js';
 import { PlanRecorder } from './symbolic/recorder.js';

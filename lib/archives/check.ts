@@ -1,6 +1,6 @@
 import { open, type FileHandle } from 'node:fs/promises';
 
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import { checkCode, checkRecursion } from './code.js';
 import { readMember, verifyStored } from './contents.js';
 import { WindowedFile } from './windowed-file.js';

@@ -5,7 +5,7 @@ import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { SightlineError, type ErrorCode } from '../errors.js';
+import { SightlineError, type ErrorCode } from '../support/errors.js';
 import { NO_FENCE, type ProbeAnswer, type ProbeRequest } from './probe-messages.js';
 
 export interface IsolateOptions {

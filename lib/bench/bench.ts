@@ -4,9 +4,9 @@ import { basename, extname, join } from 'node:path';
 
 import { z } from 'zod';
 
-import { SightlineError, type ErrorCode } from '../errors.js';
+import { SightlineError, type ErrorCode } from '../support/errors.js';
 import { locateModel } from '../models/locate.js';
-import { parseOptions } from '../options.js';
+import { parseOptions } from '../support/options.js';
 import { measureApart } from './child.js';
 import type { ConfigurationRequest, Finding } from './configuration.js';
 import { gpuStates } from './gpus.js';

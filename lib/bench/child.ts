@@ -2,7 +2,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
-import { SightlineError, type ErrorCode } from '../errors.js';
+import { SightlineError, type ErrorCode } from '../support/errors.js';
 import type { ConfigurationRequest, Finding } from './configuration.js';
 import type { Message } from './runner.js';
 

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 
 import { binding } from '../binding.js';
 import type { CaptureOptions } from '../capture.js';
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import type { NamedOptions } from '../explain.js';
 import type { TensorInput } from '../inputs.js';
 import type { MethodName } from '../methods/index.js';

@@ -1,4 +1,4 @@
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import { parseExplainOptions } from '../explain.js';
 
 /** A method as it is measured. */

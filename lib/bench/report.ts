@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 
 import { z } from 'zod';
 
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 
 // One schema both reads a report of an earlier run and is the type of a new one, so that the two cannot part.
 

@@ -2,7 +2,7 @@
  * The process of one configuration: it gets its request as a message, and answers with findings. Apart from the
  * command's own process, since a process's memory never quite comes back from what ran in it before.
  */
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import { measureConfiguration, type ConfigurationRequest, type Finding } from './configuration.js';
 
 /** What the process says; `done` and `failed` come last. */

@@ -3,7 +3,7 @@ import { basename } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 
 import { parseAttentionMapOptions, type AttentionMap, type AttentionMapOptions } from '../attention-maps.js';
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import { COLORMAPS, type Colormap } from '../images/colormaps.js';
 import { planesSheet } from '../images/planes.js';
 import { Model } from '../model.js';

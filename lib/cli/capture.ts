@@ -4,7 +4,7 @@ import { Command } from 'commander';
 
 import type { Tensor } from '../binding.js';
 import type { Capture, CaptureOptions } from '../capture.js';
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import { planesSheet } from '../images/planes.js';
 import type { Inspection } from '../inspection.js';
 import { Model } from '../model.js';

@@ -2,7 +2,7 @@ import { basename, extname } from 'node:path';
 
 import { Command } from 'commander';
 
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import { findMethod, type Explanation, type NamedOptions } from '../explain.js';
 import { sharpOf } from '../images/canvas.js';
 import { contactSheet, type SheetCell } from '../images/sheet.js';

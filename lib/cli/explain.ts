@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander';
 
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import { parseExplainOptions, type Explanation, type NamedOptions } from '../explain.js';
 import type { HeatMap } from '../heatmap.js';
 import { COLORMAPS, type Colormap } from '../images/colormaps.js';

@@ -1,8 +1,8 @@
 import { readFile, stat } from 'node:fs/promises';
 import { basename, extname } from 'node:path';
 
-import { decodeNpy } from '../arrays/npy.js';
-import { SightlineError } from '../errors.js';
+import { decodeNpy } from '../support/npy.js';
+import { SightlineError } from '../support/errors.js';
 import type { Input } from '../inputs.js';
 
 /** One image of the command line. A `.npy` file of N images gives N of them. */

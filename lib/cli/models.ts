@@ -3,7 +3,7 @@ import { relative } from 'node:path';
 
 import { Command } from 'commander';
 
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import { findPulled } from '../hub/index.js';
 import { bundledModels, resolveModel } from '../models/bundled.js';
 import type { ModelCard } from '../models/card.js';

@@ -1,6 +1,6 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import { PREFERENCE } from '../methods/preferred.js';
 import { METHOD_NAMES } from '../methods/index.js';
 import type { LoadOptions } from '../model.js';

@@ -1,5 +1,5 @@
-import { SightlineError } from '../errors.js';
-import { suggestion } from '../models/nearest.js';
+import { SightlineError } from '../support/errors.js';
+import { suggestion } from '../support/nearest.js';
 import { COLORMAP_TABLES } from './colormap-tables.js';
 
 /** Names of the colour maps. `turbo`, `viridis` and `inferno` are perceptual; `jet` is here for likeness to older work. */

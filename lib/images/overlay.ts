@@ -1,7 +1,7 @@
 import sharp, { type Sharp } from 'sharp';
 
 import { binding } from '../binding.js';
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import { createCanvas, fillBox, PALETTE, paste, pngOf, pngOfPixels, sharpOf, strokeBox, type Raster } from './canvas.js';
 import { colormapTable, type Colormap } from './colormaps.js';
 import { axisTaps, rangeOf, shortNumber, type HeatMapLike, type HeatRange, type Interpolation } from './heat.js';

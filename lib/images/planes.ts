@@ -1,6 +1,6 @@
 import sharp, { type Sharp } from 'sharp';
 
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import { createCanvas, fillBox, PALETTE, pngOf, type Raster } from './canvas.js';
 import { colormapTable, type Colormap } from './colormaps.js';
 import { rangeOf } from './heat.js';

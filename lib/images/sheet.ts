@@ -1,6 +1,6 @@
 import sharp, { type Sharp } from 'sharp';
 
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import { createCanvas, PALETTE, paste, pngOf, rasterOf, type Raster, type Rgb } from './canvas.js';
 import { drawLines, linesHeight, renderParagraph, type TextLine } from './text.js';
 

@@ -4,9 +4,9 @@ import { fileURLToPath } from 'node:url';
 
 import sharp, { type Metadata, type Sharp, type SharpOptions } from 'sharp';
 
-import { abortedBy, onAbort, throwIfAborted, untilAborted } from '../abort.js';
-import { cut, shown } from '../cut.js';
-import { SightlineError } from '../errors.js';
+import { abortedBy, onAbort, throwIfAborted, untilAborted } from '../support/abort.js';
+import { cut, shown } from '../support/cut.js';
+import { SightlineError } from '../support/errors.js';
 import { cmykToRgb } from './cmyk.js';
 import { Gate } from './gate.js';
 import { declaredPngSize } from './png-header.js';

@@ -1,6 +1,6 @@
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import type { AttentionInfo, Inspection, NodeInfo } from '../inspection.js';
-import { suggestion } from '../models/nearest.js';
+import { suggestion } from '../support/nearest.js';
 import { mean, narrow, select, square, type Axis, type Run, type Value } from '../symbolic/index.js';
 import { resolveTargets } from '../targets.js';
 import type { GridPlace, MaximizeRequest } from './options.js';

@@ -1,4 +1,4 @@
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import type { Inspection } from '../inspection.js';
 import { METHODS, type MethodName } from './index.js';
 

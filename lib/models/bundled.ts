@@ -1,11 +1,11 @@
 import { readdir, stat } from 'node:fs/promises';
 import { extname, join, resolve, sep } from 'node:path';
 
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import { readCardFor, type ModelCard } from './card.js';
 import { catalogueNames } from './catalogue.js';
 import { BUNDLED_MODELS } from './labels.js';
-import { suggestion } from './nearest.js';
+import { suggestion } from '../support/nearest.js';
 
 const CHECKPOINT = '.safetensors';
 

@@ -5,8 +5,8 @@ import { basename, dirname, extname, join } from 'node:path';
 
 import { z } from 'zod';
 
-import { shown } from '../cut.js';
-import { SightlineError } from '../errors.js';
+import { shown } from '../support/cut.js';
+import { SightlineError } from '../support/errors.js';
 import { SCORE_KINDS, type ScoreKind } from '../inspection.js';
 import { readImagenetLabels } from './labels.js';
 

@@ -1,4 +1,4 @@
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import type { ModelInput } from './card.js';
 
 /** How one image reaches a model's input: scaled whole to `resized`, then cut to `crop`. */

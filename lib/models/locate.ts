@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import { findPulled } from '../hub/index.js';
 import { isRepository } from '../hub/names.js';
 import type { WeightPlan } from '../weights/assignments.js';

@@ -1,6 +1,6 @@
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import type { Inspection, NodeInfo } from '../inspection.js';
-import { suggestion } from '../models/nearest.js';
+import { suggestion } from '../support/nearest.js';
 import type { Setting, TapKind } from './plan.js';
 import { PlanRecorder, type BlockRecorder } from './recorder.js';
 import { Value, type Axis } from './value.js';

@@ -1,4 +1,4 @@
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import type { Setting } from './plan.js';
 import { Value, type Axis } from './value.js';
 

@@ -1,4 +1,4 @@
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import type { Naming } from '../models/card.js';
 import type { SkeletonCard } from '../models/catalogue.js';
 import type { Assignment, TensorPart, WeightPlan } from './assignments.js';

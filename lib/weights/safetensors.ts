@@ -1,10 +1,10 @@
 import { constants } from 'node:fs';
 import { open, stat, type FileHandle } from 'node:fs/promises';
 
-import { SightlineError } from '../errors.js';
-import { readAt } from '../files/read-at.js';
+import { SightlineError } from '../support/errors.js';
+import { readAt } from '../support/files.js';
 import type { TensorPart } from './assignments.js';
-import { duplicateKey, isObject } from './json.js';
+import { duplicateKey, isObject } from '../support/json.js';
 
 /** Of the header, as in the format's own reader. */
 const MAX_HEADER_BYTES = 100_000_000;

@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 
 import { bundledModels, resolveModel } from '../../lib/models/bundled.js';
 import { defaultCard } from '../../lib/models/card.js';
-import { editDistance, nearestNames, suggestion } from '../../lib/models/nearest.js';
+import { editDistance, nearestNames, suggestion } from '../../lib/support/nearest.js';
 
 describe('nearest names', () => {
   it.each([

@@ -1,4 +1,4 @@
-import { SightlineError } from '../../errors.js';
+import { SightlineError } from '../../support/errors.js';
 import type { Inspection } from '../../inspection.js';
 import { SymbolicModel } from '../../symbolic/index.js';
 import { PlanRecorder } from '../../symbolic/recorder.js';

@@ -1,4 +1,4 @@
-import { SightlineError } from '../errors.js';
+import { SightlineError } from './errors.js';
 
 /** The element types that sightline reads and writes, by numpy's names. */
 export type NpyDtype = 'float32' | 'float64' | 'int32' | 'int64' | 'uint8';
