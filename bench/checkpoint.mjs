@@ -7,7 +7,7 @@
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 
-import { binding } from '../dist/binding.js';
+import { binding } from '../dist/engine/binding.js';
 import { Model } from '../dist/index.js';
 import { defaultCard } from '../dist/models/card.js';
 import { locateModel } from '../dist/models/locate.js';

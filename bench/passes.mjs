@@ -21,7 +21,7 @@ import { modelTable, passTable, replaceSection } from './passes/table.mjs';
 const { values } = parseArgs({ options: { measured: { type: 'string' }, inspect: { type: 'string', multiple: true, default: [] } } });
 const inspectionFile = (/** @type {string} */ name) => new URL(`passes/${name}.json`, import.meta.url);
 
-/** @param {string} archive @returns {Promise<import('../dist/inspection.js').Inspection>} */
+/** @param {string} archive @returns {Promise<import('../dist/engine/inspection.js').Inspection>} */
 async function inspect(archive) {
   const model = await Model.load(archive, { device: 'cpu' });
   const { methods: _, ...inspection } = await model.inspect();

@@ -1,5 +1,5 @@
 /** sightline explains what vision models see: see README.md. */
-import { binding, fromNative, type DeviceMemory, type NativeStats, type NativeVersions } from './binding.js';
+import { binding, fromNative, type DeviceMemory, type NativeStats, type NativeVersions } from './engine/binding.js';
 
 export { Model, type LoadOptions, type ModelInspection } from './model.js';
 export { bench, type BenchOptions, type BenchReport } from './bench/bench.js';
@@ -44,10 +44,10 @@ export type { Input, TensorInput } from './inputs.js';
 export type { ImageInput, RawImage } from './images/source.js';
 export type { OverlayOptions } from './images/overlay.js';
 export type { Colormap } from './images/colormaps.js';
-export type { Applicability, AttentionInfo, Inspection, Layout, NodeInfo, PooledHead, TokenGrid } from './inspection.js';
+export type { Applicability, AttentionInfo, Inspection, Layout, NodeInfo, PooledHead, TokenGrid } from './engine/inspection.js';
 export type { ModelCard, ModelInput } from './models/card.js';
 export type { ClassName, Target } from './targets.js';
-export type { DeviceMemory, NativeStats, NativeVersions, Tensor } from './binding.js';
+export type { DeviceMemory, NativeStats, NativeVersions, Tensor } from './engine/binding.js';
 export { METHOD_NAMES, type MethodName } from './methods/index.js';
 export { defineMethod, type MapResult, type Method, type MethodInput } from './methods/method.js';
 export * as symbolic from './symbolic/index.js';

@@ -1,14 +1,14 @@
-import type { NativeResult, Tensor } from './binding.js';
+import type { NativeResult, Tensor } from './engine/binding.js';
 import { SightlineError } from './support/errors.js';
 import type { PreparedInput } from './inputs.js';
-import type { Inspection } from './inspection.js';
+import type { Inspection } from './engine/inspection.js';
 import { GeneratedImage } from './maximize/image.js';
 import { resolveObjective } from './maximize/objective.js';
 import type { MaximizeProgress, MaximizeRequest } from './maximize/options.js';
 import { parametrisationOf } from './maximize/parametrisation.js';
 import { givenForStart, givenForSteps, recordStart, recordSteps, type Given, type Recipe } from './maximize/plans.js';
 import type { ModelCard } from './models/card.js';
-import type { PlanDescription } from './symbolic/plan.js';
+import type { PlanDescription } from './engine/plan-description.js';
 
 export { GeneratedImage } from './maximize/image.js';
 export {

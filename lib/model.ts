@@ -4,7 +4,7 @@ import { abortedBy, onAbort, throwIfAborted, untilAborted } from './support/abor
 import { parseAttentionMapOptions, readAttentionMaps, recordAttentionMaps, type AttentionMap, type AttentionMapOptions } from './attention-maps.js';
 import { checkArchive, DEFAULT_MAX_BYTES } from './archives/check.js';
 import { probeArchive, type IsolateOptions } from './archives/isolation.js';
-import { binding, fromNative, settled, type NativeModel, type NativePlan, type NativeResult } from './binding.js';
+import { binding, fromNative, settled, type NativeModel, type NativePlan, type NativeResult } from './engine/binding.js';
 import { parseCaptureOptions, readCapture, recordCapture, type Capture, type CaptureOptions } from './capture.js';
 import { asyncDispose } from './support/dispose.js';
 import { SightlineError } from './support/errors.js';
@@ -23,7 +23,7 @@ import {
 } from './explain.js';
 import { MAX_PIXELS } from './images/source.js';
 import { isTensorInput, prepareInput, splitInput, type Input, type PreparedInput } from './inputs.js';
-import { SCORE_KINDS, type Applicability, type Inspection, type ScoreKind } from './inspection.js';
+import { SCORE_KINDS, type Applicability, type Inspection, type ScoreKind } from './engine/inspection.js';
 import { KeptPlans } from './kept-plans.js';
 import { maximize, parseMaximizeOptions, type Maximized, type MaximizeOptions } from './maximize.js';
 import type { MethodName } from './methods/index.js';
@@ -31,7 +31,7 @@ import { preferredMethod } from './methods/preferred.js';
 import { defaultCard, parseCard, resolveLabels, verifyHash, type ModelCard } from './models/card.js';
 import { locateModel } from './models/locate.js';
 import { parsePredictOptions, readPrediction, recordPrediction, type Predicted, type PredictOptions } from './predict.js';
-import type { PlanDescription } from './symbolic/plan.js';
+import type { PlanDescription } from './engine/plan-description.js';
 import { parseOptions } from './support/options.js';
 import { identityOf, keyOf } from './plan-keys.js';
 import { DevicePool, namedDevices } from './pool.js';

@@ -1,6 +1,6 @@
 // The process that opens an archive first, for `isolate`: see isolation.ts. It limits itself, loads the archive, looks
 // through it and classifies one blank image, as Model.load does in the process that asked.
-import { binding } from '../binding.js';
+import { binding } from '../engine/binding.js';
 import { SightlineError } from '../support/errors.js';
 import { Model } from '../model.js';
 import { NO_FENCE, type ProbeAnswer, type ProbeRequest } from './probe-messages.js';

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 
-import { binding } from '../binding.js';
+import { binding } from '../engine/binding.js';
 import type { CaptureOptions } from '../capture.js';
 import { SightlineError } from '../support/errors.js';
 import type { NamedOptions } from '../explain.js';

@@ -2,11 +2,11 @@ import { basename } from 'node:path';
 
 import { Command } from 'commander';
 
-import type { Tensor } from '../binding.js';
+import type { Tensor } from '../engine/binding.js';
 import type { Capture, CaptureOptions } from '../capture.js';
 import { SightlineError } from '../support/errors.js';
 import { planesSheet } from '../images/planes.js';
-import type { Inspection } from '../inspection.js';
+import type { Inspection } from '../engine/inspection.js';
 import { Model } from '../model.js';
 import { readAll, type NamedInput } from './input-files.js';
 import { loadOptions, withModelFlags, type ModelFlags } from './options.js';

@@ -2,7 +2,7 @@ import { Command } from 'commander';
 
 import type * as Environment from '../../scripts/environment.mjs';
 import type * as LibTorchSearch from '../../scripts/libtorch.mjs';
-import { binding, type NativeVersions } from '../binding.js';
+import { binding, type NativeVersions } from '../engine/binding.js';
 import { withJsonFlag } from './options.js';
 import { importScript } from './scripts.js';
 import type { Session } from './session.js';

@@ -1,6 +1,6 @@
 import sharp, { type Sharp } from 'sharp';
 
-import { binding } from '../binding.js';
+import { binding } from '../engine/binding.js';
 import { SightlineError } from '../support/errors.js';
 import { createCanvas, fillBox, PALETTE, paste, pngOf, pngOfPixels, sharpOf, strokeBox, type Raster } from './canvas.js';
 import { colormapTable, type Colormap } from './colormaps.js';

@@ -1,5 +1,5 @@
-import type { Tensor } from '../binding.js';
-import type { Inspection } from '../inspection.js';
+import type { Tensor } from '../engine/binding.js';
+import type { Inspection } from '../engine/inspection.js';
 import type { ModelInput } from '../models/card.js';
 import {
   abs,
@@ -23,7 +23,7 @@ import {
   variable,
   type Value,
 } from '../symbolic/index.js';
-import type { PlanDescription } from '../symbolic/plan.js';
+import type { PlanDescription } from '../engine/plan-description.js';
 import { PlanRecorder } from '../symbolic/recorder.js';
 import type { Objective } from './objective.js';
 import type { MaximizeRequest } from './options.js';

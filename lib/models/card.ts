@@ -7,7 +7,7 @@ import { z } from 'zod';
 
 import { shown } from '../support/cut.js';
 import { SightlineError } from '../support/errors.js';
-import { SCORE_KINDS, type ScoreKind } from '../inspection.js';
+import { SCORE_KINDS, type ScoreKind } from '../engine/inspection.js';
 import { readImagenetLabels } from './labels.js';
 
 const pixels = z.int().min(1).max(16384);

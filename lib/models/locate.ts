@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import { SightlineError } from '../support/errors.js';
 import { findPulled } from '../hub/index.js';
 import { isRepository } from '../hub/names.js';
-import type { WeightPlan } from '../weights/assignments.js';
+import type { WeightPlan } from '../engine/weight-plan.js';
 import { planWeights } from '../weights/plan.js';
 import { readHeader } from '../weights/safetensors.js';
 import { bundledModels, isArchiveName, isCheckpointName, resolveModel } from './bundled.js';

@@ -1,8 +1,8 @@
 import { SightlineError } from '../support/errors.js';
-import type { Inspection } from '../inspection.js';
+import type { Inspection } from '../engine/inspection.js';
 import { closeGradients } from './closed-forms.js';
 import { fuseSteps } from './fused-steps.js';
-import type { BlockDescription, PlanDescription, Setting, StepDescription, TapDescription } from './plan.js';
+import type { BlockDescription, PlanDescription, Setting, StepDescription, TapDescription } from '../engine/plan-description.js';
 import { Value, type Axis } from './value.js';
 
 /** Frames of these files are the vocabulary itself; the line that a user wants to see lies above them. */

@@ -3,7 +3,7 @@ import { open, stat, type FileHandle } from 'node:fs/promises';
 
 import { SightlineError } from '../support/errors.js';
 import { readAt } from '../support/files.js';
-import type { TensorPart } from './assignments.js';
+import type { TensorPart } from '../engine/weight-plan.js';
 import { duplicateKey, isObject } from '../support/json.js';
 
 /** Of the header, as in the format's own reader. */

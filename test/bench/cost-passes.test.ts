@@ -9,8 +9,8 @@ import { recorder } from '../../bench/passes/record.mjs';
 import { countsOf, measuredOf, modelTable, passTable, sectionOf, withoutMeasured } from '../../bench/passes/table.mjs';
 import { parseExplainOptions, recordExplanations } from '../../lib/explain.js';
 import { METHOD_NAMES, Model } from '../../lib/index.js';
-import type { Inspection } from '../../lib/inspection.js';
-import type { BlockDescription, PlanDescription, StepDescription } from '../../lib/symbolic/plan.js';
+import type { Inspection } from '../../lib/engine/inspection.js';
+import type { BlockDescription, PlanDescription, StepDescription } from '../../lib/engine/plan-description.js';
 import { sampleReport, throughputRow } from './sample-report.js';
 
 const record = recorder({ parseExplainOptions, recordExplanations });

@@ -4,7 +4,7 @@ import path from 'node:path';
 
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 
-import { binding } from '../../lib/binding.js';
+import { binding } from '../../lib/engine/binding.js';
 import { Model, type LoadOptions, type ModelCard, type Tensor } from '../../lib/index.js';
 import { skeletonOf } from '../../lib/models/catalogue.js';
 import { locateModel } from '../../lib/models/locate.js';

@@ -4,12 +4,12 @@ import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isMainThread } from 'node:worker_threads';
 
-import { chooseAddon, loadAddon } from '../scripts/addon.mjs';
-import { SightlineError, type ErrorCode } from './support/errors.js';
-import type { AxisTaps } from './images/heat.js';
-import type { WeightPlan } from './weights/assignments.js';
+import { chooseAddon, loadAddon } from '../../scripts/addon.mjs';
+import { SightlineError, type ErrorCode } from '../support/errors.js';
+import type { AxisTaps } from '../images/heat.js';
+import type { WeightPlan } from './weight-plan.js';
 import type { Inspection } from './inspection.js';
-import type { PlanDescription } from './symbolic/plan.js';
+import type { PlanDescription } from './plan-description.js';
 
 /** Handles of native objects. Opaque: the addon checks their kind. */
 export type NativeModel = { readonly __kind: 'model' };
