@@ -4,7 +4,7 @@ import type { NativeResult, Tensor } from './engine/binding.js';
 import { cut, shown } from './support/cut.js';
 import { SightlineError } from './support/errors.js';
 import { HeatMap, type ExplainedTarget, type Prediction } from './heatmap.js';
-import type { PreparedInput } from './inputs.js';
+import type { PreparedInput } from './images/inputs.js';
 import type { Applicability, Inspection } from './engine/inspection.js';
 import { METHOD_NAMES, METHODS, type MethodName } from './methods/index.js';
 import type { MapResult, Method } from './methods/method.js';

@@ -40,7 +40,7 @@ export {
   type Maximized,
   type ProjectionObjective,
 } from './maximize.js';
-export type { Input, TensorInput } from './inputs.js';
+export type { Input, TensorInput } from './images/inputs.js';
 export type { ImageInput, RawImage } from './images/source.js';
 export type { OverlayOptions } from './images/overlay.js';
 export type { Colormap } from './images/colormaps.js';

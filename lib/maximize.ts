@@ -1,6 +1,6 @@
 import type { NativeResult, Tensor } from './engine/binding.js';
 import { SightlineError } from './support/errors.js';
-import type { PreparedInput } from './inputs.js';
+import type { PreparedInput } from './images/inputs.js';
 import type { Inspection } from './engine/inspection.js';
 import { GeneratedImage } from './maximize/image.js';
 import { resolveObjective } from './maximize/objective.js';

@@ -22,7 +22,7 @@ import {
   type UnnamedOptions,
 } from './explain.js';
 import { MAX_PIXELS } from './images/source.js';
-import { isTensorInput, prepareInput, splitInput, type Input, type PreparedInput } from './inputs.js';
+import { isTensorInput, prepareInput, splitInput, type Input, type PreparedInput } from './images/inputs.js';
 import { SCORE_KINDS, type Applicability, type Inspection, type ScoreKind } from './engine/inspection.js';
 import { KeptPlans } from './kept-plans.js';
 import { maximize, parseMaximizeOptions, type Maximized, type MaximizeOptions } from './maximize.js';

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { NativeResult, Tensor } from './engine/binding.js';
 import { SightlineError } from './support/errors.js';
 import type { Prediction } from './heatmap.js';
-import type { PreparedInput } from './inputs.js';
+import type { PreparedInput } from './images/inputs.js';
 import type { Inspection } from './engine/inspection.js';
 import { parseOptions } from './support/options.js';
 import { SymbolicModel, top } from './symbolic/index.js';

@@ -4,7 +4,7 @@ import { binding } from '../engine/binding.js';
 import type { CaptureOptions } from '../capture.js';
 import { SightlineError } from '../support/errors.js';
 import type { NamedOptions } from '../explain.js';
-import type { TensorInput } from '../inputs.js';
+import type { TensorInput } from '../images/inputs.js';
 import type { MethodName } from '../methods/index.js';
 import { Model, type LoadOptions, type ModelInspection } from '../model.js';
 import { closedLoop, type LoopSample } from './closed-loop.js';

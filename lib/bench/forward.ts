@@ -1,4 +1,4 @@
-import type { TensorInput } from '../inputs.js';
+import type { TensorInput } from '../images/inputs.js';
 import type { Model } from '../model.js';
 
 /** The plain forward pass, which every cost is a multiple of: the model's scores are computed and nothing else. */

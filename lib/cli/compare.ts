@@ -6,7 +6,7 @@ import { SightlineError } from '../support/errors.js';
 import { findMethod, type Explanation, type NamedOptions } from '../explain.js';
 import { sharpOf } from '../images/canvas.js';
 import { contactSheet, type SheetCell } from '../images/sheet.js';
-import { prepareInput } from '../inputs.js';
+import { prepareInput } from '../images/inputs.js';
 import { METHODS, type MethodName } from '../methods/index.js';
 import { preferredMethod } from '../methods/preferred.js';
 import { Model } from '../model.js';

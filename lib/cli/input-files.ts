@@ -3,7 +3,7 @@ import { basename, extname } from 'node:path';
 
 import { decodeNpy } from '../support/npy.js';
 import { SightlineError } from '../support/errors.js';
-import type { Input } from '../inputs.js';
+import type { Input } from '../images/inputs.js';
 
 /** One image of the command line. A `.npy` file of N images gives N of them. */
 export interface NamedInput {

@@ -8,7 +8,7 @@ import { contactSheet, type SheetCell } from '../images/sheet.js';
 import { Model } from '../model.js';
 import { DEFAULT_MODEL } from '../models/bundled.js';
 import type { ModelInput } from '../models/card.js';
-import { inputGeometry } from '../models/geometry.js';
+import { inputGeometry } from '../images/geometry.js';
 import { peakOf } from './peak.js';
 import { readPhotos, type DemoPicture } from './pictures.js';
 

@@ -1,5 +1,5 @@
 import { SightlineError } from '../support/errors.js';
-import type { ModelInput } from './card.js';
+import type { ModelInput } from '../models/card.js';
 
 /** How one image reaches a model's input: scaled whole to `resized`, then cut to `crop`. */
 export interface Geometry {

@@ -1,11 +1,11 @@
-import type { NativeRequest, Tensor } from './engine/binding.js';
-import { throwIfAborted } from './support/abort.js';
-import { shown } from './support/cut.js';
-import { SightlineError } from './support/errors.js';
-import { checkHeld, decodeImage, heldBytes, type DecodedImage, type DecodeOptions, type ImageInput } from './images/source.js';
-import type { ModelInput } from './models/card.js';
-import { inputGeometry, type Geometry } from './models/geometry.js';
-import { inTurn } from './support/event-loop.js';
+import type { NativeRequest, Tensor } from '../engine/binding.js';
+import { throwIfAborted } from '../support/abort.js';
+import { shown } from '../support/cut.js';
+import { SightlineError } from '../support/errors.js';
+import { checkHeld, decodeImage, heldBytes, type DecodedImage, type DecodeOptions, type ImageInput } from './source.js';
+import type { ModelInput } from '../models/card.js';
+import { inputGeometry, type Geometry } from './geometry.js';
+import { inTurn } from '../support/event-loop.js';
 
 /** Finished model inputs [N, 3, H, W] in float32, which go in untouched: a plain object, or an array that has a `shape`. */
 export type TensorInput = Tensor | (Float32Array & { readonly shape: readonly number[] });
