@@ -1,6 +1,6 @@
 import type { Sharp } from 'sharp';
 
-import { overlay, type OverlayOptions } from './images/overlay.js';
+import { overlay, type OverlayOptions } from './pictures/overlay.js';
 import type { PreparedInput } from './images/inputs.js';
 
 /** A class of the model. */

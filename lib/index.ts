@@ -42,8 +42,8 @@ export {
 } from './maximize.js';
 export type { Input, TensorInput } from './images/inputs.js';
 export type { ImageInput, RawImage } from './images/source.js';
-export type { OverlayOptions } from './images/overlay.js';
-export type { Colormap } from './images/colormaps.js';
+export type { OverlayOptions } from './pictures/overlay.js';
+export type { Colormap } from './pictures/colormaps.js';
 export type { Applicability, AttentionInfo, Inspection, Layout, NodeInfo, PooledHead, TokenGrid } from './engine/inspection.js';
 export type { ModelCard, ModelInput } from './models/card.js';
 export type { ClassName, Target } from './targets.js';
@@ -51,8 +51,8 @@ export type { DeviceMemory, NativeStats, NativeVersions, Tensor } from './engine
 export { METHOD_NAMES, type MethodName } from './methods/index.js';
 export { defineMethod, type MapResult, type Method, type MethodInput } from './methods/method.js';
 export * as symbolic from './symbolic/index.js';
-export { contactSheet, type SheetCell, type SheetOptions } from './images/sheet.js';
-export { planesSheet, type Plane, type PlanesOptions } from './images/planes.js';
+export { contactSheet, type SheetCell, type SheetOptions } from './pictures/sheet.js';
+export { planesSheet, type Plane, type PlanesOptions } from './pictures/planes.js';
 export { decodeNpy, encodeNpy } from './support/npy.js';
 
 /** Counters of the engine, for metrics and leak tests. */

@@ -4,8 +4,8 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 
 import { parseAttentionMapOptions, type AttentionMap, type AttentionMapOptions } from '../attention-maps.js';
 import { SightlineError } from '../support/errors.js';
-import { COLORMAPS, type Colormap } from '../images/colormaps.js';
-import { planesSheet } from '../images/planes.js';
+import { COLORMAPS, type Colormap } from '../pictures/colormaps.js';
+import { planesSheet } from '../pictures/planes.js';
 import { Model } from '../model.js';
 import { attentionSheet } from './attention-sheet.js';
 import { readAll } from './input-files.js';

@@ -5,7 +5,7 @@ import { Command } from 'commander';
 import type { Tensor } from '../engine/binding.js';
 import type { Capture, CaptureOptions } from '../capture.js';
 import { SightlineError } from '../support/errors.js';
-import { planesSheet } from '../images/planes.js';
+import { planesSheet } from '../pictures/planes.js';
 import type { Inspection } from '../engine/inspection.js';
 import { Model } from '../model.js';
 import { readAll, type NamedInput } from './input-files.js';

@@ -4,8 +4,8 @@ import { Command } from 'commander';
 
 import { SightlineError } from '../support/errors.js';
 import { findMethod, type Explanation, type NamedOptions } from '../explain.js';
-import { sharpOf } from '../images/canvas.js';
-import { contactSheet, type SheetCell } from '../images/sheet.js';
+import { sharpOf } from '../pictures/canvas.js';
+import { contactSheet, type SheetCell } from '../pictures/sheet.js';
 import { prepareInput } from '../images/inputs.js';
 import { METHODS, type MethodName } from '../methods/index.js';
 import { preferredMethod } from '../methods/preferred.js';

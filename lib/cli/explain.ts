@@ -3,7 +3,7 @@ import { Command, Option } from 'commander';
 import { SightlineError } from '../support/errors.js';
 import { parseExplainOptions, type Explanation, type NamedOptions } from '../explain.js';
 import type { HeatMap } from '../heatmap.js';
-import { COLORMAPS, type Colormap } from '../images/colormaps.js';
+import { COLORMAPS, type Colormap } from '../pictures/colormaps.js';
 import type { MethodName } from '../methods/index.js';
 import { preferredMethod } from '../methods/preferred.js';
 import { Model } from '../model.js';

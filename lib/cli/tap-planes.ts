@@ -1,5 +1,5 @@
 import type { Tensor } from '../engine/binding.js';
-import type { Plane } from '../images/planes.js';
+import type { Plane } from '../pictures/planes.js';
 import type { Layout, TokenGrid } from '../engine/inspection.js';
 
 export type TapKind = 'feature' | 'attention' | 'query' | 'key' | 'value';

@@ -6,7 +6,7 @@ import { isMainThread } from 'node:worker_threads';
 
 import { chooseAddon, loadAddon } from '../../scripts/addon.mjs';
 import { SightlineError, type ErrorCode } from '../support/errors.js';
-import type { AxisTaps } from '../images/heat.js';
+import type { AxisTaps } from '../pictures/heat.js';
 import type { WeightPlan } from './weight-plan.js';
 import type { Inspection } from './inspection.js';
 import type { PlanDescription } from './plan-description.js';

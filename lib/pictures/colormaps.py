@@ -1,6 +1,6 @@
 """Writes colormap-tables.ts: matplotlib's tables, 256 RGB entries each, as base64 of 768 bytes.
 
-Run it from anywhere, with matplotlib installed: python lib/images/colormaps.py
+Run it from anywhere, with matplotlib installed: python lib/pictures/colormaps.py
 """
 
 import base64
