@@ -12,7 +12,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 
 import { readReport } from '../dist/bench/report.js';
-import * as explain from '../dist/explain.js';
+import * as explain from '../dist/requests/explain.js';
 import { METHOD_NAMES, Model } from '../dist/index.js';
 
 import { recorder } from './passes/record.mjs';

@@ -21,11 +21,11 @@ export type {
   NamedOptions,
   Score,
   UnnamedOptions,
-} from './explain.js';
-export type { ClassLabel, ExplainedTarget, HeatMap, Prediction } from './heatmap.js';
-export type { Predicted, PredictOptions } from './predict.js';
-export type { BySite, Capture, CapturedTensors, CaptureOptions, Sites } from './capture.js';
-export type { AttentionMap, AttentionMapOptions } from './attention-maps.js';
+} from './requests/explain.js';
+export type { ClassLabel, ExplainedTarget, HeatMap, Prediction } from './requests/heatmap.js';
+export type { Predicted, PredictOptions } from './requests/predict.js';
+export type { BySite, Capture, CapturedTensors, CaptureOptions, Sites } from './requests/capture.js';
+export type { AttentionMap, AttentionMapOptions } from './requests/attention-maps.js';
 export {
   GeneratedImage,
   type AttentionObjective,
@@ -39,14 +39,14 @@ export {
   type MaximizeSettings,
   type Maximized,
   type ProjectionObjective,
-} from './maximize.js';
+} from './requests/maximize/maximize.js';
 export type { Input, TensorInput } from './images/inputs.js';
 export type { ImageInput, RawImage } from './images/source.js';
 export type { OverlayOptions } from './pictures/overlay.js';
 export type { Colormap } from './pictures/colormaps.js';
 export type { Applicability, AttentionInfo, Inspection, Layout, NodeInfo, PooledHead, TokenGrid } from './engine/inspection.js';
 export type { ModelCard, ModelInput } from './models/card.js';
-export type { ClassName, Target } from './targets.js';
+export type { ClassName, Target } from './requests/targets.js';
 export type { DeviceMemory, NativeStats, NativeVersions, Tensor } from './engine/binding.js';
 export { METHOD_NAMES, type MethodName } from './methods/index.js';
 export { defineMethod, type MapResult, type Method, type MethodInput } from './methods/method.js';

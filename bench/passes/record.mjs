@@ -5,7 +5,7 @@
  */
 
 /**
- * @param {Pick<typeof import('../../dist/explain.js'), 'parseExplainOptions' | 'recordExplanations'>} explain of dist/, or of lib/ in tests
+ * @param {Pick<typeof import('../../dist/requests/explain.js'), 'parseExplainOptions' | 'recordExplanations'>} explain of dist/, or of lib/ in tests
  * @returns {Recorder}
  */
 export function recorder({ parseExplainOptions, recordExplanations }) {

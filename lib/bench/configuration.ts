@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 
 import { binding } from '../engine/binding.js';
-import type { CaptureOptions } from '../capture.js';
+import type { CaptureOptions } from '../requests/capture.js';
 import { SightlineError } from '../support/errors.js';
-import type { NamedOptions } from '../explain.js';
+import type { NamedOptions } from '../requests/explain.js';
 import type { TensorInput } from '../images/inputs.js';
 import type { MethodName } from '../methods/index.js';
 import { Model, type LoadOptions, type ModelInspection } from '../model.js';

@@ -1,4 +1,4 @@
-import type { AttentionMap } from '../attention-maps.js';
+import type { AttentionMap } from '../requests/attention-maps.js';
 import type { Plane } from '../pictures/planes.js';
 
 /** Which maps are drawn, and in what order. */

@@ -2,7 +2,7 @@ import { basename } from 'node:path';
 
 import { Command, InvalidArgumentError, Option } from 'commander';
 
-import { parseAttentionMapOptions, type AttentionMap, type AttentionMapOptions } from '../attention-maps.js';
+import { parseAttentionMapOptions, type AttentionMap, type AttentionMapOptions } from '../requests/attention-maps.js';
 import { SightlineError } from '../support/errors.js';
 import { COLORMAPS, type Colormap } from '../pictures/colormaps.js';
 import { planesSheet } from '../pictures/planes.js';

@@ -1,8 +1,8 @@
 import { Command, Option } from 'commander';
 
 import { SightlineError } from '../support/errors.js';
-import { parseExplainOptions, type Explanation, type NamedOptions } from '../explain.js';
-import type { HeatMap } from '../heatmap.js';
+import { parseExplainOptions, type Explanation, type NamedOptions } from '../requests/explain.js';
+import type { HeatMap } from '../requests/heatmap.js';
 import { COLORMAPS, type Colormap } from '../pictures/colormaps.js';
 import type { MethodName } from '../methods/index.js';
 import { preferredMethod } from '../methods/preferred.js';
@@ -12,7 +12,7 @@ import { readChunks, type NamedInput } from './input-files.js';
 import { checkOwnOptions, decimal, keyValue, loadOptions, METHOD_HELP, repeated, withModelFlags, type ModelFlags } from './options.js';
 import { OutputFolder, safeName } from './output-files.js';
 import type { Session } from './session.js';
-import type { Target } from '../targets.js';
+import type { Target } from '../requests/targets.js';
 import { describeMap, listPredictions, percent, subjectOf } from './words.js';
 
 interface ExplainFlags extends ModelFlags {

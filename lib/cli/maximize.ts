@@ -3,7 +3,7 @@ import { extname } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 
 import { SightlineError } from '../support/errors.js';
-import { parseMaximizeOptions, type BlurOptions, type GridPlace, type MaximizeOptions, type MaximizeProgress } from '../maximize.js';
+import { parseMaximizeOptions, type BlurOptions, type GridPlace, type MaximizeOptions, type MaximizeProgress } from '../requests/maximize/maximize.js';
 import { Model } from '../model.js';
 import { decimal, loadOptions, wholeNumber, withModelFlags, type ModelFlags } from './options.js';
 import { preparePicture, writePicture } from './output-files.js';

@@ -1,5 +1,5 @@
 import { regionOf } from '../cli/words.js';
-import type { HeatMap } from '../heatmap.js';
+import type { HeatMap } from '../requests/heatmap.js';
 import type { ModelInput } from '../models/card.js';
 import { inputGeometry } from '../images/geometry.js';
 import type { DemoPicture } from './pictures.js';

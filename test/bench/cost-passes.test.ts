@@ -7,7 +7,7 @@ import { costOf, total } from '../../bench/passes/arithmetic.mjs';
 import { passesOf, READS_TARGET, timesOf } from '../../bench/passes/count.mjs';
 import { recorder } from '../../bench/passes/record.mjs';
 import { countsOf, measuredOf, modelTable, passTable, sectionOf, withoutMeasured } from '../../bench/passes/table.mjs';
-import { parseExplainOptions, recordExplanations } from '../../lib/explain.js';
+import { parseExplainOptions, recordExplanations } from '../../lib/requests/explain.js';
 import { METHOD_NAMES, Model } from '../../lib/index.js';
 import type { Inspection } from '../../lib/engine/inspection.js';
 import type { BlockDescription, PlanDescription, StepDescription } from '../../lib/engine/plan-description.js';

@@ -1,7 +1,7 @@
 import type { Sharp } from 'sharp';
 
-import { overlay, type OverlayOptions } from './pictures/overlay.js';
-import type { PreparedInput } from './images/inputs.js';
+import { overlay, type OverlayOptions } from '../pictures/overlay.js';
+import type { PreparedInput } from '../images/inputs.js';
 
 /** A class of the model. */
 export interface ClassLabel {

@@ -1,14 +1,14 @@
 import { z } from 'zod';
 
-import type { NativeResult } from './engine/binding.js';
-import { SightlineError } from './support/errors.js';
-import type { Inspection } from './engine/inspection.js';
-import { parseOptions } from './support/options.js';
-import { hasGlobalAttention } from './methods/conditions.js';
-import { pooledRow } from './methods/attention/rows.js';
-import { rename, sigmoid, SymbolicModel, transpose } from './symbolic/index.js';
-import type { PlanDescription } from './engine/plan-description.js';
-import { PlanRecorder } from './symbolic/recorder.js';
+import type { NativeResult } from '../engine/binding.js';
+import { SightlineError } from '../support/errors.js';
+import type { Inspection } from '../engine/inspection.js';
+import { parseOptions } from '../support/options.js';
+import { hasGlobalAttention } from '../methods/conditions.js';
+import { pooledRow } from '../methods/attention/rows.js';
+import { rename, sigmoid, SymbolicModel, transpose } from '../symbolic/index.js';
+import type { PlanDescription } from '../engine/plan-description.js';
+import { PlanRecorder } from '../symbolic/recorder.js';
 
 /** What to look at: the class token's attention, or the projections of every patch. */
 export interface AttentionMapOptions {

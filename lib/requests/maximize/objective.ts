@@ -1,7 +1,7 @@
-import { SightlineError } from '../support/errors.js';
-import type { AttentionInfo, Inspection, NodeInfo } from '../engine/inspection.js';
-import { suggestion } from '../support/nearest.js';
-import { mean, narrow, select, square, type Axis, type Run, type Value } from '../symbolic/index.js';
+import { SightlineError } from '../../support/errors.js';
+import type { AttentionInfo, Inspection, NodeInfo } from '../../engine/inspection.js';
+import { suggestion } from '../../support/nearest.js';
+import { mean, narrow, select, square, type Axis, type Run, type Value } from '../../symbolic/index.js';
 import { resolveTargets } from '../targets.js';
 import type { GridPlace, MaximizeRequest } from './options.js';
 

@@ -1,12 +1,12 @@
 import { z } from 'zod';
 
-import type { NativeResult, Tensor } from './engine/binding.js';
-import { SightlineError } from './support/errors.js';
-import type { Inspection } from './engine/inspection.js';
-import { parseOptions } from './support/options.js';
-import { grad, SymbolicModel, type Value } from './symbolic/index.js';
-import type { PlanDescription } from './engine/plan-description.js';
-import { PlanRecorder } from './symbolic/recorder.js';
+import type { NativeResult, Tensor } from '../engine/binding.js';
+import { SightlineError } from '../support/errors.js';
+import type { Inspection } from '../engine/inspection.js';
+import { parseOptions } from '../support/options.js';
+import { grad, SymbolicModel, type Value } from '../symbolic/index.js';
+import type { PlanDescription } from '../engine/plan-description.js';
+import { PlanRecorder } from '../symbolic/recorder.js';
 import type { Target } from './targets.js';
 
 /** Which attention sites: all, or by their number in `inspect().attention`. */

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
-import { SightlineError } from '../support/errors.js';
-import { parseOptions } from '../support/options.js';
+import { SightlineError } from '../../support/errors.js';
+import { parseOptions } from '../../support/options.js';
 import type { Target } from '../targets.js';
 import type { GeneratedImage } from './image.js';
 

@@ -1,19 +1,19 @@
 import { z } from 'zod';
 
-import type { NativeResult, Tensor } from './engine/binding.js';
-import { cut, shown } from './support/cut.js';
-import { SightlineError } from './support/errors.js';
+import type { NativeResult, Tensor } from '../engine/binding.js';
+import { cut, shown } from '../support/cut.js';
+import { SightlineError } from '../support/errors.js';
 import { HeatMap, type ExplainedTarget, type Prediction } from './heatmap.js';
-import type { PreparedInput } from './images/inputs.js';
-import type { Applicability, Inspection } from './engine/inspection.js';
-import { METHOD_NAMES, METHODS, type MethodName } from './methods/index.js';
-import type { MapResult, Method } from './methods/method.js';
-import type { ModelCard } from './models/card.js';
-import { suggestion } from './support/nearest.js';
-import { readOptions } from './support/options.js';
-import type { PlanDescription } from './engine/plan-description.js';
-import { PlanRecorder } from './symbolic/recorder.js';
-import { equal, flip, max, mean, min, scaleToUnit, stack, SymbolicModel, top, upsample, Value, type Run, type ScoreOf } from './symbolic/index.js';
+import type { PreparedInput } from '../images/inputs.js';
+import type { Applicability, Inspection } from '../engine/inspection.js';
+import { METHOD_NAMES, METHODS, type MethodName } from '../methods/index.js';
+import type { MapResult, Method } from '../methods/method.js';
+import type { ModelCard } from '../models/card.js';
+import { suggestion } from '../support/nearest.js';
+import { readOptions } from '../support/options.js';
+import type { PlanDescription } from '../engine/plan-description.js';
+import { PlanRecorder } from '../symbolic/recorder.js';
+import { equal, flip, max, mean, min, scaleToUnit, stack, SymbolicModel, top, upsample, Value, type Run, type ScoreOf } from '../symbolic/index.js';
 import { checkTargetCount, type Target } from './targets.js';
 
 /** How many predictions each explanation lists. */

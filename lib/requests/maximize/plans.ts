@@ -1,6 +1,6 @@
-import type { Tensor } from '../engine/binding.js';
-import type { Inspection } from '../engine/inspection.js';
-import type { ModelInput } from '../models/card.js';
+import type { Tensor } from '../../engine/binding.js';
+import type { Inspection } from '../../engine/inspection.js';
+import type { ModelInput } from '../../models/card.js';
 import {
   abs,
   concatenate,
@@ -22,9 +22,9 @@ import {
   SymbolicModel,
   variable,
   type Value,
-} from '../symbolic/index.js';
-import type { PlanDescription } from '../engine/plan-description.js';
-import { PlanRecorder } from '../symbolic/recorder.js';
+} from '../../symbolic/index.js';
+import type { PlanDescription } from '../../engine/plan-description.js';
+import { PlanRecorder } from '../../symbolic/recorder.js';
 import type { Objective } from './objective.js';
 import type { MaximizeRequest } from './options.js';
 import type { Parametrisation } from './parametrisation.js';

@@ -1,6 +1,6 @@
 import sharp, { type OutputInfo, type Sharp } from 'sharp';
 
-import type { RawImage } from '../images/source.js';
+import type { RawImage } from '../../images/source.js';
 
 /** An image that was made rather than taken. */
 export class GeneratedImage {

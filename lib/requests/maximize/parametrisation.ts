@@ -1,4 +1,4 @@
-import { constant, mul, realFromSpectrum, rename, sigmoid, sum, blur as smooth, transpose, type Axis, type Value } from '../symbolic/index.js';
+import { constant, mul, realFromSpectrum, rename, sigmoid, sum, blur as smooth, transpose, type Axis, type Value } from '../../symbolic/index.js';
 import type { MaximizeRequest } from './options.js';
 
 /** An image as a function of the numbers that are optimised. */

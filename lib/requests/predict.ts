@@ -1,14 +1,14 @@
 import { z } from 'zod';
 
-import type { NativeResult, Tensor } from './engine/binding.js';
-import { SightlineError } from './support/errors.js';
+import type { NativeResult, Tensor } from '../engine/binding.js';
+import { SightlineError } from '../support/errors.js';
 import type { Prediction } from './heatmap.js';
-import type { PreparedInput } from './images/inputs.js';
-import type { Inspection } from './engine/inspection.js';
-import { parseOptions } from './support/options.js';
-import { SymbolicModel, top } from './symbolic/index.js';
-import type { PlanDescription } from './engine/plan-description.js';
-import { PlanRecorder } from './symbolic/recorder.js';
+import type { PreparedInput } from '../images/inputs.js';
+import type { Inspection } from '../engine/inspection.js';
+import { parseOptions } from '../support/options.js';
+import { SymbolicModel, top } from '../symbolic/index.js';
+import type { PlanDescription } from '../engine/plan-description.js';
+import { PlanRecorder } from '../symbolic/recorder.js';
 
 export interface PredictOptions {
   /** How many of the best classes to list. Default 5. */

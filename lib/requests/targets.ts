@@ -1,6 +1,6 @@
-import { cut, shown } from './support/cut.js';
-import { SightlineError } from './support/errors.js';
-import { suggestion } from './support/nearest.js';
+import { cut, shown } from '../support/cut.js';
+import { SightlineError } from '../support/errors.js';
+import { suggestion } from '../support/nearest.js';
 
 /**
  * One class: its index, its label, or `rankK` for the class of rank K of each image (`rank1`: the predicted). A whole number is the

@@ -1,16 +1,16 @@
-import type { NativeResult, Tensor } from './engine/binding.js';
-import { SightlineError } from './support/errors.js';
-import type { PreparedInput } from './images/inputs.js';
-import type { Inspection } from './engine/inspection.js';
-import { GeneratedImage } from './maximize/image.js';
-import { resolveObjective } from './maximize/objective.js';
-import type { MaximizeProgress, MaximizeRequest } from './maximize/options.js';
-import { parametrisationOf } from './maximize/parametrisation.js';
-import { givenForStart, givenForSteps, recordStart, recordSteps, type Given, type Recipe } from './maximize/plans.js';
-import type { ModelCard } from './models/card.js';
-import type { PlanDescription } from './engine/plan-description.js';
+import type { NativeResult, Tensor } from '../../engine/binding.js';
+import { SightlineError } from '../../support/errors.js';
+import type { PreparedInput } from '../../images/inputs.js';
+import type { Inspection } from '../../engine/inspection.js';
+import { GeneratedImage } from './image.js';
+import { resolveObjective } from './objective.js';
+import type { MaximizeProgress, MaximizeRequest } from './options.js';
+import { parametrisationOf } from './parametrisation.js';
+import { givenForStart, givenForSteps, recordStart, recordSteps, type Given, type Recipe } from './plans.js';
+import type { ModelCard } from '../../models/card.js';
+import type { PlanDescription } from '../../engine/plan-description.js';
 
-export { GeneratedImage } from './maximize/image.js';
+export { GeneratedImage } from './image.js';
 export {
   parseMaximizeOptions,
   type AttentionObjective,
@@ -24,7 +24,7 @@ export {
   type MaximizeRequest,
   type MaximizeSettings,
   type ProjectionObjective,
-} from './maximize/options.js';
+} from './options.js';
 
 /** What was maximised, by how much, and the picture of it. */
 export interface Maximized {
