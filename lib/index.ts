@@ -1,7 +1,7 @@
 /** sightline explains what vision models see: see README.md. */
 import { binding, fromNative, type DeviceMemory, type NativeStats, type NativeVersions } from './engine/binding.js';
 
-export { Model, type LoadOptions, type ModelInspection } from './model.js';
+export { Model, type LoadOptions, type ModelInspection } from './model/model.js';
 export { bench, type BenchOptions, type BenchReport } from './bench/bench.js';
 export { findPulled, pull, type Pulled, type PulledCard, type PulledModel, type PullOptions, type PullProgress } from './hub/index.js';
 export { catalogue, type CatalogueCard } from './models/catalogue.js';

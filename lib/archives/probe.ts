@@ -2,7 +2,7 @@
 // through it and classifies one blank image, as Model.load does in the process that asked.
 import { binding } from '../engine/binding.js';
 import { SightlineError } from '../support/errors.js';
-import { Model } from '../model.js';
+import { Model } from '../model/model.js';
 import { NO_FENCE, type ProbeAnswer, type ProbeRequest } from './probe-messages.js';
 
 const request = JSON.parse(process.argv[2] ?? '') as ProbeRequest;

@@ -5,7 +5,7 @@ import { basename, extname, join } from 'node:path';
 import { z } from 'zod';
 
 import { SightlineError, type ErrorCode } from '../support/errors.js';
-import { locateModel } from '../models/locate.js';
+import { locateModel } from '../model/locate.js';
 import { parseOptions } from '../support/options.js';
 import { measureApart } from './child.js';
 import type { ConfigurationRequest, Finding } from './configuration.js';

@@ -6,7 +6,7 @@ import { SightlineError } from '../support/errors.js';
 import type { NamedOptions } from '../requests/explain.js';
 import type { TensorInput } from '../images/inputs.js';
 import type { MethodName } from '../methods/index.js';
-import { Model, type LoadOptions, type ModelInspection } from '../model.js';
+import { Model, type LoadOptions, type ModelInspection } from '../model/model.js';
 import { closedLoop, type LoopSample } from './closed-loop.js';
 import { plainForward } from './forward.js';
 import { MemoryMeter, residentMemory } from './memory.js';

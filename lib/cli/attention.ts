@@ -6,7 +6,7 @@ import { parseAttentionMapOptions, type AttentionMap, type AttentionMapOptions }
 import { SightlineError } from '../support/errors.js';
 import { COLORMAPS, type Colormap } from '../pictures/colormaps.js';
 import { planesSheet } from '../pictures/planes.js';
-import { Model } from '../model.js';
+import { Model } from '../model/model.js';
 import { attentionSheet } from './attention-sheet.js';
 import { readAll } from './input-files.js';
 import { loadOptions, wholeNumber, withModelFlags, type ModelFlags } from './options.js';

@@ -7,7 +7,7 @@ import type { Capture, CaptureOptions } from '../requests/capture.js';
 import { SightlineError } from '../support/errors.js';
 import { planesSheet } from '../pictures/planes.js';
 import type { Inspection } from '../engine/inspection.js';
-import { Model } from '../model.js';
+import { Model } from '../model/model.js';
 import { readAll, type NamedInput } from './input-files.js';
 import { loadOptions, withModelFlags, type ModelFlags } from './options.js';
 import { OutputFolder, safeName } from './output-files.js';

@@ -9,7 +9,7 @@ import { contactSheet, type SheetCell } from '../pictures/sheet.js';
 import { prepareInput } from '../images/inputs.js';
 import { METHODS, type MethodName } from '../methods/index.js';
 import { preferredMethod } from '../methods/preferred.js';
-import { Model } from '../model.js';
+import { Model } from '../model/model.js';
 import { DEFAULT_MODEL } from '../models/bundled.js';
 import { readChunks } from './input-files.js';
 import { loadOptions, METHOD_HELP, repeated, withModelFlags, type ModelFlags } from './options.js';

@@ -6,7 +6,7 @@ import type { HeatMap } from '../requests/heatmap.js';
 import { COLORMAPS, type Colormap } from '../pictures/colormaps.js';
 import type { MethodName } from '../methods/index.js';
 import { preferredMethod } from '../methods/preferred.js';
-import { Model } from '../model.js';
+import { Model } from '../model/model.js';
 import { DEFAULT_MODEL } from '../models/bundled.js';
 import { readChunks, type NamedInput } from './input-files.js';
 import { checkOwnOptions, decimal, keyValue, loadOptions, METHOD_HELP, repeated, withModelFlags, type ModelFlags } from './options.js';

@@ -4,7 +4,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 
 import { SightlineError } from '../support/errors.js';
 import { parseMaximizeOptions, type BlurOptions, type GridPlace, type MaximizeOptions, type MaximizeProgress } from '../requests/maximize/maximize.js';
-import { Model } from '../model.js';
+import { Model } from '../model/model.js';
 import { decimal, loadOptions, wholeNumber, withModelFlags, type ModelFlags } from './options.js';
 import { preparePicture, writePicture } from './output-files.js';
 import type { Session } from './session.js';

@@ -6,7 +6,7 @@ import { listPredictions, percent } from '../cli/words.js';
 import type { NamedOptions } from '../requests/explain.js';
 import { contactSheet, type SheetCell } from '../pictures/sheet.js';
 import { METHODS, type MethodName } from '../methods/index.js';
-import { Model } from '../model.js';
+import { Model } from '../model/model.js';
 import { peakOf } from './peak.js';
 import { readShapes } from './pictures.js';
 

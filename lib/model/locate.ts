@@ -7,9 +7,9 @@ import { isRepository } from '../hub/names.js';
 import type { WeightPlan } from '../engine/weight-plan.js';
 import { planWeights } from '../weights/plan.js';
 import { readHeader } from '../weights/safetensors.js';
-import { bundledModels, isArchiveName, isCheckpointName, resolveModel } from './bundled.js';
-import { readCardFor, verifyHash, type ModelCard, type ModelWeights } from './card.js';
-import { architectures, catalogued, skeletonOf } from './catalogue.js';
+import { bundledModels, isArchiveName, isCheckpointName, resolveModel } from '../models/bundled.js';
+import { readCardFor, verifyHash, type ModelCard, type ModelWeights } from '../models/card.js';
+import { architectures, catalogued, skeletonOf } from '../models/catalogue.js';
 
 /** A model on this machine: a graph, and its weights where they lie apart. */
 export interface LocatedModel {

@@ -1,13 +1,13 @@
 import { readFile } from 'node:fs/promises';
 
-import { abortedBy, onAbort, throwIfAborted, untilAborted } from './support/abort.js';
-import { parseAttentionMapOptions, readAttentionMaps, recordAttentionMaps, type AttentionMap, type AttentionMapOptions } from './requests/attention-maps.js';
-import { checkArchive, DEFAULT_MAX_BYTES } from './archives/check.js';
-import { probeArchive, type IsolateOptions } from './archives/isolation.js';
-import { binding, fromNative, settled, type NativeModel, type NativePlan, type NativeResult } from './engine/binding.js';
-import { parseCaptureOptions, readCapture, recordCapture, type Capture, type CaptureOptions } from './requests/capture.js';
-import { asyncDispose } from './support/dispose.js';
-import { SightlineError } from './support/errors.js';
+import { abortedBy, onAbort, throwIfAborted, untilAborted } from '../support/abort.js';
+import { parseAttentionMapOptions, readAttentionMaps, recordAttentionMaps, type AttentionMap, type AttentionMapOptions } from '../requests/attention-maps.js';
+import { checkArchive, DEFAULT_MAX_BYTES } from '../archives/check.js';
+import { probeArchive, type IsolateOptions } from '../archives/isolation.js';
+import { binding, fromNative, settled, type NativeModel, type NativePlan, type NativeResult } from '../engine/binding.js';
+import { parseCaptureOptions, readCapture, recordCapture, type Capture, type CaptureOptions } from '../requests/capture.js';
+import { asyncDispose } from '../support/dispose.js';
+import { SightlineError } from '../support/errors.js';
 import {
   applicability,
   namesMethod,
@@ -20,23 +20,23 @@ import {
   type NamedExplanation,
   type NamedOptions,
   type UnnamedOptions,
-} from './requests/explain.js';
-import { MAX_PIXELS } from './images/source.js';
-import { isTensorInput, prepareInput, splitInput, type Input, type PreparedInput } from './images/inputs.js';
-import { SCORE_KINDS, type Applicability, type Inspection, type ScoreKind } from './engine/inspection.js';
+} from '../requests/explain.js';
+import { MAX_PIXELS } from '../images/source.js';
+import { isTensorInput, prepareInput, splitInput, type Input, type PreparedInput } from '../images/inputs.js';
+import { SCORE_KINDS, type Applicability, type Inspection, type ScoreKind } from '../engine/inspection.js';
 import { KeptPlans } from './kept-plans.js';
-import { maximize, parseMaximizeOptions, type Maximized, type MaximizeOptions } from './requests/maximize/maximize.js';
-import type { MethodName } from './methods/index.js';
-import { preferredMethod } from './methods/preferred.js';
-import { defaultCard, parseCard, resolveLabels, verifyHash, type ModelCard } from './models/card.js';
-import { locateModel } from './models/locate.js';
-import { parsePredictOptions, readPrediction, recordPrediction, type Predicted, type PredictOptions } from './requests/predict.js';
-import type { PlanDescription } from './engine/plan-description.js';
-import { parseOptions } from './support/options.js';
+import { maximize, parseMaximizeOptions, type Maximized, type MaximizeOptions } from '../requests/maximize/maximize.js';
+import type { MethodName } from '../methods/index.js';
+import { preferredMethod } from '../methods/preferred.js';
+import { defaultCard, parseCard, resolveLabels, verifyHash, type ModelCard } from '../models/card.js';
+import { locateModel } from './locate.js';
+import { parsePredictOptions, readPrediction, recordPrediction, type Predicted, type PredictOptions } from '../requests/predict.js';
+import type { PlanDescription } from '../engine/plan-description.js';
+import { parseOptions } from '../support/options.js';
 import { identityOf, keyOf } from './plan-keys.js';
 import { DevicePool, namedDevices } from './pool.js';
 import { queueFull, takePlaces, type Queue } from './queue-places.js';
-import { ambiguityOf, resolveTargets, type ResolvedTarget, type Target } from './requests/targets.js';
+import { ambiguityOf, resolveTargets, type ResolvedTarget, type Target } from '../requests/targets.js';
 import { z } from 'zod';
 
 export interface LoadOptions {

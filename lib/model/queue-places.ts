@@ -1,4 +1,4 @@
-import { SightlineError } from './support/errors.js';
+import { SightlineError } from '../support/errors.js';
 
 /** Images that this thread's calls decode, by the devices that they are meant for: they will ask for a place in the queue. */
 const promised = new Map<string, number>();

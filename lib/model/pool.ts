@@ -1,4 +1,4 @@
-import { SightlineError } from './support/errors.js';
+import { SightlineError } from '../support/errors.js';
 
 /** One device of a pool, and the handle of what was loaded there. */
 export interface Member<Handle> {
