@@ -3,12 +3,10 @@
  * command's own process, since a process's memory never quite comes back from what ran in it before.
  */
 import { SightlineError } from '../support/errors.js';
-import { measureConfiguration, type ConfigurationRequest, type Finding } from './configuration.js';
+import { measureConfiguration, type ConfigurationRequest } from '../bench/configuration.js';
+import type { RunnerMessage } from '../bench/runner-messages.js';
 
-/** What the process says; `done` and `failed` come last. */
-export type Message = Finding | { readonly kind: 'done' } | { readonly kind: 'failed'; readonly code: string; readonly message: string };
-
-function tell(message: Message): void {
+function tell(message: RunnerMessage): void {
   process.send!(message);
 }
 

@@ -1,9 +1,9 @@
-// The process that opens an archive first, for `isolate`: see isolation.ts. It limits itself, loads the archive, looks
+// The process that opens an archive first, for `isolate`: see archives/isolation.ts. It limits itself, loads the archive, looks
 // through it and classifies one blank image, as Model.load does in the process that asked.
 import { binding } from '../engine/binding.js';
 import { SightlineError } from '../support/errors.js';
 import { Model } from '../model/model.js';
-import { NO_FENCE, type ProbeAnswer, type ProbeRequest } from './probe-messages.js';
+import { NO_FENCE, type ProbeAnswer, type ProbeRequest } from '../archives/probe-messages.js';
 
 const request = JSON.parse(process.argv[2] ?? '') as ProbeRequest;
 
