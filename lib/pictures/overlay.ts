@@ -5,7 +5,7 @@ import { SightlineError } from '../support/errors.js';
 import { createCanvas, fillBox, PALETTE, paste, pngOf, pngOfPixels, sharpOf, strokeBox, type Raster } from './canvas.js';
 import { colormapTable, type Colormap } from './colormaps.js';
 import { axisTaps, rangeOf, shortNumber, type HeatMapLike, type HeatRange, type Interpolation } from './heat.js';
-import { eachRow } from '../images/pacing.js';
+import { eachRow } from '../support/event-loop.js';
 import type { DecodedImage } from '../images/source.js';
 import { drawLines, linesHeight, renderLine, renderParagraph } from './text.js';
 

@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 
-/** How long bursts of work may hold the JavaScript thread in one turn of the event loop, in milliseconds. */
+/** How long one turn of the event loop may be held by a burst of work or a pixel loop, in milliseconds. */
 const STRETCH_MS = 2;
 
 let begun: number | null = null;
@@ -19,4 +19,19 @@ export async function inTurn<T>(work: () => T): Promise<T> {
     });
   }
   return work();
+}
+
+/**
+ * Runs `row(y)` for y in [0, rows) and lets the event loop turn every two milliseconds, so that painting a large
+ * photo never delays a server's other requests.
+ */
+export async function eachRow(rows: number, row: (y: number) => void): Promise<void> {
+  let started = performance.now();
+  for (let y = 0; y < rows; y++) {
+    row(y);
+    if (performance.now() - started > STRETCH_MS) {
+      await setImmediate();
+      started = performance.now();
+    }
+  }
 }
