@@ -4,7 +4,7 @@ import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isMainThread } from 'node:worker_threads';
 
-import { chooseAddon, loadAddon } from '../../scripts/addon.mjs';
+import { chooseAddon, loadAddon } from '../setup/addon.mjs';
 import { SightlineError, type ErrorCode } from '../support/errors.js';
 import type { AxisTaps } from '../pictures/heat.js';
 import type { WeightPlan } from './weight-plan.js';

@@ -17,7 +17,7 @@ const require = createRequire(import.meta.url);
 const TARGET = `${process.platform}-${process.arch}`;
 
 // A plain name in this form is what tools that gather the files of a program (@vercel/nft) understand.
-const ALL_PREBUILDS = fileURLToPath(new URL('../prebuilds/', import.meta.url));
+const ALL_PREBUILDS = fileURLToPath(new URL('../../prebuilds/', import.meta.url));
 
 /** The addons that come with the package. */
 export const PREBUILDS = path.join(ALL_PREBUILDS, TARGET);

@@ -1,6 +1,6 @@
 /**
  * Finds the LibTorch to build and run against: `LIBTORCH`, then the project's cache, then an installed Python torch.
- * Nothing is downloaded here (see fetch-libtorch.mjs) and nothing but Node is needed.
+ * Nothing is downloaded here (see scripts/fetch-libtorch.mjs) and nothing but Node is needed.
  */
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readFileSync, readdirSync, realpathSync, statSync } from 'node:fs';

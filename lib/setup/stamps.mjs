@@ -7,8 +7,8 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, wri
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** The folder of this package, which is not the current one when it runs out of another project's node_modules. */
-export const PACKAGE_ROOT = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+/** The folder of this package: two levels up from lib/setup as from dist/setup, wherever the current folder is. */
+export const PACKAGE_ROOT = path.resolve(fileURLToPath(import.meta.url), '../../..');
 
 /** Whether this is a checkout, where everything is built in place, and not a package that npm installed. */
 export const IS_CHECKOUT = existsSync(path.join(PACKAGE_ROOT, 'tsconfig.json'));
