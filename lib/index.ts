@@ -1,5 +1,6 @@
 /** sightline explains what vision models see: see README.md. */
-import { binding, fromNative, type DeviceMemory, type NativeStats, type NativeVersions } from './engine/binding.js';
+import { binding, fromNative } from './engine/binding.js';
+import type { DeviceMemory, NativeStats, NativeVersions } from './engine/native-types.js';
 
 export { Model, type LoadOptions, type ModelInspection } from './model/model.js';
 export { bench, type BenchOptions, type BenchReport } from './bench/bench.js';
@@ -47,7 +48,7 @@ export type { Colormap } from './pictures/colormaps.js';
 export type { Applicability, AttentionInfo, Inspection, Layout, NodeInfo, PooledHead, TokenGrid } from './engine/inspection.js';
 export type { ModelCard, ModelInput } from './models/card.js';
 export type { ClassName, Target } from './requests/targets.js';
-export type { DeviceMemory, NativeStats, NativeVersions, Tensor } from './engine/binding.js';
+export type { DeviceMemory, NativeStats, NativeVersions, Tensor } from './engine/native-types.js';
 export { METHOD_NAMES, type MethodName } from './methods/index.js';
 export { defineMethod, type MapResult, type Method, type MethodInput } from './methods/method.js';
 export * as symbolic from './symbolic/index.js';

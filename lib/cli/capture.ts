@@ -2,7 +2,7 @@ import { basename } from 'node:path';
 
 import { Command } from 'commander';
 
-import type { Tensor } from '../engine/binding.js';
+import type { Tensor } from '../engine/native-types.js';
 import type { Capture, CaptureOptions } from '../requests/capture.js';
 import { SightlineError } from '../support/errors.js';
 import { planesSheet } from '../pictures/planes.js';

@@ -1,7 +1,8 @@
 import { Command } from 'commander';
 
 import type * as Environment from '../../scripts/environment.mjs';
-import { binding, type NativeVersions } from '../engine/binding.js';
+import { binding } from '../engine/binding.js';
+import type { NativeVersions } from '../engine/native-types.js';
 import { findLibTorch, SUPPORTED, type LibTorch, type Refusal } from '../setup/libtorch.mjs';
 import { withJsonFlag } from './options.js';
 import { importScript } from './scripts.js';

@@ -1,4 +1,4 @@
-import type { Tensor } from '../engine/binding.js';
+import type { Tensor } from '../engine/native-types.js';
 import type { Plane } from '../pictures/planes.js';
 import type { Layout, TokenGrid } from '../engine/inspection.js';
 

@@ -1,5 +1,5 @@
 /**
- * A recorded method as the engine takes it: native/engine/plan.h in JavaScript values. Registers are numbered from 0;
+ * A recorded method as the engine takes it: native/engine/steps/plan.h in JavaScript values. Registers are numbered from 0;
  * every tensor that a step makes has one.
  */
 export interface PlanDescription {

@@ -1,4 +1,4 @@
-import type { NativeRequest, Tensor } from '../engine/binding.js';
+import type { NativeRequest, Tensor } from '../engine/native-types.js';
 import { throwIfAborted } from '../support/abort.js';
 import { shown } from '../support/cut.js';
 import { SightlineError } from '../support/errors.js';

@@ -1,4 +1,4 @@
-import type { NativePlan } from '../engine/binding.js';
+import type { NativePlan } from '../engine/native-types.js';
 
 /** A server whose users choose the options must not collect plans for ever. */
 const KEPT_PLANS = 256;

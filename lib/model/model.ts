@@ -4,7 +4,8 @@ import { abortedBy, onAbort, throwIfAborted, untilAborted } from '../support/abo
 import { parseAttentionMapOptions, readAttentionMaps, recordAttentionMaps, type AttentionMap, type AttentionMapOptions } from '../requests/attention-maps.js';
 import { checkArchive, DEFAULT_MAX_BYTES } from '../archives/check.js';
 import { probeArchive, type IsolateOptions } from '../archives/isolation.js';
-import { binding, fromNative, settled, type NativeModel, type NativePlan, type NativeResult } from '../engine/binding.js';
+import { binding, fromNative, settled } from '../engine/binding.js';
+import type { NativeModel, NativePlan, NativeResult } from '../engine/native-types.js';
 import { parseCaptureOptions, readCapture, recordCapture, type Capture, type CaptureOptions } from '../requests/capture.js';
 import { asyncDispose } from '../support/dispose.js';
 import { SightlineError } from '../support/errors.js';

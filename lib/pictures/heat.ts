@@ -1,3 +1,5 @@
+import type { AxisTaps } from '../engine/native-types.js';
+
 /** What a picture needs to know of a heatmap; a HeatMap of `explain` is one. */
 export interface HeatMapLike {
   /** Row-major, `shape[0] * shape[1]` numbers. */
@@ -29,13 +31,6 @@ export function rangeOf(data: Float32Array): HeatRange {
 
 /** How the numbers between grid points are found. `nearest` shows the grid as the model has it. */
 export type Interpolation = 'bilinear' | 'nearest';
-
-/** Where along one axis each output pixel reads: grid lines `low` and `high`, mixed with the share `mix` of `high`. */
-export interface AxisTaps {
-  readonly low: Int32Array;
-  readonly high: Int32Array;
-  readonly mix: Float32Array;
-}
 
 /**
  * The taps of pixels [0, pixels) over a grid of `cells` that covers [start, start + extent) in pixel coordinates.

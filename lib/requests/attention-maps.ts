@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import type { NativeResult } from '../engine/binding.js';
+import type { NativeResult } from '../engine/native-types.js';
 import { SightlineError } from '../support/errors.js';
 import type { Inspection } from '../engine/inspection.js';
 import { parseOptions } from '../support/options.js';

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import type { NativeResult, Tensor } from '../engine/binding.js';
+import type { NativeResult, Tensor } from '../engine/native-types.js';
 import { cut, shown } from '../support/cut.js';
 import { SightlineError } from '../support/errors.js';
 import { HeatMap, type ExplainedTarget, type Prediction } from './heatmap.js';

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import type { NativeResult, Tensor } from '../engine/binding.js';
+import type { NativeResult, Tensor } from '../engine/native-types.js';
 import { SightlineError } from '../support/errors.js';
 import type { Prediction } from './heatmap.js';
 import type { PreparedInput } from '../images/inputs.js';

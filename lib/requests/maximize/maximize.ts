@@ -1,4 +1,4 @@
-import type { NativeResult, Tensor } from '../../engine/binding.js';
+import type { NativeResult, Tensor } from '../../engine/native-types.js';
 import { SightlineError } from '../../support/errors.js';
 import type { PreparedInput } from '../../images/inputs.js';
 import type { Inspection } from '../../engine/inspection.js';

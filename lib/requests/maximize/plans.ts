@@ -1,4 +1,4 @@
-import type { Tensor } from '../../engine/binding.js';
+import type { Tensor } from '../../engine/native-types.js';
 import type { Inspection } from '../../engine/inspection.js';
 import type { ModelInput } from '../../models/card.js';
 import {
