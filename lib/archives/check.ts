@@ -5,7 +5,8 @@ import { checkCode, checkRecursion } from './code.js';
 import { readMember, verifyStored } from './contents.js';
 import { WindowedFile } from './windowed-file.js';
 import { readDirectory, type Member } from './directory.js';
-import { checkPickle, PickleFault } from './pickle.js';
+import { checkPickle } from './pickle.js';
+import { PickleFault } from './pickle-values.js';
 import { damaged, notTorchScript, untrusted } from './refusal.js';
 import { CodeFault } from './tokens.js';
 
