@@ -12,7 +12,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 
 import { readReport } from '../dist/bench/report.js';
-import * as explain from '../dist/requests/explain.js';
+import { parseExplainOptions } from '../dist/requests/explain-options.js';
+import { recordExplanations, withLayers } from '../dist/requests/explain-plan.js';
 import { METHOD_NAMES, Model } from '../dist/index.js';
 
 import { recorder } from './passes/record.mjs';
@@ -42,7 +43,7 @@ const known = (/** @type {string} */ name) => ({ name, inspection: JSON.parse(re
 const shipped = async (/** @type {string} */ name) => ({ name, inspection: await inspect(name) });
 const residual = [known('resnet50'), await shipped('resnet-tiny-shapes')];
 const transformers = [known('vit_b_16'), await shipped('vit-tiny-shapes')];
-const record = recorder(explain);
+const record = recorder({ parseExplainOptions, recordExplanations, withLayers });
 
 const page = new URL('../docs/cost.md', import.meta.url);
 let text = readFileSync(page, 'utf8');

@@ -2,7 +2,9 @@
 import { binding, fromNative } from './engine/binding.js';
 import type { DeviceMemory, NativeStats, NativeVersions } from './engine/native-types.js';
 
-export { Model, type LoadOptions, type ModelInspection } from './model/model.js';
+export { Model } from './model/model.js';
+export type { LoadOptions } from './model/load.js';
+export type { ModelInspection } from './model/inspections.js';
 export { bench, type BenchOptions, type BenchReport } from './bench/bench.js';
 export { findPulled, pull, type Pulled, type PulledCard, type PulledModel, type PullOptions, type PullProgress } from './hub/index.js';
 export { catalogue, type CatalogueCard } from './models/catalogue.js';

@@ -3,7 +3,8 @@ import { basename, extname } from 'node:path';
 import { Command } from 'commander';
 
 import { SightlineError } from '../support/errors.js';
-import { findMethod, type Explanation, type NamedOptions } from '../requests/explain.js';
+import { findMethod } from '../requests/explain-options.js';
+import type { Explanation, NamedOptions } from '../requests/explain.js';
 import { sharpOf } from '../pictures/canvas.js';
 import { contactSheet, type SheetCell } from '../pictures/sheet.js';
 import { prepareInput } from '../images/inputs.js';

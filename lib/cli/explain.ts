@@ -1,7 +1,8 @@
 import { Command, Option } from 'commander';
 
 import { SightlineError } from '../support/errors.js';
-import { parseExplainOptions, type Explanation, type NamedOptions } from '../requests/explain.js';
+import { parseExplainOptions } from '../requests/explain-options.js';
+import type { Explanation, NamedOptions } from '../requests/explain.js';
 import type { HeatMap } from '../requests/heatmap.js';
 import { COLORMAPS, type Colormap } from '../pictures/colormaps.js';
 import type { MethodName } from '../methods/index.js';

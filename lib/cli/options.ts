@@ -3,7 +3,7 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import { SightlineError } from '../support/errors.js';
 import { PREFERENCE } from '../methods/preferred.js';
 import { METHOD_NAMES } from '../methods/index.js';
-import type { LoadOptions } from '../model/model.js';
+import type { LoadOptions } from '../model/load.js';
 
 /** Flags of every command that loads a model. */
 export interface ModelFlags {

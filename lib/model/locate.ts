@@ -1,5 +1,5 @@
-import { stat } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { readFile, stat } from 'node:fs/promises';
+import { extname, join, resolve, sep } from 'node:path';
 
 import { SightlineError } from '../support/errors.js';
 import { findPulled } from '../hub/index.js';
@@ -7,9 +7,11 @@ import { isRepository } from '../hub/names.js';
 import type { WeightPlan } from '../engine/weight-plan.js';
 import { planWeights } from '../weights/plan.js';
 import { readHeader } from '../weights/safetensors.js';
-import { bundledModels, isArchiveName, isCheckpointName, resolveModel } from '../models/bundled.js';
-import { readCardFor, verifyHash, type ModelCard, type ModelWeights } from '../models/card.js';
-import { architectures, catalogued, skeletonOf } from '../models/catalogue.js';
+import { bundledModels, CHECKPOINT } from '../models/bundled.js';
+import { parseCard, readCardFor, verifyHash, type ModelCard, type ModelWeights } from '../models/card.js';
+import { architectures, catalogued, catalogueNames, skeletonOf } from '../models/catalogue.js';
+import { BUNDLED_MODELS } from '../models/labels.js';
+import { suggestion } from '../support/nearest.js';
 
 /** A model on this machine: a graph, and its weights where they lie apart. */
 export interface LocatedModel {
@@ -26,18 +28,31 @@ export interface LocatedModel {
   readonly sha256: string | undefined;
 }
 
+/** A file on disk with what is known about it. */
+export interface ResolvedModel {
+  /** Absolute path of the TorchScript archive; of a bundled model that is a skeleton's weights, of these. */
+  readonly archive: string;
+  /** The card beside it, null where there is none. */
+  readonly card: ModelCard | null;
+  /** Path of that card. */
+  readonly cardPath: string | null;
+  /** Whether it came with the package. */
+  readonly bundled: boolean;
+}
+
 /**
  * Finds what a user means: the name of a bundled model, a name of the catalogue or `org/name` that was pulled, the path of a
  * safetensors checkpoint whose card names its architecture, or the path of an archive. Never looks at the network.
  *
- * @param given the user's own card, which says more than any other
+ * @param givenCard the user's own card or its path; it says more than any other
  * @throws SightlineError UNKNOWN_MODEL, NOT_PULLED, FILE_NOT_FOUND, NOT_A_FILE, INVALID_CARD, INVALID_WEIGHTS, UNSUPPORTED_MODEL
  */
-export async function locateModel(nameOrPath: string, given: ModelCard | null): Promise<LocatedModel> {
+export async function locateModel(nameOrPath: string, givenCard?: string | ModelCard | null): Promise<LocatedModel> {
+  const given = await readGivenCard(givenCard);
   if (isCheckpointName(nameOrPath)) return ofCheckpoint(nameOrPath, given);
   if (!(await bundledModels()).includes(nameOrPath)) {
     const card = await catalogued(nameOrPath);
-    if (card !== null || (isRepository(nameOrPath) && !isFileName(nameOrPath) && !(await exists(nameOrPath)))) return ofPulled(nameOrPath, card?.weights ?? null, given);
+    if (card !== null || (isRepository(nameOrPath) && !isFileName(nameOrPath) && (await kindOf(nameOrPath)) === 'missing')) return ofPulled(nameOrPath, card?.weights ?? null, given);
   }
   const { archive, card: beside, bundled } = await resolveModel(nameOrPath);
   // A card of the user's own need not say what the weights are for.
@@ -57,7 +72,7 @@ async function ofPulled(name: string, weights: ModelWeights | null, given: Model
 }
 
 async function ofCheckpoint(path: string, given: ModelCard | null): Promise<LocatedModel> {
-  if (!(await exists(path))) throw new SightlineError('FILE_NOT_FOUND', `There is no file ${path}; give the path of a safetensors checkpoint.`);
+  if ((await kindOf(path)) === 'missing') throw new SightlineError('FILE_NOT_FOUND', `There is no file ${path}; give the path of a safetensors checkpoint.`);
   const card = given ?? (await readCardFor(resolve(path)))?.card ?? null;
   if (card?.architecture === undefined) {
     throw new SightlineError(
@@ -83,9 +98,67 @@ function isFileName(name: string): boolean {
   return isArchiveName(name) || ENDINGS.test(name);
 }
 
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
+/**
+ * Finds the archive that a user means: a path, or the name of a bundled model. What looks like a path (it has a
+ * separator or an extension such as `.pt`) is only ever a path; a plain word is a bundled name first, then a file.
+ *
+ * @throws SightlineError UNKNOWN_MODEL with the nearest names, FILE_NOT_FOUND or NOT_A_FILE for a path, INVALID_CARD.
+ */
+export async function resolveModel(nameOrPath: string, folder: string = BUNDLED_MODELS): Promise<ResolvedModel> {
+  const looksLikePath = nameOrPath.includes('/') || nameOrPath.includes(sep) || isArchiveName(nameOrPath);
+  const names = looksLikePath ? [] : await bundledModels(folder);
+  if (names.includes(nameOrPath)) {
+    const archive = join(folder, `${nameOrPath}.pt`);
+    return withCard((await kindOf(archive)) === 'file' ? archive : join(folder, `${nameOrPath}${CHECKPOINT}`), true);
+  }
+
+  const kind = await kindOf(nameOrPath);
+  if (kind === 'file') return withCard(resolve(nameOrPath), false);
+  if (kind === 'missing' && !looksLikePath) {
+    const known = [...names, ...(await catalogueNames(folder))];
+    const hint = suggestion(nameOrPath, known);
+    throw new SightlineError('UNKNOWN_MODEL', `There is no model "${nameOrPath}", neither bundled, nor in the catalogue, nor as a file.${hint === '' ? '' : ` ${hint}`}`, {
+      details: { known },
+    });
+  }
+  if (kind === 'missing') throw new SightlineError('FILE_NOT_FOUND', `There is no file ${nameOrPath}; give the path of a TorchScript archive.`);
+  throw new SightlineError('NOT_A_FILE', `${nameOrPath} is ${kind === 'directory' ? 'a directory' : 'not a regular file'}; give the path of a TorchScript archive.`);
+}
+
+/** Whether it is a file of weights without a graph. */
+function isCheckpointName(name: string): boolean {
+  return extname(name).toLowerCase() === CHECKPOINT;
+}
+
+/** Whether it ends as archives do, so that it can be nothing but a path. */
+function isArchiveName(name: string): boolean {
+  return /\.(pt|pth|ts|jit|zip|torchscript)$/i.test(name);
+}
+
+async function withCard(archive: string, bundled: boolean): Promise<ResolvedModel> {
+  const found = await readCardFor(archive);
+  return { archive, card: found?.card ?? null, cardPath: found?.from ?? null, bundled };
+}
+
+async function kindOf(path: string): Promise<'file' | 'directory' | 'other' | 'missing'> {
+  try {
+    const found = await stat(path);
+    return found.isFile() ? 'file' : found.isDirectory() ? 'directory' : 'other';
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return 'missing';
+    throw new SightlineError('FILE_NOT_FOUND', `${path} cannot be read: ${(cause as Error).message}.`, { cause });
+  }
+}
+
+async function readGivenCard(given: string | ModelCard | null | undefined): Promise<ModelCard | null> {
+  if (given === undefined || given === null) return null;
+  if (typeof given !== 'string') return parseCard(given, 'given to Model.load');
+  let text: string;
+  try {
+    text = await readFile(given, 'utf8');
+  } catch (cause) {
+    throw new SightlineError('FILE_NOT_FOUND', `The model card ${given} cannot be read: ${(cause as Error).message}.`, { cause });
+  }
+  return parseCard(text, given);
 }

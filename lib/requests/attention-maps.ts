@@ -9,6 +9,8 @@ import { pooledRow } from '../methods/attention/rows.js';
 import { rename, sigmoid, SymbolicModel, transpose } from '../symbolic/index.js';
 import type { PlanDescription } from '../engine/plan-description.js';
 import { PlanRecorder } from '../symbolic/recorder.js';
+import { keyOf } from './plan-keys.js';
+import type { Request } from './question.js';
 
 /** What to look at: the class token's attention, or the projections of every patch. */
 export interface AttentionMapOptions {
@@ -43,19 +45,27 @@ const schema = z.strictObject({
   signal: z.instanceof(AbortSignal).optional(),
 });
 
-export type AttentionMapRequest = z.output<typeof schema>;
+type AttentionMapSettings = z.output<typeof schema>;
 
 /** @throws SightlineError INVALID_OPTION */
-export function parseAttentionMapOptions(options: AttentionMapOptions): AttentionMapRequest {
-  const request = parseOptions(schema, options, 'attention maps');
+export function attentionMapRequest(options: AttentionMapOptions): Request<AttentionMap[]> {
+  const { signal, ...request } = parseOptions(schema, options, 'attention maps');
   if (request.of === 'probabilities' && (request.channel !== undefined || request.contrast === 'sigmoid')) {
     throw new SightlineError('INVALID_OPTION', 'Attention probabilities have neither channels nor signs; ask for query, key or value to see those.');
   }
-  return request;
+  return {
+    signal,
+    question: () => ({
+      key: keyOf(['attention', request]),
+      targetsOf: () => [],
+      record: (inspection) => recordAttentionMaps(request, inspection),
+      read: (result, _, inspection) => readAttentionMaps(request, inspection, result),
+    }),
+  };
 }
 
 /** @throws SightlineError METHOD_NOT_APPLICABLE, INVALID_OPTION */
-export function recordAttentionMaps(request: AttentionMapRequest, inspection: Inspection): PlanDescription {
+function recordAttentionMaps(request: AttentionMapSettings, inspection: Inspection): PlanDescription {
   const reason = hasGlobalAttention(inspection);
   if (reason !== null) throw new SightlineError('METHOD_NOT_APPLICABLE', `There are no attention maps of this model: ${reason}.`);
   const sizes = { block: inspection.attention.length, head: inspection.attention[0]!.heads, channel: inspection.attention[0]!.headSize };
@@ -79,11 +89,11 @@ export function recordAttentionMaps(request: AttentionMapRequest, inspection: In
   return plan.finish(2 ** 30, inspection);
 }
 
-function blocksOf(request: AttentionMapRequest, inspection: Inspection): number[] {
+function blocksOf(request: AttentionMapSettings, inspection: Inspection): number[] {
   return request.block === undefined ? inspection.attention.map((_, i) => i) : [request.block];
 }
 
-export function readAttentionMaps(request: AttentionMapRequest, inspection: Inspection, result: NativeResult): AttentionMap[] {
+function readAttentionMaps(request: AttentionMapSettings, inspection: Inspection, result: NativeResult): AttentionMap[] {
   return blocksOf(request, inspection).flatMap((block) => {
     const { data, shape } = result.outputs[`block/${block}`]!;
     const [height, width] = shape.slice(-2) as [number, number];

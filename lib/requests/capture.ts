@@ -7,7 +7,9 @@ import { parseOptions } from '../support/options.js';
 import { grad, SymbolicModel, type Value } from '../symbolic/index.js';
 import type { PlanDescription } from '../engine/plan-description.js';
 import { PlanRecorder } from '../symbolic/recorder.js';
-import type { Target } from './targets.js';
+import { keyOf } from './plan-keys.js';
+import type { Request } from './question.js';
+import { resolveTargets, type Target } from './targets.js';
 
 /** Which attention sites: all, or by their number in `inspect().attention`. */
 export type Sites = 'all' | readonly number[];
@@ -70,13 +72,30 @@ const schema = z.strictObject({
 
 const OF_SITES = ['attention', 'query', 'key', 'value'] as const;
 
-/** @throws SightlineError INVALID_OPTION */
-export function parseCaptureOptions(options: CaptureOptions): CaptureOptions {
-  return parseOptions(schema, options, 'capture');
+/**
+ * Its answers, one for each image, are what `readCapture` puts together.
+ *
+ * @throws SightlineError INVALID_OPTION
+ */
+export function captureRequest(options: CaptureOptions): Request<NativeResult> {
+  const { signal, ...asked } = parseOptions(schema, options, 'capture');
+  return {
+    signal,
+    question: ({ labels }) => {
+      const targets = asked.gradients ? resolveTargets([asked.gradients.target], labels) : [];
+      if (targets.length > 1) throw new SightlineError('INVALID_OPTION', 'capture takes the gradient of one class; ask for a class index, a label or top1.');
+      return {
+        key: keyOf(['capture', asked]),
+        targetsOf: () => targets,
+        record: (inspection) => recordCapture(asked, inspection),
+        read: (result) => result,
+      };
+    },
+  };
 }
 
 /** @throws SightlineError UNKNOWN_NODE, METHOD_NOT_APPLICABLE, INVALID_OPTION */
-export function recordCapture(options: CaptureOptions, inspection: Inspection): PlanDescription {
+function recordCapture(options: CaptureOptions, inspection: Inspection): PlanDescription {
   const plan = new PlanRecorder('capture');
   const model = new SymbolicModel(plan, inspection);
   const captured: [string, Value][] = [];

@@ -3,6 +3,8 @@ import { z } from 'zod';
 import type { NativeResult, Tensor } from '../engine/native-types.js';
 import { SightlineError } from '../support/errors.js';
 import type { Prediction } from './heatmap.js';
+import { keyOf } from './plan-keys.js';
+import type { Request } from './question.js';
 import type { PreparedInput } from '../images/inputs.js';
 import type { Inspection } from '../engine/inspection.js';
 import { parseOptions } from '../support/options.js';
@@ -36,12 +38,21 @@ const schema = z.strictObject({
 });
 
 /** @throws SightlineError INVALID_OPTION */
-export function parsePredictOptions(options: PredictOptions): z.output<typeof schema> {
-  return parseOptions(schema, options, 'predict');
+export function predictRequest(options: PredictOptions): Request<Predicted> {
+  const { top: count, signal } = parseOptions(schema, options, 'predict');
+  return {
+    signal,
+    question: ({ labels }) => ({
+      key: keyOf(['predict', count]),
+      targetsOf: () => [],
+      record: (inspection) => recordPrediction(count, inspection),
+      read: (result, input) => readPrediction(result, input, labels),
+    }),
+  };
 }
 
 /** @throws SightlineError METHOD_NOT_APPLICABLE for a model that scores no classes. */
-export function recordPrediction(count: number, inspection: Inspection): PlanDescription {
+function recordPrediction(count: number, inspection: Inspection): PlanDescription {
   if (inspection.classes === 0) throw new SightlineError('METHOD_NOT_APPLICABLE', `The model returns ${inspection.outputShape.join(' x ')} rather than class scores, so it predicts no class.`);
   const plan = new PlanRecorder('predict');
   const { logits, probabilities } = new SymbolicModel(plan, inspection).output;
@@ -52,7 +63,7 @@ export function recordPrediction(count: number, inspection: Inspection): PlanDes
   return plan.finish(2 ** 30, inspection);
 }
 
-export function readPrediction({ outputs }: NativeResult, input: PreparedInput, labels: readonly string[]): Predicted {
+function readPrediction({ outputs }: NativeResult, input: PreparedInput, labels: readonly string[]): Predicted {
   const scores = outputs['scores']!.data;
   return {
     image: input.name,
