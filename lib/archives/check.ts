@@ -1,6 +1,7 @@
 import { open, type FileHandle } from 'node:fs/promises';
 
 import { SightlineError } from '../support/errors.js';
+import { unreadable } from '../support/files.js';
 import { checkCode, checkRecursion } from './code.js';
 import { readMember, verifyStored } from './contents.js';
 import { WindowedFile } from './windowed-file.js';
@@ -61,9 +62,7 @@ export async function checkArchive(path: string, options: CheckOptions = {}): Pr
   try {
     handle = await open(path, 'r');
   } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException;
-    if (code === 'EACCES' || code === 'EPERM') throw new SightlineError('FILE_NOT_FOUND', `${path} may not be read: permission denied.`, { cause });
-    throw new SightlineError('FILE_NOT_FOUND', `${path} cannot be read: ${message}.`, { cause });
+    throw unreadable(path, cause, 'give the path of a TorchScript archive');
   }
   try {
     const before = await handle.stat();

@@ -2,6 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { extname, join, resolve, sep } from 'node:path';
 
 import { SightlineError } from '../support/errors.js';
+import { isMissing, unreadable } from '../support/files.js';
 import { findPulled } from '../hub/index.js';
 import { isRepository } from '../hub/names.js';
 import type { WeightPlan } from '../engine/weight-plan.js';
@@ -145,9 +146,8 @@ async function kindOf(path: string): Promise<'file' | 'directory' | 'other' | 'm
     const found = await stat(path);
     return found.isFile() ? 'file' : found.isDirectory() ? 'directory' : 'other';
   } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ENOTDIR') return 'missing';
-    throw new SightlineError('FILE_NOT_FOUND', `${path} cannot be read: ${(cause as Error).message}.`, { cause });
+    if (isMissing(cause)) return 'missing';
+    throw unreadable(path, cause);
   }
 }
 
@@ -158,7 +158,7 @@ async function readGivenCard(given: string | ModelCard | null | undefined): Prom
   try {
     text = await readFile(given, 'utf8');
   } catch (cause) {
-    throw new SightlineError('FILE_NOT_FOUND', `The model card ${given} cannot be read: ${(cause as Error).message}.`, { cause });
+    throw unreadable(given, cause, 'give the path of a model card, or the card itself');
   }
   return parseCard(text, given);
 }
