@@ -1,4 +1,4 @@
-// What lib/binding.ts sees: functions on handles, promises out.
+// What lib/engine/binding.ts sees: functions on handles, promises out.
 #include "bridge/env_state.h"
 #include "bridge/marshal.h"
 #include "bridge/painting.h"
