@@ -9,6 +9,7 @@ import { SightlineError, type ErrorCode } from './errors.js';
 import type { AxisTaps } from './images/heat.js';
 import type { WeightPlan } from './weights/assignments.js';
 import type { Inspection } from './inspection.js';
+import type { Operation } from './symbolic/operations.js';
 import type { PlanDescription } from './symbolic/plan.js';
 
 /** Handles of native objects. Opaque: the addon checks their kind. */
@@ -133,6 +134,8 @@ export interface NativeBinding {
   load(options: { path: string; file?: string; device: string; dtype: string; optimize: boolean; cudaGraphs?: boolean; weights?: WeightPlan; trusted?: boolean; output?: string; scores?: string }): Promise<{ handle: NativeModel; device: string; weightBytes: number; remarks: readonly string[] }>;
   inspect(model: NativeModel, height: number, width: number): Promise<Inspection>;
   plan(description: PlanDescription): NativePlan;
+  /** The engine's table of steps, which `OPERATIONS` repeats. */
+  operations(): Readonly<Record<string, Operation>>;
   token(): NativeToken;
   /** What of the token's requests still waits is rejected at once; what is computed at the engine's next look. */
   cancel(token: NativeToken): void;

@@ -4,21 +4,25 @@
  */
 export { Value, type Axis } from './value.js';
 export { Run, RULES, SymbolicModel, type Normalisation, type Rule, type RunOptions, type ScoreOf } from './model.js';
-export { add, div, equal, greater, maximum, minimum, mul, sub } from './arithmetic.js';
+export { add, div, maximum, minimum, mul, sub, type Operand } from './arithmetic.js';
+export { equal, greater, greaterEqual, less, lessEqual, not, oneHot, where } from './conditions.js';
+export { contract } from './contraction.js';
 export {
   abs,
   attentionFlow,
   blur,
   clamp,
   clusterMasks,
-  contract,
   cos,
   crop,
   detach,
+  diagonal,
   exp,
+  expandLike,
   eyeLike,
   flip,
   floor,
+  fullLike,
   gather,
   grad,
   highest,
@@ -57,4 +61,4 @@ export {
   zeroSmallest,
   type Interpolation,
 } from './vocabulary.js';
-export { accumulate, concatenate, constant, iterate, noise, take, type LoopOptions, type Sample } from './loops.js';
+export { accumulate, concatenate, constant, iterate, noise, quotient, remainder, take, unravel, type LoopOptions, type Sample } from './loops.js';
