@@ -9,7 +9,7 @@
  */
 
 const RUNS = new Set(['forward', 'resume', 'gradient']);
-/** Steps that read the class asked for: those marked `reads_target` in native/engine/steps/operations.cc. */
+/** Steps that read the class asked for: those of the kind `target` in lib/engine/operations.ts. */
 export const READS_TARGET = new Set(['score', 'asked', 'target', 'class_row']);
 
 /**

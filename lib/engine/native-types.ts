@@ -1,4 +1,5 @@
 import type { Inspection } from './inspection.js';
+import type { Operation } from './operations.js';
 import type { PlanDescription } from './plan-description.js';
 import type { WeightPlan } from './weight-plan.js';
 
@@ -131,6 +132,8 @@ export interface NativeBinding {
   load(options: { path: string; file?: string; device: string; dtype: string; optimize: boolean; cudaGraphs?: boolean; weights?: WeightPlan; trusted?: boolean; output?: string; scores?: string }): Promise<{ handle: NativeModel; device: string; weightBytes: number; remarks: readonly string[] }>;
   inspect(model: NativeModel, height: number, width: number): Promise<Inspection>;
   plan(description: PlanDescription): NativePlan;
+  /** The engine's table of steps, which `OPERATIONS` repeats. */
+  operations(): Readonly<Record<string, Operation>>;
   token(): NativeToken;
   /** What of the token's requests still waits is rejected at once; what is computed at the engine's next look. */
   cancel(token: NativeToken): void;

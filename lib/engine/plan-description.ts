@@ -1,3 +1,5 @@
+import type { OperationName } from './operations.js';
+
 /**
  * A recorded method as the engine takes it: native/engine/steps/plan.h in JavaScript values. Registers are numbered from 0;
  * every tensor that a step makes has one.
@@ -21,7 +23,7 @@ export interface BlockDescription {
 }
 
 export interface StepDescription {
-  readonly op: string;
+  readonly op: OperationName;
   readonly inputs: number[];
   readonly outputs: number[];
   readonly settings: Record<string, Setting>;

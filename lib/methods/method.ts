@@ -21,6 +21,9 @@ export interface MapResult {
   readonly concepts?: Value;
 }
 
+/** The map: [batch, height, width]. */
+export type MapOf<Options> = (input: MethodInput<Options>) => Value | MapResult;
+
 /**
  * An explanation method: a pure function from symbolic values to a symbolic map. It runs once for each model, input size
  * and set of options; the steps that it records run for every batch.
@@ -36,10 +39,22 @@ export interface Method<Schema extends z.ZodType = z.ZodType, UsesLayer extends 
   /** Why it cannot explain the model, in words that follow "because"; null when it can. */
   readonly reasonAgainst: (inspection: Inspection) => string | null;
   /** The map: [batch, height, width]. */
-  readonly map: (input: MethodInput<z.output<Schema>>) => Value | MapResult;
+  readonly map: MapOf<z.output<Schema>>;
+}
+
+/** The packages that an option `compat` names. */
+type PackageOf<Options> = Options extends { readonly compat?: infer Package } ? Extract<Package, string> : never;
+
+/** A method, and how packages that differ compute it. */
+export interface MethodDefinition<Schema extends z.ZodType, UsesLayer extends boolean> extends Method<Schema, UsesLayer> {
+  /** The maps of packages by the name that the option `compat` gives; one without an entry differs in its defaults alone. */
+  readonly compat?: { readonly [Package in PackageOf<z.output<Schema>>]?: MapOf<z.output<Schema>> };
 }
 
 /** Makes a method of its parts; for a method of your own, pass the result to `explain` in place of a name. */
-export function defineMethod<Schema extends z.ZodType, const UsesLayer extends boolean>(method: Method<Schema, UsesLayer>): Method<Schema, UsesLayer> {
-  return method;
+export function defineMethod<Schema extends z.ZodType, const UsesLayer extends boolean>(definition: MethodDefinition<Schema, UsesLayer>): Method<Schema, UsesLayer> {
+  const { compat, ...method } = definition;
+  if (compat === undefined) return definition;
+  const maps = compat as Readonly<Record<string, MapOf<z.output<Schema>> | undefined>>;
+  return { ...method, map: (input) => (maps[(input.options as { compat?: string }).compat ?? ''] ?? method.map)(input) };
 }

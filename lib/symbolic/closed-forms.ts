@@ -24,7 +24,7 @@ export function closeGradients(block: BlockDescription, { head }: Pick<Inspectio
       { op: 'head_weight', inputs: [], outputs: [weight], settings: {}, where },
       { op: 'class_row', inputs: [weight], outputs: [row], settings: {}, where },
       ...gradient.inputs.slice(1).map((feature, i) => ({
-        op: 'spread',
+        op: 'spread' as const,
         inputs: [row, feature],
         outputs: [gradient.outputs[i]!],
         settings: { axis: head.layout === 'channels-first' ? 1 : -1 },

@@ -1,3 +1,4 @@
+import type { OperationName } from '../engine/operations.js';
 import type { BlockDescription, StepDescription } from '../engine/plan-description.js';
 
 /**
@@ -27,7 +28,7 @@ export function fuseSteps(block: BlockDescription, kept: readonly number[]): voi
 }
 
 /** The step that makes what another reads first, if it is of this kind and nobody else reads that. */
-function onlyMaker(op: string, { inputs }: StepDescription, makerOf: ReadonlyMap<number, StepDescription>, uses: ReadonlyMap<number, number>): StepDescription | null {
+function onlyMaker(op: OperationName, { inputs }: StepDescription, makerOf: ReadonlyMap<number, StepDescription>, uses: ReadonlyMap<number, number>): StepDescription | null {
   const maker = makerOf.get(inputs[0]!);
   return maker?.op === op && uses.get(inputs[0]!) === 1 ? maker : null;
 }

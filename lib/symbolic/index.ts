@@ -2,22 +2,26 @@
  * The vocabulary in which methods are written. Values are symbolic: a method runs once and records steps, which native
  * code then runs for every batch.
  */
-export { add, div, equal, greater, maximum, minimum, mul, sub, Value, type Axis } from './value.js';
+export { add, div, maximum, minimum, mul, sub, Value, type Axis, type Operand } from './value.js';
 export { Run, RULES, SymbolicModel, type Normalisation, type Rule, type RunOptions, type ScoreOf } from './model.js';
+export { equal, greater, greaterEqual, less, lessEqual, not, oneHot, where } from './conditions.js';
+export { contract } from './contraction.js';
 export {
   abs,
   attentionFlow,
   blur,
   clamp,
   clusterMasks,
-  contract,
   cos,
   crop,
   detach,
+  diagonal,
   exp,
+  expandLike,
   eyeLike,
   flip,
   floor,
+  fullLike,
   gather,
   grad,
   highest,
@@ -56,4 +60,4 @@ export {
   zeroSmallest,
   type Interpolation,
 } from './vocabulary.js';
-export { accumulate, concatenate, constant, iterate, noise, take, type LoopOptions, type Sample } from './loops.js';
+export { accumulate, concatenate, constant, iterate, noise, quotient, remainder, take, unravel, type LoopOptions, type Sample } from './loops.js';

@@ -3,6 +3,7 @@ import type { Inspection } from '../engine/inspection.js';
 import { closeGradients } from './closed-forms.js';
 import { fuseSteps } from './fused-steps.js';
 import type { BlockDescription, PlanDescription, Setting, StepDescription, TapDescription } from '../engine/plan-description.js';
+import { OPERATIONS, type OperationName } from '../engine/operations.js';
 import { Value, type Axis, type Block, type Plan, type StepExtras } from './value.js';
 
 /** Frames of these files are the vocabulary itself; the line that a user wants to see lies above them. */
@@ -51,7 +52,7 @@ export class BlockRecorder implements Block {
     const known = this.captures.find(({ outer }) => outer === value);
     if (known) return known.inner;
     if (this.parent === null) {
-      throw new SightlineError('INVALID_OPTION', `${this.plan.method} uses a value that was recorded for another method, another call or within a loop; make it anew from the model.`);
+      this.plan.refuse('uses a value that was recorded for another method, another call or within a loop; make it anew from the model');
     }
     this.parent.use(value);
     const inner = this.parameter(value.axes);
@@ -59,12 +60,12 @@ export class BlockRecorder implements Block {
     return inner;
   }
 
-  step(op: string, inputs: readonly Value[], axes: readonly Axis[], settings: Record<string, Setting> = {}): Value {
+  step(op: OperationName, inputs: readonly Value[], axes: readonly Axis[], settings: Record<string, Setting> = {}): Value {
     return this.steps(op, inputs, [axes], settings)[0]!;
   }
 
   steps(
-    op: string,
+    op: OperationName,
     inputs: readonly Value[],
     axesOfOutputs: readonly (readonly Axis[])[],
     settings: Record<string, Setting> = {},
@@ -72,7 +73,9 @@ export class BlockRecorder implements Block {
   ): Value[] {
     const twice = axesOfOutputs.find((axes) => new Set(axes).size < axes.length);
     // Operations find axes by name: of two alike the second would be taken for the first.
-    if (twice !== undefined) throw new SightlineError('INVALID_OPTION', `${this.plan.method} makes a value with two axes of one name, [${twice.join(', ')}]; rename one first.`);
+    if (twice !== undefined) this.plan.refuse(`makes a value with two axes of one name, [${twice.join(', ')}]; rename one first`);
+    const { inputs: [least, most] } = OPERATIONS[op];
+    if (inputs.length < least || inputs.length > most) throw new SightlineError('INTERNAL', `A step '${op}' reads ${least} to ${most} values, not ${inputs.length}.`);
     const used = inputs.map((input) => this.use(input).register);
     const outputs = axesOfOutputs.map((axes) => new Value(this, this.register(), axes));
     this.description.steps.push({
@@ -109,9 +112,8 @@ export class BlockRecorder implements Block {
   gradient(score: Value, value: Value, differentiable: boolean): Value {
     const origin = value.origin;
     if (origin === null || value.block !== this || score.block !== this) {
-      throw new SightlineError(
-        'INVALID_OPTION',
-        `${this.plan.method} asks for a gradient with respect to a computed value; gradients are taken with respect to what is tapped from the model (features, attention, queries, keys, values, the image), or to a variable, in the block that made it.`,
+      this.plan.refuse(
+        'asks for a gradient with respect to a computed value; gradients are taken with respect to what is tapped from the model (features, attention, queries, keys, values, the image), or to a variable, in the block that made it',
       );
     }
     if (differentiable) {
@@ -153,6 +155,12 @@ export class PlanRecorder implements Plan {
     this.current = this.root;
   }
 
+  /** @throws SightlineError INVALID_OPTION that names the method and the line of its code that asked for this */
+  refuse(what: string): never {
+    const where = callSite();
+    throw new SightlineError('INVALID_OPTION', `${this.method} ${what}${where === '' ? '' : ` (${where})`}.`);
+  }
+
   /** Records a run of the model on `image`; returns its position, of which taps are asked. */
   forward(image: Value, settings: Record<string, Setting>): number {
     this.current.steps('forward', [image], [], settings, { taps: [] });
@@ -164,7 +172,7 @@ export class PlanRecorder implements Plan {
     const replaces = replacements.map(({ of }) => {
       const { origin } = of;
       if (origin === null || origin === 'variable' || of.block !== this.root || origin.forward !== run) {
-        throw new SightlineError('INVALID_OPTION', `${this.method} replaces a value that was not tapped from the run that it resumes.`);
+        this.refuse('replaces a value that was not tapped from the run that it resumes');
       }
       const { gradient: _, ...tap } = this.root.description.steps[run]!.taps![origin.tap]!;
       return tap;

@@ -1,4 +1,6 @@
 import type { BlockDescription, Setting, StepDescription } from '../engine/plan-description.js';
+import { SightlineError } from '../support/errors.js';
+import type { OperationName } from '../engine/operations.js';
 
 /**
  * The name of a tensor's axis. Operations find axes by name and broadcast over the ones that an operand lacks, so a
@@ -31,8 +33,8 @@ export interface Block {
   register(): number;
   parameter(axes: readonly Axis[]): Value;
   use(value: Value): Value;
-  step(op: string, inputs: readonly Value[], axes: readonly Axis[], settings?: Record<string, Setting>): Value;
-  steps(op: string, inputs: readonly Value[], axesOfOutputs: readonly (readonly Axis[])[], settings?: Record<string, Setting>, extra?: StepExtras): Value[];
+  step(op: OperationName, inputs: readonly Value[], axes: readonly Axis[], settings?: Record<string, Setting>): Value;
+  steps(op: OperationName, inputs: readonly Value[], axesOfOutputs: readonly (readonly Axis[])[], settings?: Record<string, Setting>, extra?: StepExtras): Value[];
   variable(value: Value): Value;
   gradient(score: Value, value: Value, differentiable: boolean): Value;
 }
@@ -43,6 +45,8 @@ export interface Plan {
   readonly method: string;
   /** The block that operations go to. */
   readonly current: Block;
+  /** Throws SightlineError INVALID_OPTION that names the method, its line and `what` it does wrong. */
+  refuse(what: string): never;
   nested<T>(body: (block: Block) => T): { readonly block: Block; readonly result: T };
 }
 
@@ -77,8 +81,11 @@ export class Value {
   }
 }
 
-/** The operand with the axes `axes`: those that it lacks are inserted with length 1, the others put in order. */
-function spread(value: Value, axes: readonly Axis[]): Value {
+/** A value, or a number that stands for a value of that number everywhere. */
+export type Operand = Value | number;
+
+/** The operand with the axes `axes`: those that it lacks are inserted with length 1, the others put in order. @internal */
+export function broadcast(value: Value, axes: readonly Axis[]): Value {
   const block = value.block.plan.current;
   let spreadOut = value;
   const kept = axes.filter((axis) => value.axes.includes(axis));
@@ -94,49 +101,52 @@ function spread(value: Value, axes: readonly Axis[]): Value {
   return spreadOut;
 }
 
-function binary(op: string, a: Value, b: Value): Value {
-  // The order of the operand with more axes; what only the other one has comes last.
-  const [wide, narrow] = b.axes.length > a.axes.length ? [b, a] : [a, b];
-  const axes = [...wide.axes, ...narrow.axes.filter((axis) => !wide.axes.includes(axis))];
-  return a.block.plan.current.step(op, [spread(a, axes), spread(b, axes)], axes);
+/** All axes of several values: the order of the first that has most; what only others have comes last. @internal */
+export function unionOfAxes(values: readonly Value[]): Axis[] {
+  const widest = values.reduce((wide, value) => (value.axes.length > wide.axes.length ? value : wide));
+  return [...new Set([...widest.axes, ...values.flatMap(({ axes }) => axes)])];
 }
 
-/** a + b, broadcast by axis name. */
-export function add(a: Value, b: Value | number): Value {
+/** A step of two operands. @internal */
+export function binary(op: OperationName, a: Operand, b: Operand): Value {
+  if (typeof a === 'number') {
+    // Two numbers can come only from a caller without types.
+    if (typeof b === 'number') throw new SightlineError('INVALID_OPTION', `The symbolic ${op} takes at least one value, and got the numbers ${a} and ${b}; compute with them in JavaScript.`);
+    return b.block.plan.current.step(op, [b], b.axes, { left: a });
+  }
+  if (typeof b === 'number') return a.block.plan.current.step(op, [a], a.axes, { right: b });
+  const axes = unionOfAxes([a, b]);
+  return a.block.plan.current.step(op, [broadcast(a, axes), broadcast(b, axes)], axes);
+}
+
+/** a + b. Values are broadcast by axis name, here and below; one of the two may be a number. */
+export function add(a: Operand, b: Operand): Value {
+  if (typeof a === 'number') return typeof b === 'number' ? binary('add', a, b) : add(b, a);
   return typeof b === 'number' ? a.block.plan.current.step('shift', [a], a.axes, { by: b }) : binary('add', a, b);
 }
 
-/** a - b, broadcast by axis name. */
-export function sub(a: Value, b: Value | number): Value {
-  return typeof b === 'number' ? add(a, -b) : binary('sub', a, b);
+/** a - b. */
+export function sub(a: Operand, b: Operand): Value {
+  return typeof a !== 'number' && typeof b === 'number' ? add(a, -b) : binary('sub', a, b);
 }
 
-/** a * b, broadcast by axis name. */
-export function mul(a: Value, b: Value | number): Value {
+/** a * b. */
+export function mul(a: Operand, b: Operand): Value {
+  if (typeof a === 'number') return typeof b === 'number' ? binary('mul', a, b) : mul(b, a);
   return typeof b === 'number' ? a.block.plan.current.step('scale', [a], a.axes, { factor: b }) : binary('mul', a, b);
 }
 
-/** a / b, broadcast by axis name. Dividing by zero gives infinities: add an epsilon where it can be. */
-export function div(a: Value, b: Value | number): Value {
-  return typeof b === 'number' ? mul(a, 1 / b) : binary('div', a, b);
+/** a / b. Dividing by zero gives infinities: add an epsilon where it can be. */
+export function div(a: Operand, b: Operand): Value {
+  return typeof a !== 'number' && typeof b === 'number' ? mul(a, 1 / b) : binary('div', a, b);
 }
 
-/** The larger of both, broadcast by axis name. */
-export function maximum(a: Value, b: Value): Value {
+/** The larger of both. */
+export function maximum(a: Operand, b: Operand): Value {
   return binary('maximum', a, b);
 }
 
-/** The smaller of both, broadcast by axis name. */
-export function minimum(a: Value, b: Value): Value {
+/** The smaller of both. */
+export function minimum(a: Operand, b: Operand): Value {
   return binary('minimum', a, b);
-}
-
-/** 1 where a = b, else 0, broadcast by axis name. */
-export function equal(a: Value, b: Value): Value {
-  return binary('equal', a, b);
-}
-
-/** 1 where a > b, else 0, broadcast by axis name. */
-export function greater(a: Value, b: Value): Value {
-  return binary('greater', a, b);
 }

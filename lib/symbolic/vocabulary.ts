@@ -1,20 +1,21 @@
 import { SightlineError } from '../support/errors.js';
+import type { OperationName } from '../engine/operations.js';
 import type { Setting } from '../engine/plan-description.js';
 import { Value, type Axis } from './value.js';
+import { broadcast } from './value.js';
 
-function step(op: string, value: Value, axes: readonly Axis[], settings: Record<string, Setting> = {}): Value {
+function step(op: OperationName, value: Value, axes: readonly Axis[], settings: Record<string, Setting> = {}): Value {
   return value.block.plan.current.step(op, [value], axes, settings);
 }
 
-function position(value: Value, axis: Axis): number {
+/** The place of an axis among a value's. @internal */
+export function position(value: Value, axis: Axis): number {
   const found = value.axes.indexOf(axis);
-  if (found < 0) {
-    throw new SightlineError('INVALID_OPTION', `${value.block.plan.method} names the axis "${axis}" of a value that has ${value.axes.join(', ')}.`);
-  }
+  if (found < 0) value.block.plan.refuse(`names the axis "${axis}" of a value that has ${value.axes.join(', ')}`);
   return found;
 }
 
-const elementwise = (op: string) => (value: Value): Value => step(op, value, value.axes);
+const elementwise = (op: OperationName) => (value: Value): Value => step(op, value, value.axes);
 
 export const neg = elementwise('neg');
 /** max(x, 0). */
@@ -53,7 +54,7 @@ export function softmax(value: Value, axis: Axis): Value {
 }
 
 const reduction =
-  (op: string) =>
+  (op: OperationName) =>
   (value: Value, axes: Axis | readonly Axis[]): Value => {
     const names = typeof axes === 'string' ? [axes] : axes;
     const positions = names.map((axis) => position(value, axis));
@@ -83,7 +84,7 @@ export function highest(value: Value): Value {
 export function rename(value: Value, from: Axis, to: Axis): Value {
   position(value, from);
   if (to !== from && value.axes.includes(to)) {
-    throw new SightlineError('INVALID_OPTION', `${value.block.plan.method} renames "${from}" to "${to}", which another axis of [${value.axes.join(', ')}] is called.`);
+    value.block.plan.refuse(`renames "${from}" to "${to}", which another axis of [${value.axes.join(', ')}] is called`);
   }
   return new Value(value.block, value.register, value.axes.map((axis) => (axis === from ? to : axis)), value.origin);
 }
@@ -91,7 +92,7 @@ export function rename(value: Value, from: Axis, to: Axis): Value {
 /** The axes in another order. */
 export function transpose(value: Value, axes: readonly Axis[]): Value {
   if (axes.length !== value.axes.length) {
-    throw new SightlineError('INVALID_OPTION', `${value.block.plan.method} puts [${value.axes.join(', ')}] in the order [${axes.join(', ')}]; name each axis once.`);
+    value.block.plan.refuse(`puts [${value.axes.join(', ')}] in the order [${axes.join(', ')}]; name each axis once`);
   }
   return step('permute', value, axes, { order: axes.map((axis) => position(value, axis)) });
 }
@@ -120,27 +121,29 @@ export function stack(values: readonly Value[], axis: Axis): Value {
   if (first === undefined) throw new SightlineError('INVALID_OPTION', 'Nothing to stack: the list of values is empty.');
   const odd = values.find((value) => value.axes.join() !== first.axes.join());
   if (odd !== undefined) {
-    throw new SightlineError('INVALID_OPTION', `${first.block.plan.method} stacks values of different axes, [${first.axes.join(', ')}] and [${odd.axes.join(', ')}]; bring them to one order first.`);
+    first.block.plan.refuse(`stacks values of different axes, [${first.axes.join(', ')}] and [${odd.axes.join(', ')}]; bring them to one order first`);
   }
   const axes = [...first.axes];
   axes.splice(1, 0, axis);
   return first.block.plan.current.step('stack', values, axes, { axis: 1 });
 }
 
-/**
- * The product summed over a shared axis: `a` [batch, ..., axis] with `b` [batch, axis, other] gives [batch, ..., other].
- * A row vector [batch, axis] is multiplied as such, without the whole matrix product.
- */
-export function contract(a: Value, b: Value, axis: Axis): Value {
-  if (b.axes.length !== 3 || b.axes[1] !== axis || a.axes.at(-1) !== axis) {
-    throw new SightlineError('INVALID_OPTION', `${a.block.plan.method} contracts [${a.axes.join(', ')}] with [${b.axes.join(', ')}] over "${axis}"; it must be the last axis of the one and the middle of the other.`);
-  }
-  const block = a.block.plan.current;
-  const other = b.axes[2]!;
-  if (a.axes.length > 2) return block.step('matmul', [a, b], [...a.axes.slice(0, -1), other]);
-  const row = block.step('unsqueeze', [a], ['batch', 'row', axis], { axis: 1 });
-  const product = block.step('matmul', [row, b], ['batch', 'row', other]);
-  return block.step('select', [product], ['batch', other], { axis: 1, index: 0 });
+/** `number` everywhere, in the value's shape. */
+export function fullLike(value: Value, number: number): Value {
+  return step('full_like', value, value.axes, { value: number });
+}
+
+/** The value in the shape of `like`, repeated along the axes that it lacks. Gradients flow through the value alone. */
+export function expandLike(value: Value, like: Value): Value {
+  const foreign = value.axes.find((axis) => !like.axes.includes(axis));
+  if (foreign !== undefined) value.block.plan.refuse(`expands [${value.axes.join(', ')}] to [${like.axes.join(', ')}], which has no axis "${foreign}"`);
+  return value.block.plan.current.step('expand_like', [broadcast(value, like.axes), like], like.axes);
+}
+
+/** The entries at equal places of two axes: `rows` stays, `columns` goes. */
+export function diagonal(value: Value, rows: Axis, columns: Axis): Value {
+  const kept = value.axes.filter((axis) => axis !== rows && axis !== columns);
+  return step('diagonal', value, [...kept, rows], { rows: position(value, rows), columns: position(value, columns) });
 }
 
 /** The identity matrix in the shape of [batch, n, n]. */
@@ -200,9 +203,14 @@ export function gather(value: Value, indices: Value): Value {
   return value.block.plan.current.step('gather', [value, indices], [...value.axes.slice(0, -1), indices.axes.at(-1)!]);
 }
 
-/** Each image's own place of the first axis after the batch: [batch, n, ...] and [batch] to [batch, ...]. */
-export function pick(value: Value, index: Value): Value {
-  return value.block.plan.current.step('pick', [value, index], ['batch', ...value.axes.slice(2)]);
+/** Each image's own place along an axis, which goes: `index` is [batch]. By default the first axis after the batch. */
+export function pick(value: Value, index: Value, axis: Axis = value.axes[1] ?? 'batch'): Value {
+  if (position(value, axis) < 1 || value.axes[0] !== 'batch') value.block.plan.refuse(`picks along "${axis}" of [${value.axes.join(', ')}]; the batch comes first, and another axis is picked from`);
+  const others = value.axes.slice(1).filter((name) => name !== axis);
+  const [first] = value.axes.slice(1);
+  // In the value's own block: what a loop picks from is laid out once, before the loop.
+  const laid = first === axis ? value : value.block.step('permute', [value], ['batch', axis, ...others], { order: ['batch', axis, ...others].map((name) => value.axes.indexOf(name)) });
+  return value.block.plan.current.step('pick', [laid, index], ['batch', ...others]);
 }
 
 /**

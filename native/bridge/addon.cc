@@ -6,6 +6,7 @@
 #include "engine/device/captured_graph.h"
 #include "engine/device/device_memory.h"
 #include "engine/device/replay.h"
+#include "engine/steps/operations.h"
 #include "process/fence.h"
 
 #include <ATen/Parallel.h>
@@ -296,6 +297,26 @@ Napi::Value memory_of_device(const Napi::CallbackInfo& info) {
   });
 }
 
+// operations(): the engine's table of steps, by name.
+Napi::Value operations_to_js(const Napi::CallbackInfo& info) {
+  const auto env = info.Env();
+  const auto count = [&](const Count& of) {
+    auto pair = Napi::Array::New(env, 2);
+    pair.Set(0u, Napi::Number::New(env, of.least));
+    pair.Set(1u, Napi::Number::New(env, of.most == Count::kAny ? std::numeric_limits<double>::infinity() : of.most));
+    return pair;
+  };
+  auto table = Napi::Object::New(env);
+  for (const auto& [name, operation] : operations()) {
+    auto entry = Napi::Object::New(env);
+    entry.Set("kind", operation.control != Control::None ? "control" : operation.reads_target ? "target" : "tensor");
+    entry.Set("inputs", count(operation.inputs));
+    entry.Set("outputs", count(operation.outputs));
+    table.Set(name, entry);
+  }
+  return table;
+}
+
 Napi::Value versions(const Napi::CallbackInfo& info) {
   auto object = Napi::Object::New(info.Env());
   object.Set("libtorch", TORCH_VERSION);
@@ -338,6 +359,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("close", Napi::Function::New(env, close));
   exports.Set("stats", Napi::Function::New(env, stats));
   exports.Set("deviceMemory", Napi::Function::New(env, memory_of_device));
+  exports.Set("operations", Napi::Function::New(env, operations_to_js));
   exports.Set("versions", Napi::Function::New(env, versions));
   exports.Set("setThreads", Napi::Function::New(env, set_threads));
   exports.Set("fence", Napi::Function::New(env, fence));

@@ -1,13 +1,12 @@
-import { z } from 'zod';
-
-import { attentionFlow as maximumFlow, constant, eyeLike, sum, type SymbolicModel, type Value } from '../../symbolic/index.js';
+import { attentionFlow as maximumFlow, constant, expandLike, type SymbolicModel, type Value } from '../../symbolic/index.js';
 import { hasGlobalAttention } from '../conditions.js';
 import { defineMethod } from '../method.js';
-import { mixed } from './aggregate.js';
+import { withPresets } from '../presets.js';
+import { mixed, normalisedRows } from './aggregate.js';
 import { blocksBetween } from './blocks.js';
 import { fuseHeads } from './heads.js';
 import { tokenOf } from './rows.js';
-import { FIELDS, presettable } from './settings.js';
+import { BLOCKS, FIELDS, ROW } from './settings.js';
 
 /**
  * One more layer, in which every token reads all patches alike: where the classifier reads the mean of the patches, its
@@ -17,7 +16,7 @@ function poolingLayer(model: SymbolicModel, like: Value): Value {
   const { prefix, suffix, height, width } = model.inspection.tokens!;
   const count = height * width;
   const row = new Float32Array(prefix + count + suffix).fill(1 / count, prefix, prefix + count);
-  return eyeLike(like).mul(0).add(constant(like, row, { keys: row.length }));
+  return expandLike(constant(like, row, { keys: row.length }), like);
 }
 
 /**
@@ -29,19 +28,16 @@ function poolingLayer(model: SymbolicModel, like: Value): Value {
  */
 export const attentionFlow = defineMethod({
   name: 'attention-flow',
-  options: presettable(
-    z.strictObject({
+  options: withPresets(
+    {
       /** How heads become one map: mean, max, min, or one head's number. */
-      headFusion: FIELDS.headFusion.optional(),
-      /** The first block, from 0; negative numbers count from the end. */
-      startBlock: FIELDS.block.optional(),
-      /** The last block, included; default -1, the model's last. */
-      endBlock: FIELDS.block.optional(),
+      headFusion: FIELDS.headFusion,
+      ...BLOCKS,
       /** The weight w of the identity in (1 - w) A + w I; in [0, 1). */
-      residualWeight: FIELDS.residualWeight.optional(),
+      residualWeight: FIELDS.residualWeight,
       /** Where the flow starts: the token that is classified (or the mean of the patches), or another one. */
-      row: FIELDS.row.optional(),
-    }),
+      row: FIELDS.row,
+    },
     { headFusion: 'mean', startBlock: 0, endBlock: -1, residualWeight: 0.5, row: 'classifier' },
   ),
   usesLayer: false,
@@ -53,6 +49,6 @@ export const attentionFlow = defineMethod({
       mixed(fuseHeads(model, block, model.output.attention(block), options.headFusion), { residualWeight: options.residualWeight, rowNormalisation: true }),
     );
     const flow = token === null ? maximumFlow([...layers, poolingLayer(model, layers[0]!)], 0) : maximumFlow(layers, token);
-    return model.patches(flow.div(sum(flow, 'keys').add(1e-30)), 'keys');
+    return model.patches(normalisedRows(flow), 'keys');
   },
 });

@@ -1,13 +1,14 @@
 import { z } from 'zod';
 
-import { add, eyeLike, mean, relu, rename, select, sqrt, square, sum, transpose, type SymbolicModel, type Value } from '../../symbolic/index.js';
+import { add, contract, diagonal, eyeLike, mean, relu, rename, select, sqrt, square, sum, transpose, where, type SymbolicModel, type Value } from '../../symbolic/index.js';
+import { SPACE } from '../axes.js';
 import { hasGlobalAttention } from '../conditions.js';
+import { flag } from '../fields.js';
 import { defineMethod, type MapResult } from '../method.js';
-import { mixed } from './aggregate.js';
+import { mixed, normalisedRows } from './aggregate.js';
 import { chosenBlocks } from './blocks.js';
-import { product, turned } from './products.js';
 import { carryDown, rowOf, tokenOf } from './rows.js';
-import { FIELDS } from './settings.js';
+import { FIELDS, ROW } from './settings.js';
 
 const VARIANTS = ['2020', 'residual', 'residual-norm'] as const;
 type Variant = (typeof VARIANTS)[number];
@@ -19,56 +20,53 @@ interface Parts {
   readonly mixing: Value;
 }
 
-const length = (vectors: Value): Value => sqrt(sum(square(vectors), 'channels'));
-
-/** What a layer norm does to a part of its input, but for the division by the whole input's deviation: centred, times gamma. */
-const normalisedPart = (vectors: Value, gamma: Value): Value => vectors.sub(mean(vectors, 'channels')).mul(gamma);
-
-/** The deviation of each token that a layer norm divides by: [batch, queries]. 1e-6 is the epsilon of most vision transformers. */
-function deviation(tokens: Value): Value {
-  const centred = tokens.sub(mean(tokens, 'channels'));
-  return rename(sqrt(mean(square(centred), 'channels').add(1e-6)), 'tokens', 'queries');
-}
+const squaredLength = (vectors: Value): Value => sum(square(vectors), 'channels');
+const length = (vectors: Value): Value => sqrt(squaredLength(vectors));
+const centred = (vectors: Value): Value => vectors.sub(mean(vectors, 'channels'));
 
 /**
- * The vectors that token j adds to token i in a block, v_ij = sum over heads h of A_hij f_h(x_j), as their lengths.
+ * |v_ij|² of v_ij = sum over heads h of A_hij f_h(x_j): [batch, queries, keys].
  *
- * They are never laid out: N x N vectors of a ViT-B/16 block are 120 MB. The products f_h(x_j) f_h'(x_j) of each token's
- * heads, a matrix [heads, heads] per token, give all lengths by |v_ij|^2 = sum over h, h' of A_hij A_h'ij f_h f_h'.
+ * The vectors are never laid out: N x N of them in a ViT-B/16 block are 120 MB. The products of each token's heads,
+ * G_jhg = f_h(x_j) · f_g(x_j), give all lengths: |v_ij|² = sum over h, g of A_hij G_jhg A_gij.
  */
+function squaredLengths(attention: Value, transformed: Value): Value {
+  const products = contract(transformed, rename(transformed, 'heads', 'others'), 'channels');
+  const weighted = contract(attention, products, 'heads');
+  return transpose(sum(weighted.mul(rename(attention, 'heads', 'others')), 'others'), ['batch', 'queries', 'keys']);
+}
+
+/** What a block's tokens add to one another, in the sense of the variant. */
 function partsOf(model: SymbolicModel, block: number, variant: Variant): Parts {
   const run = model.output;
   const attention = run.attention(block);
-  const values = rename(run.value(block), 'channels', 'size');
-  const projection = transpose(model.outputProjection(block), ['heads', 'size', 'channels']);
   const gamma = variant === 'residual-norm' ? model.normWeight(block) : null;
-  const part = (vectors: Value): Value => (gamma === null ? vectors : normalisedPart(vectors, gamma));
+  // What a layer norm does to a part of its input, but for the division by the whole input's deviation.
+  const part = (vectors: Value): Value => (gamma === null ? vectors : centred(vectors).mul(gamma));
 
-  // f_h(x_j), without the projection's bias, which belongs to no token: [batch, heads, tokens, channels].
-  const transformed = part(product(values, projection));
-  const perToken = transpose(transformed, ['batch', 'tokens', 'heads', 'channels']);
-  const gram = rename(product(perToken, turned(rename(perToken, 'heads', 'others'))), 'tokens', 'keys');
-  const weights = transpose(attention, ['batch', 'keys', 'queries', 'heads']);
-  const squares = sum(product(weights, gram).mul(rename(weights, 'heads', 'others')), 'others');
-  let norms = transpose(squares, ['batch', 'queries', 'keys']);
+  // f_h(x_j), without the projection's bias, which belongs to no token: [batch, heads, keys, channels].
+  const values = rename(rename(run.value(block), 'channels', 'size'), 'tokens', 'keys');
+  const transformed = part(contract(values, model.outputProjection(block), 'size'));
+  // The whole output of attention, and of it what each token keeps of itself, v_ii: [batch, queries, channels].
+  const output = sum(contract(attention, transformed, 'keys'), 'heads');
+  const kept = sum(rename(transformed, 'keys', 'queries').mul(diagonal(attention, 'queries', 'keys')), 'heads');
+  // With the residual each token keeps itself as well.
+  const residual = variant === '2020' ? null : part(rename(run.residual(block), 'tokens', 'queries'));
+  const own = residual === null ? kept : kept.add(residual);
+  const whole = residual === null ? output : output.add(residual);
 
-  // What the token keeps of itself, v_ii, and all that it gets: [batch, tokens, channels].
-  const own = rename(sum(attention.mul(eyeLike(attention)), 'keys'), 'queries', 'tokens');
-  let kept = sum(transformed.mul(own), 'heads');
-  let whole = sum(product(rename(attention, 'queries', 'tokens'), rename(transformed, 'tokens', 'keys')), 'heads');
-  if (variant !== '2020') {
-    const residual = part(run.residual(block));
-    const withResidual = add(kept, residual);
-    norms = norms.add(eyeLike(norms).mul(rename(sum(square(withResidual), 'channels').sub(sum(square(kept), 'channels')), 'tokens', 'queries')));
-    kept = withResidual;
-    whole = whole.add(residual);
-  }
-  const others = length(whole.sub(kept));
-  const lengths = sqrt(relu(norms));
+  const squares = squaredLengths(attention, transformed);
+  const lengths = sqrt(relu(residual === null ? squares : where(eyeLike(squares), squaredLength(own), squares)));
+  const others = length(whole.sub(own));
   return {
     norms: variant === 'residual-norm' ? lengths.div(deviation(run.mixed(block))) : lengths,
-    mixing: rename(others.div(others.add(length(kept)).add(1e-30)), 'tokens', 'queries'),
+    mixing: others.div(others.add(length(own)).add(1e-30)),
   };
+}
+
+/** The deviation of each token that a layer norm divides by: [batch, queries]. 1e-6 is the epsilon of most vision transformers. */
+function deviation(tokens: Value): Value {
+  return rename(sqrt(mean(square(centred(tokens)), 'channels').add(1e-6)), 'tokens', 'queries');
 }
 
 /**
@@ -90,13 +88,13 @@ export const attentionNorms = defineMethod({
     /** The block, from 0; default the last. */
     block: FIELDS.block.optional(),
     /** Whether the blocks' matrices are multiplied, from `startBlock` to `endBlock`, rows brought to a sum of 1. */
-    rollout: z.boolean({ error: 'give true or false' }).default(false),
+    rollout: flag.default(false),
     /** With `rollout`: the first block, from 0; default 0. */
     startBlock: FIELDS.block.optional(),
     /** With `rollout`: the last block, included; default the last. */
     endBlock: FIELDS.block.optional(),
     /** Whose row is the map: the token that is classified (or the mean of the patches), or another one. */
-    row: FIELDS.row.default('classifier'),
+    row: ROW.row.default('classifier'),
   }),
   usesLayer: false,
   isClassSpecific: false,
@@ -106,20 +104,13 @@ export const attentionNorms = defineMethod({
     const parts = chosenBlocks(model, options).map((block) => partsOf(model, block, variant));
     // Without the residual in the vectors, rollout adds it as it does to attention.
     const residualWeight = variant === '2020' ? 0.5 : 0;
-    const matrices = parts.map(({ norms }) => (rollout ? mixed(mixed(norms, { residualWeight: 0, rowNormalisation: true }), { residualWeight, rowNormalisation: true }) : norms));
-    const map = model.patches(carryDown(rowOf(model, matrices.at(-1)!, row), matrices), 'keys');
-    const overBlocks = (values: Value[]): Value => values.reduce((total, next) => add(total, next)).div(values.length);
+    const matrices = parts.map(({ norms }) => (rollout ? mixed(normalisedRows(norms), { residualWeight, rowNormalisation: true }) : norms));
     const token = tokenOf(model, row);
+    const ofRow = (values: Value): Value => (token === null ? mean(model.patches(values, 'queries'), SPACE) : select(values, 'queries', token));
+    const overBlocks = (figure: (mixing: Value) => Value): Value => parts.map(({ mixing }) => figure(mixing)).reduce((total, next) => add(total, next)).div(parts.length);
     return {
-      map,
-      figures: {
-        mixingRatio: overBlocks(parts.map(({ mixing }) => mean(mixing, 'queries'))),
-        rowMixingRatio: overBlocks(parts.map(({ mixing }) => (token === null ? patchMean(model, mixing) : select(mixing, 'queries', token)))),
-      },
+      map: model.patches(carryDown(rowOf(model, matrices.at(-1)!, row), matrices), 'keys'),
+      figures: { mixingRatio: overBlocks((mixing) => mean(mixing, 'queries')), rowMixingRatio: overBlocks(ofRow) },
     };
   },
 });
-
-function patchMean(model: SymbolicModel, perToken: Value): Value {
-  return mean(model.patches(perToken, 'queries'), ['height', 'width']);
-}

@@ -1,34 +1,12 @@
-import { z } from 'zod';
-
-import { highest, zeroSmallest } from '../../symbolic/index.js';
+import { zeroSmallest } from '../../symbolic/index.js';
+import * as vitExplain from '../compat/vit-explain.js';
 import { hasGlobalAttention } from '../conditions.js';
 import { defineMethod } from '../method.js';
-import { aggregate, mixed, mixedByColumns } from './aggregate.js';
+import { withPresets } from '../presets.js';
+import { aggregate, mixed } from './aggregate.js';
 import { blocksBetween } from './blocks.js';
-import { checkVitExplain } from './vit-explain.js';
 import { fuseHeads } from './heads.js';
-import { AGGREGATION, FIELDS, presettable } from './settings.js';
-
-/** Abnar & Zuidema's own choices, which mmeendez8's article repeats. */
-const DEFAULTS = {
-  headFusion: 'mean',
-  discardRatio: 0,
-  startBlock: 0,
-  endBlock: -1,
-  residualWeight: 0.5,
-  rowNormalisation: true,
-  combine: 'product',
-  row: 'classifier',
-} as const;
-
-const PRESETS = {
-  'abnar-2020': DEFAULTS,
-  mmeendez8: DEFAULTS,
-  // generate_rollout has start_layer 0, but every evaluation of the paper's repository calls it with 1.
-  'chefer-2021-rollout': { ...DEFAULTS, startBlock: 1 },
-  // What its command line does unless told otherwise.
-  'vit-explain': { ...DEFAULTS, headFusion: 'max', discardRatio: 0.9 },
-} as const;
+import { ABNAR, AGGREGATION, FIELDS } from './settings.js';
 
 /**
  * Attention rollout: the product over blocks of head-fused attention with its residual, read off at the class token.
@@ -39,30 +17,35 @@ const PRESETS = {
  */
 export const attentionRollout = defineMethod({
   name: 'attention-rollout',
-  options: presettable(
-    z.strictObject({
-      /** The choices of a paper or project; options that are given win over it. */
-      preset: z.enum(['abnar-2020', 'chefer-2021-rollout', 'vit-explain', 'mmeendez8'], { error: (issue) => `there is no preset ${JSON.stringify(issue.input)}; give ${Object.keys(PRESETS).join(', ')}` }).optional(),
-      /** Computes as vit-explain's code does, bugs included: columns divided by row sums, the map divided by its maximum. */
-      compat: z.enum(['vit-explain'], { error: "the only one is 'vit-explain'" }).optional(),
+  options: withPresets(
+    {
       /** How heads become one map: mean, max, min, or one head's number. */
-      headFusion: FIELDS.headFusion.optional(),
+      headFusion: FIELDS.headFusion,
       ...AGGREGATION,
-    }),
-    DEFAULTS,
-    PRESETS,
+    },
+    { headFusion: 'mean', ...ABNAR },
+    {
+      presets: {
+        'abnar-2020': {},
+        mmeendez8: {},
+        // generate_rollout has start_layer 0, but every evaluation of the paper's repository calls it with 1.
+        'chefer-2021-rollout': { startBlock: 1 },
+        // What its command line does unless told otherwise.
+        'vit-explain': { headFusion: 'max', discardRatio: 0.9 },
+      },
+      // Bugs included: columns divided by row sums, the map divided by its maximum.
+      packages: { 'vit-explain': {} },
+    },
   ),
   usesLayer: false,
   isClassSpecific: false,
   reasonAgainst: hasGlobalAttention,
   map: ({ model, options }) => {
-    if (options.compat === 'vit-explain') checkVitExplain(options);
     const flow = blocksBetween(model, options).map((block) => {
       const fused = fuseHeads(model, block, model.output.attention(block), options.headFusion);
-      const kept = zeroSmallest(fused, options.discardRatio, true);
-      return options.compat === 'vit-explain' ? mixedByColumns(kept) : mixed(kept, options);
+      return mixed(zeroSmallest(fused, options.discardRatio, true), options);
     });
-    const map = aggregate(model, flow, options);
-    return options.compat === 'vit-explain' ? map.div(highest(map).add(1e-30)) : map;
+    return aggregate(model, flow, options);
   },
+  compat: { 'vit-explain': vitExplain.attentionRollout },
 });

@@ -1,11 +1,11 @@
-import { z } from 'zod';
-
-import { add, grad, mean, relu } from '../../symbolic/index.js';
+import { add, expandLike, grad, mean, relu } from '../../symbolic/index.js';
 import { all, hasGlobalAttention, hasGradients } from '../conditions.js';
+import { oneOf } from '../fields.js';
 import { defineMethod } from '../method.js';
+import { withPresets } from '../presets.js';
 import { blockOutputOf, hasBlockOutputs } from './block-outputs.js';
 import { blocksBetween } from './blocks.js';
-import { FIELDS, presettable } from './settings.js';
+import { BLOCKS } from './settings.js';
 
 /**
  * LeGrad: each block's output is classified by the model's own head, and the score's gradient with respect to that
@@ -16,15 +16,12 @@ import { FIELDS, presettable } from './settings.js';
  */
 export const leGrad = defineMethod({
   name: 'le-grad',
-  options: presettable(
-    z.strictObject({
+  options: withPresets(
+    {
       /** What the head reads of a block's output: the mean of all tokens, or the tokens as they are (the class token, in most models). */
-      pooling: z.enum(['mean', 'model'], { error: "give 'mean' or 'model'" }).optional(),
-      /** The first block, from 0; negative numbers count from the end. */
-      startBlock: FIELDS.block.optional(),
-      /** The last block, included; default -1, the model's last. */
-      endBlock: FIELDS.block.optional(),
-    }),
+      pooling: oneOf('mean', 'model'),
+      ...BLOCKS,
+    },
     { pooling: 'mean', startBlock: 0, endBlock: -1 },
   ),
   usesLayer: false,
@@ -36,7 +33,7 @@ export const leGrad = defineMethod({
     const relevance = blocks.map((block) => {
       const tokens = model.output.feature(blockOutputOf(model, block));
       // Every token becomes the mean, so whichever the head reads, it reads the mean.
-      const read = options.pooling === 'mean' ? tokens.mul(0).add(mean(tokens, 'tokens')) : tokens;
+      const read = options.pooling === 'mean' ? expandLike(mean(tokens, 'tokens'), tokens) : tokens;
       const { score } = model.resume([{ of: last, to: read }]);
       return mean(relu(grad(score, model.output.attention(block))), ['heads', 'queries']);
     });

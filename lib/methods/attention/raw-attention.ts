@@ -7,7 +7,12 @@ import { fuseHeads } from './heads.js';
 import { rowOf } from './rows.js';
 import { FIELDS } from './settings.js';
 
-/** What the class token attends to in one block, heads fused; where there is no class token, the mean of all patches. */
+/**
+ * Raw attention: what the class token attends to in one block, heads fused; where there is no class token, the mean of all
+ * patches. Not class-specific.
+ *
+ * No paper defines it; the probabilities are those of Vaswani et al., Attention Is All You Need, NeurIPS 2017.
+ */
 export const rawAttention = defineMethod({
   name: 'raw-attention',
   options: z.strictObject({

@@ -1,5 +1,7 @@
 import { z } from 'zod';
 
+import { flag } from '../fields.js';
+
 /**
  * The settings that the family shares. A published variant is a choice of these, so that presets are rows of one table
  * (docs/methods/attention-rollout.md). Each method takes the fields that mean something to it.
@@ -26,54 +28,43 @@ const nameOrNumber = <const Names extends readonly string[]>(names: Names, what:
 
 const BLOCK = 'give the number of a block, from 0, or from -1 for the last one backwards';
 
-/** Each field by itself, without a default: `presettable` fills in the method's. */
+/** Each field by itself, without a default: `withPresets` fills in the method's. */
 export const FIELDS = {
   headFusion: nameOrNumber(HEAD_FUSIONS, 'one head'),
   gradientFusion: nameOrNumber(GRADIENT_FUSIONS, 'one head'),
   row: nameOrNumber(ROWS, 'one token'),
   block: z.int({ error: BLOCK }),
   residualWeight: z.number({ error: 'give a number of at least 0 and below 1' }).min(0, { error: 'it must be at least 0' }).lt(1, { error: 'it must be below 1, or no attention would be left' }),
-  rowNormalisation: z.boolean({ error: 'give true or false' }),
+  rowNormalisation: flag,
   discardRatio: z.number({ error: 'give a number of at least 0 and below 1' }).min(0, { error: 'it must be at least 0' }).lt(1, { error: 'it must be below 1, or no attention would be left' }),
   combine: z.enum(['product', 'sum'], { error: "give 'product' or 'sum'" }),
 } as const;
 
-type Fixed<Output, Defaults> = { [K in keyof Defaults]: K extends keyof Output ? NonNullable<Output[K]> : never };
-type Settled<Output, Defaults> = { [K in keyof (Omit<Output, keyof Defaults> & Fixed<Output, Defaults>)]: (Omit<Output, keyof Defaults> & Fixed<Output, Defaults>)[K] };
-
-/**
- * Options with defaults and presets: what is given wins over the preset, the preset over the defaults.
- *
- * zod's own `default` would not do: it hides whether an option was given.
- */
-export function presettable<O extends z.ZodObject, const Defaults extends { readonly [K in keyof z.output<O>]?: NonNullable<z.output<O>[K]> }>(
-  options: O,
-  defaults: Defaults,
-  presets: Readonly<Record<string, { readonly [K in keyof z.output<O>]?: NonNullable<z.output<O>[K]> }>> = {},
-) {
-  const settled = options.transform((given) => {
-    const chosen = (given as { preset?: string }).preset;
-    const stated = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
-    return { ...defaults, ...(chosen === undefined ? {} : presets[chosen]), ...stated } as unknown as Settled<z.output<O>, Defaults>;
-  });
-  // A transformed schema has no `shape`, from which refusals list the options that there are.
-  return Object.assign(settled, { shape: options.shape });
-}
+/** The blocks that a method goes through, and whose row of the result is its map. */
+export const BLOCKS = {
+  /** The first block, from 0; negative numbers count from the end. */
+  startBlock: FIELDS.block,
+  /** The last block, included; default -1, the model's last. */
+  endBlock: FIELDS.block,
+};
+export const ROW = {
+  /** Whose row is the map: the token that is classified (or the mean of the patches), or another one. */
+  row: FIELDS.row,
+};
 
 /** What the two rollouts have in common: how blocks' matrices become one map. */
 export const AGGREGATION = {
   /** Share of each block's entries, the smallest, that is set to 0; in [0, 1). */
-  discardRatio: FIELDS.discardRatio.optional(),
-  /** The first block, from 0; negative numbers count from the end. */
-  startBlock: FIELDS.block.optional(),
-  /** The last block, included; default -1, the model's last. */
-  endBlock: FIELDS.block.optional(),
+  discardRatio: FIELDS.discardRatio,
+  ...BLOCKS,
   /** The weight w of the identity in (1 - w) A + w I; in [0, 1). */
-  residualWeight: FIELDS.residualWeight.optional(),
+  residualWeight: FIELDS.residualWeight,
   /** Whether rows are divided by their sums. */
-  rowNormalisation: FIELDS.rowNormalisation.optional(),
+  rowNormalisation: FIELDS.rowNormalisation,
   /** Product of the blocks' matrices (rollout), or their sum. */
-  combine: FIELDS.combine.optional(),
-  /** Whose row is the map: the token that is classified (or the mean of the patches), or another one. */
-  row: FIELDS.row.optional(),
+  combine: FIELDS.combine,
+  ...ROW,
 };
+
+/** The settings of Abnar and Zuidema's rollout. */
+export const ABNAR = { discardRatio: 0, startBlock: 0, endBlock: -1, residualWeight: 0.5, rowNormalisation: true, combine: 'product', row: 'classifier' } as const;

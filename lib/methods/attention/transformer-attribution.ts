@@ -1,19 +1,10 @@
-import { z } from 'zod';
-
 import { eyeLike, grad, mean, relu } from '../../symbolic/index.js';
 import { all, hasGlobalAttention, hasGradients } from '../conditions.js';
 import { defineMethod } from '../method.js';
+import { withPresets } from '../presets.js';
 import { aggregate } from './aggregate.js';
 import { blocksBetween } from './blocks.js';
-import { FIELDS, presettable } from './settings.js';
-
-const DEFAULTS = { startBlock: 0, endBlock: -1, row: 'classifier' } as const;
-
-const PRESETS = {
-  'chefer-2021-notebook': DEFAULTS,
-  // The perturbation and segmentation scripts leave the first block out.
-  'chefer-2021-evaluation': { ...DEFAULTS, startBlock: 1 },
-} as const;
+import { BLOCKS, ROW } from './settings.js';
 
 /**
  * Transformer attribution: in every block, the relevance of attention by layer-wise relevance propagation times its
@@ -24,19 +15,17 @@ const PRESETS = {
  */
 export const transformerAttribution = defineMethod({
   name: 'transformer-attribution',
-  options: presettable(
-    z.strictObject({
-      /** The choices of the authors' notebook or of their evaluation scripts; options that are given win over it. */
-      preset: z.enum(['chefer-2021-notebook', 'chefer-2021-evaluation'], { error: (issue) => `there is no preset ${JSON.stringify(issue.input)}; give ${Object.keys(PRESETS).join(', ')}` }).optional(),
-      /** The first block, from 0; negative numbers count from the end. */
-      startBlock: FIELDS.block.optional(),
-      /** The last block, included; default -1, the model's last. */
-      endBlock: FIELDS.block.optional(),
-      /** Whose row is the map: the token that is classified (or the mean of the patches), or another one. */
-      row: FIELDS.row.optional(),
-    }),
-    DEFAULTS,
-    PRESETS,
+  options: withPresets(
+    { ...BLOCKS, ...ROW },
+    { startBlock: 0, endBlock: -1, row: 'classifier' },
+    {
+      // The choices of the authors' notebook and of their evaluation scripts.
+      presets: {
+        'chefer-2021-notebook': {},
+        // The perturbation and segmentation scripts leave the first block out.
+        'chefer-2021-evaluation': { startBlock: 1 },
+      },
+    },
   ),
   usesLayer: false,
   isClassSpecific: true,

@@ -1,17 +1,42 @@
+import { constant, contract, rename, transpose, type Value } from '../../symbolic/index.js';
+
 /**
  * Grids in a basis in which their products are those of the upsampled maps. With bilinear upsampling `U`, maps of an
  * image's size have the products `<U a, U b> = a' (U'U) b`; with `U'U = L L'`, those of `L'a` and `L'b`: a few hundred
  * values stand for fifty thousand, exactly. Rows and columns are upsampled apart, so each has its own small `L`.
  */
 export interface ProductBasis {
-  /** L, row-major [from, from]: multiplies the last axis from the right. */
+  /** Grids [..., height, width] brought into the basis. */
+  readonly into: (grids: Value) => Value;
+  /** And back. */
+  readonly outOf: (grids: Value) => Value;
+}
+
+/** For grids of `from` places, [height, width], upsampled to `to`. */
+export function productBasis(from: readonly [number, number], to: readonly [number, number]): ProductBasis {
+  const rows = axisBasis(from[0], to[0]);
+  const columns = axisBasis(from[1], to[1]);
+  return { into: (grids) => alongBoth(grids, rows.into, columns.into), outOf: (grids) => alongBoth(grids, rows.outOf, columns.outOf) };
+}
+
+/** Rows and columns of [..., height, width], multiplied each by its matrix from the right. */
+function alongBoth(grids: Value, rows: Float32Array, columns: Float32Array): Value {
+  return transpose(along(along(grids, columns, 'width'), rows, 'height'), grids.axes);
+}
+
+function along(grids: Value, matrix: Float32Array, axis: 'height' | 'width'): Value {
+  const size = Math.sqrt(matrix.length);
+  return rename(contract(grids, constant(grids, matrix, { [axis]: size, into: size }), axis), 'into', axis);
+}
+
+/** One axis's L, row-major [from, from], and its inverse: they multiply the axis from the right. */
+export interface AxisBasis {
   readonly into: Float32Array;
-  /** Its inverse. */
   readonly outOf: Float32Array;
 }
 
 /** For one axis of `from` places upsampled to `to >= from`, half-pixel centres. */
-export function productBasis(from: number, to: number): ProductBasis {
+export function axisBasis(from: number, to: number): AxisBasis {
   const factor = cholesky(gram(from, to), from);
   return { into: Float32Array.from(factor), outOf: Float32Array.from(inverseOfLower(factor, from)) };
 }

@@ -1,16 +1,20 @@
 import { z } from 'zod';
 
-import { concatenate, pick, rename, split, sqrt, square, sum, transpose, type SymbolicModel, type Value } from '../../symbolic/index.js';
+import { concatenate, contract, pick, rename, sqrt, square, sum, transpose, type SymbolicModel, type Value } from '../../symbolic/index.js';
 import { all, hasGlobalAttention } from '../conditions.js';
+import { flag } from '../fields.js';
 import { defineMethod } from '../method.js';
+import { normalisedRows } from './aggregate.js';
 import { blockOutputOf, hasBlockOutputs } from './block-outputs.js';
 import { chosenBlocks } from './blocks.js';
-import { product } from './products.js';
 import { carryDown, rowOf } from './rows.js';
-import { FIELDS } from './settings.js';
+import { FIELDS, ROW } from './settings.js';
 
 /** Each token's vector divided by its length: [batch, tokens, channels]. */
 const directions = (tokens: Value): Value => tokens.div(sqrt(sum(square(tokens), 'channels')).add(1e-30));
+
+/** 1 - cos of unit vectors as half their squared distance: near 0, where most of it lies, 1 - cos keeps no digits. */
+const cosineDistance = (a: Value, b: Value): Value => sum(square(a.sub(b)), 'channels').mul(0.5);
 
 /**
  * How far each token's output turns when another token's value is zeroed, rows summing to 1: [batch, queries, keys].
@@ -19,23 +23,22 @@ const directions = (tokens: Value): Value => tokens.div(sqrt(sum(square(tokens),
  * nothing else: only what lies behind that sum is run again, no attention.
  */
 function scores(model: SymbolicModel, block: number): Value {
-  const name = blockOutputOf(model, block);
+  const node = blockOutputOf(model, block);
   const sums = model.output.mixed(block);
+  const outputOf = (changed: Value): Value => directions(model.resume([{ of: sums, to: changed }]).feature(node));
   // Run again as well, so that rounding is the same on both sides.
-  const before = directions(model.resume([{ of: sums, to: sums }]).feature(name));
-  const attention = transpose(model.output.attention(block), ['batch', 'keys', 'queries', 'heads']);
-  const values = transpose(rename(model.output.value(block), 'channels', 'size'), ['batch', 'tokens', 'heads', 'size']);
+  const before = outputOf(sums);
+  const attention = transpose(rename(model.output.attention(block), 'queries', 'tokens'), ['batch', 'keys', 'tokens', 'heads']);
+  const values = rename(model.output.value(block), 'channels', 'size');
   const projection = transpose(model.outputProjection(block), ['heads', 'size', 'channels']);
   const turns = concatenate(sums, model.inspection.attention[block]!.tokens, (token) => {
-    // [batch, heads, channels]: each head's W_h v_ht, a row vector times a matrix.
-    const said = sum(product(split(pick(values, token), 'size', { row: 1, size: model.inspection.attention[block]!.headSize }), projection), 'row');
-    const lost = rename(product(pick(attention, token), said), 'queries', 'tokens');
-    const after = directions(model.resume([{ of: sums, to: sums.sub(lost) }]).feature(name));
-    // 1 - cos of two unit vectors as half their squared distance: near 0, where most of it lies, 1 - cos keeps no digits.
-    return sum(square(after.sub(before)), 'channels').mul(0.5);
+    // W_h v_ht, [batch, heads, channels], and what of it reaches each token, [batch, tokens, channels].
+    const said = contract(pick(values, token, 'tokens'), projection, 'size');
+    const lost = contract(pick(attention, token, 'keys'), said, 'heads');
+    return cosineDistance(outputOf(sums.sub(lost)), before);
   });
-  const matrix = transpose(rename(rename(turns, 'tokens', 'queries'), 'sample', 'keys'), ['batch', 'queries', 'keys']);
-  return matrix.div(sum(matrix, 'keys').add(1e-30));
+  const matrix = rename(rename(turns, 'tokens', 'queries'), 'sample', 'keys');
+  return normalisedRows(transpose(matrix, ['batch', 'queries', 'keys']));
 }
 
 /**
@@ -51,13 +54,13 @@ export const valueZeroing = defineMethod({
     /** The block, from 0; default the last. */
     block: FIELDS.block.optional(),
     /** Whether the blocks' scores are multiplied, from `startBlock` to `endBlock`. */
-    rollout: z.boolean({ error: 'give true or false' }).default(false),
+    rollout: flag.default(false),
     /** With `rollout`: the first block, from 0; default 0. */
     startBlock: FIELDS.block.optional(),
     /** With `rollout`: the last block, included; default the last. */
     endBlock: FIELDS.block.optional(),
     /** Whose row is the map: the token that is classified (or the mean of the patches), or another one. */
-    row: FIELDS.row.default('classifier'),
+    row: ROW.row.default('classifier'),
   }),
   usesLayer: false,
   isClassSpecific: false,

@@ -1,28 +1,11 @@
 import { z } from 'zod';
 
 import type { Inspection } from '../../engine/inspection.js';
-import {
-  accumulate,
-  clusterMasks,
-  concatenate,
-  constant,
-  contract,
-  highest,
-  lowest,
-  mul,
-  noise,
-  pick,
-  rename,
-  select,
-  softmax,
-  stack,
-  transpose,
-  upsample,
-  type Run,
-  type Value,
-} from '../../symbolic/index.js';
+import { accumulate, clusterMasks, concatenate, highest, lowest, noise, pick, rename, softmax, sub, upsample, type Run, type Value } from '../../symbolic/index.js';
 import { channelsOf, placesOf, unitMask } from '../cam/channel-masks.js';
+import { activationsOf } from '../cam/target-layer.js';
 import { hasTargetLayer } from '../conditions.js';
+import { noise as deviation, seed } from '../fields.js';
 import { defineMethod } from '../method.js';
 import { productBasis } from './upsampled-products.js';
 
@@ -39,61 +22,47 @@ export const vitCx = defineMethod({
     /** Masks are merged while their cosine distance stays below it; in (0, 1]. */
     distanceThreshold: z.number({ error: 'a number in (0, 1] is expected' }).gt(0, { error: 'a distance above 0 is expected' }).max(1, { error: 'masks lie at most 1 apart' }).default(0.1),
     /** Standard deviation of the noise where the mask is 0, of pixels as the model gets them. */
-    noiseLevel: z.number({ error: 'a number of at least 0 is expected' }).min(0, { error: 'a standard deviation is at least 0' }).default(0.1),
+    noise: deviation.default(0.1),
     /** Of the noise: the same seed gives the same map. */
-    seed: z.int({ error: 'a whole number of at least 0 is expected' }).min(0, { error: 'a seed is at least 0' }).max(2 ** 31 - 1, { error: 'a seed is at most 2147483647' }).default(0),
+    seed: seed.default(0),
   }),
   usesLayer: true,
   isClassSpecific: true,
   reasonAgainst: (inspection) => (hasAttention(inspection) ? hasTargetLayer(inspection) : 'it has no attention'),
   map: ({ model, layer, options }) => {
+    const { image } = model;
     const { height, width } = model.inspection;
-    const features = model.spatial(model.output.feature(layer), layer);
+    const activations = activationsOf(model, layer);
     const channels = channelsOf(model.node(layer));
-    const [rows, columns] = placesOf(model.node(layer));
 
     // Grids that, upsampled, reach from 0 to 1; what the upsampled masks would take is never made.
-    const ranges = concatenate(features, channels, (sample) => {
-      const mask = upsample(pick(features, sample), height, width);
-      return stack([lowest(mask), highest(mask)], 'ends');
+    const ends = concatenate(activations, channels, (channel) => {
+      const mask = upsample(pick(activations, channel, 'channels'), height, width);
+      return { low: lowest(mask), high: highest(mask) };
     });
-    const [low, high] = [0, 1].map((end) => rename(select(ranges, 'ends', end), 'sample', 'channels')) as [Value, Value];
-    const masks = features.sub(low).div(high.sub(low).add(1e-8));
-
-    const [ofRows, ofColumns] = [productBasis(rows, height), productBasis(columns, width)];
-    const clusters = clusterMasks(changeBasis(masks, ofRows.into, ofColumns.into), options.distanceThreshold);
+    const [low, high] = [rename(ends.low, 'sample', 'channels'), rename(ends.high, 'sample', 'channels')];
+    const masks = activations.sub(low).div(high.sub(low).add(1e-8));
+    const basis = productBasis(placesOf(model.node(layer)), [height, width]);
+    const clusters = clusterMasks(basis.into(masks), options.distanceThreshold);
 
     // The definition is of probabilities; a score of the user's own is taken as it is.
     const probability = (run: Run): Value => (model.explained.isLogit ? model.scoreIn(softmax(run.logits, 'classes')) : run.score);
     const whole = probability(model.output);
-    const sums = accumulate(
+    const { effects, coverage } = accumulate(
       clusters.masks,
       channels,
       (sample) => {
-        const mask = unitMask(upsample(changeBasis(pick(clusters.masks, sample), ofRows.outOf, ofColumns.outOf), height, width));
-        const disturbance = mul(noise(model.image, sample, options.seed, 'normal'), mask.mul(-options.noiseLevel).add(options.noiseLevel));
-        const kept = probability(model.run(mul(model.image, mask).add(disturbance)));
-        const disturbed = probability(model.run(model.image.add(disturbance)));
-        return stack([mask.mul(kept.sub(disturbed).add(whole)), mask], 'sums');
+        const mask = unitMask(upsample(basis.outOf(pick(clusters.masks, sample, 'channels')), height, width));
+        const disturbance = noise(image, sample, options.seed, 'normal').mul(sub(1, mask).mul(options.noise));
+        const kept = probability(model.run(image.mul(mask).add(disturbance)));
+        const disturbed = probability(model.run(image.add(disturbance)));
+        return { effects: mask.mul(kept.sub(disturbed).add(whole)), coverage: mask };
       },
       { limit: clusters.count },
     );
     // Places that many masks cover would count more for that alone.
-    return select(sums, 'sums', 0).div(select(sums, 'sums', 1).add(1e-8)).div(clusters.count);
+    return effects.div(coverage.add(1e-8)).div(clusters.count);
   },
 });
 
 const hasAttention = ({ attention, unknownAttention }: Inspection): boolean => attention.length + unknownAttention > 0;
-
-/** Rows and columns of [..., height, width] multiplied each by its matrix from the right. */
-function changeBasis(grids: Value, rows: Float32Array, columns: Float32Array): Value {
-  const turned = [...grids.axes.slice(0, -2), 'width', 'height'];
-  const alongRows = lastAxisTimes(grids, columns, 'width');
-  const alongColumns = lastAxisTimes(transpose(alongRows, turned), rows, 'height');
-  return transpose(alongColumns, grids.axes);
-}
-
-function lastAxisTimes(value: Value, matrix: Float32Array, axis: string): Value {
-  const size = Math.sqrt(matrix.length);
-  return rename(contract(value, constant(value, matrix, { one: 1, [axis]: size, into: size }), axis), 'into', axis);
-}

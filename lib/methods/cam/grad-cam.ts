@@ -1,16 +1,16 @@
 import { z } from 'zod';
 
-import { mean, type Value } from '../../symbolic/index.js';
+import { compatWith } from '../compat/peers.js';
 import { all, hasGradients, hasTargetLayer } from '../conditions.js';
-import { defineMethod } from '../method.js';
-import { compatWith } from './compat.js';
-import { combineChannels, pipelineOptions } from './pipeline.js';
-import { readLayer, type LayerReading } from './target-layer.js';
+import { defineMethod, type MapOf } from '../method.js';
+import { combineChannels, pipelineOptions, type PipelineSettings } from './pipeline.js';
+import { readLayer } from './target-layer.js';
+import { byMeanGradient } from './weightings.js';
 
-/** Each channel times the mean over space of its gradient. */
-export function weightedByMeanGradient({ activations, gradients }: LayerReading): Value {
-  return activations.mul(mean(gradients, ['height', 'width']));
-}
+const mapBy =
+  ({ signed }: { readonly signed: boolean }): MapOf<PipelineSettings> =>
+  ({ model, layer, options }) =>
+    combineChannels(byMeanGradient(readLayer(model, layer)), { ...options, signed });
 
 /**
  * Grad-CAM: a layer's channels, each weighted by the mean over space of the class score's gradient, summed, negative
@@ -28,6 +28,6 @@ export const gradCam = defineMethod({
   usesLayer: true,
   isClassSpecific: true,
   reasonAgainst: all(hasGradients, hasTargetLayer),
-  map: ({ model, layer, options: { eigenSmoothing, compat } }) =>
-    combineChannels(weightedByMeanGradient(readLayer(model, layer)), { eigenSmoothing, signed: compat === 'captum' }),
+  map: mapBy({ signed: false }),
+  compat: { captum: mapBy({ signed: true }) },
 });

@@ -1,6 +1,8 @@
 import { z } from 'zod';
 
-import { greater, lowest, mean, noise } from '../../symbolic/index.js';
+import { mean, noise } from '../../symbolic/index.js';
+import { SPACE } from '../axes.js';
+import { seed } from '../fields.js';
 import { defineMethod } from '../method.js';
 import { hasReadableLayer } from './conditions.js';
 import { combineChannels, pipelineOptions } from './pipeline.js';
@@ -15,16 +17,14 @@ export const randomCam = defineMethod({
   options: z.strictObject({
     ...pipelineOptions,
     /** The weights are 2 torch.rand(channels) - 1 after manual_seed(seed * 1000003). */
-    seed: z.int().min(0).max(2 ** 31 - 1).default(0),
+    seed: seed.default(0),
   }),
   usesLayer: true,
   isClassSpecific: false,
   reasonAgainst: hasReadableLayer,
   map: ({ model, layer, options }) => {
     const activations = activationsOf(model, layer);
-    const low = lowest(activations);
-    // Sample 0 for every image, even for one that holds NaN: x > x is false of any x.
-    const weights = noise(mean(activations, ['height', 'width']), greater(low, low), options.seed, 'uniform').mul(2).sub(1);
+    const weights = noise(mean(activations, SPACE), 0, options.seed, 'uniform').mul(2).sub(1);
     return combineChannels(activations.mul(weights), options);
   },
 });

@@ -1,11 +1,12 @@
 import { z } from 'zod';
 
+import { compatWith } from '../compat/peers.js';
+import * as pytorchGradCam from '../compat/pytorch-grad-cam.js';
+import * as torchCam from '../compat/torch-cam.js';
 import { hasTargetLayer } from '../conditions.js';
 import { defineMethod } from '../method.js';
-import { cornerAlignedMask, maskedScoreWeights, scaledFirstMask, upsampledMask } from './channel-masks.js';
-import { combineChannels, pipelineOptions } from './pipeline.js';
-
-const MASKS = { 'pytorch-grad-cam': cornerAlignedMask, 'torch-cam': scaledFirstMask } as const;
+import { scoreWeighted, upsampledMask } from './channel-masks.js';
+import { pipelineOptions } from './pipeline.js';
 
 /**
  * Score-CAM: a layer's channels, each weighted by the score that the model gives the image seen through that channel.
@@ -18,13 +19,14 @@ export const scoreCam = defineMethod({
   options: z.strictObject({
     ...pipelineOptions,
     /** Masks as that package makes them: aligned at corners, or scaled before they are upsampled. */
-    compat: z.enum(['pytorch-grad-cam', 'torch-cam'], { error: "'pytorch-grad-cam' or 'torch-cam' is expected" }).optional(),
+    compat: compatWith('pytorch-grad-cam', 'torch-cam'),
   }),
   usesLayer: true,
   isClassSpecific: true,
   reasonAgainst: hasTargetLayer,
-  map: ({ model, layer, options }) => {
-    const weights = maskedScoreWeights(model, { layer, maskOf: options.compat ? MASKS[options.compat] : upsampledMask });
-    return combineChannels(model.spatial(model.output.feature(layer), layer).mul(weights), options);
+  map: scoreWeighted(() => ({ maskOf: upsampledMask })),
+  compat: {
+    'pytorch-grad-cam': scoreWeighted(() => ({ maskOf: pytorchGradCam.maskOf })),
+    'torch-cam': scoreWeighted(() => ({ maskOf: torchCam.maskOf })),
   },
 });

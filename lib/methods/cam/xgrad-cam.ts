@@ -1,15 +1,24 @@
 import { z } from 'zod';
 
 import { sum, type Value } from '../../symbolic/index.js';
+import { SPACE } from '../axes.js';
+import { compatWith } from '../compat/peers.js';
+import * as pytorchGradCam from '../compat/pytorch-grad-cam.js';
+import * as torchCam from '../compat/torch-cam.js';
 import { all, hasGradients, hasTargetLayer } from '../conditions.js';
-import { defineMethod } from '../method.js';
-import { compatWith } from './compat.js';
-import { combineChannels, pipelineOptions } from './pipeline.js';
-import { reciprocalOrZero } from './safe-division.js';
+import { defineMethod, type MapOf } from '../method.js';
+import { divideOrZero } from '../safe-division.js';
+import { combineChannels, pipelineOptions, type PipelineSettings } from './pipeline.js';
 import { readLayer } from './target-layer.js';
 
-/** What each peer adds to a channel's total activation before it divides by it. */
-const EPSILONS = { 'pytorch-grad-cam': 1e-7, 'torch-cam': 1e-8 } as const;
+/** Each channel times sum(A g) / sum(A) over space, the quotient as `quotient` forms it. */
+const mapBy =
+  (quotient: (weighted: Value, total: Value) => Value): MapOf<PipelineSettings> =>
+  ({ model, layer, options }) => {
+    const { activations, gradients } = readLayer(model, layer);
+    const weights = quotient(sum(activations.mul(gradients), SPACE), sum(activations, SPACE));
+    return combineChannels(activations.mul(weights), options);
+  };
 
 /**
  * XGrad-CAM: a channel's weight is the mean of its gradients, each place counting by its share of the channel's total
@@ -27,11 +36,9 @@ export const xGradCam = defineMethod({
   usesLayer: true,
   isClassSpecific: true,
   reasonAgainst: all(hasGradients, hasTargetLayer),
-  map: ({ model, layer, options }) => {
-    const { activations, gradients } = readLayer(model, layer);
-    const total = sum(activations, ['height', 'width']);
-    const weighted = sum(activations.mul(gradients), ['height', 'width']);
-    const weights: Value = options.compat ? weighted.div(total.add(EPSILONS[options.compat])) : weighted.mul(reciprocalOrZero(total));
-    return combineChannels(activations.mul(weights), options);
+  map: mapBy((weighted, total) => divideOrZero(weighted, total)),
+  compat: {
+    'pytorch-grad-cam': mapBy(pytorchGradCam.shareOfTotal),
+    'torch-cam': mapBy(torchCam.shareOfTotal),
   },
 });

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import { blur, constant, type SymbolicModel, type Value } from '../../symbolic/index.js';
+import { blur, constant, expandLike, fullLike, sub, type SymbolicModel, type Value } from '../../symbolic/index.js';
 
 const COLOURS = 3;
 const DEFAULT_SIGMA = 10;
@@ -20,7 +20,7 @@ export type Baseline = z.output<typeof baselineSchema>;
 /** The baseline of each image, of the images' shape; null for zeros, which need no adding. */
 export function baselineOf(model: SymbolicModel, baseline: Baseline): Value | null {
   if (baseline === 'zero' || baseline === 0) return null;
-  if (typeof baseline === 'number') return model.image.mul(0).add(baseline);
+  if (typeof baseline === 'number') return fullLike(model.image, baseline);
   if (baseline === 'black' || baseline === 'white') {
     const { mean, std } = model.normalisation;
     return coloured(model, mean.map((value, channel) => ((baseline === 'white' ? 1 : 0) - value) / std[channel]!));
@@ -34,11 +34,11 @@ export function baselineOf(model: SymbolicModel, baseline: Baseline): Value | nu
 }
 
 function coloured(model: SymbolicModel, colour: readonly number[]): Value {
-  return model.image.mul(0).add(constant(model.image, Float32Array.from(colour), { channels: COLOURS }));
+  return expandLike(constant(model.image, Float32Array.from(colour), { channels: COLOURS }), model.image);
 }
 
 /** The images where `kept` [batch, height, width] is 1, the baseline where it is 0. */
 export function masked(image: Value, kept: Value, baseline: Value | null): Value {
   const seen = image.mul(kept);
-  return baseline === null ? seen : seen.add(baseline.mul(kept.mul(-1).add(1)));
+  return baseline === null ? seen : seen.add(baseline.mul(sub(1, kept)));
 }

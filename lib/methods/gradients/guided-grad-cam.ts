@@ -1,10 +1,23 @@
-import { z } from 'zod';
-
-import { grad, mean, relu, scaleToUnit, sum, upsample } from '../../symbolic/index.js';
+import { grad, scaleToUnit, upsample, type Value } from '../../symbolic/index.js';
+import { combineChannels } from '../cam/pipeline.js';
+import { readLayer } from '../cam/target-layer.js';
+import { byMeanGradient } from '../cam/weightings.js';
 import { all, hasGradients, hasTargetLayer } from '../conditions.js';
-import { defineMethod } from '../method.js';
-import { channelsSchema, overChannels } from './channels.js';
-import { withPresets } from './presets.js';
+import { oneOf } from '../fields.js';
+import { defineMethod, type MapOf } from '../method.js';
+import { withPresets } from '../presets.js';
+import { channelsSchema, overChannels, type Channels } from './channels.js';
+
+/** Guided backpropagation times Grad-CAM; `scaled` is what is done to the latter, before it is resized and after. */
+const mapBy =
+  (scaled: (map: Value) => Value): MapOf<{ readonly interpolation: 'bilinear' | 'bicubic' | 'nearest'; readonly channels: Channels }> =>
+  ({ model, options, layer }) => {
+    const { height, width } = model.inspection;
+    const cam = combineChannels(byMeanGradient(readLayer(model, layer)), { eigenSmoothing: false });
+    const focus = scaled(upsample(scaled(cam), height, width, { mode: options.interpolation }));
+    const guided = model.run(model.image, { rule: 'guided-backprop' });
+    return overChannels(grad(guided.score, guided.image).mul(focus), options.channels);
+  };
 
 /**
  * Guided Grad-CAM: guided backpropagation times the layer's Grad-CAM, which is brought to the image's size.
@@ -16,29 +29,22 @@ export const guidedGradCam = defineMethod({
   options: withPresets(
     {
       /** How Grad-CAM is brought to the image's size. */
-      interpolation: z.enum(['bilinear', 'bicubic', 'nearest'], { error: "'bilinear', 'bicubic' or 'nearest' is expected" }),
+      interpolation: oneOf('bilinear', 'bicubic', 'nearest'),
       /** How the product's colour channels become one number. */
       channels: channelsSchema,
     },
     { interpolation: 'bilinear', channels: 'max-abs' },
     {
-      captum: { interpolation: 'nearest' },
-      'pytorch-grad-cam': {},
+      packages: {
+        captum: { interpolation: 'nearest' },
+        'pytorch-grad-cam': {},
+      },
     },
   ),
   usesLayer: true,
   isClassSpecific: true,
   reasonAgainst: all(hasGradients, hasTargetLayer),
-  map: ({ model, options, layer }) => {
-    const { height, width } = model.inspection;
-    const { score } = model.output;
-    const feature = model.output.feature(layer);
-    const weights = mean(model.spatial(grad(score, feature), layer), ['height', 'width']);
-    const cam = relu(sum(model.spatial(feature, layer).mul(weights), 'channels'));
-    // pytorch-grad-cam multiplies by the finished map, whose least value is 0 before and after it is resized.
-    const unit = options.compat === 'pytorch-grad-cam' ? scaleToUnit : <T>(map: T): T => map;
-    const focus = unit(upsample(unit(cam), height, width, { mode: options.interpolation }));
-    const guided = model.run(model.image, { rule: 'guided-backprop' });
-    return overChannels(grad(guided.score, guided.image).mul(focus), options.channels);
-  },
+  map: mapBy((map) => map),
+  // It multiplies by the finished map, whose least value is 0 before and after it is resized.
+  compat: { 'pytorch-grad-cam': mapBy(scaleToUnit) },
 });

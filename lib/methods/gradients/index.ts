@@ -1,10 +1,8 @@
-import { deconvnet } from './deconvnet.js';
-import { gradient } from './gradient.js';
-import { guidedBackprop } from './guided-backprop.js';
 import { guidedGradCam } from './guided-grad-cam.js';
 import { inputXGradient } from './input-x-gradient.js';
 import { integratedGradients } from './integrated-gradients.js';
 import { occlusion } from './occlusion.js';
+import { deconvnet, gradient, guidedBackprop } from './pixel-gradients.js';
 import { rise } from './rise.js';
 import { smoothGrad } from './smooth-grad.js';
 import { varGrad } from './var-grad.js';

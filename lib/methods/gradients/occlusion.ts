@@ -1,10 +1,8 @@
-import { z } from 'zod';
-
-import { accumulate, constant, floor, take } from '../../symbolic/index.js';
+import { accumulate, constant, not, take, unravel } from '../../symbolic/index.js';
+import { bothWays, oneOf, pixels } from '../fields.js';
 import { defineMethod } from '../method.js';
+import { withPresets } from '../presets.js';
 import { baselineOf, baselineSchema, masked } from './baseline.js';
-import { bothWays, pixels } from './numbers.js';
-import { withPresets } from './presets.js';
 import { checkWindows, windowsAlong } from './windows.js';
 
 /**
@@ -24,15 +22,17 @@ export const occlusion = defineMethod({
       /** What is put in the window: `zero` (the model's mean colour), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per colour channel, after normalisation. */
       baseline: baselineSchema,
       /** What a pixel gets of the windows that cover it. */
-      overlap: z.enum(['mean', 'sum'], { error: "'mean' or 'sum' is expected" }),
+      overlap: oneOf('mean', 'sum'),
       /** `clip`: the last windows are cut off at the image's edge; `inside`: only whole windows, so the last pixels may stay uncovered, at 0. */
-      edge: z.enum(['clip', 'inside'], { error: "'clip' or 'inside' is expected" }),
+      edge: oneOf('clip', 'inside'),
     },
     { window: 15, stride: 8, baseline: 'zero', overlap: 'mean', edge: 'clip' },
     {
-      captum: { stride: 1 },
-      xplique: { window: 3, stride: 3, overlap: 'sum', edge: 'inside' },
-      pair: { window: 15, stride: 1, overlap: 'sum', edge: 'inside' },
+      packages: {
+        captum: { stride: 1 },
+        xplique: { window: 3, stride: 3, overlap: 'sum', edge: 'inside' },
+        pair: { window: 15, stride: 1, overlap: 'sum', edge: 'inside' },
+      },
     },
   ),
   usesLayer: false,
@@ -52,10 +52,9 @@ export const occlusion = defineMethod({
     const baseline = baselineOf(model, options.baseline);
     const { score } = model.output;
     const fall = accumulate(image, down.count * across.count, (sample) => {
-      // Half a step aside, so that rounding cannot cross to the next row.
-      const row = floor(sample.add(0.5).div(across.count));
-      const hidden = take(rows, row).mul(take(columns, sample.sub(row.mul(across.count))));
-      return hidden.mul(score.sub(model.run(masked(image, hidden.mul(-1).add(1), baseline)).score));
+      const { row, column } = unravel(sample, { row: down.count, column: across.count });
+      const hidden = take(rows, row).mul(take(columns, column));
+      return hidden.mul(score.sub(model.run(masked(image, not(hidden), baseline)).score));
     });
     if (options.overlap === 'sum') return fall;
     // Uncovered pixels hold 0, whatever they are divided by.

@@ -8,6 +8,9 @@ export interface QuadratureRule {
   readonly weights: readonly number[];
 }
 
+/** A rule's weights, or what a package has in their place. */
+export type WeightsOf = (rule: QuadratureRule, quadrature: Quadrature) => readonly number[];
+
 /** The fewest points of each rule: a trapezoid has two ends. */
 export const leastPoints = (rule: Quadrature): number => (rule === 'trapezoid' ? 2 : 1);
 

@@ -1,14 +1,13 @@
-import { z } from 'zod';
-
-import { square } from '../../symbolic/index.js';
+import { abs, grad, square, type Value } from '../../symbolic/index.js';
 import { hasGradients } from '../conditions.js';
+import { count, noise, oneOf, seed } from '../fields.js';
 import { defineMethod } from '../method.js';
+import { meanOverNoise } from '../noisy-images.js';
+import { withPresets } from '../presets.js';
 import { channelsSchema, overChannels } from './channels.js';
-import { meanOverNoise, noisyFields, READINGS } from './noisy.js';
-import { count } from './numbers.js';
-import { withPresets } from './presets.js';
 
-const AVERAGED = { ...READINGS, square };
+/** What of each gradient is averaged. */
+const AVERAGED = { gradient: (value: Value): Value => value, absolute: abs, square };
 
 /**
  * SmoothGrad: the mean gradient over noisy copies of the image. With `average: 'square'` SmoothGrad squared, the mean of
@@ -23,23 +22,33 @@ export const smoothGrad = defineMethod({
     {
       /** Noisy copies of each image. */
       samples: count(1),
-      ...noisyFields,
+      /** Standard deviation of the Gaussian noise, in `noiseUnit`. */
+      noise,
+      /** `range`: a share of the difference between the image's largest and smallest value; `absolute`: the model's input units. */
+      noiseUnit: oneOf('range', 'absolute'),
+      /** Of the noise: the same seed gives the same map. */
+      seed,
       /** What is averaged: the gradient with its sign, its magnitude, or its square. */
-      average: z.enum(['gradient', 'absolute', 'square'], { error: "'gradient', 'absolute' or 'square' is expected" }),
+      average: oneOf('gradient', 'absolute', 'square'),
       /** How the colour channels become one number. */
       channels: channelsSchema,
     },
     { samples: 50, noise: 0.15, noiseUnit: 'range', seed: 0, average: 'gradient', channels: 'sum-abs' },
     {
-      // NoiseTunnel around Saliency, which takes magnitudes first.
-      captum: { samples: 5, noise: 1, noiseUnit: 'absolute', average: 'absolute', channels: 'sum' },
-      xplique: { samples: 50, noise: 0.2, noiseUnit: 'absolute', channels: 'mean' },
-      // The authors' package squares unless told otherwise.
-      pair: { samples: 25, average: 'square' },
+      packages: {
+        // NoiseTunnel around Saliency, which takes magnitudes first.
+        captum: { samples: 5, noise: 1, noiseUnit: 'absolute', average: 'absolute', channels: 'sum' },
+        xplique: { samples: 50, noise: 0.2, noiseUnit: 'absolute', channels: 'mean' },
+        // The authors' package squares unless told otherwise.
+        pair: { samples: 25, average: 'square' },
+      },
     },
   ),
   usesLayer: false,
   isClassSpecific: true,
   reasonAgainst: hasGradients,
-  map: ({ model, options }) => overChannels(meanOverNoise(model, options, AVERAGED[options.average]), options.channels),
+  map: ({ model, options }) => {
+    const { average } = meanOverNoise(model, options, (run) => ({ average: AVERAGED[options.average](grad(run.score, run.image)) }));
+    return overChannels(average, options.channels);
+  },
 });

@@ -1,12 +1,10 @@
-import { z } from 'zod';
-
-import { grad, relu, select, square, stack } from '../../symbolic/index.js';
+import { abs, grad, relu, square, type Run, type Value } from '../../symbolic/index.js';
 import { hasGradients } from '../conditions.js';
+import { count, flag, noise, oneOf, seed } from '../fields.js';
 import { defineMethod } from '../method.js';
+import { meanOverNoise } from '../noisy-images.js';
+import { withPresets } from '../presets.js';
 import { channelsSchema, overChannels } from './channels.js';
-import { meanOverNoise, noisyFields, READINGS } from './noisy.js';
-import { count } from './numbers.js';
-import { withPresets } from './presets.js';
 
 /**
  * VarGrad: the variance of the gradient over noisy copies of the image.
@@ -20,34 +18,41 @@ export const varGrad = defineMethod({
     {
       /** Noisy copies of each image. */
       samples: count(2),
-      ...noisyFields,
+      /** Standard deviation of the Gaussian noise, in `noiseUnit`. */
+      noise,
+      /** `range`: a share of the difference between the image's largest and smallest value; `absolute`: the model's input units. */
+      noiseUnit: oneOf('range', 'absolute'),
+      /** Of the noise: the same seed gives the same map. */
+      seed,
       /** Whose variance: the gradient's with its sign, or its magnitude's. */
-      of: z.enum(['gradient', 'absolute'], { error: "'gradient' or 'absolute' is expected" }),
+      of: oneOf('gradient', 'absolute'),
       /** Divides by samples - 1 rather than by samples: a factor that only raw maps show. */
-      unbiased: z.boolean({ error: 'true or false is expected' }),
+      unbiased: flag,
       /** How the colour channels become one number. */
       channels: channelsSchema,
     },
     { samples: 50, noise: 0.15, noiseUnit: 'range', seed: 0, of: 'gradient', unbiased: true, channels: 'sum' },
     {
-      captum: { samples: 5, noise: 1, noiseUnit: 'absolute', of: 'absolute', unbiased: false },
-      xplique: { samples: 50, noise: 0.2, noiseUnit: 'absolute', channels: 'mean' },
+      packages: {
+        captum: { samples: 5, noise: 1, noiseUnit: 'absolute', of: 'absolute', unbiased: false },
+        xplique: { samples: 50, noise: 0.2, noiseUnit: 'absolute', channels: 'mean' },
+      },
     },
   ),
   usesLayer: false,
   isClassSpecific: true,
   reasonAgainst: hasGradients,
   map: ({ model, options }) => {
-    const read = READINGS[options.of];
+    const { samples, of } = options;
+    const gradientOf = (run: Run): Value => (of === 'absolute' ? abs : (value: Value) => value)(grad(run.score, run.image));
     // Deviations from the gradient at the image itself: the mean square less the squared mean of the gradients themselves
     // cancels most digits where the gradient is large and varies little.
-    const clean = read(grad(model.output.score, model.output.image));
-    const moments = meanOverNoise(model, options, (gradient) => {
-      const deviation = read(gradient).sub(clean);
-      return stack([deviation, square(deviation)], 'moment');
+    const clean = gradientOf(model.output);
+    const { first, second } = meanOverNoise(model, options, (run) => {
+      const deviation = gradientOf(run).sub(clean);
+      return { first: deviation, second: square(deviation) };
     });
-    const variance = relu(select(moments, 'moment', 1).sub(square(select(moments, 'moment', 0))));
-    const { samples } = options;
+    const variance = relu(second.sub(square(first)));
     return overChannels(options.unbiased ? variance.mul(samples / (samples - 1)) : variance, options.channels);
   },
 });

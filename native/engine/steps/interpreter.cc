@@ -133,7 +133,7 @@ class Runner {
     };
     for (const auto& step : block.steps) {
       if (!step.per_target) continue;
-      if (step.op != "accumulate" && step.op != "concatenate") {
+      if (!is_loop_over_samples(step)) {
         waiting.push_back(&step);
         continue;
       }
@@ -174,7 +174,7 @@ class Runner {
   void run_step(const Block& block, const Step& step, Frame& frame, int64_t target, bool is_last) {
     const auto input = [&](size_t i) -> at::Tensor& { return at_register(block, frame, step.inputs[i], target); };
     const auto output = [&](size_t i) -> at::Tensor& { return at_register(block, frame, step.outputs[i], target); };
-    if (!step.operation->is_control) {
+    if (step.operation->control == Control::None) {
       at::AutoGradMode mode(step.recorded);
       Tensors inputs;
       inputs.reserve(step.inputs.size());
@@ -183,31 +183,41 @@ class Runner {
       for (size_t i = 0; i < step.outputs.size(); ++i) output(i) = std::move(outputs.at(i));
       return;
     }
-    if (step.op == "accumulate" || step.op == "concatenate") {
+    if (is_loop_over_samples(step)) {
       sample(block, step, frame);
       return;
     }
     Tensors inputs;
     for (size_t i = 0; i < step.inputs.size(); ++i) inputs.push_back(input(i));
-    Tensors outputs;
-    if (step.op == "image") {
-      outputs = {images_};
-    } else if (step.op == "constant") {
-      auto& kept = step.constant_on_device.at(static_cast<size_t>(images_.device().has_index() ? images_.device().index() + 1 : 0));
-      if (!kept.defined()) kept = step.constant.to(images_.device());
-      outputs = {kept};
-    } else if (step.op == "given") {
-      outputs = {asked_.given.at(step.attributes.text("name")).to(images_.device())};
-    } else if (step.op == "forward") {
-      outputs = forward(step, inputs, target);
-    } else if (step.op == "resume") {
-      outputs = resume(step, inputs, target);
-    } else if (step.op == "gradient") {
-      outputs = gradient(step, inputs, is_last);
-    } else {
-      outputs = {iterate(step, inputs, target)};
-    }
+    auto outputs = control(step, inputs, target, is_last);
     for (size_t i = 0; i < step.outputs.size(); ++i) output(i) = std::move(outputs.at(i));
+  }
+
+  Tensors control(const Step& step, const Tensors& inputs, int64_t target, bool is_last) {
+    switch (step.operation->control) {
+      case Control::Image:
+        return {images_};
+      case Control::Constant: {
+        auto& kept = step.constant_on_device.at(static_cast<size_t>(images_.device().has_index() ? images_.device().index() + 1 : 0));
+        if (!kept.defined()) kept = step.constant.to(images_.device());
+        return {kept};
+      }
+      case Control::Given:
+        return {asked_.given.at(step.attributes.text("name")).to(images_.device())};
+      case Control::Forward:
+        return forward(step, inputs, target);
+      case Control::Resume:
+        return resume(step, inputs, target);
+      case Control::Gradient:
+        return gradient(step, inputs, is_last);
+      case Control::Iterate:
+        return {iterate(step, inputs, target)};
+      case Control::Accumulate:
+      case Control::Concatenate:
+      case Control::None:
+        break;
+    }
+    throw EngineError("INTERNAL", "'" + step.op + "' is no step that runs by itself.");
   }
 
   static Rule rule_of(const Step& step) {
@@ -220,7 +230,7 @@ class Runner {
   // `keeps_graph`: whether gradients are taken with respect to what its inputs were computed from.
   const Program& program_of(const Step& step, bool keeps_graph) {
     const bool is_smooth = step.attributes.has("smooth") && step.attributes.boolean("smooth");
-    return network_.program({step.taps, rule_of(step.op == "resume" ? resumed_run(step) : step), step.replaces, is_smooth, keeps_graph});
+    return network_.program({step.taps, rule_of(step.operation->control == Control::Resume ? resumed_run(step) : step), step.replaces, is_smooth, keeps_graph});
   }
 
   Tensors forward(const Step& step, const Tensors& inputs, int64_t target) {
@@ -318,7 +328,7 @@ class Runner {
   int64_t bytes_per_row(const Block& block) {
     int64_t bytes = 0;
     for (const auto& step : block.steps) {
-      if (step.op == "forward" || step.op == "resume") bytes = std::max(bytes, program_of(step, false).activation_bytes());
+      if (runs_the_model(step)) bytes = std::max(bytes, program_of(step, false).activation_bytes());
       if (step.body) bytes = std::max(bytes, bytes_per_row(*step.body));
     }
     // Of what there is one for each target, such as gradients of the image, as well as of masks and images.
@@ -344,7 +354,7 @@ class Runner {
   // batch, as many at a time as the memory budget allows.
   void sample(const Block& block, const Step& step, Frame& frame) {
     const Block& body = *step.body;
-    const bool is_sum = step.op == "accumulate";
+    const bool is_sum = step.operation->control == Control::Accumulate;
     const auto most = step.attributes.integer("count");
     const bool is_limited = step.attributes.has("limited") && step.attributes.boolean("limited");
     const size_t captures = step.inputs.size() - (is_limited ? 1 : 0);

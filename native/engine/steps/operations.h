@@ -1,6 +1,8 @@
 // The steps' vocabulary: what lib/symbolic can record, by name.
 #pragma once
 
+#include <limits>
+
 #include "engine/programs/network.h"
 #include "engine/steps/plan.h"
 
@@ -16,17 +18,40 @@ struct StepContext {
 
 using Tensors = std::vector<at::Tensor>;
 
+// What the interpreter does itself, rather than call `run`.
+enum class Control { None, Image, Given, Constant, Forward, Resume, Gradient, Accumulate, Concatenate, Iterate };
+
+// How many values a step reads or makes.
+struct Count {
+  static constexpr int kAny = std::numeric_limits<int>::max();
+  int least = 1;
+  int most = 1;
+  bool holds(size_t count) const { return count >= static_cast<size_t>(least) && count <= static_cast<size_t>(most); }
+};
+
 struct Operation {
   // Inputs are float32 (reduced precision was widened), outputs as many as the step records.
   std::function<Tensors(const Tensors&, const Attributes&, const StepContext&)> run;
+  Count inputs;
+  Count outputs;
   bool reads_target = false;
-  // Run by the interpreter itself: forward, gradient, constant and the loops.
-  bool is_control = false;
   // Whether it looks at values on the CPU, for which a GPU is waited for.
   bool reads_host = false;
+  Control control = Control::None;
 };
+
+using Operations = std::map<std::string, Operation>;
+
+// Every operation by its name. lib/engine/operations.ts has the same names, counts and kinds.
+const Operations& operations();
 
 // The operation of that name, or null.
 const Operation* find_operation(const std::string& name);
+
+// The parts of the table, a file each.
+Operations elementwise_operations();
+Operations axis_operations();
+Operations image_operations();
+Operations model_operations();
 
 }  // namespace sightline

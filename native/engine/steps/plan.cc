@@ -41,13 +41,11 @@ void check_registers(const Block& block) {
   for (const int value : block.results) check(value);
 }
 
-bool runs_the_model(const Step& step) { return step.op == "forward" || step.op == "resume"; }
-
 // Steps between taps or variables and the scalar that is differentiated must record their gradients.
 void find_recorded(Block& block) {
   std::vector<bool> needed(block.registers, false);
   for (auto step = block.steps.rbegin(); step != block.steps.rend(); ++step) {
-    if (step->op == "gradient") {
+    if (step->operation->control == Control::Gradient) {
       needed[step->inputs[0]] = true;
       continue;
     }
@@ -66,14 +64,12 @@ void find_last_gradients(const std::vector<Step*>& order) {
   for (Step* step : order) {
     if (runs_the_model(*step)) {
       for (const int output : step->outputs) run_of[output] = step;
-    } else if (step->op == "gradient") {
+    } else if (step->operation->control == Control::Gradient) {
       last[run_of[step->inputs[1]]] = step;
     }
   }
   for (auto& [run, step] : last) step->last_gradient = true;
 }
-
-bool is_loop_over_samples(const Step& step) { return step.op == "accumulate" || step.op == "concatenate"; }
 
 // Which of a loop's parameters there is one of for each target.
 std::vector<bool> parameters_per_target(const Step& step, const std::vector<bool>& per_target) {
@@ -98,6 +94,10 @@ void schedule_block(Block& block, const std::vector<int>& kept, const std::vecto
   for (auto& step : block.steps) {
     step.operation = find_operation(step.op);
     if (step.operation == nullptr) throw EngineError("INTERNAL", "There is no step '" + step.op + "'.");
+    if (!step.operation->inputs.holds(step.inputs.size()) || !step.operation->outputs.holds(step.outputs.size())) {
+      throw EngineError("INTERNAL", "A step '" + step.op + "' reads " + std::to_string(step.inputs.size()) + " values and makes " +
+                                        std::to_string(step.outputs.size()) + ", which it cannot.");
+    }
     step.per_target = step.operation->reads_target;
     for (const int input : step.inputs) step.per_target = step.per_target || block.per_target[input];
     if (step.body) {
@@ -135,6 +135,14 @@ bool stays_on_device(const Block& block) {
 }
 
 }  // namespace
+
+bool runs_the_model(const Step& step) {
+  return step.operation->control == Control::Forward || step.operation->control == Control::Resume;
+}
+
+bool is_loop_over_samples(const Step& step) {
+  return step.operation->control == Control::Accumulate || step.operation->control == Control::Concatenate;
+}
 
 bool Attributes::boolean(const std::string& name) const { return get<bool>(values_, name); }
 double Attributes::number(const std::string& name) const { return get<double>(values_, name); }

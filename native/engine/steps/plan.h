@@ -50,6 +50,10 @@ struct Step {
   std::vector<int> frees;      // registers that nobody reads after this step
 };
 
+// Of scheduled steps.
+bool runs_the_model(const Step& step);
+bool is_loop_over_samples(const Step& step);
+
 // Registers are numbered from 0. `parameters` are filled in by whoever runs the block.
 struct Block {
   std::vector<Step> steps;

@@ -2,9 +2,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 
 import { defineMethod, symbolic, type Model } from '../../../lib/index.js';
-import { mixed, mixedByColumns } from '../../../lib/methods/attention/aggregate.js';
+import { mixed } from '../../../lib/methods/attention/aggregate.js';
 import { fuseHeads } from '../../../lib/methods/attention/heads.js';
 import { carryDown, rowOf } from '../../../lib/methods/attention/rows.js';
+import { mixedByColumns } from '../../../lib/methods/compat/vit-explain.js';
 import { loadSmall, randomTensor } from '../../support/models.js';
 
 type Value = symbolic.Value;

@@ -15,7 +15,7 @@ const WRONG: readonly (readonly [options: object, sentence: RegExp])[] = [
   [{ method: 'layer-cam', gamma: -1 }, /gamma of layer-cam is wrong/],
   [{ method: 'finer-cam', references: 0 }, /references of finer-cam is wrong/],
   [{ method: 'finer-cam', strength: -0.5 }, /strength of finer-cam is wrong/],
-  [{ method: 'finer-cam', base: 'xgrad-cam' }, /base of finer-cam is wrong: 'grad-cam', 'grad-cam\+\+', 'layer-cam' is expected/],
+  [{ method: 'finer-cam', base: 'xgrad-cam' }, /base of finer-cam is wrong: 'grad-cam', 'grad-cam\+\+' or 'layer-cam' is expected/],
   [{ method: 'finer-cam', score: 'probability' }, /finer-cam compares logits.*leave `score` out/],
   [{ method: 'shapley-cam', utility: 'logit' }, /'rest' or 'score' is expected/],
   [{ method: 'fem', sigmas: -2 }, /sigmas of fem is wrong/],

@@ -98,7 +98,7 @@ describe('options', () => {
 
   it('are reported as they took effect, peers’ defaults included', async () => {
     const settings = async (options: Options): Promise<unknown> => (await explainWith(model, image, 'smooth-grad', options, { targets: [2] }))[0]!.options;
-    expect(await settings({})).toEqual({ samples: 50, noise: 0.15, noiseUnit: 'range', seed: 0, average: 'gradient', channels: 'sum-abs', compat: null });
+    expect(await settings({})).toEqual({ samples: 50, noise: 0.15, noiseUnit: 'range', seed: 0, average: 'gradient', channels: 'sum-abs' });
     expect(await settings({ compat: 'captum', samples: 2 })).toEqual({ samples: 2, noise: 1, noiseUnit: 'absolute', seed: 0, average: 'absolute', channels: 'sum', compat: 'captum' });
   });
 

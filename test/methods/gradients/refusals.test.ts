@@ -14,7 +14,7 @@ const REFUSALS: readonly (readonly [GradientMethod, Readonly<Record<string, unkn
   ['smooth-grad', { noiseUnit: 'percent' }, /noiseUnit of smooth-grad is wrong: 'range' or 'absolute'/],
   ['smooth-grad', { seed: -1 }, /seed of smooth-grad is wrong: a whole number from 0/],
   ['smooth-grad', { average: 'median' }, /average of smooth-grad is wrong/],
-  ['smooth-grad', { compat: 'torch-cam' }, /^The option compat of smooth-grad is wrong: one of captum, xplique, pair is expected\.$/],
+  ['smooth-grad', { compat: 'torch-cam' }, /^The option compat of smooth-grad is wrong: 'captum' or 'xplique' or 'pair' is expected; leave it out for the paper's definition\.$/],
   ['smooth-grad', { smaples: 3 }, /^smooth-grad has no option "smaples"; its own are samples, noise, noiseUnit, seed, average, channels, compat\.$/],
   ['var-grad', { samples: 1 }, /^The option samples of var-grad is wrong: a whole number from 2 to 100000 is expected\.$/],
   ['integrated-gradients', { steps: 0 }, /^The option steps of integrated-gradients is wrong: a whole number from 1 to 100000 is expected\.$/],

@@ -63,7 +63,7 @@ describe('by hand, on two channels of 2 x 2 places', () => {
   });
 
   it('smooth-grad-cam++: alpha is 1 / (2 + g * sum of A), with g = W / 4 everywhere', async () => {
-    const [explained] = await model.explain([IMAGE], { method: 'smooth-grad-cam++', noiseLevel: 0, ...raw });
+    const [explained] = await model.explain([IMAGE], { method: 'smooth-grad-cam++', noise: 0, ...raw });
     // Red: g = 1/4 and a sum of 10. Green: g = 1/2 and a sum of 4. Each at four places.
     expect(largestDifference(explained!.maps[0]!.data, weighted((4 * (1 / 4)) / (2 + 10 / 4), (4 * (1 / 2)) / (2 + 4 / 2)))).toBeLessThan(1e-5);
   });
@@ -94,7 +94,7 @@ describe('on a random network', () => {
   it('ss-cam without noise and is-cam of one step are score-cam', async () => {
     const [scored] = await model.explain(image, { method: 'score-cam', ...raw });
     expect(Math.max(...scored!.maps[0]!.data)).toBeGreaterThan(0);
-    for (const options of [{ method: 'ss-cam', samples: 2, noiseLevel: 0, ...raw }, { method: 'is-cam', steps: 1, ...raw }] as const) {
+    for (const options of [{ method: 'ss-cam', samples: 2, noise: 0, ...raw }, { method: 'is-cam', steps: 1, ...raw }] as const) {
       const map = async (seed = 0): Promise<Float32Array> => (await model.explain(nudged(image, seed), options))[0]!.maps[0]!.data;
       await expectRounded(await map(), scored!.maps[0]!.data, options.method, { model, again: map });
     }
@@ -125,7 +125,7 @@ describe('on a random network', () => {
   it('seeds: the same noise twice, other noise for another seed', async () => {
     for (const method of ['ss-cam', 'smooth-grad-cam++'] as const) {
       // Behind layer4 there is a pooled head, whose gradient no noise changes.
-      const options = { method, layer: 'layer3', samples: 2, noiseLevel: 0.5, ...raw } as const;
+      const options = { method, layer: 'layer3', samples: 2, noise: 0.5, ...raw } as const;
       const of = async (seed: number): Promise<Float32Array> => (await model.explain(image, { ...options, seed }))[0]!.maps[0]!.data;
       expect(await of(3)).toEqual(await of(3));
       expect(largestDifference(await of(3), await of(4))).toBeGreaterThan(1e-6);

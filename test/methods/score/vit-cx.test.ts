@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { productBasis } from '../../../lib/methods/attention/upsampled-products.js';
+import { axisBasis } from '../../../lib/methods/attention/upsampled-products.js';
 import type { Model } from '../../../lib/index.js';
 import { loadSmall, randomTensor } from '../../support/models.js';
 import { expectRounded, nudged } from '../../support/rounding.js';
@@ -14,7 +14,7 @@ describe('the basis in which products of grids are those of upsampled maps', () 
     [[1, 2], [3, 2]],
   ] as [[number, number], [number, number]][])('of %j places upsampled to %j', ([rows, columns], size) => {
     const grids = [2, 3].map((seed) => [...randomTensor(1, rows, columns, seed).data.subarray(0, rows * columns)]);
-    const [ofRows, ofColumns] = [productBasis(rows, size[0]), productBasis(columns, size[1])];
+    const [ofRows, ofColumns] = [axisBasis(rows, size[0]), axisBasis(columns, size[1])];
     /** grid'[i][j] = sum over a, b of L[a][i] * grid[a][b] * M[b][j]. */
     const changed = (grid: number[], left: Float32Array, right: Float32Array): number[] =>
       grid.map((_, at) => {
@@ -65,13 +65,13 @@ describe('vit-cx by hand', () => {
     });
     // So small a distance lies between no two masks.
     const map = async (seed = 0): Promise<Float32Array> =>
-      (await model.explain(nudged(image, seed), { method: 'vit-cx', noiseLevel: 0, distanceThreshold: 1e-9, targets: [CLASS], raw: true }))[0]!.maps[0]!.data;
+      (await model.explain(nudged(image, seed), { method: 'vit-cx', noise: 0, distanceThreshold: 1e-9, targets: [CLASS], raw: true }))[0]!.maps[0]!.data;
     await expectRounded(await map(), expected, 'vit-cx', { model, again: map });
     expect(Math.max(...expected) - Math.min(...expected)).toBeGreaterThan(0.01 * Math.max(...expected));
   });
 
   it('merged into one mask, says the same of every place that the mask covers, and nothing of the others', async () => {
-    const [merged] = await model.explain(image, { method: 'vit-cx', noiseLevel: 0, distanceThreshold: 1, targets: [CLASS], raw: true });
+    const [merged] = await model.explain(image, { method: 'vit-cx', noise: 0, distanceThreshold: 1, targets: [CLASS], raw: true });
     const { data, max } = merged!.maps[0]!;
     const said = data.filter((value) => Math.abs(value - max) < 1e-5 * max).length;
     const nothing = data.filter((value) => value === 0).length;
@@ -82,7 +82,7 @@ describe('vit-cx by hand', () => {
   });
 
   it('draws by seed', async () => {
-    const of = async (seed: number): Promise<Float32Array> => (await model.explain(image, { method: 'vit-cx', noiseLevel: 0.5, seed, targets: [CLASS] }))[0]!.maps[0]!.data;
+    const of = async (seed: number): Promise<Float32Array> => (await model.explain(image, { method: 'vit-cx', noise: 0.5, seed, targets: [CLASS] }))[0]!.maps[0]!.data;
     expect(await of(1)).toEqual(await of(1));
     expect(largestDifference(await of(1), await of(2))).toBeGreaterThan(1e-6);
   });

@@ -24,7 +24,7 @@ def maps(case: Case, vit_cx) -> dict[str, Tensor]:
     for level in (0.3,):
         settings = dict(samples=SAMPLES, level=level)
         found.add('torch-cam', 'smooth-grad-cam++', each(case, last, peers.torch_cam_smooth_grad_cam_plus_plus, **settings),
-                  layer=last, samples=SAMPLES, noiseLevel=level, compat='torch-cam')
+                  layer=last, samples=SAMPLES, noise=level, compat='torch-cam')
     concepts = torch.stack([peers.factorization(case.for_score(last), image, COMPONENTS)[0] for image in case.images])
     found.add('pytorch-grad-cam', 'deep-feature-factorization', concepts, layer=last, components=COMPONENTS)
     if case.form == 'tokens':
@@ -39,6 +39,6 @@ def maps(case: Case, vit_cx) -> dict[str, Tensor]:
     found.add('pytorch-grad-cam', 'score-cam', each(case, narrow, peers.grad_cam_score_cam), **at, compat='pytorch-grad-cam')
     found.add('torch-cam', 'score-cam', each(case, narrow, peers.torch_cam_score_cam), **at, compat='torch-cam')
     if channels <= 192 or not case.is_full_size:
-        found.add('torch-cam', 'ss-cam', each(case, narrow, peers.torch_cam_ss_cam, samples=2, level=0.5), **at, samples=2, noiseLevel=0.5, compat='torch-cam')
+        found.add('torch-cam', 'ss-cam', each(case, narrow, peers.torch_cam_ss_cam, samples=2, level=0.5), **at, samples=2, noise=0.5, compat='torch-cam')
         found.add('torch-cam', 'is-cam', each(case, narrow, peers.torch_cam_is_cam, steps=2), **at, steps=2, compat='torch-cam')
     return found.tensors
