@@ -7,6 +7,7 @@ import { defineMethod } from '../method.js';
 import { placesOf } from './channel-masks.js';
 
 const SPACE = ['height', 'width'] as const;
+const COMPONENTS = 5;
 
 /**
  * Deep feature factorization: a layer's activations as a sum of few non-negative concepts, each with a map of where it
@@ -18,18 +19,19 @@ const SPACE = ['height', 'width'] as const;
 export const deepFeatureFactorization = defineMethod({
   name: 'deep-feature-factorization',
   options: z.strictObject({
-    /** How many concepts. */
-    components: z.int({ error: 'a whole number of at least 1 is expected' }).min(1, { error: 'at least 1 component is needed' }).max(1000, { error: 'at most 1000 components are taken' }).default(5),
+    /** How many concepts. Default 5, or as many as the layer has places where those are fewer. */
+    components: z.int({ error: 'a whole number of at least 1 is expected' }).min(1, { error: 'at least 1 component is needed' }).max(1000, { error: 'at most 1000 components are taken' }).optional(),
     /** Classes of concepts at the scale that the factorization happens to give, in place of each concept's peak. */
     compat: z.enum(['pytorch-grad-cam'], { error: "'pytorch-grad-cam' is expected" }).optional(),
   }),
   usesLayer: true,
   isClassSpecific: false,
   reasonAgainst: (inspection) => (inspection.classes === 0 ? 'it gives no class scores that a concept could be named by' : hasTargetLayer(inspection)),
-  map: ({ model, layer, options: { components, compat } }) => {
+  map: ({ model, layer, options: { components: asked, compat } }) => {
     const feature = model.output.feature(layer);
     const features = model.spatial(feature, layer);
     const [height, width] = placesOf(model.node(layer));
+    const components = asked ?? Math.min(COMPONENTS, height * width);
     if (components > height * width) {
       throw new SightlineError('INVALID_OPTION', `deep-feature-factorization finds at most as many concepts as "${layer}" has places, ${height * width}, not ${components}; ask for fewer components.`);
     }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 
 import { SightlineError } from '../../errors.js';
+import type { Inspection } from '../../inspection.js';
 import { abs, constant, equal, gather, mean, neg, softmax, sum, top, type SymbolicModel, type Value } from '../../symbolic/index.js';
 import { all, hasGradients, hasTargetLayer } from '../conditions.js';
 import { defineMethod } from '../method.js';
@@ -20,6 +21,11 @@ const BASE_NAMES = Object.keys(BASES) as [keyof typeof BASES, ...(keyof typeof B
 
 /** Farther from every logit than any other: keeps the class itself out of the nearest. */
 const FAR = 1e30;
+
+const hasRivals = ({ classes }: Inspection): string | null => {
+  if (classes === 0) return 'it gives no class scores that could be compared';
+  return classes === 1 ? 'it has one class, so there is none to compare with' : null;
+};
 
 /** The classes whose logits lie nearest to that of the class asked for: their numbers, [batch, rank]. */
 function nearestClasses(model: SymbolicModel, count: number): Value {
@@ -63,7 +69,7 @@ export const finerCam = defineMethod({
   }),
   usesLayer: true,
   isClassSpecific: true,
-  reasonAgainst: all(hasGradients, hasTargetLayer, ({ classes }) => (classes === 1 ? 'it has one class, so there is none to compare with' : null)),
+  reasonAgainst: all(hasGradients, hasTargetLayer, hasRivals),
   map: ({ model, layer, options: { base, references, strength, compat, eigenSmoothing } }) => {
     if (!model.explained.isLogit) {
       throw new SightlineError('INVALID_OPTION', 'finer-cam compares logits, so it explains logits only; leave `score` out, or use grad-cam.');
