@@ -1,9 +1,9 @@
 /**
  * Counts, in a recorded plan, the runs of the model that the engine will make: nothing here knows a method.
  *
- * @typedef {import('../../dist/symbolic/plan.js').PlanDescription} Plan
- * @typedef {import('../../dist/symbolic/plan.js').BlockDescription} Block
- * @typedef {import('../../dist/symbolic/plan.js').StepDescription} Step
+ * @typedef {import('../../dist/engine/plan-description.js').PlanDescription} Plan
+ * @typedef {import('../../dist/engine/plan-description.js').BlockDescription} Block
+ * @typedef {import('../../dist/engine/plan-description.js').StepDescription} Step
  * @typedef {{ op: 'forward' | 'resume' | 'gradient', perTarget: boolean, loops: { count: number, limited: boolean }[], step: Step, block: Block, isTwice: boolean }} Pass
  *   `loops`: those around it, outermost first. `isTwice`: a gradient of a gradient.
  */

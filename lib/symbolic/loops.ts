@@ -1,4 +1,4 @@
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import { Value, type Axis } from './value.js';
 
 /** The number of the sample that a loop's body computes, [batch]; the seed of its noise. */

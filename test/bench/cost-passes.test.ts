@@ -7,13 +7,14 @@ import { costOf, total } from '../../bench/passes/arithmetic.mjs';
 import { passesOf, READS_TARGET, timesOf } from '../../bench/passes/count.mjs';
 import { recorder } from '../../bench/passes/record.mjs';
 import { countsOf, measuredOf, modelTable, passTable, sectionOf, withoutMeasured } from '../../bench/passes/table.mjs';
-import { parseExplainOptions, recordExplanations } from '../../lib/explain.js';
+import { parseExplainOptions } from '../../lib/requests/explain-options.js';
+import { recordExplanations, withLayers } from '../../lib/requests/explain-plan.js';
 import { METHOD_NAMES, Model } from '../../lib/index.js';
-import type { Inspection } from '../../lib/inspection.js';
-import type { BlockDescription, PlanDescription, StepDescription } from '../../lib/symbolic/plan.js';
+import type { Inspection } from '../../lib/engine/inspection.js';
+import type { BlockDescription, PlanDescription, StepDescription } from '../../lib/engine/plan-description.js';
 import { sampleReport, throughputRow } from './sample-report.js';
 
-const record = recorder({ parseExplainOptions, recordExplanations });
+const record = recorder({ parseExplainOptions, recordExplanations, withLayers });
 const PAGE = readFileSync(new URL('../../docs/cost.md', import.meta.url), 'utf8');
 const known = (name: string): { name: string; inspection: Inspection } => ({
   name,
