@@ -9,15 +9,18 @@ import { count } from '../fields.js';
 import { defineMethod, type MapOf } from '../method.js';
 import { placesOf } from './channel-masks.js';
 
+const COMPONENTS = 5;
+
 /** A concept's channels at the scale at which the model is asked for its class. */
 type Scale = (vectors: Value, maps: Value) => Value;
 
 const mapBy =
-  (scaled: Scale): MapOf<{ readonly components: number }> =>
-  ({ model, layer, options: { components } }) => {
+  (scaled: Scale): MapOf<{ readonly components?: number | undefined }> =>
+  ({ model, layer, options: { components: asked } }) => {
     const feature = model.output.feature(layer);
     const features = model.spatial(feature, layer);
     const [height, width] = placesOf(model.node(layer));
+    const components = asked ?? Math.min(COMPONENTS, height * width);
     if (components > height * width) {
       throw new SightlineError('INVALID_OPTION', `deep-feature-factorization finds at most as many concepts as "${layer}" has places, ${height * width}, not ${components}; ask for fewer components.`);
     }
@@ -39,8 +42,8 @@ const mapBy =
 export const deepFeatureFactorization = defineMethod({
   name: 'deep-feature-factorization',
   options: z.strictObject({
-    /** How many concepts. */
-    components: count(1, 1000).default(5),
+    /** How many concepts. Default 5, or as many as the layer has places where those are fewer. */
+    components: count(1, 1000).optional(),
     /** Classes of concepts at the scale that the factorization happens to give, in place of each concept's peak. */
     compat: compatWith('pytorch-grad-cam'),
   }),

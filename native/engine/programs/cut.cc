@@ -72,6 +72,8 @@ std::shared_ptr<Graph> cut(const std::shared_ptr<Graph>& graph, std::vector<Valu
     std::replace(taps.begin(), taps.end(), crossing[i], input);
   }
   set_outputs(*graph, taps);
+  // What fills a tensor in place is kept unless it is known that nobody reads the tensor, as of the mask of a shifted window before the cut.
+  if (graph->inputs()[1]->hasUses()) torch::jit::EliminateDeadCode(graph);
   graph->eraseInput(1);
   return before;
 }

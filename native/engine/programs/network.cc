@@ -10,6 +10,7 @@
 #include "engine/graph/inspection.h"
 #include "engine/guard/trace_limit.h"
 #include "engine/programs/activation_bytes.h"
+#include "engine/programs/batch_norm_gradients.h"
 #include "engine/programs/cut.h"
 #include "engine/programs/leaves.h"
 #include "engine/programs/precision.h"
@@ -114,6 +115,7 @@ std::unique_ptr<Program> Network::build(const ProgramRequest& request) const {
   if (request.keeps_graph) seeds.insert(seeds.end(), inputs.begin(), inputs.end());
   tune(*graph, seeds, in_float32 ? at::kFloat : *tappable_.dtype, request);
   if (before) tune(*before, {}, *tappable_.dtype, request);
+  if (records_gradients || request.keeps_graph) settle_batch_norm_gradients(*graph);
   finish(graph);
   if (!before) return std::make_unique<Program>(std::move(graph), records_gradients, bytes, in_float32);
   finish(before);
