@@ -13,7 +13,8 @@ import type { Inspection } from '../../lib/inspection.js';
 import type { BlockDescription, PlanDescription, StepDescription } from '../../lib/symbolic/plan.js';
 import { sampleReport, throughputRow } from './sample-report.js';
 
-const record = recorder({ parseExplainOptions, recordExplanations });
+// lib's, and not those of the built package that its type names.
+const record = recorder({ parseExplainOptions, recordExplanations } as unknown as Parameters<typeof recorder>[0]);
 const PAGE = readFileSync(new URL('../../docs/cost.md', import.meta.url), 'utf8');
 const known = (name: string): { name: string; inspection: Inspection } => ({
   name,
