@@ -71,7 +71,7 @@ export default defineConfig(
   },
   {
     // Modules whose types stand in a .d.mts beside them, which TypeScript reads in their place.
-    files: ['scripts/{addon,environment,libtorch,setup,symbol-versions}.mjs', 'test/support/progress.mjs'],
+    files: ['lib/setup/{addon,libtorch}.mjs', 'scripts/{check-native-rooms,environment,setup,symbol-versions}.mjs', 'test/support/progress.mjs'],
     extends: [tseslint.configs.disableTypeChecked],
     languageOptions: { parserOptions: { project: false } },
   },

@@ -42,7 +42,7 @@ function count(report, vitest, engine) {
 }
 
 const runs = process.argv.slice(2);
-for (let i = 0; i < runs.length; i += 3) count(...runs.slice(i, i + 3));
+for (let i = 0; i < runs.length; i += 3) count(...(/** @type {[string, string, string]} */ (runs.slice(i, i + 3))));
 if (runs.length === 0 || runs.length % 3 !== 0) {
   failed++;
   console.log('a run has not told how it ended');

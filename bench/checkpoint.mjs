@@ -7,10 +7,10 @@
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 
-import { binding } from '../dist/binding.js';
+import { binding } from '../dist/engine/binding.js';
 import { Model } from '../dist/index.js';
 import { defaultCard } from '../dist/models/card.js';
-import { locateModel } from '../dist/models/locate.js';
+import { locateModel } from '../dist/model/locate.js';
 
 const [file, architecture] = process.argv.slice(2);
 if (file === undefined || architecture === undefined) throw new Error('Give a safetensors file and its architecture.');

@@ -12,7 +12,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 
 import { readReport } from '../dist/bench/report.js';
-import * as explain from '../dist/explain.js';
+import { parseExplainOptions } from '../dist/requests/explain-options.js';
+import { recordExplanations, withLayers } from '../dist/requests/explain-plan.js';
 import { METHOD_NAMES, Model } from '../dist/index.js';
 
 import { recorder } from './passes/record.mjs';
@@ -21,7 +22,7 @@ import { modelTable, passTable, replaceSection } from './passes/table.mjs';
 const { values } = parseArgs({ options: { measured: { type: 'string' }, inspect: { type: 'string', multiple: true, default: [] } } });
 const inspectionFile = (/** @type {string} */ name) => new URL(`passes/${name}.json`, import.meta.url);
 
-/** @param {string} archive @returns {Promise<import('../dist/inspection.js').Inspection>} */
+/** @param {string} archive @returns {Promise<import('../dist/engine/inspection.js').Inspection>} */
 async function inspect(archive) {
   const model = await Model.load(archive, { device: 'cpu' });
   const { methods: _, ...inspection } = await model.inspect();
@@ -42,7 +43,7 @@ const known = (/** @type {string} */ name) => ({ name, inspection: JSON.parse(re
 const shipped = async (/** @type {string} */ name) => ({ name, inspection: await inspect(name) });
 const residual = [known('resnet50'), await shipped('resnet-tiny-shapes')];
 const transformers = [known('vit_b_16'), await shipped('vit-tiny-shapes')];
-const record = recorder(explain);
+const record = recorder({ parseExplainOptions, recordExplanations, withLayers });
 
 const page = new URL('../docs/cost.md', import.meta.url);
 let text = readFileSync(page, 'utf8');

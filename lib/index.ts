@@ -1,12 +1,15 @@
 /** sightline explains what vision models see: see README.md. */
-import { binding, fromNative, type DeviceMemory, type NativeStats, type NativeVersions } from './binding.js';
+import { binding, fromNative } from './engine/binding.js';
+import type { DeviceMemory, NativeStats, NativeVersions } from './engine/native-types.js';
 
-export { Model, type LoadOptions, type ModelInspection } from './model.js';
+export { Model } from './model/model.js';
+export type { LoadOptions } from './model/load.js';
+export type { ModelInspection } from './model/inspections.js';
 export { bench, type BenchOptions, type BenchReport } from './bench/bench.js';
 export { findPulled, pull, type Pulled, type PulledCard, type PulledModel, type PullOptions, type PullProgress } from './hub/index.js';
 export { catalogue, type CatalogueCard } from './models/catalogue.js';
 export type { ModelWeights } from './models/card.js';
-export { SightlineError, type ErrorCode } from './errors.js';
+export { SightlineError, type ErrorCode } from './support/errors.js';
 export type { IsolateOptions } from './archives/isolation.js';
 export type {
   CommonOptions,
@@ -21,11 +24,11 @@ export type {
   NamedOptions,
   Score,
   UnnamedOptions,
-} from './explain.js';
-export type { ClassLabel, ExplainedTarget, HeatMap, Prediction } from './heatmap.js';
-export type { Predicted, PredictOptions } from './predict.js';
-export type { BySite, Capture, CapturedTensors, CaptureOptions, Sites } from './capture.js';
-export type { AttentionMap, AttentionMapOptions } from './attention-maps.js';
+} from './requests/explain.js';
+export type { ClassLabel, ExplainedTarget, HeatMap, Prediction } from './requests/heatmap.js';
+export type { Predicted, PredictOptions } from './requests/predict.js';
+export type { BySite, Capture, CapturedTensors, CaptureOptions, Sites } from './requests/capture.js';
+export type { AttentionMap, AttentionMapOptions } from './requests/attention-maps.js';
 export {
   GeneratedImage,
   type AttentionObjective,
@@ -39,21 +42,21 @@ export {
   type MaximizeSettings,
   type Maximized,
   type ProjectionObjective,
-} from './maximize.js';
-export type { Input, TensorInput } from './inputs.js';
+} from './requests/maximize/maximize.js';
+export type { Input, TensorInput } from './images/inputs.js';
 export type { ImageInput, RawImage } from './images/source.js';
-export type { OverlayOptions } from './images/overlay.js';
-export type { Colormap } from './images/colormaps.js';
-export type { Applicability, AttentionInfo, Inspection, Layout, NodeInfo, PooledHead, TokenGrid } from './inspection.js';
+export type { OverlayOptions } from './pictures/overlay.js';
+export type { Colormap } from './pictures/colormaps.js';
+export type { Applicability, AttentionInfo, Inspection, Layout, NodeInfo, PooledHead, TokenGrid } from './engine/inspection.js';
 export type { ModelCard, ModelInput } from './models/card.js';
-export type { ClassName, Target } from './targets.js';
-export type { DeviceMemory, NativeStats, NativeVersions, Tensor } from './binding.js';
+export type { ClassName, Target } from './requests/targets.js';
+export type { DeviceMemory, NativeStats, NativeVersions, Tensor } from './engine/native-types.js';
 export { METHOD_NAMES, type MethodName } from './methods/index.js';
 export { defineMethod, type MapResult, type Method, type MethodInput } from './methods/method.js';
 export * as symbolic from './symbolic/index.js';
-export { contactSheet, type SheetCell, type SheetOptions } from './images/sheet.js';
-export { planesSheet, type Plane, type PlanesOptions } from './images/planes.js';
-export { decodeNpy, encodeNpy } from './arrays/npy.js';
+export { contactSheet, type SheetCell, type SheetOptions } from './pictures/sheet.js';
+export { planesSheet, type Plane, type PlanesOptions } from './pictures/planes.js';
+export { decodeNpy, encodeNpy } from './support/npy.js';
 
 /** Counters of the engine, for metrics and leak tests. */
 export function stats(): NativeStats {
@@ -67,9 +70,9 @@ export function stats(): NativeStats {
  * @param options.resetPeak start the peak anew, after it was read
  * @throws SightlineError INVALID_OPTION, DEVICE_UNAVAILABLE
  */
-export function deviceMemory(device: string, { resetPeak = false }: { readonly resetPeak?: boolean } = {}): DeviceMemory | null {
+export function deviceMemory(device: string, options: { readonly resetPeak?: boolean } = {}): DeviceMemory | null {
   try {
-    return binding().deviceMemory?.(device, resetPeak) ?? null;
+    return binding().deviceMemory?.(device, options.resetPeak ?? false) ?? null;
   } catch (error) {
     throw fromNative(error);
   }

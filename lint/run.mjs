@@ -17,6 +17,8 @@ const checks = [
   ['types as others resolve them', bin('attw'), '--pack', '.', '--profile', 'node16'],
   ['the package', bin('publint'), '--strict'],
   ['Python', path.join(pythonTools(), 'ruff'), 'check', '--quiet'],
+  ['the rooms of lib', 'npm', 'run', '--silent', 'lint:rooms'],
+  ['the rooms of native', process.execPath, 'scripts/check-native-rooms.mjs'],
   ['workflows', process.execPath, 'lint/workflows.mjs'],
 ];
 

@@ -3,7 +3,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { findLibTorch } from '../scripts/libtorch.mjs';
+import { findLibTorch } from '../lib/setup/libtorch.mjs';
 import { pythonTools, ROOT, sources } from './python.mjs';
 
 const OUT = path.join(ROOT, 'build/tidy');

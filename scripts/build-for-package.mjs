@@ -6,12 +6,12 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
-import { builtAddons } from './addon.mjs';
+import { builtAddons } from '../lib/setup/addon.mjs';
 import { buildNative } from './build-native.mjs';
-import { cacheFolder } from './cache-folder.mjs';
+import { cacheFolder } from '../lib/setup/cache-folder.mjs';
 import { npmCommand } from './npm-packages.mjs';
-import { SetupError } from './setup-error.mjs';
-import { PACKAGE_ROOT } from './stamps.mjs';
+import { SetupError } from '../lib/setup/setup-error.mjs';
+import { PACKAGE_ROOT } from '../lib/setup/stamps.mjs';
 import { step } from './steps.mjs';
 
 /** What a build needs of npm. Hardly anybody builds, so they are no dependencies: 39 packages. */

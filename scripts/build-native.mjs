@@ -11,9 +11,9 @@ import os from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
-import { findLibTorch } from './libtorch.mjs';
-import { SetupError, isMain, runCommand } from './setup-error.mjs';
-import { PACKAGE_ROOT, SET_UP, hashInputs } from './stamps.mjs';
+import { findLibTorch } from '../lib/setup/libtorch.mjs';
+import { SetupError, isMain, runCommand } from '../lib/setup/setup-error.mjs';
+import { PACKAGE_ROOT, SET_UP, hashInputs } from '../lib/setup/stamps.mjs';
 import { requireBuildTools } from './tools.mjs';
 
 const PROBE = path.join(PACKAGE_ROOT, 'scripts', 'probe.mjs');

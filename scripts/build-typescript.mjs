@@ -6,8 +6,8 @@ import { spawn } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
-import { SetupError } from './setup-error.mjs';
-import { PACKAGE_ROOT, hashInputs } from './stamps.mjs';
+import { SetupError } from '../lib/setup/setup-error.mjs';
+import { PACKAGE_ROOT, hashInputs } from '../lib/setup/stamps.mjs';
 
 const DIST = path.join(PACKAGE_ROOT, 'dist');
 

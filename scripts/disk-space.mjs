@@ -1,6 +1,6 @@
 import { statfs as nodeStatfs } from 'node:fs/promises';
 import { megabytes } from './progress.mjs';
-import { SetupError } from './setup-error.mjs';
+import { SetupError } from '../lib/setup/setup-error.mjs';
 
 /**
  * @typedef {(folder: string) => Promise<{ bavail: number, bsize: number }>} Statfs

@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { EnvHttpProxyAgent, fetch } from 'undici';
 import { Progress } from './progress.mjs';
-import { SetupError } from './setup-error.mjs';
+import { SetupError } from '../lib/setup/setup-error.mjs';
 
 /** A connection that sends nothing for this long is given up. */
 const STALL_MS = 60_000;

@@ -1,4 +1,4 @@
-import type { LibTorch } from './libtorch.mjs';
+import type { LibTorch } from '../lib/setup/libtorch.mjs';
 
 /** One line of `sightline doctor`. */
 export interface Finding {

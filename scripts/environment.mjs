@@ -4,12 +4,12 @@
 import { existsSync, readFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { PREBUILDS, chooseAddon } from './addon.mjs';
+import { PREBUILDS, chooseAddon } from '../lib/setup/addon.mjs';
 import { probeAddon } from './build-native.mjs';
-import { compareVersions, currentPlatform, requirePlatform } from './libtorch.mjs';
+import { compareVersions, currentPlatform, requirePlatform } from '../lib/setup/libtorch.mjs';
 import { findNvidia } from './nvidia.mjs';
 import { megabytes } from './progress.mjs';
-import { IS_CHECKOUT, PACKAGE_ROOT, SET_UP } from './stamps.mjs';
+import { IS_CHECKOUT, PACKAGE_ROOT, SET_UP } from '../lib/setup/stamps.mjs';
 import { findCMake, findCompiler, requireCMake, requireCompiler, requireNode } from './tools.mjs';
 
 /** @typedef {import('./environment.mjs').Finding} Finding */
@@ -89,7 +89,7 @@ function memory() {
 
 /**
  * @param {NodeJS.ProcessEnv} env
- * @param {import('./libtorch.mjs').LibTorch | null} libtorch
+ * @param {import('../lib/setup/libtorch.mjs').LibTorch | null} libtorch
  * @returns {Finding[]}
  */
 function nvidia(env, libtorch) {

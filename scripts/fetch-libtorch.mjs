@@ -11,14 +11,14 @@ import { existsSync, rmSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { libtorchCache, makeCacheFolder } from './cache-folder.mjs';
+import { libtorchCache, makeCacheFolder } from '../lib/setup/cache-folder.mjs';
 import { requireDiskSpace } from './disk-space.mjs';
 import { download, hashFile, requireHash } from './download.mjs';
 import { VERSION, archiveUrl, findBuild } from './libtorch-builds.mjs';
-import { compareVersions, currentPlatform, inspectLibTorch, requirePlatform } from './libtorch.mjs';
+import { compareVersions, currentPlatform, inspectLibTorch, requirePlatform } from '../lib/setup/libtorch.mjs';
 import { findNvidia } from './nvidia.mjs';
 import { NoSuchWheel, downloadWheels, findPip } from './pip.mjs';
-import { SetupError, isMain, runCommand } from './setup-error.mjs';
+import { SetupError, isMain, runCommand } from '../lib/setup/setup-error.mjs';
 import { unpack } from './unpack.mjs';
 
 /** The oldest NVIDIA driver that runs CUDA 13, which the pinned CUDA build is for. */
@@ -30,7 +30,7 @@ const NEEDLESS = /^(libtorch_python|libshm|libjitbackend_test|libtorchbind_test|
 /**
  * @typedef {object} Job
  * @property {NodeJS.ProcessEnv} env
- * @property {import('./libtorch.mjs').Platform} platform
+ * @property {import('../lib/setup/libtorch.mjs').Platform} platform
  * @property {string} staging scratch folder beside the final place, so that the rename stays on one disk
  * @property {import('./disk-space.mjs').Statfs | undefined} statfs
  * @property {(line: string) => void} say

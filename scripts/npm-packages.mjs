@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { SetupError } from './setup-error.mjs';
-import { PACKAGE_ROOT } from './stamps.mjs';
+import { SetupError } from '../lib/setup/setup-error.mjs';
+import { PACKAGE_ROOT } from '../lib/setup/stamps.mjs';
 
 /**
  * Whether what is installed is what the lock file asks for, by npm's own record of it: that also sees an `npm install`

@@ -2,7 +2,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { mkdir, readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { Progress } from './progress.mjs';
-import { SetupError } from './setup-error.mjs';
+import { SetupError } from '../lib/setup/setup-error.mjs';
 
 /**
  * The Python whose pip is used: that of an active environment, else python3.

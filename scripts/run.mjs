@@ -12,9 +12,9 @@ import path from 'node:path';
 import { buildTypeScript, hashTypeScriptInputs, isTypeScriptBuilt } from './build-typescript.mjs';
 import { withLock } from './lock.mjs';
 import { arePackagesInstalled, installPackages } from './npm-packages.mjs';
-import { SetupError, runCommand } from './setup-error.mjs';
+import { SetupError, runCommand } from '../lib/setup/setup-error.mjs';
 import { setUpNative } from './setup.mjs';
-import { PACKAGE_ROOT, Stamps } from './stamps.mjs';
+import { PACKAGE_ROOT, Stamps } from '../lib/setup/stamps.mjs';
 import { step } from './steps.mjs';
 import { requireBuildTools, requireNode } from './tools.mjs';
 

@@ -1,4 +1,4 @@
-import type { Choice } from './addon.mjs';
+import type { Choice } from '../lib/setup/addon.mjs';
 
 /**
  * Finds or fetches a LibTorch, has an addon for it, building one where that is still to do, and says on stderr what it does.

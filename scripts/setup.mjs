@@ -6,16 +6,16 @@
  */
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
-import { chooseAddon, findAddon, recallPython, stateStamps } from './addon.mjs';
+import { chooseAddon, findAddon, recallPython, stateStamps } from '../lib/setup/addon.mjs';
 import { buildForPackage } from './build-for-package.mjs';
 import { buildNative, hashNativeSources, probeAddon } from './build-native.mjs';
-import { cacheFolder, libtorchCache, makeCacheFolder } from './cache-folder.mjs';
+import { cacheFolder, libtorchCache, makeCacheFolder } from '../lib/setup/cache-folder.mjs';
 import { VERSION } from './libtorch-builds.mjs';
-import { findLibTorch, inspectLibTorch } from './libtorch.mjs';
+import { findLibTorch, inspectLibTorch } from '../lib/setup/libtorch.mjs';
 import { withLock } from './lock.mjs';
 import { findNvidia } from './nvidia.mjs';
-import { SetupError, isMain, runCommand } from './setup-error.mjs';
-import { IS_CHECKOUT, SET_UP, Stamps } from './stamps.mjs';
+import { SetupError, isMain, runCommand } from '../lib/setup/setup-error.mjs';
+import { IS_CHECKOUT, SET_UP, Stamps } from '../lib/setup/stamps.mjs';
 import { step } from './steps.mjs';
 import { requireBuildTools, requireNode } from './tools.mjs';
 
@@ -27,7 +27,7 @@ const DECIDING = ['LIBTORCH', 'SIGHTLINE_CACHE', 'XDG_CACHE_HOME', 'HOME', 'VIRT
  * @param {object} [options]
  * @param {NodeJS.ProcessEnv} [options.env]
  * @param {boolean} [options.build] in a package: build an addon even where a prebuilt one fits
- * @returns {Promise<import('./addon.mjs').Choice>}
+ * @returns {Promise<import('../lib/setup/addon.mjs').Choice>}
  */
 export async function setUpNative({ env = process.env, build = false } = {}) {
   requireNode();
@@ -75,7 +75,7 @@ async function setUpPackage(env, build) {
 /**
  * Loads the addon in a child process, and looks whether it can use the GPU that is there.
  * @param {NodeJS.ProcessEnv} env
- * @param {import('./libtorch.mjs').LibTorch} libtorch
+ * @param {import('../lib/setup/libtorch.mjs').LibTorch} libtorch
  */
 function prove(env, libtorch) {
   const { problem, versions } = probeAddon(env);
@@ -91,7 +91,7 @@ function prove(env, libtorch) {
  * @param {NodeJS.ProcessEnv} env
  * @param {Stamps} stamps
  * @param {boolean} headers
- * @returns {Promise<import('./libtorch.mjs').LibTorch>}
+ * @returns {Promise<import('../lib/setup/libtorch.mjs').LibTorch>}
  */
 async function obtainLibTorch(env, stamps, headers) {
   const key = DECIDING.map((name) => env[name] ?? null);
@@ -120,12 +120,12 @@ async function obtainLibTorch(env, stamps, headers) {
  * @param {Stamps} stamps
  * @param {(string | null)[]} key
  * @param {boolean} headers
- * @returns {import('./libtorch.mjs').LibTorch | null}
+ * @returns {import('../lib/setup/libtorch.mjs').LibTorch | null}
  */
 function remember(env, stamps, key, headers) {
   const stamp = stamps.read('libtorch');
   if (stamp === null || JSON.stringify(stamp.key) !== JSON.stringify(key)) return null;
-  /** @type {import('./libtorch.mjs').LibTorch} */
+  /** @type {import('../lib/setup/libtorch.mjs').LibTorch} */
   const found = stamp.found;
   if (found.origin === 'python') {
     const cache = libtorchCache(env);

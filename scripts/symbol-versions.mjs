@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
-import { compareVersions } from './libtorch.mjs';
-import { SetupError } from './setup-error.mjs';
+import { compareVersions } from '../lib/setup/libtorch.mjs';
+import { SetupError } from '../lib/setup/setup-error.mjs';
 
 /** What LibTorch's own libraries ask for: where LibTorch loads, the addon must load too. @type {Record<string, string>} */
 const LIMITS = { GLIBC: '2.28', GLIBCXX: '3.4.22', CXXABI: '1.3.11', GCC: '3.4' };

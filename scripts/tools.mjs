@@ -2,8 +2,8 @@
  * The tools that the native build needs. Each one that is missing or too old is one sentence with the way to get it.
  */
 import { spawnSync } from 'node:child_process';
-import { compareVersions } from './libtorch.mjs';
-import { SetupError } from './setup-error.mjs';
+import { compareVersions } from '../lib/setup/libtorch.mjs';
+import { SetupError } from '../lib/setup/setup-error.mjs';
 
 const NODE = '20.19.0';
 const CMAKE = '3.18';

@@ -5,7 +5,7 @@ import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import yauzl from 'yauzl';
 import { Progress } from './progress.mjs';
-import { SetupError } from './setup-error.mjs';
+import { SetupError } from '../lib/setup/setup-error.mjs';
 
 const openZip = /** @type {(file: string, options: yauzl.Options) => Promise<yauzl.ZipFile>} */ (promisify(yauzl.open));
 

@@ -2,8 +2,8 @@
  * What the passes of a plan cost in arithmetic and in activations, by what `inspect` counted in the graph.
  *
  * @typedef {import('./count.mjs').Pass} Pass
- * @typedef {import('../../dist/symbolic/plan.js').TapDescription} Tap
- * @typedef {import('../../dist/inspection.js').Inspection} Inspection
+ * @typedef {import('../../dist/engine/plan-description.js').TapDescription} Tap
+ * @typedef {import('../../dist/engine/inspection.js').Inspection} Inspection
  * @typedef {{ flops: number, bytes: number }} Cost
  */
 import { timesOf } from './count.mjs';
@@ -17,8 +17,8 @@ export function after(inspection, { kind, node, site }) {
   const cost = (/** @type {{ flopsAfter: number | null, bytesAfter: number }} */ { flopsAfter, bytesAfter }) => ({ flops: flopsAfter ?? NaN, bytes: bytesAfter });
   if (kind === 'logits' || kind === 'output') return NOTHING;
   if (kind === 'image') return whole(inspection);
-  if (kind === 'node') return cost(/** @type {import('../../dist/inspection.js').NodeInfo} */ (inspection.nodes.find(({ name }) => name === node)));
-  const attention = /** @type {import('../../dist/inspection.js').AttentionInfo} */ (inspection.attention[site ?? -1]);
+  if (kind === 'node') return cost(/** @type {import('../../dist/engine/inspection.js').NodeInfo} */ (inspection.nodes.find(({ name }) => name === node)));
+  const attention = /** @type {import('../../dist/engine/inspection.js').AttentionInfo} */ (inspection.attention[site ?? -1]);
   if (kind !== 'mixed' && kind !== 'residual') return cost(attention);
   // The sum behind an attention is read by the block's next layer norm: what lies behind the one lies behind the other.
   const norms = inspection.nodes.filter(({ operator, flopsAfter }) => operator === 'layer_norm' && (flopsAfter ?? NaN) < (attention.flopsAfter ?? NaN));

@@ -1,19 +1,19 @@
 /**
  * Counts, in a recorded plan, the runs of the model that the engine will make: nothing here knows a method.
  *
- * @typedef {import('../../dist/symbolic/plan.js').PlanDescription} Plan
- * @typedef {import('../../dist/symbolic/plan.js').BlockDescription} Block
- * @typedef {import('../../dist/symbolic/plan.js').StepDescription} Step
+ * @typedef {import('../../dist/engine/plan-description.js').PlanDescription} Plan
+ * @typedef {import('../../dist/engine/plan-description.js').BlockDescription} Block
+ * @typedef {import('../../dist/engine/plan-description.js').StepDescription} Step
  * @typedef {{ op: 'forward' | 'resume' | 'gradient', perTarget: boolean, loops: { count: number, limited: boolean }[], step: Step, block: Block, isTwice: boolean }} Pass
  *   `loops`: those around it, outermost first. `isTwice`: a gradient of a gradient.
  */
 
 const RUNS = new Set(['forward', 'resume', 'gradient']);
-/** Steps that read the class asked for: those marked `reads_target` in native/engine/operations.cc. */
+/** Steps that read the class asked for: those marked `reads_target` in native/engine/steps/operations.cc. */
 export const READS_TARGET = new Set(['score', 'asked', 'target', 'class_row']);
 
 /**
- * Every run and gradient of a plan. What runs per target is found as native/engine/plan.cc finds it; a loop over samples
+ * Every run and gradient of a plan. What runs per target is found as native/engine/steps/plan.cc finds it; a loop over samples
  * runs once for all targets, and in it only what depends on the target runs for each.
  *
  * @param {Plan} plan

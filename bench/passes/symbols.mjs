@@ -2,7 +2,7 @@
  * Names the counts of a plan: a number that comes from an option or from the model's shape gets the letter for it. A letter
  * is taken only where it gives the right number on every model that is compared, so it is no guess from one of them.
  *
- * @typedef {import('../../dist/inspection.js').Inspection} Inspection
+ * @typedef {import('../../dist/engine/inspection.js').Inspection} Inspection
  * @typedef {{ inspection: Inspection, settings: Readonly<Record<string, unknown>>, layer: string | null, count: number }} Sighting
  */
 

@@ -1,9 +1,9 @@
 /**
  * The tables of docs/cost.md.
  *
- * @typedef {import('../../dist/inspection.js').Inspection} Inspection
+ * @typedef {import('../../dist/engine/inspection.js').Inspection} Inspection
  * @typedef {import('./count.mjs').Pass} Pass
- * @typedef {import('../../dist/symbolic/plan.js').PlanDescription} Plan
+ * @typedef {import('../../dist/engine/plan-description.js').PlanDescription} Plan
  * @typedef {{ name: string, inspection: Inspection }} Subject a model as it was inspected, by the name that its bench is known by
  * @typedef {{ plan: Plan, settings: Readonly<Record<string, unknown>>, layer: string | null }} Recorded
  * @typedef {(method: string, inspection: Inspection) => Recorded | null} Recorder null where the method does not apply

@@ -122,7 +122,7 @@ class Workers {
   /** @param {'ours' | 'peer'} side */
   #start(side) {
     const { python, threads } = this.options;
-    // How long GNU OpenMP's threads spin while they wait: on both sides what lib/binding.ts sets on ours, unless the
+    // How long GNU OpenMP's threads spin while they wait: on both sides what lib/engine/binding.ts sets on ours, unless the
     // environment says otherwise. Its default starves whoever else wants the cores, and itself with them.
     const env = { OMP_NUM_THREADS: String(threads), GOMP_SPINCOUNT: process.env.GOMP_SPINCOUNT ?? '1000' };
     if (side === 'ours') return new WorkerProcess('sightline worker', process.execPath, [path.join(HERE, 'ours.mjs')], env);

@@ -1,11 +1,13 @@
 import { open, type FileHandle } from 'node:fs/promises';
 
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
+import { unreadable } from '../support/files.js';
 import { checkCode, checkRecursion } from './code.js';
 import { readMember, verifyStored } from './contents.js';
 import { WindowedFile } from './windowed-file.js';
 import { readDirectory, type Member } from './directory.js';
-import { checkPickle, PickleFault } from './pickle.js';
+import { checkPickle } from './pickle.js';
+import { PickleFault } from './pickle-values.js';
 import { damaged, notTorchScript, untrusted } from './refusal.js';
 import { CodeFault } from './tokens.js';
 
@@ -60,9 +62,7 @@ export async function checkArchive(path: string, options: CheckOptions = {}): Pr
   try {
     handle = await open(path, 'r');
   } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException;
-    if (code === 'EACCES' || code === 'EPERM') throw new SightlineError('FILE_NOT_FOUND', `${path} may not be read: permission denied.`, { cause });
-    throw new SightlineError('FILE_NOT_FOUND', `${path} cannot be read: ${message}.`, { cause });
+    throw unreadable(path, cause, 'give the path of a TorchScript archive');
   }
   try {
     const before = await handle.stat();

@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { crc32, inflateRawSync } from 'node:zlib';
 
-import { readAt } from '../files/read-at.js';
+import { readAt } from '../support/files.js';
 import type { Member } from './directory.js';
 import { damaged } from './refusal.js';
 import type { WindowedFile } from './windowed-file.js';

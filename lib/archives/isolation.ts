@@ -5,7 +5,7 @@ import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { SightlineError, type ErrorCode } from '../errors.js';
+import { SightlineError, type ErrorCode } from '../support/errors.js';
 import { NO_FENCE, type ProbeAnswer, type ProbeRequest } from './probe-messages.js';
 
 export interface IsolateOptions {
@@ -18,7 +18,7 @@ export interface IsolateOptions {
 export const DEFAULT_ISOLATION = { seconds: 60, megabytes: 8192 } as const;
 
 // Only compiled code can be run as a process; tests load this file as it is written.
-const PROBE = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? '../../dist/archives/probe.js' : './probe.js', import.meta.url));
+const PROBE = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? '../../dist/processes/probe.js' : '../processes/probe.js', import.meta.url));
 const KEPT_COMPLAINTS = 4000;
 /** Where the system's loader looks for LibTorch, and what Windows programs cannot start without. */
 const NEEDED_VARIABLES = ['LD_LIBRARY_PATH', 'DYLD_LIBRARY_PATH', 'OMP_NUM_THREADS', 'SystemRoot'];

@@ -3,77 +3,8 @@
  * checked. LibTorch believes the sizes and strides of a tensor, does not compare a storage with the bytes that are there,
  * and takes numbers for functions where a forger puts them.
  */
-
-/** A storage: elements of one type that lie in a member of the archive. */
-interface Storage {
-  readonly kind: 'storage';
-  readonly elements: number;
-}
-
-interface Tensor {
-  readonly kind: 'tensor';
-  readonly shape: readonly number[];
-}
-
-interface List {
-  readonly kind: 'list';
-  readonly items: Value[];
-  weight: number;
-  depth: number;
-  /** Once it is part of something else nothing may be added: that is how a thing would come to contain itself. */
-  sealed: boolean;
-}
-
-interface Dict {
-  readonly kind: 'dict';
-  entries: number;
-  weight: number;
-  depth: number;
-  sealed: boolean;
-}
-
-interface Compound {
-  readonly kind: 'tuple' | 'object';
-  readonly items: readonly Value[];
-  readonly weight: number;
-  readonly depth: number;
-}
-
-type Value =
-  | { readonly kind: 'none' | 'float' | 'enum' | 'ordered-dict' | 'device' | 'unknown' }
-  | { readonly kind: 'bool'; readonly value: boolean }
-  | { readonly kind: 'int'; readonly value: number }
-  | { readonly kind: 'string'; readonly value: string }
-  | { readonly kind: 'global'; readonly name: string }
-  | { readonly kind: 'class'; readonly name: string }
-  | { readonly kind: 'instance'; readonly name: string }
-  | Storage
-  | Tensor
-  | List
-  | Dict
-  | Compound;
-
-/** What is wrong with a pickle, as the end of a sentence. */
-export class PickleFault extends Error {
-  constructor(
-    what: string,
-    /** Whether it is sound, but more than an image classifier needs. */
-    readonly isSound = false,
-  ) {
-    super(what);
-  }
-}
-
-export interface PickleContext {
-  /** Bytes of the member that holds a storage; null where there is none. */
-  readonly storageBytes: (key: string) => number | null;
-  /** Whether an enumeration of the archive has a value, given as it stands in the code. */
-  readonly isEnumerated: (name: string, literal: string) => boolean;
-  /** Whether a custom class (`__torch__.torch.classes...`) may be made. */
-  readonly allowsClass: (name: string) => boolean;
-  /** Lets functions and classes pass that are not known. */
-  readonly trust: boolean;
-}
+import { isKnownGlobal, PickleCalls, type PickleContext } from './pickle-calls.js';
+import { bearable, depthOf, PickleFault, weightOf, type Compound, type Value } from './pickle-values.js';
 
 export interface PickleFacts {
   /** Bytes that LibTorch reads for storages, each as often as it is named. */
@@ -81,48 +12,6 @@ export interface PickleFacts {
   /** Bytes of all tensors as if none were expanded. */
   readonly logicalBytes: number;
 }
-
-const DEEPEST = 256;
-/** Values of the whole, those that are shared counted wherever they appear. */
-const HEAVIEST = 50_000_000;
-const LONGEST_TAG = 4096;
-
-const ELEMENT_BYTES: Readonly<Record<string, number>> = {
-  FloatStorage: 4,
-  DoubleStorage: 8,
-  HalfStorage: 2,
-  BFloat16Storage: 2,
-  LongStorage: 8,
-  IntStorage: 4,
-  ShortStorage: 2,
-  CharStorage: 1,
-  ByteStorage: 1,
-  BoolStorage: 1,
-  ComplexFloatStorage: 8,
-  ComplexDoubleStorage: 16,
-  QInt8Storage: 1,
-  QUInt8Storage: 1,
-  QInt32Storage: 4,
-};
-
-const BUILT_LISTS: Readonly<Record<string, Value['kind']>> = {
-  'torch.jit._pickle.build_intlist': 'int',
-  'torch.jit._pickle.build_doublelist': 'float',
-  'torch.jit._pickle.build_boollist': 'bool',
-  'torch.jit._pickle.build_tensorlist': 'tensor',
-};
-
-const KNOWN_GLOBALS = new Set([
-  ...Object.keys(BUILT_LISTS),
-  ...Object.keys(ELEMENT_BYTES).map((name) => `torch.${name}`),
-  'torch.jit._pickle.restore_type_tag',
-  'torch._utils._rebuild_tensor_v2',
-  'torch._utils._rebuild_qtensor',
-  'torch.per_tensor_affine',
-  'torch.per_channel_affine',
-  'collections.OrderedDict',
-  'torch.device',
-]);
 
 /**
  * @param root what the archive's code expects at the top
@@ -132,22 +21,22 @@ export function checkPickle(bytes: Buffer, root: 'object' | 'tuple', context: Pi
   const machine = new Machine(bytes, context);
   const top = machine.run();
   if (top.kind !== root) throw new PickleFault(`holds a ${top.kind}, where ${root === 'object' ? 'a module' : 'a tuple'} is expected`);
-  return { storedBytes: machine.storedBytes, logicalBytes: machine.logicalBytes };
+  return { storedBytes: machine.calls.storedBytes, logicalBytes: machine.calls.logicalBytes };
 }
 
 class Machine {
-  storedBytes = 0;
-  logicalBytes = 0;
+  readonly calls: PickleCalls;
   private at = 0;
   private readonly stack: Value[] = [];
   private readonly marks: number[] = [];
   private readonly memo = new Map<number, Value>();
-  private readonly elementBytes = new Map<Storage, number>();
 
   constructor(
     private readonly bytes: Buffer,
     private readonly context: PickleContext,
-  ) {}
+  ) {
+    this.calls = new PickleCalls(context);
+  }
 
   run(): Value {
     if (this.byte() !== 0x80 || this.byte() !== 2) throw new PickleFault('is no pickle of protocol 2');
@@ -232,7 +121,7 @@ class Machine {
       case 0x52: // REDUCE
         return this.reduce();
       case 0x51: // BINPERSID
-        return this.push(this.storage(this.pop()));
+        return this.push(this.calls.storage(this.pop()));
       default:
         throw new PickleFault(`has the instruction 0x${code.toString(16).padStart(2, '0')}, which TorchScript does not use`);
     }
@@ -246,7 +135,7 @@ class Machine {
       }
       return this.push({ kind: 'class', name: full });
     }
-    if (!KNOWN_GLOBALS.has(full) && !this.context.trust) throw new PickleFault(`calls ${full}, which no TorchScript module needs`, true);
+    if (!isKnownGlobal(full) && !this.context.trust) throw new PickleFault(`calls ${full}, which no TorchScript module needs`, true);
     this.push({ kind: 'global', name: full });
   }
 
@@ -274,86 +163,7 @@ class Machine {
       return this.push({ kind: 'enum' });
     }
     if (called.kind !== 'global' || given.kind !== 'tuple') throw new PickleFault('calls what is no function');
-    const { items } = given;
-    const listed = BUILT_LISTS[called.name];
-    if (listed !== undefined) {
-      const [list] = items;
-      if (items.length !== 1 || list?.kind !== 'list' || !list.items.every(({ kind }) => kind === listed)) throw new PickleFault(`gives ${called.name} something else than a list of its kind`);
-      return this.push(list);
-    }
-    switch (called.name) {
-      case 'torch.jit._pickle.restore_type_tag': {
-        const [value, tag] = items;
-        if (items.length !== 2 || (value?.kind !== 'list' && value?.kind !== 'dict') || tag?.kind !== 'string') throw new PickleFault('gives a type to what is no list or dict');
-        if (tag.value.length > LONGEST_TAG || !/^(?:List|Dict)\[[\w.,[\] ()]*\]$/.test(tag.value) || nesting(tag.value) > 16) throw new PickleFault('has a type that cannot be read');
-        return this.push(value);
-      }
-      case 'torch._utils._rebuild_tensor_v2':
-        if (items.length !== 6) throw new PickleFault('describes a tensor in an unusual way');
-        return this.push(this.tensor(items));
-      case 'torch._utils._rebuild_qtensor':
-        if (items.length !== 7) throw new PickleFault('describes a tensor in an unusual way');
-        return this.push(this.quantised(items));
-      case 'collections.OrderedDict':
-        if (items.length !== 0) throw new PickleFault('fills a dict in an unusual way');
-        return this.push({ kind: 'ordered-dict' });
-      case 'torch.device':
-        if (items.length < 1 || items.length > 2 || items[0]!.kind !== 'string') throw new PickleFault('names a device in an unusual way');
-        return this.push({ kind: 'device' });
-      default:
-        if (!this.context.trust) throw new PickleFault(`calls ${called.name}, which is no function`);
-        return this.push({ kind: 'unknown' });
-    }
-  }
-
-  /** ('storage', type, key, device, elements) */
-  private storage(value: Value): Storage {
-    if (value.kind !== 'tuple' || value.items.length !== 5) throw new PickleFault('describes a storage in an unusual way');
-    const [word, type, key, device, count] = value.items as [Value, Value, Value, Value, Value];
-    if (word.kind !== 'string' || word.value !== 'storage' || type.kind !== 'global' || key.kind !== 'string' || device.kind !== 'string') throw new PickleFault('describes a storage in an unusual way');
-    if (!/^(?:cpu|cuda(?::\d{1,3})?)$/.test(device.value)) throw new PickleFault('keeps a storage on a device that is none');
-    const width = ELEMENT_BYTES[type.name.slice('torch.'.length)];
-    if (width === undefined) throw new PickleFault(`has a storage of the unknown kind ${type.name}`, true);
-    const elements = count.kind === 'int' ? count.value : -1;
-    if (!Number.isSafeInteger(elements) || elements < 0) throw new PickleFault(`gives storage ${key.value} an impossible number of elements`);
-    const there = this.context.storageBytes(key.value);
-    if (elements > 0 && there === null) throw new PickleFault(`names storage ${key.value}, which is not there`);
-    if (elements * width > (there ?? 0)) throw new PickleFault(`says that storage ${key.value} has ${elements * width} bytes, but there are ${there ?? 0}`);
-    this.storedBytes += there ?? 0;
-    const made: Storage = { kind: 'storage', elements };
-    this.elementBytes.set(made, width);
-    return made;
-  }
-
-  /** (storage, offset, sizes, strides, ...) */
-  private tensor(items: readonly Value[]): Tensor {
-    const [storage, offset, sizes, strides] = items as [Value, Value, Value, Value];
-    if (storage.kind !== 'storage') throw new PickleFault('makes a tensor of what is no storage');
-    const shape = whole(sizes);
-    const steps = whole(strides);
-    const first = offset.kind === 'int' ? offset.value : -1;
-    if (shape === null || steps === null || shape.length !== steps.length || shape.length > 64 || first < 0) throw new PickleFault('describes a tensor by impossible sizes or strides');
-    // Without the empty axes, so that no product of the others can leave the range of whole numbers unseen.
-    const extent = shape.reduce((product, size) => product * Math.max(1, size), 1);
-    if (!Number.isSafeInteger(extent)) throw new PickleFault(`describes a tensor of ${shape.join(' x ')}, more than any memory holds`);
-    const count = shape.includes(0) ? 0 : extent;
-    const last = shape.reduce((sum, size, i) => sum + (size - 1) * steps[i]!, first);
-    if (count > 0 && last >= storage.elements) throw new PickleFault(`describes a tensor of ${shape.join(' x ')} that reaches beyond its storage of ${storage.elements} elements`);
-    if (count === 0 && first > storage.elements) throw new PickleFault('describes a tensor that begins beyond its storage');
-    this.logicalBytes += count * this.elementBytes.get(storage)!;
-    return { kind: 'tensor', shape };
-  }
-
-  /** (storage, offset, sizes, strides, (scheme, scale, zero point[, axis]), ...) */
-  private quantised(items: readonly Value[]): Tensor {
-    const tensor = this.tensor(items);
-    const scheme = items[4]!;
-    const [name, scale, zero, axis] = scheme.kind === 'tuple' ? scheme.items : [];
-    if (name?.kind === 'global' && name.name === 'torch.per_tensor_affine' && scale?.kind === 'float' && zero?.kind === 'int') return tensor;
-    const channels = axis?.kind === 'int' ? tensor.shape[axis.value] : undefined;
-    const fits = (value: Value | undefined) => value?.kind === 'tensor' && value.shape.length === 1 && value.shape[0] === channels;
-    if (name?.kind === 'global' && name.name === 'torch.per_channel_affine' && channels !== undefined && fits(scale) && fits(zero)) return tensor;
-    throw new PickleFault('describes a quantised tensor in an unusual way');
+    this.push(this.calls.call(called.name, given.items));
   }
 
   private append(items: readonly Value[]): void {
@@ -445,34 +255,4 @@ class Machine {
     if (end === -1 || end - this.at > 4096) throw new PickleFault('ends too early');
     return this.take(end + 1 - this.at).subarray(0, -1).toString('utf8');
   }
-}
-
-function weightOf(value: Value): number {
-  return 'weight' in value ? value.weight : 1;
-}
-
-function depthOf(value: Value): number {
-  return 'depth' in value ? value.depth : 1;
-}
-
-function bearable({ weight, depth }: { readonly weight: number; readonly depth: number }): void {
-  if (depth > DEEPEST) throw new PickleFault(`holds values nested more than ${DEEPEST} deep`);
-  if (weight > HEAVIEST) throw new PickleFault('holds more values than any model');
-}
-
-/** The whole numbers >= 0 of a tuple; null where it is something else. */
-function whole(value: Value): number[] | null {
-  if (value.kind !== 'tuple') return null;
-  const numbers = value.items.map((item) => (item.kind === 'int' ? item.value : -1));
-  return numbers.every((number) => Number.isSafeInteger(number) && number >= 0) ? numbers : null;
-}
-
-function nesting(text: string): number {
-  let depth = 0;
-  let deepest = 0;
-  for (const letter of text) {
-    if (letter === '[' || letter === '(') deepest = Math.max(deepest, ++depth);
-    if (letter === ']' || letter === ')') depth--;
-  }
-  return deepest;
 }

@@ -1,4 +1,4 @@
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 
 /** What is wrong with an archive. Codes as `SightlineError`'s; whether `trust` lets it pass. */
 export interface Refusal {

@@ -1,6 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 
-import { readAt } from '../files/read-at.js';
+import { readAt } from '../support/files.js';
 
 const WINDOW = 16 * 1024;
 

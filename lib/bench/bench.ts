@@ -4,9 +4,9 @@ import { basename, extname, join } from 'node:path';
 
 import { z } from 'zod';
 
-import { SightlineError, type ErrorCode } from '../errors.js';
-import { locateModel } from '../models/locate.js';
-import { parseOptions } from '../options.js';
+import { SightlineError, type ErrorCode } from '../support/errors.js';
+import { locateModel } from '../model/locate.js';
+import { parseOptions } from '../support/options.js';
 import { measureApart } from './child.js';
 import type { ConfigurationRequest, Finding } from './configuration.js';
 import { gpuStates } from './gpus.js';
@@ -176,7 +176,7 @@ function unique<T>(values: readonly T[]): T[] {
 /** Models by short names: the archive's without folder and extension, so that runs elsewhere compare; in full where two share one. */
 async function namedModels(models: readonly string[]): Promise<{ label: string; nameOrPath: string }[]> {
   // Refuses what is not there before anything is measured.
-  await Promise.all(models.map((model) => locateModel(model, null)));
+  await Promise.all(models.map((model) => locateModel(model)));
   const short = models.map((model) => basename(model, extname(model)));
   return models.map((nameOrPath, i) => ({ nameOrPath, label: short.filter((name) => name === short[i]).length > 1 ? nameOrPath : short[i]! }));
 }

@@ -2,11 +2,11 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
-import { SightlineError, type ErrorCode } from '../errors.js';
+import { SightlineError, type ErrorCode } from '../support/errors.js';
 import type { ConfigurationRequest, Finding } from './configuration.js';
-import type { Message } from './runner.js';
+import type { RunnerMessage } from './runner-messages.js';
 
-const RUNNER = fileURLToPath(new URL('./runner.js', import.meta.url));
+const RUNNER = fileURLToPath(new URL('../processes/bench-runner.js', import.meta.url));
 
 /** Characters of the process's own complaints that are worth keeping. */
 const KEPT_COMPLAINTS = 2000;
@@ -33,7 +33,7 @@ export async function measureApart(
   let failure: unknown = null;
   let finishing: Promise<void> | null = null;
   child.on('message', (message) => {
-    const finding = message as Message;
+    const finding = message as RunnerMessage;
     if (finding.kind === 'failed') {
       failure ??= new SightlineError(finding.code as ErrorCode, finding.message);
       child.disconnect();

@@ -1,12 +1,14 @@
 import { join } from 'node:path';
 
-import { binding } from '../binding.js';
-import type { CaptureOptions } from '../capture.js';
-import { SightlineError } from '../errors.js';
-import type { NamedOptions } from '../explain.js';
-import type { TensorInput } from '../inputs.js';
+import { binding } from '../engine/binding.js';
+import type { CaptureOptions } from '../requests/capture.js';
+import { SightlineError } from '../support/errors.js';
+import type { NamedOptions } from '../requests/explain.js';
+import type { TensorInput } from '../images/inputs.js';
 import type { MethodName } from '../methods/index.js';
-import { Model, type LoadOptions, type ModelInspection } from '../model.js';
+import type { LoadOptions } from '../model/load.js';
+import type { ModelInspection } from '../model/inspections.js';
+import { Model } from '../model/model.js';
 import { closedLoop, type LoopSample } from './closed-loop.js';
 import { plainForward } from './forward.js';
 import { MemoryMeter, residentMemory } from './memory.js';

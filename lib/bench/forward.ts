@@ -1,5 +1,5 @@
-import type { TensorInput } from '../inputs.js';
-import type { Model } from '../model.js';
+import type { TensorInput } from '../images/inputs.js';
+import type { Model } from '../model/model.js';
 
 /** The plain forward pass, which every cost is a multiple of: the model's scores are computed and nothing else. */
 export function plainForward(model: Model): (images: TensorInput) => Promise<unknown> {

@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 
-import type { DeviceMemory } from '../binding.js';
+import type { DeviceMemory } from '../engine/native-types.js';
 
 /** What one job took at its highest, in bytes; null where the system does not tell. */
 export interface PeakMemory {

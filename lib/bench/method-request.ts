@@ -1,5 +1,5 @@
-import { SightlineError } from '../errors.js';
-import { parseExplainOptions } from '../explain.js';
+import { SightlineError } from '../support/errors.js';
+import { parseExplainOptions } from '../requests/explain-options.js';
 
 /** A method as it is measured. */
 export interface MethodRequest {

@@ -2,7 +2,8 @@ import { readFile } from 'node:fs/promises';
 
 import { z } from 'zod';
 
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
+import { unreadable } from '../support/files.js';
 
 // One schema both reads a report of an earlier run and is the type of a new one, so that the two cannot part.
 
@@ -162,9 +163,8 @@ export async function readReport(path: string): Promise<BenchReport> {
   try {
     text = await readFile(path, 'utf8');
   } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException;
-    if (code === 'EISDIR') throw new SightlineError('NOT_A_FILE', `${path} is a directory; give the bench.json in it.`, { cause });
-    throw new SightlineError('FILE_NOT_FOUND', code === 'ENOENT' || code === 'ENOTDIR' ? `There is no file ${path}; give a bench.json that sightline bench --out wrote.` : `${path} cannot be read: ${message}.`, { cause });
+    if ((cause as NodeJS.ErrnoException).code === 'EISDIR') throw new SightlineError('NOT_A_FILE', `${path} is a directory; give the bench.json in it.`, { cause });
+    throw unreadable(path, cause, 'give a bench.json that sightline bench --out wrote');
   }
   let document: unknown;
   try {

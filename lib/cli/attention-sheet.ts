@@ -1,5 +1,5 @@
-import type { AttentionMap } from '../attention-maps.js';
-import type { Plane } from '../images/planes.js';
+import type { AttentionMap } from '../requests/attention-maps.js';
+import type { Plane } from '../pictures/planes.js';
 
 /** Which maps are drawn, and in what order. */
 export interface AttentionSheet {

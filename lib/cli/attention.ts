@@ -2,11 +2,11 @@ import { basename } from 'node:path';
 
 import { Command, InvalidArgumentError, Option } from 'commander';
 
-import { parseAttentionMapOptions, type AttentionMap, type AttentionMapOptions } from '../attention-maps.js';
-import { SightlineError } from '../errors.js';
-import { COLORMAPS, type Colormap } from '../images/colormaps.js';
-import { planesSheet } from '../images/planes.js';
-import { Model } from '../model.js';
+import { attentionMapRequest, type AttentionMap, type AttentionMapOptions } from '../requests/attention-maps.js';
+import { SightlineError } from '../support/errors.js';
+import { COLORMAPS, type Colormap } from '../pictures/colormaps.js';
+import { planesSheet } from '../pictures/planes.js';
+import { Model } from '../model/model.js';
 import { attentionSheet } from './attention-sheet.js';
 import { readAll } from './input-files.js';
 import { loadOptions, wholeNumber, withModelFlags, type ModelFlags } from './options.js';
@@ -54,7 +54,7 @@ Examples:
 async function attention(session: Session, image: string, flags: AttentionFlags): Promise<void> {
   const { of, block, head, channel, contrast } = flags;
   const options = { of, block, head, channel, contrast, signal: session.signal };
-  parseAttentionMapOptions(options);
+  attentionMapRequest(options);
   await preparePicture(flags.out);
   const folder = flags.npy === undefined ? null : await OutputFolder.create(flags.npy, '--npy');
   const inputs = await readAll([image]);

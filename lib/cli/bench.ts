@@ -8,7 +8,7 @@ import { compareReports } from '../bench/compare.js';
 import { costPlot, latencyPlot, throughputPlot } from '../bench/plots/plots.js';
 import { readReport, type BenchReport } from '../bench/report.js';
 import { comparisonLines, reportLines } from '../bench/table.js';
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import { decimal, repeated, wholeNumber, withJsonFlag } from './options.js';
 import { OutputFolder } from './output-files.js';
 import type { Session } from './session.js';

@@ -2,12 +2,12 @@ import { basename } from 'node:path';
 
 import { Command } from 'commander';
 
-import type { Tensor } from '../binding.js';
-import type { Capture, CaptureOptions } from '../capture.js';
-import { SightlineError } from '../errors.js';
-import { planesSheet } from '../images/planes.js';
-import type { Inspection } from '../inspection.js';
-import { Model } from '../model.js';
+import type { Tensor } from '../engine/native-types.js';
+import type { Capture, CaptureOptions } from '../requests/capture.js';
+import { SightlineError } from '../support/errors.js';
+import { planesSheet } from '../pictures/planes.js';
+import type { Inspection } from '../engine/inspection.js';
+import { Model } from '../model/model.js';
 import { readAll, type NamedInput } from './input-files.js';
 import { loadOptions, withModelFlags, type ModelFlags } from './options.js';
 import { OutputFolder, safeName } from './output-files.js';

@@ -2,14 +2,15 @@ import { basename, extname } from 'node:path';
 
 import { Command } from 'commander';
 
-import { SightlineError } from '../errors.js';
-import { findMethod, type Explanation, type NamedOptions } from '../explain.js';
-import { sharpOf } from '../images/canvas.js';
-import { contactSheet, type SheetCell } from '../images/sheet.js';
-import { prepareInput } from '../inputs.js';
+import { SightlineError } from '../support/errors.js';
+import { findMethod } from '../requests/explain-options.js';
+import type { Explanation, NamedOptions } from '../requests/explain.js';
+import { sharpOf } from '../pictures/canvas.js';
+import { contactSheet, type SheetCell } from '../pictures/sheet.js';
+import { prepareInput } from '../images/inputs.js';
 import { METHODS, type MethodName } from '../methods/index.js';
 import { preferredMethod } from '../methods/preferred.js';
-import { Model } from '../model.js';
+import { Model } from '../model/model.js';
 import { DEFAULT_MODEL } from '../models/bundled.js';
 import { readChunks } from './input-files.js';
 import { loadOptions, METHOD_HELP, repeated, withModelFlags, type ModelFlags } from './options.js';

@@ -1,8 +1,9 @@
 import { Command } from 'commander';
 
 import type * as Environment from '../../scripts/environment.mjs';
-import type * as LibTorchSearch from '../../scripts/libtorch.mjs';
-import { binding, type NativeVersions } from '../binding.js';
+import { binding } from '../engine/binding.js';
+import type { NativeVersions } from '../engine/native-types.js';
+import { findLibTorch, SUPPORTED, type LibTorch, type Refusal } from '../setup/libtorch.mjs';
 import { withJsonFlag } from './options.js';
 import { importScript } from './scripts.js';
 import type { Session } from './session.js';
@@ -25,7 +26,7 @@ Examples:
 
 async function doctor(session: Session): Promise<void> {
   const engine = loadEngine();
-  const search = await searchLibTorch(engine.versions !== null);
+  const search = searchLibTorch(engine.versions !== null);
   const { describeEnvironment } = await importScript<typeof Environment>('environment.mjs');
   const findings = [...describeEnvironment({ libtorch: search.found }), search.finding, ...engine.findings];
   const usable = findings.every(({ state }) => state !== 'problem');
@@ -62,14 +63,13 @@ function loadEngine(): { versions: NativeVersions | null; findings: Finding[] } 
 }
 
 interface LibTorchFound {
-  readonly found: LibTorchSearch.LibTorch | null;
-  readonly tried: readonly LibTorchSearch.Refusal[];
+  readonly found: LibTorch | null;
+  readonly tried: readonly Refusal[];
   readonly finding: Finding;
 }
 
 /** The LibTorch that a build would take. An addon that loads has its own, so that a search without success is no problem then. */
-async function searchLibTorch(isLoaded: boolean): Promise<LibTorchFound> {
-  const { findLibTorch, SUPPORTED } = await importScript<typeof LibTorchSearch>('libtorch.mjs');
+function searchLibTorch(isLoaded: boolean): LibTorchFound {
   const state = isLoaded ? 'warning' : 'problem';
   try {
     const { found, tried } = findLibTorch();

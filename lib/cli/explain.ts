@@ -1,18 +1,19 @@
 import { Command, Option } from 'commander';
 
-import { SightlineError } from '../errors.js';
-import { parseExplainOptions, type Explanation, type NamedOptions } from '../explain.js';
-import type { HeatMap } from '../heatmap.js';
-import { COLORMAPS, type Colormap } from '../images/colormaps.js';
+import { SightlineError } from '../support/errors.js';
+import { parseExplainOptions } from '../requests/explain-options.js';
+import type { Explanation, NamedOptions } from '../requests/explain.js';
+import type { HeatMap } from '../requests/heatmap.js';
+import { COLORMAPS, type Colormap } from '../pictures/colormaps.js';
 import type { MethodName } from '../methods/index.js';
 import { preferredMethod } from '../methods/preferred.js';
-import { Model } from '../model.js';
+import { Model } from '../model/model.js';
 import { DEFAULT_MODEL } from '../models/bundled.js';
 import { readChunks, type NamedInput } from './input-files.js';
 import { checkOwnOptions, decimal, keyValue, loadOptions, METHOD_HELP, repeated, withModelFlags, type ModelFlags } from './options.js';
 import { OutputFolder, safeName } from './output-files.js';
 import type { Session } from './session.js';
-import type { Target } from '../targets.js';
+import type { Target } from '../requests/targets.js';
 import { describeMap, listPredictions, percent, subjectOf } from './words.js';
 
 interface ExplainFlags extends ModelFlags {

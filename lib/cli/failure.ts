@@ -1,6 +1,6 @@
 import { CommanderError } from 'commander';
 
-import { SightlineError, type ErrorCode } from '../errors.js';
+import { SightlineError, type ErrorCode } from '../support/errors.js';
 
 /** A failure as the command line reports it. */
 export interface Failure {

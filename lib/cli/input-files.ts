@@ -1,9 +1,10 @@
 import { readFile, stat } from 'node:fs/promises';
 import { basename, extname } from 'node:path';
 
-import { decodeNpy } from '../arrays/npy.js';
-import { SightlineError } from '../errors.js';
-import type { Input } from '../inputs.js';
+import { decodeNpy } from '../support/npy.js';
+import { SightlineError } from '../support/errors.js';
+import { unreadable } from '../support/files.js';
+import type { Input } from '../images/inputs.js';
 
 /** One image of the command line. A `.npy` file of N images gives N of them. */
 export interface NamedInput {
@@ -71,8 +72,7 @@ async function bytesOf(path: string): Promise<Buffer> {
     return await readFile(path);
   } catch (cause) {
     if (cause instanceof SightlineError) throw cause;
-    const missing = ['ENOENT', 'ENOTDIR'].includes((cause as NodeJS.ErrnoException).code ?? '');
-    throw new SightlineError('FILE_NOT_FOUND', missing ? `There is no file ${path}.` : `${path} cannot be read: ${(cause as Error).message}.`, { cause });
+    throw unreadable(path, cause);
   }
 }
 

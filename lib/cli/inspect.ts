@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 
-import { Model, type ModelInspection } from '../model.js';
+import type { ModelInspection } from '../model/inspections.js';
+import { Model } from '../model/model.js';
 import { loadOptions, withModelFlags, type ModelFlags } from './options.js';
 import type { Session } from './session.js';
 import { aligned, megabytes, short } from './words.js';

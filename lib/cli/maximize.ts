@@ -2,9 +2,9 @@ import { extname } from 'node:path';
 
 import { Command, InvalidArgumentError, Option } from 'commander';
 
-import { SightlineError } from '../errors.js';
-import { parseMaximizeOptions, type BlurOptions, type GridPlace, type MaximizeOptions, type MaximizeProgress } from '../maximize.js';
-import { Model } from '../model.js';
+import { SightlineError } from '../support/errors.js';
+import { parseMaximizeOptions, type BlurOptions, type GridPlace, type MaximizeOptions, type MaximizeProgress } from '../requests/maximize/maximize.js';
+import { Model } from '../model/model.js';
 import { decimal, loadOptions, wholeNumber, withModelFlags, type ModelFlags } from './options.js';
 import { preparePicture, writePicture } from './output-files.js';
 import type { Session } from './session.js';

@@ -3,9 +3,10 @@ import { relative } from 'node:path';
 
 import { Command } from 'commander';
 
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import { findPulled } from '../hub/index.js';
-import { bundledModels, resolveModel } from '../models/bundled.js';
+import { locateModel } from '../model/locate.js';
+import { bundledModels } from '../models/bundled.js';
 import type { ModelCard } from '../models/card.js';
 import { catalogue, type CatalogueCard } from '../models/catalogue.js';
 import { withJsonFlag } from './options.js';
@@ -71,11 +72,11 @@ async function describePullable(card: CatalogueCard, session: Session) {
 }
 
 async function describe(name: string) {
-  const { archive, card } = await resolveModel(name);
+  const { path, card } = await locateModel(name);
   // A bundled model is one that has a card.
   const { description = null, input, labels, licence = null, source = null, training } = card as ModelCard;
-  const { size: bytes } = await stat(archive);
+  const { size: bytes } = await stat(path);
   const classes = labels === undefined ? null : labels === 'imagenet-1k' ? 1000 : labels.length;
   const accuracy = (training?.['accuracy'] ?? null) as Record<string, unknown> | null;
-  return { name, path: archive, bytes, description, classes, labels: labels ?? null, input, accuracy, licence, source };
+  return { name, path, bytes, description, classes, labels: labels ?? null, input, accuracy, licence, source };
 }

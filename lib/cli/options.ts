@@ -1,9 +1,9 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import { PREFERENCE } from '../methods/preferred.js';
 import { METHOD_NAMES } from '../methods/index.js';
-import type { LoadOptions } from '../model.js';
+import type { LoadOptions } from '../model/load.js';
 
 /** Flags of every command that loads a model. */
 export interface ModelFlags {

@@ -3,8 +3,8 @@ import { dirname, extname, join } from 'node:path';
 
 import type { Sharp } from 'sharp';
 
-import { encodeNpy } from '../arrays/npy.js';
-import { SightlineError } from '../errors.js';
+import { encodeNpy } from '../support/npy.js';
+import { SightlineError } from '../support/errors.js';
 
 /** Most characters that one part of a file name keeps, so that three of them stay below the 255 bytes of file systems. */
 const PART_LENGTH = 60;

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 
 import type * as Setup from '../../scripts/setup.mjs';
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import { withJsonFlag } from './options.js';
 import { importScript } from './scripts.js';
 import type { Session } from './session.js';

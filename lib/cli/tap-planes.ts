@@ -1,6 +1,6 @@
-import type { Tensor } from '../binding.js';
-import type { Plane } from '../images/planes.js';
-import type { Layout, TokenGrid } from '../inspection.js';
+import type { Tensor } from '../engine/native-types.js';
+import type { Plane } from '../pictures/planes.js';
+import type { Layout, TokenGrid } from '../engine/inspection.js';
 
 export type TapKind = 'feature' | 'attention' | 'query' | 'key' | 'value';
 

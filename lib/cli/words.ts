@@ -1,4 +1,4 @@
-import type { ClassLabel, HeatMap, Prediction } from '../heatmap.js';
+import type { ClassLabel, HeatMap, Prediction } from '../requests/heatmap.js';
 import { METHODS, type MethodName } from '../methods/index.js';
 
 const REGIONS = [

@@ -1,7 +1,7 @@
 import { regionOf } from '../cli/words.js';
-import type { HeatMap } from '../heatmap.js';
+import type { HeatMap } from '../requests/heatmap.js';
 import type { ModelInput } from '../models/card.js';
-import { inputGeometry } from '../models/geometry.js';
+import { inputGeometry } from '../images/geometry.js';
 import type { DemoPicture } from './pictures.js';
 
 /** Where a map peaks in its picture, and on what. */

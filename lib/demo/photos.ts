@@ -4,11 +4,11 @@ import sharp, { type Sharp } from 'sharp';
 
 import { safeName, writePicture, type OutputFolder } from '../cli/output-files.js';
 import { listPredictions, percent } from '../cli/words.js';
-import { contactSheet, type SheetCell } from '../images/sheet.js';
-import { Model } from '../model.js';
+import { contactSheet, type SheetCell } from '../pictures/sheet.js';
+import { Model } from '../model/model.js';
 import { DEFAULT_MODEL } from '../models/bundled.js';
 import type { ModelInput } from '../models/card.js';
-import { inputGeometry } from '../models/geometry.js';
+import { inputGeometry } from '../images/geometry.js';
 import { peakOf } from './peak.js';
 import { readPhotos, type DemoPicture } from './pictures.js';
 

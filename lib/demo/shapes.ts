@@ -3,10 +3,10 @@ import { join, parse } from 'node:path';
 
 import { safeName, writePicture, type OutputFolder } from '../cli/output-files.js';
 import { listPredictions, percent } from '../cli/words.js';
-import type { NamedOptions } from '../explain.js';
-import { contactSheet, type SheetCell } from '../images/sheet.js';
+import type { NamedOptions } from '../requests/explain.js';
+import { contactSheet, type SheetCell } from '../pictures/sheet.js';
 import { METHODS, type MethodName } from '../methods/index.js';
-import { Model } from '../model.js';
+import { Model } from '../model/model.js';
 import { peakOf } from './peak.js';
 import { readShapes } from './pictures.js';
 

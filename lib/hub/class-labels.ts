@@ -1,4 +1,4 @@
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import type { ModelCard } from '../models/card.js';
 import { readImagenetLabels } from '../models/labels.js';
 

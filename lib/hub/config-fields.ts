@@ -1,5 +1,5 @@
-import { SightlineError } from '../errors.js';
-import { isObject } from '../weights/json.js';
+import { SightlineError } from '../support/errors.js';
+import { isObject } from '../support/json.js';
 
 /** Fields of a JSON file of a repository, read with the type that they must have; a wrong one is named in one sentence. */
 export class ConfigFields {

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { EnvHttpProxyAgent, fetch as undiciFetch, Headers, type Dispatcher, type RequestInit, type Response } from 'undici';
 
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import type { HubEnvironment } from './environment.js';
 
 /** How long and how often a hub in trouble is asked again. */

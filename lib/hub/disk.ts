@@ -1,6 +1,6 @@
 import { statfs } from 'node:fs/promises';
 
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 
 /** What the system says of a folder that is no folder, or is not ours to write to. */
 const NOT_OURS = ['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EEXIST', 'ELOOP', 'ENAMETOOLONG'];

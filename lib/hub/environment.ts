@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 
 /** Where the hub is, where its files lie, and as whom we ask: what huggingface_hub reads from the same variables. */
 export interface HubEnvironment {

@@ -1,6 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import { CachedRepository } from './cache.js';
 import { cacheFolder } from './environment.js';
 import type { PulledCard } from './pulled-card.js';

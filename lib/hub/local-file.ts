@@ -2,7 +2,8 @@ import { createHash, randomBytes } from 'node:crypto';
 import { copyFile, mkdir, open, readFile, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
+import { unreadable } from '../support/files.js';
 import { hashFile } from '../models/card.js';
 import type { CachedRepository } from './cache.js';
 import { digestFor } from './digest.js';
@@ -106,8 +107,8 @@ async function gitHash(path: string): Promise<string> {
 }
 
 async function requireFile(path: string): Promise<void> {
-  const found = await stat(path).catch((cause: NodeJS.ErrnoException) => {
-    throw new SightlineError('FILE_NOT_FOUND', cause.code === 'ENOENT' ? `There is no file ${path}.` : `${path} cannot be read: ${cause.message}.`, { cause });
+  const found = await stat(path).catch((cause: unknown) => {
+    throw unreadable(path, cause, 'give the path of a .safetensors file');
   });
   if (!found.isFile()) throw new SightlineError('NOT_A_FILE', `${path} is not a regular file; give a .safetensors file.`);
 }

@@ -1,4 +1,4 @@
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 
 /** A full commit of git, as the hub names snapshots. */
 export function isCommit(text: string): boolean {

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import { hashFile } from '../models/card.js';
 import { CachedRepository } from './cache.js';
 import type { Patience } from './connection.js';

@@ -1,7 +1,7 @@
 import { modelInfo, pathsInfo } from '@huggingface/hub';
 import type { RequestInit, Response } from 'undici';
 
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import type { HubAnswer, HubConnection } from './connection.js';
 import { isBlobName, isCommit, isFileInside } from './names.js';
 

@@ -1,4 +1,4 @@
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import { skeletonOf } from '../models/catalogue.js';
 import { labelsOfCard } from './class-labels.js';
 import { ConfigFields } from './config-fields.js';

@@ -1,5 +1,5 @@
-import { SightlineError } from '../errors.js';
-import { suggestion } from '../models/nearest.js';
+import { SightlineError } from '../support/errors.js';
+import { suggestion } from '../support/nearest.js';
 import { checkRevision, isRepository } from './names.js';
 import type { PulledCard } from './pulled-card.js';
 

@@ -1,7 +1,7 @@
 import { constants, mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import type { CachedRepository } from './cache.js';
 import { causeOf } from './connection.js';
 import { digestFor } from './digest.js';

@@ -1,4 +1,4 @@
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import { ConfigFields } from './config-fields.js';
 import { isFileInside } from './names.js';
 

@@ -1,4 +1,4 @@
-import { eachRow } from './pacing.js';
+import { eachRow } from '../support/event-loop.js';
 
 /**
  * CMYK (0 = no ink, 255 = full ink, four bytes a pixel) to RGB by the uncalibrated formula (255 - c)(255 - k) / 255.

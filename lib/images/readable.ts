@@ -1,6 +1,6 @@
 import type { Metadata } from 'sharp';
 
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import { readTiffHeader } from './tiff-header.js';
 
 const DEPTHS: Readonly<Record<string, string>> = {

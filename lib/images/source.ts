@@ -4,9 +4,10 @@ import { fileURLToPath } from 'node:url';
 
 import sharp, { type Metadata, type Sharp, type SharpOptions } from 'sharp';
 
-import { abortedBy, onAbort, throwIfAborted, untilAborted } from '../abort.js';
-import { cut, shown } from '../cut.js';
-import { SightlineError } from '../errors.js';
+import { abortedBy, onAbort, throwIfAborted, untilAborted } from '../support/abort.js';
+import { cut, shown } from '../support/cut.js';
+import { SightlineError } from '../support/errors.js';
+import { firstLine, unreadable } from '../support/files.js';
 import { cmykToRgb } from './cmyk.js';
 import { Gate } from './gate.js';
 import { declaredPngSize } from './png-header.js';
@@ -138,7 +139,7 @@ async function bytesOf(path: string, subject: string, signal: AbortSignal | unde
   try {
     found = await stat(path);
   } catch (cause) {
-    throw unreadable(subject, cause);
+    throw notRead(subject, cause);
   }
   if (found.isDirectory()) throw new SightlineError('NOT_A_FILE', `${subject} is a directory; give the path of an image file.`);
   // A pipe or a device could be read for ever.
@@ -148,7 +149,7 @@ async function bytesOf(path: string, subject: string, signal: AbortSignal | unde
     return await readFile(path, { signal });
   } catch (cause) {
     throwIfAborted(signal);
-    throw unreadable(subject, cause);
+    throw notRead(subject, cause);
   }
 }
 
@@ -255,14 +256,11 @@ function grouped(count: number): string {
   return count.toLocaleString('en-US');
 }
 
-function unreadable(subject: string, cause: unknown): SightlineError {
-  const code = (cause as NodeJS.ErrnoException).code;
-  if (code === 'ENOENT' || code === 'ENOTDIR') return new SightlineError('FILE_NOT_FOUND', `There is no file ${subject}.`, { cause });
-  if (code === 'EACCES' || code === 'EPERM') return new SightlineError('FILE_NOT_FOUND', `${subject} may not be read: permission denied.`, { cause });
-  if (code === 'ENAMETOOLONG') return new SightlineError('FILE_NOT_FOUND', `There is no file ${subject}: no file has so long a name.`, { cause });
-  if (code === 'ERR_FS_FILE_TOO_LARGE') return new SightlineError('INVALID_IMAGE', `${subject} is larger than 2 GiB; it cannot be read as an image.`, { cause });
+function notRead(subject: string, cause: unknown): SightlineError {
+  const { code } = cause as NodeJS.ErrnoException;
   if (code === 'ERR_INVALID_ARG_VALUE') return new SightlineError('INVALID_INPUT', `${JSON.stringify(subject)} is no path: it holds a zero character.`, { cause });
-  return new SightlineError('FILE_NOT_FOUND', `${subject} cannot be read: ${cut(firstLine(cause))}.`, { cause });
+  if (code === 'ERR_FS_FILE_TOO_LARGE') return new SightlineError('INVALID_IMAGE', `${subject} is larger than 2 GiB; it cannot be read as an image.`, { cause });
+  return unreadable(subject, cause);
 }
 
 function undecodable(bytes: Uint8Array | null, header: Metadata | null, subject: string, cause: unknown): SightlineError {
@@ -274,11 +272,6 @@ function undecodable(bytes: Uint8Array | null, header: Metadata | null, subject:
     return new SightlineError('INVALID_IMAGE', `${subject} is not an image that sightline reads: expected JPEG, PNG, WebP, AVIF, GIF or TIFF.`, { cause });
   }
   return new SightlineError('INVALID_IMAGE', `${subject} is damaged or cut short and cannot be decoded (${cut(why)}).`, { cause });
-}
-
-function firstLine(cause: unknown): string {
-  const message = cause instanceof Error ? cause.message : String(cause);
-  return (message.split('\n', 1)[0] ?? '').replace(/[.:\s]+$/, '');
 }
 
 /** The path that an input names; null for one that holds the picture itself. */

@@ -1,4 +1,4 @@
-import type { Inspection } from '../inspection.js';
+import type { Inspection } from '../engine/inspection.js';
 
 type Condition = (inspection: Inspection) => string | null;
 

@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 
-import type { Inspection } from '../inspection.js';
+import type { Inspection } from '../engine/inspection.js';
 import type { SymbolicModel, Value } from '../symbolic/index.js';
 
 /** What a method computes from: the model, its own options, and the layer that is explained. */

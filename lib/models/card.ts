@@ -5,9 +5,10 @@ import { basename, dirname, extname, join } from 'node:path';
 
 import { z } from 'zod';
 
-import { shown } from '../cut.js';
-import { SightlineError } from '../errors.js';
-import { SCORE_KINDS, type ScoreKind } from '../inspection.js';
+import { shown } from '../support/cut.js';
+import { SightlineError } from '../support/errors.js';
+import { unreadable } from '../support/files.js';
+import { SCORE_KINDS, type ScoreKind } from '../engine/inspection.js';
 import { readImagenetLabels } from './labels.js';
 
 const pixels = z.int().min(1).max(16384);
@@ -210,7 +211,7 @@ export async function hashFile(path: string, options: { signal?: AbortSignal | u
     }
   } catch (cause) {
     if (options.signal?.aborted) throw new SightlineError('ABORTED', 'The request was aborted.', { cause });
-    throw new SightlineError('FILE_NOT_FOUND', `${path} cannot be read: ${(cause as Error).message}.`, { cause });
+    throw unreadable(path, cause);
   }
   return hash.digest('hex');
 }

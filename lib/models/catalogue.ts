@@ -3,7 +3,7 @@ import { join } from 'node:path';
 
 import { z } from 'zod';
 
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import { parseCard, type ModelCard, type ModelWeights } from './card.js';
 import { BUNDLED_MODELS } from './labels.js';
 

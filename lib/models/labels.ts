@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 
 /** The folder `models/` of the package: two levels up from lib/models as from dist/models. */
 export const BUNDLED_MODELS = fileURLToPath(new URL('../../models/', import.meta.url));

@@ -1,5 +1,5 @@
-import type { Inspection } from '../inspection.js';
-import type { BlockDescription, StepDescription } from './plan.js';
+import type { Inspection } from '../engine/inspection.js';
+import type { BlockDescription, StepDescription } from '../engine/plan-description.js';
 
 /**
  * Gradients that are known without a backward pass: behind an average over space and a linear layer, the gradient of a logit

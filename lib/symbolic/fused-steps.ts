@@ -1,4 +1,4 @@
-import type { BlockDescription, StepDescription } from './plan.js';
+import type { BlockDescription, StepDescription } from '../engine/plan-description.js';
 
 /**
  * Joins steps that the engine does in one pass over memory: the mean over one axis of what is positive in a product, which

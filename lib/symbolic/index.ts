@@ -2,9 +2,8 @@
  * The vocabulary in which methods are written. Values are symbolic: a method runs once and records steps, which native
  * code then runs for every batch.
  */
-export { Value, type Axis } from './value.js';
+export { add, div, equal, greater, maximum, minimum, mul, sub, Value, type Axis } from './value.js';
 export { Run, RULES, SymbolicModel, type Normalisation, type Rule, type RunOptions, type ScoreOf } from './model.js';
-export { add, div, equal, greater, maximum, minimum, mul, sub } from './arithmetic.js';
 export {
   abs,
   attentionFlow,

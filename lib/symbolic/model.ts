@@ -1,7 +1,7 @@
-import { SightlineError } from '../errors.js';
-import type { Inspection, NodeInfo } from '../inspection.js';
-import { suggestion } from '../models/nearest.js';
-import type { Setting, TapKind } from './plan.js';
+import { SightlineError } from '../support/errors.js';
+import type { Inspection, NodeInfo } from '../engine/inspection.js';
+import { suggestion } from '../support/nearest.js';
+import type { Setting, TapKind } from '../engine/plan-description.js';
 import { PlanRecorder, type BlockRecorder } from './recorder.js';
 import { Value, type Axis } from './value.js';
 import { narrow, sigmoid, softmax, split, transpose } from './vocabulary.js';

@@ -1,9 +1,9 @@
-import { SightlineError } from '../errors.js';
-import type { Inspection } from '../inspection.js';
+import { SightlineError } from '../support/errors.js';
+import type { Inspection } from '../engine/inspection.js';
 import { closeGradients } from './closed-forms.js';
 import { fuseSteps } from './fused-steps.js';
-import type { BlockDescription, PlanDescription, Setting, StepDescription, TapDescription } from './plan.js';
-import { Value, type Axis } from './value.js';
+import type { BlockDescription, PlanDescription, Setting, StepDescription, TapDescription } from '../engine/plan-description.js';
+import { Value, type Axis, type Block, type Plan, type StepExtras } from './value.js';
 
 /** Frames of these files are the vocabulary itself; the line that a user wants to see lies above them. */
 const VOCABULARY = /[/\\]symbolic[/\\][a-z-]+\.(?:js|ts)/;
@@ -23,7 +23,7 @@ function callSite(): string {
 }
 
 /** Records one block: a method's body, or a loop's. */
-export class BlockRecorder {
+export class BlockRecorder implements Block {
   readonly description: BlockDescription = { registers: 0, steps: [], parameters: [], results: [] };
   /** Outer values that the body reads, with the parameter that carries each. */
   readonly captures: { readonly outer: Value; readonly inner: Value }[] = [];
@@ -68,7 +68,7 @@ export class BlockRecorder {
     inputs: readonly Value[],
     axesOfOutputs: readonly (readonly Axis[])[],
     settings: Record<string, Setting> = {},
-    extra: Partial<Pick<StepDescription, 'taps' | 'replaces' | 'body' | 'data' | 'shape'>> = {},
+    extra: StepExtras = {},
   ): Value[] {
     const twice = axesOfOutputs.find((axes) => new Set(axes).size < axes.length);
     // Operations find axes by name: of two alike the second would be taken for the first.
@@ -141,7 +141,7 @@ function resumedRuns({ steps }: BlockDescription): StepDescription[] {
 }
 
 /** Records a method. `current` is the block that operations go to: the method's, or that of the loop being recorded. */
-export class PlanRecorder {
+export class PlanRecorder implements Plan {
   readonly root: BlockRecorder;
   current: BlockRecorder;
   private readonly outputs: { name: string; value: number }[] = [];

@@ -1,5 +1,5 @@
-import { SightlineError } from '../errors.js';
-import type { Setting } from './plan.js';
+import { SightlineError } from '../support/errors.js';
+import type { Setting } from '../engine/plan-description.js';
 import { Value, type Axis } from './value.js';
 
 function step(op: string, value: Value, axes: readonly Axis[], settings: Record<string, Setting> = {}): Value {

@@ -1,7 +1,7 @@
-import { SightlineError } from '../errors.js';
+import { SightlineError } from '../support/errors.js';
 import type { Naming } from '../models/card.js';
 import type { SkeletonCard } from '../models/catalogue.js';
-import type { Assignment, TensorPart, WeightPlan } from './assignments.js';
+import type { Assignment, TensorPart, WeightPlan } from '../engine/weight-plan.js';
 import { keyMap, namingsOf, type Place } from './key-maps.js';
 
 const FLOATS = new Set(['F64', 'F32', 'F16', 'BF16']);

@@ -1,10 +1,10 @@
 import { constants } from 'node:fs';
 import { open, stat, type FileHandle } from 'node:fs/promises';
 
-import { SightlineError } from '../errors.js';
-import { readAt } from '../files/read-at.js';
-import type { TensorPart } from './assignments.js';
-import { duplicateKey, isObject } from './json.js';
+import { SightlineError } from '../support/errors.js';
+import { readAt, unreadable } from '../support/files.js';
+import type { TensorPart } from '../engine/weight-plan.js';
+import { duplicateKey, isObject } from '../support/json.js';
 
 /** Of the header, as in the format's own reader. */
 const MAX_HEADER_BYTES = 100_000_000;
@@ -61,9 +61,7 @@ async function openRegular(path: string): Promise<FileHandle> {
   } catch (cause) {
     await file?.close();
     if (cause instanceof SightlineError) throw cause;
-    const { code, message } = cause as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ENOTDIR') throw new SightlineError('FILE_NOT_FOUND', `There is no file ${path}; give the path of a safetensors checkpoint.`, { cause });
-    throw new SightlineError('FILE_NOT_FOUND', `${path} cannot be read: ${message}.`, { cause });
+    throw unreadable(path, cause, 'give the path of a safetensors checkpoint');
   }
 }
 

@@ -1,11 +1,12 @@
-// What lib/binding.ts sees: functions on handles, promises out.
+// What lib/engine/binding.ts sees: functions on handles, promises out.
 #include "bridge/env_state.h"
 #include "bridge/marshal.h"
 #include "bridge/painting.h"
 
-#include "engine/captured_graph.h"
-#include "engine/device_memory.h"
-#include "engine/fence.h"
+#include "engine/device/captured_graph.h"
+#include "engine/device/device_memory.h"
+#include "engine/device/replay.h"
+#include "process/fence.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>

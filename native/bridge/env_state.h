@@ -2,7 +2,7 @@
 #pragma once
 
 #include "bridge/napi_setup.h"
-#include "engine/scheduler.h"
+#include "engine/device/workers.h"
 
 namespace sightline {
 

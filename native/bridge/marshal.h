@@ -3,9 +3,9 @@
 
 #include "bridge/napi_setup.h"
 
-#include "engine/network.h"
-#include "engine/plan.h"
-#include "engine/scheduler.h"
+#include "engine/device/workers.h"
+#include "engine/programs/network.h"
+#include "engine/steps/plan.h"
 
 namespace sightline {
 

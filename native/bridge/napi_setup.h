@@ -7,7 +7,7 @@
 
 namespace sightline {
 
-// An Error with `code` and `details`; lib/binding.ts turns it into a SightlineError.
+// An Error with `code` and `details`; lib/engine/binding.ts turns it into a SightlineError.
 inline Napi::Error to_js_error(Napi::Env env, const EngineError& error) {
   auto value = Napi::Error::New(env, error.message());
   value.Value().Set("code", error.code());

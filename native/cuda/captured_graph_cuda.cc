@@ -1,5 +1,5 @@
 // CUDA graphs. The one file that needs CUDA's headers; it calls LibTorch only, so nothing of CUDA's is linked.
-#include "engine/captured_graph.h"
+#include "engine/device/captured_graph.h"
 
 #include <ATen/core/CachingHostAllocator.h>
 #include <ATen/cuda/CUDAGraph.h>

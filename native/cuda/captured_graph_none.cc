@@ -1,5 +1,5 @@
 // In place of captured_graph_cuda.cc where LibTorch has no CUDA, or CUDA's headers were not found.
-#include "engine/captured_graph.h"
+#include "engine/device/captured_graph.h"
 
 namespace sightline {
 

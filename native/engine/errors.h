@@ -7,7 +7,7 @@
 
 namespace sightline {
 
-// The code is one of lib/errors.ts's ErrorCode; the message is a whole sentence; `details` holds what LibTorch said.
+// The code is one of lib/support/errors.ts's ErrorCode; the message is a whole sentence; `details` holds what LibTorch said.
 class EngineError : public std::exception {
  public:
   EngineError(std::string code, std::string message, std::string details = {})

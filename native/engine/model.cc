@@ -5,10 +5,10 @@
 #include <torch/csrc/jit/serialization/import.h>
 #include <torch/cuda.h>
 
-#include "engine/allow_list.h"
 #include "engine/errors.h"
-#include "engine/object_types.h"
-#include "engine/trace_limit.h"
+#include "engine/guard/allow_list.h"
+#include "engine/guard/object_types.h"
+#include "engine/guard/trace_limit.h"
 #include "engine/weight_scan.h"
 
 namespace sightline {
@@ -76,7 +76,7 @@ Model::Model(const LoadOptions& options, at::Device device)
       dtype_(parse_dtype(options.dtype)),
       trusted_(options.trusted),
       choice_(options.choice),
-      captures_(options.cuda_graphs && device.is_cuda() && is_capture_built() && are_graphs_allowed()) {
+      allows_captures_(options.cuda_graphs) {
   if (options.optimize) weights_ = std::make_shared<PreparedWeights>();
   try {
     // Without debug files: they serve Python tracebacks only, and their reader is the archive format's weakest part.
@@ -130,7 +130,7 @@ Network& Model::network(int64_t height, int64_t width) {
   const auto example = at::zeros({1, 3, height, width}, at::TensorOptions().dtype(dtype_).device(device_));
   std::optional<TraceLimit> limit;
   if (!trusted_) limit.emplace();
-  networks_.push_front({size, std::make_unique<Network>(module_, example, weights_, choice_), std::make_unique<Replays>(captures_)});
+  networks_.push_front({size, std::make_unique<Network>(module_, example, weights_, choice_), nullptr});
   if (networks_.size() > kKeptSizes) {
     networks_.pop_back();
     if (weights_) weights_->drop_unused();
@@ -138,8 +138,8 @@ Network& Model::network(int64_t height, int64_t width) {
   return *networks_.front().network;
 }
 
-void Model::forget_captured() {
-  for (auto& sized : networks_) sized.replays->clear();
+void Model::drop_run_caches() {
+  for (auto& sized : networks_) sized.runs.reset();
 }
 
 }  // namespace sightline

@@ -3,8 +3,7 @@
 
 #include <deque>
 
-#include "engine/network.h"
-#include "engine/replay.h"
+#include "engine/programs/network.h"
 #include "engine/weights.h"
 
 namespace sightline {
@@ -24,6 +23,12 @@ struct LoadOptions {
 // "auto" becomes "cuda:0" where CUDA runs, else "cpu". Throws EngineError DEVICE_UNAVAILABLE, INVALID_OPTION.
 at::Device resolve_device(const std::string& name);
 
+// What whoever runs a network keeps of its runs. It goes before the network, whose constants it may read.
+class RunCache {
+ public:
+  virtual ~RunCache() = default;
+};
+
 class Model {
  public:
   // Throws EngineError NOT_TORCHSCRIPT, UNTRUSTED_ARCHIVE, UNSUPPORTED_MODEL, FILE_NOT_FOUND, INVALID_WEIGHTS, OUT_OF_MEMORY.
@@ -31,10 +36,12 @@ class Model {
 
   // The model at an input size, straightened on first use. Sizes are few; the last 8 used are kept.
   Network& network(int64_t height, int64_t width);
-  // The captured runs of the network that was asked for last.
-  Replays& replays() { return *networks_.front().replays; }
-  // Lets all captured runs go, for their memory.
-  void forget_captured();
+  // Of the network that was asked for last; null until somebody sets it.
+  std::unique_ptr<RunCache>& run_cache() { return networks_.front().runs; }
+  // Lets what was kept of all networks' runs go, for its memory.
+  void drop_run_caches();
+  // Whether its user lets runs that repeat be captured.
+  bool allows_captures() const { return allows_captures_; }
 
   const c10::IValue& self() const { return self_; }
   at::Device device() const { return device_; }
@@ -59,10 +66,10 @@ class Model {
   struct Sized {
     std::pair<int64_t, int64_t> size;
     std::unique_ptr<Network> network;
-    std::unique_ptr<Replays> replays;  // after the network, so that it goes first
+    std::unique_ptr<RunCache> runs;  // after the network, so that it goes first
   };
   std::deque<Sized> networks_;  // last used first
-  bool captures_;
+  bool allows_captures_;
 };
 
 }  // namespace sightline

@@ -11,7 +11,7 @@
 #include <system_error>
 
 #include "engine/errors.h"
-#include "engine/graph_ops.h"
+#include "engine/graph/graph_ops.h"
 
 namespace sightline {
 

@@ -7,14 +7,15 @@ import { costOf, total } from '../../bench/passes/arithmetic.mjs';
 import { passesOf, READS_TARGET, timesOf } from '../../bench/passes/count.mjs';
 import { recorder } from '../../bench/passes/record.mjs';
 import { countsOf, measuredOf, modelTable, passTable, sectionOf, withoutMeasured } from '../../bench/passes/table.mjs';
-import { parseExplainOptions, recordExplanations } from '../../lib/explain.js';
+import { parseExplainOptions } from '../../lib/requests/explain-options.js';
+import { recordExplanations, withLayers } from '../../lib/requests/explain-plan.js';
 import { METHOD_NAMES, Model } from '../../lib/index.js';
-import type { Inspection } from '../../lib/inspection.js';
-import type { BlockDescription, PlanDescription, StepDescription } from '../../lib/symbolic/plan.js';
+import type { Inspection } from '../../lib/engine/inspection.js';
+import type { BlockDescription, PlanDescription, StepDescription } from '../../lib/engine/plan-description.js';
 import { sampleReport, throughputRow } from './sample-report.js';
 
 // lib's, and not those of the built package that its type names.
-const record = recorder({ parseExplainOptions, recordExplanations } as unknown as Parameters<typeof recorder>[0]);
+const record = recorder({ parseExplainOptions, recordExplanations, withLayers } as unknown as Parameters<typeof recorder>[0]);
 const PAGE = readFileSync(new URL('../../docs/cost.md', import.meta.url), 'utf8');
 const known = (name: string): { name: string; inspection: Inspection } => ({
   name,
@@ -46,7 +47,7 @@ const tap = (kind: 'logits' | 'node' | 'image', node?: string) => ({ kind, gradi
 
 describe('counting a plan', () => {
   it('knows the steps that read the target as the engine does', () => {
-    const source = readFileSync(new URL('../../native/engine/operations.cc', import.meta.url), 'utf8');
+    const source = readFileSync(new URL('../../native/engine/steps/operations.cc', import.meta.url), 'utf8');
     // Each entry of the table of operations: its name, and what stands up to the next.
     const entries = source.split(/^ {6}\{"/m).slice(1);
     const readers = entries.filter((entry) => entry.includes('/*reads_target=*/true')).map((entry) => entry.slice(0, entry.indexOf('"')));

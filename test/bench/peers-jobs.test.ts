@@ -6,7 +6,7 @@ import { chooseJobs, JOBS } from '../../bench/peers/jobs.mjs';
 import { judge, LIMITS } from '../../bench/peers/limits.mjs';
 import { ratioOf } from '../../bench/peers/measure.mjs';
 import { columns, headText, jobData, jobText, tableText } from '../../bench/peers/report.mjs';
-import { parseExplainOptions } from '../../lib/explain.js';
+import { parseExplainOptions } from '../../lib/requests/explain-options.js';
 
 const FOLDER = new URL('../../bench/peers/', import.meta.url);
 

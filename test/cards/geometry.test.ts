@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 
 import { defaultCard } from '../../lib/models/card.js';
-import { inputGeometry } from '../../lib/models/geometry.js';
+import { inputGeometry } from '../../lib/images/geometry.js';
 
 const base = defaultCard('x.pt').input;
 

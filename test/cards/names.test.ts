@@ -4,9 +4,10 @@ import { join } from 'node:path';
 
 import { beforeAll, describe, expect, it } from 'vitest';
 
-import { bundledModels, resolveModel } from '../../lib/models/bundled.js';
+import { resolveModel } from '../../lib/model/locate.js';
+import { bundledModels } from '../../lib/models/bundled.js';
 import { defaultCard } from '../../lib/models/card.js';
-import { editDistance, nearestNames, suggestion } from '../../lib/models/nearest.js';
+import { editDistance, nearestNames, suggestion } from '../../lib/support/nearest.js';
 
 describe('nearest names', () => {
   it.each([

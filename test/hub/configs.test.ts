@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 
 import { cardOfRepository, chooseWeights } from '../../lib/hub/repository-card.js';
 import { readImagenetLabels } from '../../lib/models/labels.js';
-import { inputGeometry } from '../../lib/models/geometry.js';
+import { inputGeometry } from '../../lib/images/geometry.js';
 import { parseCard } from '../../lib/models/card.js';
 import { VIT_CONFIG, VIT_PREPROCESSOR } from './fixtures.js';
 

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 
 import { expect, it } from 'vitest';
 
-import { COLORMAPS, colormapTable, type Colormap } from '../../lib/images/colormaps.js';
+import { COLORMAPS, colormapTable, type Colormap } from '../../lib/pictures/colormaps.js';
 
 it('holds the colours of matplotlib', async () => {
   const peer: Record<Colormap, Record<string, number[]>> = JSON.parse(await readFile(new URL('./fixtures/colormaps.json', import.meta.url), 'utf8'));

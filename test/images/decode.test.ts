@@ -6,7 +6,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 
-import { decodeNpy } from '../../lib/arrays/npy.js';
+import { decodeNpy } from '../../lib/support/npy.js';
 import { decodeImage, type DecodedImage } from '../../lib/images/source.js';
 
 const fixtures = fileURLToPath(new URL('./fixtures/', import.meta.url));

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 
 import { describe, expect, it } from 'vitest';
 
-import { asFloat32, decodeNpy, encodeNpy, type NpyDtype } from '../../lib/arrays/npy.js';
+import { asFloat32, decodeNpy, encodeNpy, type NpyDtype } from '../../lib/support/npy.js';
 
 const folder = fileURLToPath(new URL('./fixtures/npy/', import.meta.url));
 const read = async (name: string) => decodeNpy(await readFile(folder + name), name);

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import sharp, { type Sharp } from 'sharp';
 import { describe, expect, it } from 'vitest';
 
-import { colormapTable } from '../../lib/images/colormaps.js';
-import { axisTaps, rangeOf, shortNumber, type HeatMapLike } from '../../lib/images/heat.js';
-import { overlay, type OverlayOptions } from '../../lib/images/overlay.js';
+import { colormapTable } from '../../lib/pictures/colormaps.js';
+import { axisTaps, rangeOf, shortNumber, type HeatMapLike } from '../../lib/pictures/heat.js';
+import { overlay, type OverlayOptions } from '../../lib/pictures/overlay.js';
 import type { DecodedImage } from '../../lib/images/source.js';
 
 function image(width: number, height: number, colour = [100, 150, 200]): DecodedImage {

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 
-import { eachRow } from '../../lib/images/pacing.js';
+import { eachRow } from '../../lib/support/event-loop.js';
 
 function busy(ms: number): void {
   const begun = performance.now();

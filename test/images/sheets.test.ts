@@ -1,10 +1,10 @@
 import sharp, { type Sharp } from 'sharp';
 import { describe, expect, it } from 'vitest';
 
-import { createCanvas, fillBox, paste, pngOf, strokeBox, type Rgb } from '../../lib/images/canvas.js';
-import { colormapTable } from '../../lib/images/colormaps.js';
-import { planesSheet, type Plane, type PlanesOptions } from '../../lib/images/planes.js';
-import { contactSheet, type SheetCell, type SheetOptions } from '../../lib/images/sheet.js';
+import { createCanvas, fillBox, paste, pngOf, strokeBox, type Rgb } from '../../lib/pictures/canvas.js';
+import { colormapTable } from '../../lib/pictures/colormaps.js';
+import { planesSheet, type Plane, type PlanesOptions } from '../../lib/pictures/planes.js';
+import { contactSheet, type SheetCell, type SheetOptions } from '../../lib/pictures/sheet.js';
 
 const RED: Rgb = [255, 0, 0];
 const BLUE: Rgb = [0, 0, 255];

@@ -8,8 +8,8 @@ import { promisify } from 'node:util';
 import ts from 'typescript';
 import { beforeAll, describe, expect, it } from 'vitest';
 
-import { createCanvas } from '../../lib/images/canvas.js';
-import { drawLines, renderLine, renderParagraph, type TextLine } from '../../lib/images/text.js';
+import { createCanvas } from '../../lib/pictures/canvas.js';
+import { drawLines, renderLine, renderParagraph, type TextLine } from '../../lib/pictures/text.js';
 
 const style = { size: 16 };
 const ink = (line: TextLine): number => line.data.reduce((sum, coverage) => sum + coverage, 0) / 255;
@@ -70,7 +70,7 @@ describe('on a machine without fonts', () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'sightline-'));
     for (const name of ['text', 'canvas']) {
-      const source = await readFile(join(root, 'lib/images', `${name}.ts`), 'utf8');
+      const source = await readFile(join(root, 'lib/pictures', `${name}.ts`), 'utf8');
       const { outputText } = ts.transpileModule(source, { compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2023 } });
       await writeFile(join(folder, `${name}.js`), outputText);
     }

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { Model } from '../../lib/index.js';
-import { ambiguityOf, resolveTargets } from '../../lib/targets.js';
+import { ambiguityOf, resolveTargets } from '../../lib/requests/targets.js';
 import { cardOf, CNN } from '../concurrency/models.js';
 
 /** As folders of digits are listed: by their letters. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import { Model } from '../../lib/index.js';
-import { DevicePool, namedDevices } from '../../lib/pool.js';
+import { DevicePool, namedDevices } from '../../lib/model/pool.js';
 
 /** Work that ends when the test says so. */
 function deferred(): { promise: Promise<string>; resolve: (value: string) => void; reject: (error: Error) => void } {

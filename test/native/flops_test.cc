@@ -1,7 +1,7 @@
 // The arithmetic of graphs of which it is known by hand, of operators that the archives of test/parity do not have.
 #include <torch/csrc/jit/ir/irparser.h>
 
-#include "engine/flops.h"
+#include "engine/graph/flops.h"
 #include "runner.h"
 
 namespace sightline::test {

@@ -1,4 +1,4 @@
-#include "engine/network.h"
+#include "engine/programs/network.h"
 #include "runner.h"
 
 namespace sightline::test {

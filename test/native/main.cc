@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <exception>
 
-#include "engine/scheduler.h"
+#include "engine/device/workers.h"
 #include "runner.h"
 
 namespace sightline::test {

@@ -1,9 +1,9 @@
 // Plans by hand, as lib/symbolic would record them.
 #pragma once
 
-#include "engine/interpreter.h"
+#include "engine/steps/interpreter.h"
 #include "engine/model.h"
-#include "engine/plan.h"
+#include "engine/steps/plan.h"
 
 namespace sightline::test {
 

@@ -1,6 +1,6 @@
 // Programs of a network: which are kept.
 #include "archives.h"
-#include "engine/network.h"
+#include "engine/programs/network.h"
 #include "runner.h"
 
 namespace sightline::test {

@@ -4,7 +4,7 @@
 #include <atomic>
 
 #include "archives.h"
-#include "engine/scheduler.h"
+#include "engine/device/workers.h"
 #include "plans.h"
 #include "runner.h"
 

@@ -4,9 +4,9 @@
 
 #include "archives.h"
 #include "engine/errors.h"
-#include "engine/graph_ops.h"
-#include "engine/relevance.h"
-#include "engine/straighten.h"
+#include "engine/graph/graph_ops.h"
+#include "engine/relevance/rules.h"
+#include "engine/graph/straighten.h"
 #include "runner.h"
 
 namespace sightline::test {

@@ -2,7 +2,7 @@
 // memory that it was captured with.
 #include "archives.h"
 #include "engine/errors.h"
-#include "engine/replay.h"
+#include "engine/device/replay.h"
 #include "plans.h"
 #include "runner.h"
 

@@ -7,7 +7,7 @@
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <torch/library.h>
 
-#include "engine/transfer.h"
+#include "engine/device/transfer.h"
 #include "runner.h"
 
 namespace sightline::test {

@@ -4,10 +4,10 @@
 #include <torch/csrc/jit/passes/shape_analysis.h>
 
 #include "archives.h"
-#include "engine/graph_ops.h"
-#include "engine/packed_operators.h"
-#include "engine/prepared_weights.h"
-#include "engine/tuning.h"
+#include "engine/graph/graph_ops.h"
+#include "engine/programs/tuning/packed_operators.h"
+#include "engine/programs/tuning/prepared_weights.h"
+#include "engine/programs/tuning/tuning.h"
 #include "runner.h"
 
 namespace sightline::test {

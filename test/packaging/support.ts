@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, linkSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { chooseAddon, prebuiltName } from '../../scripts/addon.mjs';
+import { chooseAddon, prebuiltName } from '../../lib/setup/addon.mjs';
 import { ROOT } from '../setup/fixtures.js';
 
 /** A place with empty projects, the packed package and a LibTorch of its own, below a path with spaces and umlauts. */

@@ -20,7 +20,7 @@ interface Project {
  */
 function project(): Project {
   const root = path.join(temporaryFolder(), 'package');
-  for (const name of ['scripts', 'CMakeLists.txt', 'package.json', 'package-lock.json', 'tsconfig.json', 'native/loader']) cpSync(path.join(ROOT, name), path.join(root, name), { recursive: true });
+  for (const name of ['scripts', 'lib/setup', 'CMakeLists.txt', 'package.json', 'package-lock.json', 'tsconfig.json', 'native/loader']) cpSync(path.join(ROOT, name), path.join(root, name), { recursive: true });
   // Were they out of date, the set-up would run `npm ci` in the copy, which empties the real folder through the link.
   if (!arePackagesInstalled(ROOT)) throw new Error('The npm packages are not those of package-lock.json: run npm ci first.');
   symlinkSync(path.join(ROOT, 'node_modules'), path.join(root, 'node_modules'));
@@ -80,7 +80,7 @@ describe('npm run build', () => {
     expect(first.stderr).toMatch(/TypeScript build, done in [\d.]+ s/);
 
     // The addon, the ES module, the CommonJS entry and what the compiler leaves behind.
-    const load = await runProgram(process.execPath, ['-e', `import(${JSON.stringify(path.join(root, 'scripts/addon.mjs'))}).then(({ chooseAddon, loadAddon }) => console.log(loadAddon(chooseAddon()).answer(), require(${JSON.stringify(path.join(root, 'dist/index.cjs'))}).answer))`], { env });
+    const load = await runProgram(process.execPath, ['-e', `import(${JSON.stringify(path.join(root, 'lib/setup/addon.mjs'))}).then(({ chooseAddon, loadAddon }) => console.log(loadAddon(chooseAddon()).answer(), require(${JSON.stringify(path.join(root, 'dist/index.cjs'))}).answer))`], { env });
     expect(load.stdout).toBe('42 42\n');
     expect(readFileSync(path.join(root, 'dist/page.html'), 'utf8')).toBe('<p>42</p>\n');
 
@@ -190,7 +190,7 @@ describe('a tool that is missing or too old is one sentence', () => {
   it('an old Node', async () => {
     const outcome = await runProgram(
       process.execPath,
-      ['--input-type=module', '-e', `import { requireNode } from '${ROOT}/scripts/tools.mjs'; import { runCommand } from '${ROOT}/scripts/setup-error.mjs'; await runCommand(async () => requireNode('18.20.4'));`],
+      ['--input-type=module', '-e', `import { requireNode } from '${ROOT}/scripts/tools.mjs'; import { runCommand } from '${ROOT}/lib/setup/setup-error.mjs'; await runCommand(async () => requireNode('18.20.4'));`],
       { env: { PATH } },
     );
     expect(sentence(outcome)).toContain('sightline needs Node 20.19.0 or later and this is 18.20.4');

@@ -203,7 +203,7 @@ describe('the disk', () => {
     const { cache, libraries, env } = world();
     const outcome = await runModule(
       `import { fetchLibTorch } from '$scripts/fetch-libtorch.mjs';
-       import { runCommand } from '$scripts/setup-error.mjs';
+       import { runCommand } from '$lib/setup/setup-error.mjs';
        const statfs = async () => ({ bavail: 100, bsize: 1_000_000 });
        await runCommand(() => fetchLibTorch({ variant: 'cpu', mirror: '${server.url}', statfs }).then(console.log));`,
       { env },

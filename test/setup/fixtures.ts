@@ -119,6 +119,6 @@ export function runProgram(program: string, args: string[], options: { env?: Rec
 export const runScript = (script: string, args: string[], options: { env?: Record<string, string>; cwd?: string } = {}): Promise<Outcome> =>
   runProgram(process.execPath, [path.join(ROOT, 'scripts', script), ...args], options);
 
-/** Runs an ES module given as text. `$scripts` in it stands for the folder of the scripts. */
+/** Runs an ES module given as text. `$scripts` and `$lib` in it stand for these folders. */
 export const runModule = (text: string, options: { env?: Record<string, string>; cwd?: string } = {}): Promise<Outcome> =>
-  runProgram(process.execPath, ['--input-type=module', '-e', text.replaceAll('$scripts', path.join(ROOT, 'scripts'))], options);
+  runProgram(process.execPath, ['--input-type=module', '-e', text.replaceAll('$scripts', path.join(ROOT, 'scripts')).replaceAll('$lib', path.join(ROOT, 'lib'))], options);

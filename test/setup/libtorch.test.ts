@@ -19,7 +19,7 @@ function world(): { folder: string; cache: string; env: Record<string, string> }
 async function search(env: Record<string, string>, options: { cwd?: string; platform?: object } = {}): Promise<Answer> {
   const platform = options.platform === undefined ? '' : `, platform: ${JSON.stringify(options.platform)}`;
   const outcome = await runModule(
-    `import { findLibTorch } from '$scripts/libtorch.mjs';
+    `import { findLibTorch } from '$lib/setup/libtorch.mjs';
      try { console.log(JSON.stringify(findLibTorch({ env: process.env${platform} }))); }
      catch (error) { console.log(JSON.stringify({ found: null, tried: [], error: error.message })); }`,
     { env, ...(options.cwd === undefined ? {} : { cwd: options.cwd }) },

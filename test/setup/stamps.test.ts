@@ -10,7 +10,7 @@ async function evaluate(text: string): Promise<unknown> {
 }
 
 const hash = (paths: string[], values: unknown[] = []): Promise<unknown> =>
-  evaluate(`import { hashInputs } from '$scripts/stamps.mjs'; console.log(JSON.stringify(hashInputs(${JSON.stringify({ paths, values })})));`);
+  evaluate(`import { hashInputs } from '$lib/setup/stamps.mjs'; console.log(JSON.stringify(hashInputs(${JSON.stringify({ paths, values })})));`);
 
 describe('the hash of a step', () => {
   it('follows content, names and values, and not times', async () => {
@@ -44,7 +44,7 @@ describe('a stamp', () => {
   it('is read back, and one that is absent, forgotten or torn counts as not done', async () => {
     const folder = temporaryFolder();
     const read = `console.log(JSON.stringify(new Stamps(${JSON.stringify(folder)}).read('native')));`;
-    const open = `import { Stamps } from '$scripts/stamps.mjs'; const stamps = new Stamps(${JSON.stringify(folder)});`;
+    const open = `import { Stamps } from '$lib/setup/stamps.mjs'; const stamps = new Stamps(${JSON.stringify(folder)});`;
     expect(await evaluate(`${open} ${read}`)).toBeNull();
     expect(await evaluate(`${open} stamps.write('native', { a: 1 }); ${read}`)).toEqual({ a: 1 });
     writeFileSync(path.join(folder, 'native.json'), '{"a":');

@@ -5,9 +5,9 @@ import { basename } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { z } from 'zod';
 
-import { binding } from '../../lib/binding.js';
+import { binding } from '../../lib/engine/binding.js';
 import { defineMethod, symbolic, type ExplainOptions, type MethodName, type Model, type Target } from '../../lib/index.js';
-import type { BlockDescription, PlanDescription } from '../../lib/symbolic/plan.js';
+import type { BlockDescription, PlanDescription } from '../../lib/engine/plan-description.js';
 import { randomTensor } from '../support/models.js';
 import { expectRounded, nudged } from '../support/rounding.js';
 import { readSafetensors } from '../support/safetensors.js';

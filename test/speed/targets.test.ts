@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { z } from 'zod';
 
-import { binding, type NativeResult } from '../../lib/binding.js';
+import { binding } from '../../lib/engine/binding.js';
+import type { NativeResult } from '../../lib/engine/native-types.js';
 import { defineMethod, symbolic, type ExplainOptions, type Explanation, type HeatMap, type Method, type Model, type Target } from '../../lib/index.js';
 import { randomTensor } from '../support/models.js';
 import { expectRounded, nudged, ROUNDOFF, type Rounded } from '../support/rounding.js';

@@ -4,10 +4,10 @@ import path from 'node:path';
 
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 
-import { binding } from '../../lib/binding.js';
+import { binding } from '../../lib/engine/binding.js';
 import { Model, type LoadOptions, type ModelCard, type Tensor } from '../../lib/index.js';
 import { skeletonOf } from '../../lib/models/catalogue.js';
-import { locateModel } from '../../lib/models/locate.js';
+import { locateModel } from '../../lib/model/locate.js';
 import { safetensorsOf, seeded, type Values } from '../support/checkpoints.js';
 import { plainCard } from '../support/models.js';
 import { expectRounded, nudged } from '../support/rounding.js';

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { SightlineError } from '../../lib/index.js';
 import { architectures, skeletonOf, type SkeletonCard } from '../../lib/models/catalogue.js';
 import type { Naming } from '../../lib/models/card.js';
-import type { TensorPart } from '../../lib/weights/assignments.js';
+import type { TensorPart } from '../../lib/engine/weight-plan.js';
 import { planWeights } from '../../lib/weights/plan.js';
 
 const CLASSES = 7;

@@ -6,7 +6,7 @@ import path from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 
 import { SightlineError } from '../../lib/index.js';
-import { duplicateKey } from '../../lib/weights/json.js';
+import { duplicateKey } from '../../lib/support/json.js';
 import { readHeader } from '../../lib/weights/safetensors.js';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'safetensors-'));

@@ -1,5 +1,5 @@
-import { SightlineError } from '../../errors.js';
-import type { Inspection } from '../../inspection.js';
+import { SightlineError } from '../../support/errors.js';
+import type { Inspection } from '../../engine/inspection.js';
 import { SymbolicModel } from '../../symbolic/index.js';
 import { PlanRecorder } from '../../symbolic/recorder.js';
 

@@ -1,4 +1,4 @@
-import { SightlineError } from '../../errors.js';
+import { SightlineError } from '../../support/errors.js';
 import type { SymbolicModel } from '../../symbolic/index.js';
 
 function placeOf(model: SymbolicModel, name: string, given: number): number {

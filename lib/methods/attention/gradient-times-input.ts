@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import type { Inspection } from '../../inspection.js';
+import type { Inspection } from '../../engine/inspection.js';
 import { grad, sum, type SymbolicModel, type Value } from '../../symbolic/index.js';
 import { all, hasGradients } from '../conditions.js';
 

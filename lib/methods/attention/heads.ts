@@ -1,4 +1,4 @@
-import { SightlineError } from '../../errors.js';
+import { SightlineError } from '../../support/errors.js';
 import { max, mean, min, narrow, relu, select, type SymbolicModel, type Value } from '../../symbolic/index.js';
 import type { GradientFusion, HeadFusion } from './settings.js';
 

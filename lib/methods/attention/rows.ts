@@ -1,4 +1,4 @@
-import { SightlineError } from '../../errors.js';
+import { SightlineError } from '../../support/errors.js';
 import { contract, mean, narrow, rename, select, type SymbolicModel, type Value } from '../../symbolic/index.js';
 import type { RowChoice } from './settings.js';
 

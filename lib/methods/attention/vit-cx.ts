@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import type { Inspection } from '../../inspection.js';
+import type { Inspection } from '../../engine/inspection.js';
 import {
   accumulate,
   clusterMasks,

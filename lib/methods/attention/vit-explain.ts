@@ -1,4 +1,4 @@
-import { SightlineError } from '../../errors.js';
+import { SightlineError } from '../../support/errors.js';
 import { sum, type Value } from '../../symbolic/index.js';
 import type { Mixing } from './aggregate.js';
 

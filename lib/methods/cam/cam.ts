@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import { SightlineError } from '../../errors.js';
+import { SightlineError } from '../../support/errors.js';
 import { hasPooledHead } from '../conditions.js';
 import { defineMethod } from '../method.js';
 import { combineChannels, pipelineOptions } from './pipeline.js';

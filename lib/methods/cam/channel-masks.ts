@@ -1,4 +1,4 @@
-import type { NodeInfo } from '../../inspection.js';
+import type { NodeInfo } from '../../engine/inspection.js';
 import {
   concatenate,
   constant,

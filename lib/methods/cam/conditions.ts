@@ -1,4 +1,4 @@
-import type { Inspection } from '../../inspection.js';
+import type { Inspection } from '../../engine/inspection.js';
 import { all, hasTargetLayer } from '../conditions.js';
 
 /** Features that can be computed with: quantised ones are bytes with a scale, for which the mathematics has no kernels. */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import { SightlineError } from '../../errors.js';
+import { SightlineError } from '../../support/errors.js';
 import { concatenate, max, min, nonNegativeFactors, pick, rename } from '../../symbolic/index.js';
 import { hasTargetLayer } from '../conditions.js';
 import { defineMethod } from '../method.js';

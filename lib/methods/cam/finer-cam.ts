@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import { SightlineError } from '../../errors.js';
+import { SightlineError } from '../../support/errors.js';
 import { abs, constant, equal, gather, mean, neg, softmax, sum, top, type SymbolicModel, type Value } from '../../symbolic/index.js';
 import { all, hasGradients, hasTargetLayer } from '../conditions.js';
 import { defineMethod } from '../method.js';

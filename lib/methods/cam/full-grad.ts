@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import type { Inspection, NodeInfo } from '../../inspection.js';
+import type { Inspection, NodeInfo } from '../../engine/inspection.js';
 import { abs, grad, max, mean, min, sum, upsample, type Axis, type SymbolicModel, type Value } from '../../symbolic/index.js';
 import { all, hasGradients } from '../conditions.js';
 import { defineMethod } from '../method.js';

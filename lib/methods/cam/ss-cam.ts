@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import { SightlineError } from '../../errors.js';
+import { SightlineError } from '../../support/errors.js';
 import { mul } from '../../symbolic/index.js';
 import { hasTargetLayer } from '../conditions.js';
 import { defineMethod } from '../method.js';

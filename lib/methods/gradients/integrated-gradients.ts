@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import { SightlineError } from '../../errors.js';
+import { SightlineError } from '../../support/errors.js';
 import { abs, accumulate, clamp, constant, grad, sum, take } from '../../symbolic/index.js';
 import { hasGradients } from '../conditions.js';
 import { defineMethod } from '../method.js';

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import { SightlineError } from '../../errors.js';
+import { SightlineError } from '../../support/errors.js';
 import { accumulate, concatenate, constant, crop, floor, greater, narrow, noise, pick, select, split, stack, take, upsample, type Value } from '../../symbolic/index.js';
 import { defineMethod } from '../method.js';
 import { baselineOf, baselineSchema, masked } from './baseline.js';

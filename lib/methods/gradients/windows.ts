@@ -1,4 +1,4 @@
-import { SightlineError } from '../../errors.js';
+import { SightlineError } from '../../support/errors.js';
 
 /** Windows along one axis. */
 export interface Windows {

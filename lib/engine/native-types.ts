@@ -1,0 +1,157 @@
+import type { Inspection } from './inspection.js';
+import type { PlanDescription } from './plan-description.js';
+import type { WeightPlan } from './weight-plan.js';
+
+/** Handles of native objects. Opaque: the addon checks their kind. */
+export type NativeModel = { readonly __kind: 'model' };
+export type NativePlan = { readonly __kind: 'plan' };
+export type NativeToken = { readonly __kind: 'token' };
+
+/** One image for the engine: pixels with their preprocessing, or a finished tensor. */
+export interface NativeRequest {
+  readonly label: string;
+  readonly height: number;
+  readonly width: number;
+  /** Class indices; -r for the class of rank r by score. */
+  readonly targets: readonly number[];
+  /** For each target the class whose score is subtracted, or null. */
+  readonly against: readonly (number | null)[];
+  /** Tensors that the plan's `given` steps read, batch axis (1) first. */
+  readonly given?: Readonly<Record<string, Tensor>>;
+  /** RGB [sourceHeight, sourceWidth, 3]; like `tensor` read by the engine while it works, so nobody may write to it. */
+  readonly pixels?: Uint8Array;
+  readonly sourceHeight?: number;
+  readonly sourceWidth?: number;
+  readonly preprocessing?: NativePreprocessing;
+  /** [3, height, width] */
+  readonly tensor?: Float32Array;
+}
+
+export interface NativePreprocessing {
+  readonly resizedWidth: number;
+  readonly resizedHeight: number;
+  readonly left: number;
+  readonly top: number;
+  readonly interpolation: 'bilinear' | 'bicubic';
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
+}
+
+/** Where along one axis each output pixel reads: grid lines `low` and `high`, mixed with the share `mix` of `high`. */
+export interface AxisTaps {
+  readonly low: Int32Array;
+  readonly high: Int32Array;
+  readonly mix: Float32Array;
+}
+
+/** A heatmap's colours over a picture. */
+export interface NativePainting {
+  /** RGB, row-major, `width` pixels wide. */
+  readonly picture: Uint8Array;
+  readonly width: number;
+  /** Row-major, `columns` wide. */
+  readonly map: Float32Array;
+  readonly columns: number;
+  /** Where each column and each row of the picture reads the map. */
+  readonly across: AxisTaps;
+  readonly down: AxisTaps;
+  /** The pixels to paint: [top, bottom) x [left, right). */
+  readonly left: number;
+  readonly right: number;
+  readonly top: number;
+  readonly bottom: number;
+  /** The value of colour 0, and colours per unit of value. */
+  readonly smallest: number;
+  readonly stretch: number;
+  /** 256 x RGB. */
+  readonly colours: Uint8Array;
+  /** 65,536: what a colour (high byte) over a pixel (low byte) becomes. */
+  readonly mixtures: Uint8Array;
+}
+
+/** A float32 tensor in JavaScript memory, row-major. */
+export interface Tensor {
+  readonly data: Float32Array;
+  readonly shape: readonly number[];
+}
+
+export interface NativeResult {
+  /** By the plan's names, without the batch axis; [targets, ...] where they depend on the target. */
+  readonly outputs: Readonly<Record<string, Tensor>>;
+  readonly targets: readonly number[];
+  /** The class that was subtracted from each target; -1 for none. */
+  readonly against: readonly number[];
+  readonly operators: number;
+  /** Samples per run of the model in the largest loop; 0 without one. */
+  readonly chunk: number;
+  readonly batch: number;
+}
+
+/** Counters of the whole process. */
+export interface NativeStats {
+  /** Models that are open, and the bytes of their weights. */
+  readonly models: number;
+  readonly weightBytes: number;
+  /** Images that wait, that are being computed, that were finished, that failed or were aborted. */
+  readonly queued: number;
+  readonly running: number;
+  readonly completed: number;
+  readonly failed: number;
+  /** Batches that the finished images made. */
+  readonly batches: number;
+  /** Batches that were too large for the device's memory, and were run as two. */
+  readonly halvedBatches: number;
+  /** CUDA graphs: runs that were captured, runs that replayed one, and plans that could not be captured. */
+  readonly graphsCaptured: number;
+  readonly graphsReplayed: number;
+  readonly graphsRefused: number;
+}
+
+/** What LibTorch's allocator holds on a GPU, in bytes. */
+export interface DeviceMemory {
+  /** In tensors now. */
+  readonly allocated: number;
+  /** In tensors at most since the last reset. */
+  readonly peak: number;
+  /** Taken from the driver: tensors and what is kept for later ones. */
+  readonly reserved: number;
+}
+
+export interface NativeVersions {
+  readonly libtorch: string;
+  readonly cpuCapability: string;
+  readonly threads: number;
+  readonly cudaDevices: number;
+  /** Whether the addon was built with CUDA graphs. */
+  readonly cudaGraphs: boolean;
+}
+
+export interface NativeBinding {
+  /** `file`: where the archive is read from, if not by `path`, which names it in messages. `trusted`: any operator may run, for as long as it likes. `remarks`: what is odd about the weights, as sentences. */
+  load(options: { path: string; file?: string; device: string; dtype: string; optimize: boolean; cudaGraphs?: boolean; weights?: WeightPlan; trusted?: boolean; output?: string; scores?: string }): Promise<{ handle: NativeModel; device: string; weightBytes: number; remarks: readonly string[] }>;
+  inspect(model: NativeModel, height: number, width: number): Promise<Inspection>;
+  plan(description: PlanDescription): NativePlan;
+  token(): NativeToken;
+  /** What of the token's requests still waits is rejected at once; what is computed at the engine's next look. */
+  cancel(token: NativeToken): void;
+  /** How many images wait in the queue of the model's device, of all models there. */
+  waiting(model: NativeModel): number;
+  run(
+    model: NativeModel,
+    plan: NativePlan,
+    token: NativeToken,
+    requests: readonly NativeRequest[],
+    options: { maxQueue: number; maxBatch: number; maxDelay: number },
+  ): Promise<NativeResult>[];
+  close(model: NativeModel): Promise<void>;
+  stats(): NativeStats;
+  /** Null on the CPU. The peak is read before it is reset. */
+  deviceMemory?(device: string, resetPeak: boolean): DeviceMemory | null;
+  versions(): NativeVersions;
+  setThreads(count: number): void;
+  /** Paints into `picture` on a thread of libuv's pool; nobody may touch it, or any other array given, until then. */
+  paint(painting: NativePainting): Promise<void>;
+  stop(): void;
+  /** Limits this process for good; what became of the limits of memory and files. */
+  fence(limits: { addressBytes: number; processorSeconds: number }): { memory: boolean; files: boolean };
+}

@@ -1,0 +1,75 @@
+import { defaultCard, resolveLabels, type ModelCard } from '../models/card.js';
+import type { KnownModel } from '../requests/question.js';
+import { SightlineError } from '../support/errors.js';
+import type { Inspections } from './inspections.js';
+
+/** Sizes that archives without a card are tried at, most usual first. */
+const USUAL_SIZES = [224, 256, 384, 299, 288, 240, 320, 448, 518, 336, 192, 160, 128, 96, 64, 32];
+
+/**
+ * The card by which images are prepared and classes are named: the given one, that beside the archive, or ImageNet's defaults
+ * at a size that the model takes. A model that runs on no usual size has none until its first tensor.
+ */
+export class CardInForce {
+  private found: KnownModel | null = null;
+  /** Why the first usual size did not do, where none did. */
+  private refusal: SightlineError | null = null;
+
+  constructor(
+    /** What messages call the model. */
+    private readonly path: string,
+    private readonly inspections: Inspections,
+  ) {}
+
+  /** Null where there is none yet. */
+  get known(): KnownModel | null {
+    return this.found;
+  }
+
+  /** @throws SightlineError UNSUPPORTED_MODEL where there is none yet */
+  get required(): KnownModel {
+    if (this.found === null) {
+      throw new SightlineError('UNSUPPORTED_MODEL', `${this.path} runs on no usual image size; write a model card beside it that gives its input size, or pass tensors. ${this.refusal?.message ?? ''}`.trim(), {
+        cause: this.refusal,
+      });
+    }
+    return this.found;
+  }
+
+  /**
+   * Has the model ready for the card's size; without a card, finds a size that the model takes.
+   *
+   * @returns what was assumed, as a sentence; null for nothing
+   */
+  async find(card: ModelCard | null): Promise<string | null> {
+    if (card !== null) {
+      await this.take(card);
+      return null;
+    }
+    let refusal: unknown;
+    for (const size of USUAL_SIZES) {
+      try {
+        const assumed = defaultCard(this.path, size, size);
+        await this.take(assumed);
+        return `There is no model card beside ${this.path}, so ImageNet's preprocessing is assumed: ${size} x ${size}, bilinear, centre crop of a shorter side of ${String(assumed.input.resize.size)}.`;
+      } catch (error) {
+        if (!(error instanceof SightlineError) || error.code !== 'INVALID_INPUT') throw error;
+        refusal ??= error;
+      }
+    }
+    this.refusal = refusal as SightlineError;
+    return null;
+  }
+
+  /** The first tensor tells the size of a model that runs on no usual one. */
+  async findAt(height: number, width: number): Promise<void> {
+    await this.take(defaultCard(this.path, width, height));
+  }
+
+  private async take(card: ModelCard): Promise<void> {
+    const { classes, scores } = await this.inspections.at(card.input.height, card.input.width);
+    const labels = await resolveLabels(card, classes, scores);
+    // Another tensor may have been quicker.
+    this.found ??= { card, labels };
+  }
+}

@@ -1,0 +1,126 @@
+import sharp, { type Sharp } from 'sharp';
+
+import { SightlineError } from '../support/errors.js';
+import { createCanvas, PALETTE, paste, pngOf, rasterOf, type Raster, type Rgb } from './canvas.js';
+import { drawLines, linesHeight, renderParagraph, type TextLine } from './text.js';
+
+/** One picture of a sheet with the text below it. */
+export interface SheetCell {
+  /** A sharp instance, or the bytes of an encoded picture. */
+  readonly image: Sharp | Uint8Array;
+  readonly caption?: string | undefined;
+}
+
+export interface SheetOptions {
+  readonly title?: string | undefined;
+  /** Heads above the columns, from the left. */
+  readonly columnHeads?: readonly string[] | undefined;
+  /** Heads at the left of the rows, from the top. */
+  readonly rowHeads?: readonly string[] | undefined;
+  /** Every picture is scaled to this width, in pixels, its proportions kept. Default 224. */
+  readonly cellWidth?: number | undefined;
+  /** Default white. */
+  readonly background?: Rgb | undefined;
+}
+
+/**
+ * Sets pictures into one: rows by columns, with captions, column heads, row heads and a title. Rows may differ in
+ * length, and `null` leaves a place empty. The result writes PNG where no other format is asked for.
+ *
+ * @throws SightlineError INVALID_INPUT when there is no picture, INVALID_OPTION for a width out of range.
+ */
+export async function contactSheet(cells: readonly (readonly (SheetCell | null)[])[], options: SheetOptions = {}): Promise<Sharp> {
+  const { cellWidth = 224 } = options;
+  if (!Number.isInteger(cellWidth) || cellWidth < 16 || cellWidth > 4096) {
+    throw new SightlineError('INVALID_OPTION', `cellWidth is ${cellWidth}; give a whole number of pixels from 16 to 4096.`);
+  }
+  const rows: (RasterCell | null)[][] = [];
+  for (const row of cells) {
+    rows.push(
+      await Promise.all(
+        row.map(async (cell) => {
+          if (cell === null) return null;
+          const image = cell.image instanceof Uint8Array ? sharp(cell.image) : cell.image;
+          return { picture: await rasterOf(image, cellWidth), caption: cell.caption ?? '' };
+        }),
+      ),
+    );
+  }
+  return sharp(await pngOf(await layOut(rows, { ...options, cellWidth })), { limitInputPixels: false });
+}
+
+/** A picture in memory with its caption. */
+export interface RasterCell {
+  readonly picture: Raster;
+  readonly caption: string;
+}
+
+export interface LayoutOptions {
+  readonly cellWidth: number;
+  readonly title?: string | undefined;
+  readonly columnHeads?: readonly string[] | undefined;
+  readonly rowHeads?: readonly string[] | undefined;
+  readonly background?: Rgb | undefined;
+  /** Free space between pictures, in pixels. Default 1/16 of the cell's width, at least 8. */
+  readonly gap?: number | undefined;
+}
+
+/** The sheet itself, of pictures no wider than `cellWidth`; every row is as high as its highest picture. */
+export async function layOut(rows: readonly (readonly (RasterCell | null)[])[], options: LayoutOptions): Promise<Raster> {
+  const { cellWidth, background = PALETTE.paper } = options;
+  const columns = Math.max(0, ...rows.map((row) => row.length));
+  if (columns === 0) throw new SightlineError('INVALID_INPUT', 'A contact sheet needs at least one picture.');
+  const size = Math.min(18, Math.max(10, Math.round(cellWidth / 17)));
+  const gap = options.gap ?? Math.max(8, Math.round(cellWidth / 16));
+  const margin = Math.max(gap, 2 * size);
+
+  const captions = await Promise.all(
+    rows.map((row) => Promise.all(row.map((cell) => renderParagraph(cell?.caption ?? '', { size, maxWidth: cellWidth, maxLines: 2 })))),
+  );
+  const heads = await Promise.all(
+    (options.columnHeads ?? []).slice(0, columns).map((head) => renderParagraph(head, { size: size + 1, weight: 'bold', maxWidth: cellWidth, maxLines: 2 })),
+  );
+  const sides = await Promise.all(
+    (options.rowHeads ?? []).slice(0, rows.length).map((head) => renderParagraph(head, { size: size + 1, weight: 'bold', maxWidth: Math.max(160, cellWidth), maxLines: 3 })),
+  );
+  const sideWidth = Math.max(0, ...sides.flat().map((line) => line.width));
+  const side = sideWidth === 0 ? 0 : sideWidth + gap;
+  const gridWidth = columns * cellWidth + (columns - 1) * gap;
+  const title = await renderParagraph(options.title ?? '', { size: Math.round(size * 1.5), weight: 'bold', maxWidth: side + gridWidth, maxLines: 2 });
+
+  const headHeight = tallest(heads);
+  const titleSpace = title.length === 0 ? 0 : linesHeight(title) + size;
+  const gridTop = margin + titleSpace + (headHeight === 0 ? 0 : headHeight + Math.round(size / 2));
+  const captionGap = Math.round(size / 3);
+  const heights = rows.map((row, r) => {
+    const caption = tallest(captions[r]!);
+    return { picture: Math.max(0, ...row.map((cell) => cell?.picture.height ?? 0)), caption: caption === 0 ? 0 : caption + captionGap };
+  });
+  const gridHeight = heights.reduce((sum, { picture, caption }) => sum + picture + caption, 0) + (rows.length - 1) * gap;
+
+  const canvas = createCanvas(margin + side + gridWidth + margin, gridTop + gridHeight + margin, background);
+  drawLines(canvas, title, { left: margin, top: margin, width: side + gridWidth, colour: PALETTE.ink });
+  heads.forEach((lines, column) => {
+    // Heads of one line stand at the foot of a two-line band, near their pictures.
+    const top = gridTop - Math.round(size / 2) - linesHeight(lines);
+    drawLines(canvas, lines, { left: margin + side + column * (cellWidth + gap), top, width: cellWidth, align: 'centre', colour: PALETTE.ink });
+  });
+  let top = gridTop;
+  rows.forEach((row, r) => {
+    const { picture: height, caption } = heights[r]!;
+    const lines = sides[r] ?? [];
+    drawLines(canvas, lines, { left: margin, top: top + Math.round((height - linesHeight(lines)) / 2), width: sideWidth, align: 'right', colour: PALETTE.ink });
+    row.forEach((cell, column) => {
+      if (cell === null) return;
+      const left = margin + side + column * (cellWidth + gap);
+      paste(canvas, cell.picture, left + Math.round((cellWidth - cell.picture.width) / 2), top + Math.round((height - cell.picture.height) / 2));
+      drawLines(canvas, captions[r]![column]!, { left, top: top + height + captionGap, width: cellWidth, align: 'centre', colour: PALETTE.muted });
+    });
+    top += height + caption + gap;
+  });
+  return canvas;
+}
+
+function tallest(texts: readonly (readonly TextLine[])[]): number {
+  return Math.max(0, ...texts.map(linesHeight));
+}

@@ -1,0 +1,34 @@
+import sharp, { type OutputInfo, type Sharp } from 'sharp';
+
+import type { RawImage } from '../../images/source.js';
+
+/** An image that was made rather than taken. */
+export class GeneratedImage {
+  constructor(
+    /** R, G and B in [0, 1], row-major [3, H, W]. */
+    readonly data: Float32Array,
+    readonly shape: readonly [channels: 3, height: number, width: number],
+  ) {}
+
+  /** Rounded to 8 bits: what `explain` and `capture` take as an image. */
+  pixels(): RawImage & { readonly data: Uint8Array; readonly channels: 3 } {
+    const [, height, width] = this.shape;
+    const area = height * width;
+    const data = new Uint8Array(3 * area);
+    for (let channel = 0; channel < 3; channel++) {
+      for (let i = 0; i < area; i++) data[3 * i + channel] = Math.round(255 * Math.min(1, Math.max(0, this.data[channel * area + i]!)));
+    }
+    return { data, width, height, channels: 3 };
+  }
+
+  /** As a sharp instance: `.resize(512).png().toBuffer()`. */
+  picture(): Sharp {
+    const { data, width, height } = this.pixels();
+    return sharp(data, { raw: { width, height, channels: 3 }, limitInputPixels: false });
+  }
+
+  /** Writes it in the format of the extension. */
+  toFile(path: string): Promise<OutputInfo> {
+    return this.picture().toFile(path);
+  }
+}

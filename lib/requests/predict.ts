@@ -1,0 +1,73 @@
+import { z } from 'zod';
+
+import type { NativeResult, Tensor } from '../engine/native-types.js';
+import { SightlineError } from '../support/errors.js';
+import type { Prediction } from './heatmap.js';
+import { keyOf } from './plan-keys.js';
+import type { Request } from './question.js';
+import type { PreparedInput } from '../images/inputs.js';
+import type { Inspection } from '../engine/inspection.js';
+import { parseOptions } from '../support/options.js';
+import { SymbolicModel, top } from '../symbolic/index.js';
+import type { PlanDescription } from '../engine/plan-description.js';
+import { PlanRecorder } from '../symbolic/recorder.js';
+
+export interface PredictOptions {
+  /** How many of the best classes to list. Default 5. */
+  readonly top?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What the model says of one image: one plain forward pass, without an explanation. */
+export interface Predicted {
+  /** The image's file name, or `image-0`, `image-1`, ... */
+  readonly image: string;
+  /** The best classes, best first, by probability: softmax of classes, a sigmoid for each label (`inspect().scores` says which). */
+  readonly predictions: readonly Prediction[];
+  /** Scores before softmax or sigmoid: [classes]. */
+  readonly logits: Tensor;
+}
+
+/** More than any model has classes. */
+const MOST = 1_000_000;
+const TOP = `give a whole number from 1 to ${MOST}`;
+
+const schema = z.strictObject({
+  top: z.int({ error: TOP }).min(1, { error: TOP }).max(MOST, { error: TOP }).default(5),
+  signal: z.instanceof(AbortSignal, { error: 'an AbortSignal is expected' }).optional(),
+});
+
+/** @throws SightlineError INVALID_OPTION */
+export function predictRequest(options: PredictOptions): Request<Predicted> {
+  const { top: count, signal } = parseOptions(schema, options, 'predict');
+  return {
+    signal,
+    question: ({ labels }) => ({
+      key: keyOf(['predict', count]),
+      targetsOf: () => [],
+      record: (inspection) => recordPrediction(count, inspection),
+      read: (result, input) => readPrediction(result, input, labels),
+    }),
+  };
+}
+
+/** @throws SightlineError METHOD_NOT_APPLICABLE for a model that scores no classes. */
+function recordPrediction(count: number, inspection: Inspection): PlanDescription {
+  if (inspection.classes === 0) throw new SightlineError('METHOD_NOT_APPLICABLE', `The model returns ${inspection.outputShape.join(' x ')} rather than class scores, so it predicts no class.`);
+  const plan = new PlanRecorder('predict');
+  const { logits, probabilities } = new SymbolicModel(plan, inspection).output;
+  const best = top(probabilities, count);
+  plan.output('logits', logits);
+  plan.output('scores', best.values);
+  plan.output('classes', best.indices);
+  return plan.finish(2 ** 30, inspection);
+}
+
+function readPrediction({ outputs }: NativeResult, input: PreparedInput, labels: readonly string[]): Predicted {
+  const scores = outputs['scores']!.data;
+  return {
+    image: input.name,
+    predictions: Array.from(outputs['classes']!.data, (index, i) => ({ index, label: labels[index]!, score: scores[i]! })),
+    logits: outputs['logits']!,
+  };
+}

@@ -1,0 +1,86 @@
+// What is known of a model at one input size: plain types, filled by reading its straight graph and by the proof.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/graph/outputs.h"
+
+namespace sightline {
+
+// How a feature's axes are laid out.
+enum class Layout { Tokens, ChannelsFirst, ChannelsLast, Vector, Other };
+const char* layout_name(Layout layout);
+
+// Where the patches of a feature [batch, tokens, channels] lie.
+struct PatchGrid {
+  int64_t height, width, prefix, suffix;
+};
+
+struct NodeInfo {
+  std::string name;
+  std::vector<int64_t> sizes;  // for one image, batch first
+  Layout layout;
+  std::optional<PatchGrid> grid;  // Layout::Tokens
+  std::string op;                 // whose output it is, such as "conv2d"
+  at::Tensor bias;                // [channels], of convolutions and batch norms that add one
+  std::optional<int64_t> flops_after;  // of the operators that read it, directly or not
+  int64_t bytes_after;                 // of the values that they make
+};
+
+struct SiteInfo {
+  std::string name;
+  std::string form;
+  int64_t heads, tokens, keys, head_size, windows;
+  std::string opaque;
+  std::optional<int64_t> flops_after;  // of the operators that read the probabilities, directly or not
+  int64_t bytes_after;                 // of the values that they make
+  // Around the attention, where the graph tells; else undefined.
+  at::Tensor output_projection;  // [channels, heads, head_size]
+  at::Tensor norm_weight;        // [channels], of the layer norm that reads the block's sum
+};
+
+// Patches in a grid, with class, distillation and register tokens before and after them.
+struct TokenInfo {
+  int64_t height, width, prefix, suffix;
+  // The token whose final state is classified, or none where the head takes the mean of the patches.
+  std::optional<int64_t> class_token;
+};
+
+// logits = weight * mean over space of feature + bias: what makes CAM exact.
+struct PooledHead {
+  std::string feature;
+  Layout layout;
+  at::Tensor weight;  // [classes, channels]
+  at::Tensor bias;    // [classes] or undefined
+};
+
+struct NetworkInfo {
+  int64_t height, width, classes;    // no classes where the output is no scores
+  std::vector<int64_t> output_sizes;  // of the logits, or of what is no scores; for one image, batch first
+  std::vector<OutputInfo> outputs;    // all that the model returns
+  std::string output;                 // the one that is explained
+  std::string scores, activation;     // as in Answer
+  bool has_module_names, is_quantized;
+  bool was_training;  // traced in training mode, and set to inference here
+  bool can_batch;     // false where the archive is made for one image at a time, or its images change each other's values
+  bool images_interact;  // an image has other values alone than beside another: statistics or a scale are the batch's
+  int64_t unknown_attention;  // softmaxes of no known attention form
+  bool has_parallel_attention;  // attentions side by side, which do not follow one another
+  std::vector<NodeInfo> nodes;
+  std::vector<SiteInfo> attention;
+  std::optional<TokenInfo> tokens;
+  std::optional<PooledHead> head;
+  // The last spatial feature of a CNN, the input of the last attention of a ViT; empty if neither is found.
+  std::string target_layer;
+  int64_t operators;         // of one whole run
+  int64_t activation_bytes;  // of all values of one run on one image, what a run with gradients may have to keep
+  std::optional<int64_t> flops;       // of one run on one image; see flops.h
+  std::optional<int64_t> parameters;
+};
+
+}  // namespace sightline

@@ -1,0 +1,86 @@
+#include "engine/graph/graph_ops.h"
+
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/norm.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/GradMode.h>
+#include <torch/csrc/jit/ir/constants.h>
+#include <torch/library.h>
+
+#include <cstring>
+#include <string>
+
+namespace sightline {
+
+namespace {
+
+at::Tensor mark(const at::Tensor& x, std::string /*path*/) { return x; }
+
+at::Tensor leaf(const at::Tensor& x) {
+  return at::GradMode::is_enabled() ? x.detach().requires_grad_(true) : x;
+}
+
+at::Tensor sketch(const at::Tensor& x) {
+  // Quantised numbers have no float64; whoever reads them is compared.
+  if (x.dim() == 0 || x.numel() == 0 || x.is_quantized() || x.is_complex() || x.size(0) == 0) return at::zeros({2}, at::kDouble);
+  const auto image = x.select(0, 0);
+  const auto numbers = image.is_floating_point() ? image : image.to(at::kFloat);
+  return at::stack({at::norm(numbers, 2, at::kDouble), numbers.sum(at::kDouble)}).cpu();
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(sightline, library) {
+  // Two installations of the package in one process are two copies of this file on one LibTorch, which ends the process
+  // when an operator is defined twice. The first copy's serve both; it is never unloaded.
+  if (c10::Dispatcher::singleton().findSchema({"sightline::leaf", ""})) return;
+  library.def("mark(Tensor(a) x, str path) -> Tensor(a)", &mark);
+  library.def("leaf(Tensor x) -> Tensor", &leaf);
+  library.def("sketch(Tensor x) -> Tensor", &sketch);
+}
+
+c10::Symbol mark_symbol() { return c10::Symbol::fromQualString("sightline::mark"); }
+c10::Symbol sketch_symbol() { return c10::Symbol::fromQualString("sightline::sketch"); }
+c10::Symbol leaf_symbol() { return c10::Symbol::fromQualString("sightline::leaf"); }
+
+std::optional<c10::IValue> constant_of(const torch::jit::Value* value) {
+  if (value->node()->kind() != c10::prim::Constant) return std::nullopt;
+  return torch::jit::toIValue(value);
+}
+
+std::optional<std::vector<int64_t>> recorded_sizes(const torch::jit::Value* value) {
+  const auto type = value->type()->cast<c10::TensorType>();
+  if (!type) return std::nullopt;
+  const auto sizes = type->sizes().concrete_sizes();
+  if (!sizes) return std::nullopt;
+  return *sizes;
+}
+
+std::optional<at::ScalarType> recorded_dtype(const torch::jit::Value* value) {
+  const auto type = value->type()->cast<c10::TensorType>();
+  return type ? type->scalarType() : std::nullopt;
+}
+
+int64_t recorded_bytes(const torch::jit::Value* value) {
+  const auto sizes = recorded_sizes(value);
+  if (!sizes) return 0;
+  int64_t elements = 1;
+  for (const int64_t size : *sizes) elements *= size;
+  return elements * static_cast<int64_t>(c10::elementSize(recorded_dtype(value).value_or(at::kFloat)));
+}
+
+bool is_tensor(const torch::jit::Value* value) { return value->type()->isSubtypeOf(*c10::TensorType::get()); }
+
+bool is_aten(const torch::jit::Node* node, const char* name) {
+  return node->kind().is_aten() && std::strcmp(node->kind().toUnqualString(), name) == 0;
+}
+
+bool is_any_of(const torch::jit::Node* node, std::initializer_list<const char*> names) {
+  for (const char* name : names) {
+    if (is_aten(node, name)) return true;
+  }
+  return false;
+}
+
+}  // namespace sightline
