@@ -58,7 +58,7 @@ export function parseExplainOptions(options: object): ExplainRequest {
     else own[name] = value;
   }
   // Before each of a million is looked at.
-  if (Array.isArray(common['targets'])) for (const list of [common['targets'], ...common['targets']]) if (Array.isArray(list) && !Array.isArray(list[0])) checkTargetCount(list.length);
+  if (Array.isArray(common['targets'])) for (const list of [common['targets'], ...(common['targets'] as unknown[])]) if (Array.isArray(list) && !Array.isArray(list[0])) checkTargetCount(list.length);
   const { layer, ...fused } = check(layerSchema, layering, method.name);
   const request = {
     method,

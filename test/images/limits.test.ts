@@ -5,7 +5,7 @@ import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { Model, stats } from '../../lib/index.js';
-import { decodeImage } from '../../lib/images/source.js';
+import { decodeImage, type ImageInput } from '../../lib/images/source.js';
 import { Gate } from '../../lib/images/gate.js';
 import { cardOf, CNN, gate, imagesOf, until } from '../concurrency/models.js';
 import { tiff } from './tiff.js';
@@ -72,7 +72,8 @@ describe('images as the web has them', () => {
     const bytes = await readFile(fixture('rgb.png'));
     const { data } = await decodeImage(fixture('rgb.png'));
     const own = new Uint8Array(bytes).buffer;
-    for (const input of [own, new DataView(own), new Blob([own]), new File([own], 'rgb.png')]) expect((await decodeImage(input)).data).toEqual(data);
+    const inputs: ImageInput[] = [own, new DataView(own), new Blob([own]), new File([new Uint8Array(own)], 'rgb.png')];
+    for (const input of inputs) expect((await decodeImage(input)).data).toEqual(data);
   });
 });
 
