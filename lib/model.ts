@@ -85,12 +85,18 @@ export interface LoadOptions {
   readonly maxPixels?: number | undefined;
   /** Whether SVG drawings are rendered: a few bytes of one can keep a processor busy for minutes. Default false. */
   readonly svg?: boolean | undefined;
+  /**
+   * Whether strings and `file:` URLs are paths of images that are read. `false` takes bytes only: a server that hands on what its
+   * users send then neither reads its own disk for them nor tells what is on it. Default true.
+   */
+  readonly imageFiles?: boolean | undefined;
 }
 
 /** What of an image is refused before it is decoded. */
 interface DecodeLimits {
   readonly maxPixels: number;
   readonly svg: boolean;
+  readonly imageFiles: boolean;
 }
 
 /** Images of one call that are decoded and run together. */
@@ -123,6 +129,7 @@ const loadSchema = z.strictObject({
   maxArchiveBytes: z.int().min(1).default(DEFAULT_MAX_BYTES),
   maxPixels: z.int().min(1).default(MAX_PIXELS),
   svg: z.boolean().default(false),
+  imageFiles: z.boolean().default(true),
 });
 
 const KEPT_INSPECTIONS = 64;
@@ -175,11 +182,11 @@ export class Model {
    * the path of a TorchScript archive or of a safetensors checkpoint
    * @throws SightlineError FILE_NOT_FOUND, NOT_A_FILE, UNKNOWN_MODEL, NOT_PULLED, INVALID_WEIGHTS, NOT_TORCHSCRIPT,
    * UNTRUSTED_ARCHIVE, UNSUPPORTED_MODEL, INVALID_CARD, INVALID_OPTION, DEVICE_UNAVAILABLE, OUT_OF_MEMORY, NATIVE_MISSING;
-   * with `isolate` ARCHIVE_CRASHED and ARCHIVE_TIMED_OUT
+   * with `isolate` ARCHIVE_CRASHED, ARCHIVE_TIMED_OUT and PROCESS_NOT_STARTED
    */
   static async load(nameOrPath: string, options: LoadOptions = {}): Promise<Model> {
     if (typeof nameOrPath !== 'string') throw new SightlineError('INVALID_OPTION', 'Model.load takes the name of a model or the path of an archive.');
-    const { device, dtype, optimize, threads, maxBatch, maxQueue, maxDelay, cudaGraphs, card: givenCard, output, scores, trust, isolate, maxArchiveBytes, maxPixels, svg } = parseOptions(loadSchema, options, 'Model.load');
+    const { device, dtype, optimize, threads, maxBatch, maxQueue, maxDelay, cudaGraphs, card: givenCard, output, scores, trust, isolate, maxArchiveBytes, maxPixels, svg, imageFiles } = parseOptions(loadSchema, options, 'Model.load');
     const found = await locateModel(nameOrPath, await readGivenCard(givenCard as LoadOptions['card']));
     const notes: string[] = [];
     const { card } = found;
@@ -221,7 +228,7 @@ export class Model {
       maxBatch: maxBatch ?? (pool.device === 'cpu' ? 8 : 32),
       maxDelay,
       maxQueue,
-    }, { maxPixels, svg }, choice);
+    }, { maxPixels, svg, imageFiles }, choice);
     try {
       await model.standardise();
       await model.remark();
