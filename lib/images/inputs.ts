@@ -56,7 +56,7 @@ export function splitInput(input: Input, name: string): HandedInput[] {
 }
 
 /** Decodes an image and places it in the model's input; a tensor (of one image) is taken as it is. */
-export async function prepareInput({ input, name, heldBytes: held }: HandedInput, card: ModelInput, options: Pick<DecodeOptions, 'signal' | 'maxPixels' | 'svg'>): Promise<PreparedInput> {
+export async function prepareInput({ input, name, heldBytes: held }: HandedInput, card: ModelInput, options: Pick<DecodeOptions, 'signal' | 'maxPixels' | 'svg' | 'imageFiles'>): Promise<PreparedInput> {
   if (isTensorInput(input)) {
     // Copied, since it is the user's, who may go on writing to it.
     const tensor = await inTurn(() => {

@@ -58,6 +58,11 @@ export interface LoadOptions {
   readonly maxPixels?: number | undefined;
   /** Whether SVG drawings are rendered: a few bytes of one can keep a processor busy for minutes. Default false. */
   readonly svg?: boolean | undefined;
+  /**
+   * Whether strings and `file:` URLs are paths of images that are read. `false` takes bytes only: a server that hands on what its
+   * users send then neither reads its own disk for them nor tells what is on it. Default true.
+   */
+  readonly imageFiles?: boolean | undefined;
 }
 
 const loadSchema = z.strictObject({
@@ -77,6 +82,7 @@ const loadSchema = z.strictObject({
   maxArchiveBytes: z.int().min(1).default(DEFAULT_MAX_BYTES),
   maxPixels: z.int().min(1).default(MAX_PIXELS),
   svg: z.boolean().default(false),
+  imageFiles: z.boolean().default(true),
 });
 
 type LoadSettings = z.output<typeof loadSchema>;
@@ -102,7 +108,7 @@ export interface LoadedModel {
 export async function loadModel(nameOrPath: string, options: LoadOptions): Promise<LoadedModel> {
   if (typeof nameOrPath !== 'string') throw new SightlineError('INVALID_OPTION', 'Model.load takes the name of a model or the path of an archive.');
   const settings = parseOptions(loadSchema, options, 'Model.load');
-  const { device, threads, maxBatch, maxQueue, maxDelay, maxPixels, svg } = settings;
+  const { device, threads, maxBatch, maxQueue, maxDelay, maxPixels, svg, imageFiles } = settings;
   const found = await locateModel(nameOrPath, settings.card as LoadOptions['card']);
   const { card, path } = found;
   if (threads !== undefined) binding().setThreads(threads);
@@ -119,7 +125,7 @@ export async function loadModel(nameOrPath: string, options: LoadOptions): Promi
     card,
     notes,
     queue: { maxBatch: maxBatch ?? (pool.device === 'cpu' ? 8 : 32), maxDelay, maxQueue },
-    limits: { maxPixels, svg },
+    limits: { maxPixels, svg, imageFiles },
     isChosen: { output: output !== undefined, scores: scores !== undefined },
   };
 }

@@ -65,7 +65,7 @@ export class Model {
    * the path of a TorchScript archive or of a safetensors checkpoint
    * @throws SightlineError FILE_NOT_FOUND, NOT_A_FILE, UNKNOWN_MODEL, NOT_PULLED, INVALID_WEIGHTS, NOT_TORCHSCRIPT,
    * UNTRUSTED_ARCHIVE, UNSUPPORTED_MODEL, INVALID_CARD, INVALID_OPTION, DEVICE_UNAVAILABLE, OUT_OF_MEMORY, NATIVE_MISSING;
-   * with `isolate` ARCHIVE_CRASHED and ARCHIVE_TIMED_OUT
+   * with `isolate` ARCHIVE_CRASHED, ARCHIVE_TIMED_OUT and PROCESS_NOT_STARTED
    */
   static async load(nameOrPath: string, options: LoadOptions = {}): Promise<Model> {
     const loaded = await loadModel(nameOrPath, options);

@@ -16,6 +16,7 @@ import { queueFull, takePlaces, type Queue } from './queue-places.js';
 export interface DecodeLimits {
   readonly maxPixels: number;
   readonly svg: boolean;
+  readonly imageFiles: boolean;
 }
 
 /** How the engine gathers requests. */

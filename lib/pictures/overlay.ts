@@ -2,7 +2,9 @@ import sharp, { type Sharp } from 'sharp';
 
 import { binding } from '../engine/binding.js';
 import { SightlineError } from '../support/errors.js';
+import { shown } from '../support/cut.js';
 import { createCanvas, fillBox, PALETTE, paste, pngOf, pngOfPixels, sharpOf, strokeBox, type Raster } from './canvas.js';
+import { checkOptions, checkText } from './checks.js';
 import { colormapTable, type Colormap } from './colormaps.js';
 import { axisTaps, rangeOf, shortNumber, type HeatMapLike, type HeatRange, type Interpolation } from './heat.js';
 import { eachRow } from '../support/event-loop.js';
@@ -49,7 +51,7 @@ export interface OverlayOptions {
  * Outside `box` the image stays as it is. A flat map or one with NaN has nothing to show: the image is then grey, with
  * a line that says so.
  *
- * @throws SightlineError INVALID_OPTION, at once, for an unknown colour map or a number out of its range.
+ * @throws SightlineError INVALID_OPTION, at once, for an unknown colour map, a number out of its range or a title that is no text.
  */
 export function overlay(image: DecodedImage, map: HeatMapLike, options: OverlayOptions = {}): Sharp {
   const plan = checked(image, map, options);
@@ -83,13 +85,15 @@ function checked(image: DecodedImage, map: HeatMapLike, options: OverlayOptions)
   const refuse = (message: string): never => {
     throw new SightlineError('INVALID_OPTION', message);
   };
+  checkOptions('overlay', options);
+  checkText('title', options.title);
   const { opacity = 0.5, interpolation = 'bilinear', width = image.width } = options;
   const box = options.box ?? { left: 0, top: 0, width: image.width, height: image.height };
-  if (!(opacity >= 0 && opacity <= 1)) refuse(`opacity is ${opacity}; give a number from 0 (image only) to 1 (colour only).`);
-  if (interpolation !== 'bilinear' && interpolation !== 'nearest') refuse(`interpolation is "${String(interpolation)}"; give "bilinear" or "nearest".`);
-  if (!Number.isInteger(width) || width < 1 || width > 16384) refuse(`width is ${width}; give a whole number of pixels from 1 to 16384.`);
-  if (![box.left, box.top, box.width, box.height].every(Number.isFinite) || box.width <= 0 || box.height <= 0) {
-    refuse(`box is { left: ${box.left}, top: ${box.top}, width: ${box.width}, height: ${box.height} }; width and height must be above 0.`);
+  if (typeof opacity !== 'number' || !(opacity >= 0 && opacity <= 1)) refuse(`opacity is ${shown(opacity)}; give a number from 0 (image only) to 1 (colour only).`);
+  if (interpolation !== 'bilinear' && interpolation !== 'nearest') refuse(`interpolation is ${shown(interpolation)}; give "bilinear" or "nearest".`);
+  if (!Number.isInteger(width) || width < 1 || width > 16384) refuse(`width is ${shown(width)}; give a whole number of pixels from 1 to 16384.`);
+  if (![box?.left, box?.top, box?.width, box?.height].every(Number.isFinite) || box.width <= 0 || box.height <= 0) {
+    refuse(`box is ${shown(box)}; give { left, top, width, height } in pixels, width and height above 0.`);
   }
   const [rows, columns] = map.shape;
   if (map.data.length !== rows * columns || map.data.length === 0) {

@@ -1,7 +1,9 @@
 import sharp, { type Sharp } from 'sharp';
 
 import { SightlineError } from '../support/errors.js';
+import { shown } from '../support/cut.js';
 import { createCanvas, fillBox, PALETTE, pngOf, type Raster } from './canvas.js';
+import { checkOptions, checkText, checkTexts, checkWhole } from './checks.js';
 import { colormapTable, type Colormap } from './colormaps.js';
 import { rangeOf } from './heat.js';
 import { layOut, type RasterCell } from './sheet.js';
@@ -46,18 +48,17 @@ export interface PlanesOptions {
  * option out of range.
  */
 export async function planesSheet(planes: readonly Plane[], options: PlanesOptions = {}): Promise<Sharp> {
-  if (planes.length === 0) throw new SightlineError('INVALID_INPUT', 'A sheet of planes needs at least one plane.');
-  for (const { data, shape, caption } of planes) {
-    if (data.length === 0 || data.length !== shape[0] * shape[1]) {
-      throw new SightlineError('INVALID_INPUT', `The plane "${caption ?? ''}" of shape [${shape.join(', ')}] cannot have ${data.length} numbers.`);
-    }
-  }
+  checkOptions('planesSheet', options);
+  checkText('title', options.title);
+  checkTexts('columnHeads', options.columnHeads);
+  checkTexts('rowHeads', options.rowHeads);
+  checkPlanes(planes);
   const widest = Math.max(...planes.map(({ shape }) => shape[1]));
   const { columns = Math.min(12, planes.length), contrast = 'minmax', scale = Math.max(1, Math.round(112 / widest)) } = options;
-  wholeWithin('columns', columns, 1, 1000);
-  wholeWithin('scale', scale, 1, 256);
+  checkWhole('columns', columns, 1, 1000);
+  checkWhole('scale', scale, 1, 256);
   if (contrast !== 'minmax' && contrast !== 'sigmoid' && contrast !== 'none') {
-    throw new SightlineError('INVALID_OPTION', `contrast is "${String(contrast)}"; give "minmax", "sigmoid" or "none".`);
+    throw new SightlineError('INVALID_OPTION', `contrast is ${shown(contrast)}; give "minmax", "sigmoid" or "none".`);
   }
   const table = colormapTable(options.colormap ?? 'viridis');
   const cells = planes.map((plane) => tile(plane, table, contrast, scale));
@@ -90,7 +91,16 @@ function finiteOf(data: Float32Array): Float32Array {
   return data.every(Number.isFinite) ? data : data.filter(Number.isFinite);
 }
 
-function wholeWithin(name: string, value: number, least: number, most: number): void {
-  if (Number.isInteger(value) && value >= least && value <= most) return;
-  throw new SightlineError('INVALID_OPTION', `${name} is ${value}; give a whole number from ${least} to ${most}.`);
+function checkPlanes(planes: unknown): void {
+  if (!Array.isArray(planes)) throw new SightlineError('INVALID_INPUT', `The planes of a sheet are ${shown(planes)}; give a list of { data, shape }.`);
+  if (planes.length === 0) throw new SightlineError('INVALID_INPUT', 'A sheet of planes needs at least one plane.');
+  planes.forEach((plane: unknown, i) => {
+    const { data, shape, caption } = (plane ?? {}) as Partial<Plane>;
+    if (!(data instanceof Float32Array)) throw new SightlineError('INVALID_INPUT', `The data of plane ${i} are no Float32Array.`);
+    checkText(`The caption of plane ${i}`, caption);
+    const isShape = Array.isArray(shape) && shape.length === 2 && shape.every((length) => Number.isSafeInteger(length) && length > 0);
+    if (!isShape || data.length !== shape[0]! * shape[1]!) {
+      throw new SightlineError('INVALID_INPUT', `Plane ${i} of shape ${shown(shape)} cannot have ${data.length} numbers; give [height, width].`);
+    }
+  });
 }
