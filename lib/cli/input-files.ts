@@ -33,10 +33,10 @@ export async function* readInputs(paths: readonly string[], unreadable: Unreadab
     const read = await readPreprocessed(path).catch((error: unknown) => unreadable(path, error));
     if (read === undefined) continue;
     const { data, shape } = read;
-    const [count, , height, width] = shape as readonly [number, number, number, number];
-    const size = 3 * height * width;
+    const [count, ...image] = shape as readonly [number, number, number, number];
+    const size = image.reduce((product, length) => product * length, 1);
     for (let i = 0; i < count; i++) {
-      const input = { data: data.subarray(i * size, (i + 1) * size), shape: [1, 3, height, width] };
+      const input = { data: data.subarray(i * size, (i + 1) * size), shape: [1, ...image] };
       yield count === 1 ? { image: path, base, input } : { image: `${path}[${i}]`, base: `${base}-${i}`, input };
     }
   }

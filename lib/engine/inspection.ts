@@ -38,6 +38,8 @@ export interface AttentionInfo {
   readonly windows: number;
   /** Empty, or why its probabilities cannot be tapped. */
   readonly opaque: string;
+  /** Empty, or why its probabilities are not what the values are mixed by, such as talking heads. */
+  readonly altered: string;
   /** Of the model's `flops`, those of operators that read the probabilities, directly or not. */
   readonly flopsAfter: number | null;
   /** Of the model's `activationBytes`, those of what these operators make; of the fused form, those behind its output. */
@@ -74,6 +76,10 @@ export interface Applicability {
 export interface Inspection {
   readonly height: number;
   readonly width: number;
+  /** Of the images. */
+  readonly channels: number;
+  /** Whether the model takes images as [N, H, W, channels]; everything else here is told of [N, channels, H, W]. */
+  readonly isChannelsLast: boolean;
   /** How many classes are scored; 0 where the model returns something else, such as a mask. */
   readonly classes: number;
   /** All that the model returns, by name: a dict's key, a place in a tuple, or `output`. */

@@ -24,7 +24,7 @@ export interface NativeRequest {
   readonly sourceHeight?: number;
   readonly sourceWidth?: number;
   readonly preprocessing?: NativePreprocessing;
-  /** [3, height, width] */
+  /** [channels, height, width] */
   readonly tensor?: Float32Array;
 }
 
@@ -34,8 +34,10 @@ export interface NativePreprocessing {
   readonly left: number;
   readonly top: number;
   readonly interpolation: 'bilinear' | 'bicubic';
+  /** Of red, green and blue; of gray all three are the same. */
   readonly mean: readonly number[];
   readonly std: readonly number[];
+  readonly channels: 'rgb' | 'bgr' | 'gray';
 }
 
 /** Where along one axis each output pixel reads: grid lines `low` and `high`, mixed with the share `mix` of `high`. */
@@ -129,7 +131,7 @@ export interface NativeVersions {
 
 export interface NativeBinding {
   /** `file`: where the archive is read from, if not by `path`, which names it in messages. `trusted`: any operator may run, for as long as it likes. `remarks`: what is odd about the weights, as sentences. */
-  load(options: { path: string; file?: string; device: string; dtype: string; optimize: boolean; cudaGraphs?: boolean; weights?: WeightPlan; trusted?: boolean; output?: string; scores?: string }): Promise<{ handle: NativeModel; device: string; weightBytes: number; remarks: readonly string[] }>;
+  load(options: { path: string; file?: string; device: string; dtype: string; optimize: boolean; cudaGraphs?: boolean; weights?: WeightPlan; trusted?: boolean; output?: string; scores?: string; channels?: number; isChannelsLast?: boolean }): Promise<{ handle: NativeModel; device: string; weightBytes: number; remarks: readonly string[] }>;
   inspect(model: NativeModel, height: number, width: number): Promise<Inspection>;
   plan(description: PlanDescription): NativePlan;
   /** The engine's table of steps, which `OPERATIONS` repeats. */

@@ -114,7 +114,7 @@ export async function loadModel(nameOrPath: string, options: LoadOptions): Promi
   if (threads !== undefined) binding().setThreads(threads);
   const output = settings.output ?? card?.output;
   const scores = settings.scores ?? card?.scores;
-  const loaded = await loadChecked(found, settings, { ...(output !== undefined && { output: String(output) }), ...(scores !== undefined && { scores }) });
+  const loaded = await loadChecked(found, settings, { ...imagesOf(card), ...(output !== undefined && { output: String(output) }), ...(scores !== undefined && { scores }) });
   const pool = new DevicePool(loaded);
   const notes = loaded[0]!.remarks.map((remark) => `${path}: ${remark}`);
   if (device === 'auto' && pool.device === 'cpu') notes.push('No CUDA GPU was found, so the model runs on the CPU.');
@@ -130,10 +130,25 @@ export async function loadModel(nameOrPath: string, options: LoadOptions): Promi
   };
 }
 
+/** What is said of a model, and not found in its graph. */
+interface Chosen {
+  readonly output?: string;
+  readonly scores?: ScoreKind;
+  readonly channels?: number;
+  readonly isChannelsLast?: boolean;
+}
+
+/** What a card says of the images. */
+function imagesOf(card: ModelCard | null): Chosen {
+  if (card === null) return {};
+  const { channels, layout } = card.input;
+  return { ...(channels !== undefined && { channels }), ...(layout !== undefined && { isChannelsLast: layout === 'channels-last' }) };
+}
+
 type Loaded = Awaited<ReturnType<NativeBinding['load']>>;
 
 /** Checks the archive, and loads what was checked, though another file may have its name by now. */
-async function loadChecked(found: LocatedModel, settings: LoadSettings, chosen: { readonly output?: string; readonly scores?: ScoreKind }): Promise<Loaded[]> {
+async function loadChecked(found: LocatedModel, settings: LoadSettings, chosen: Chosen): Promise<Loaded[]> {
   const { archive, card, weights } = found;
   const { device, dtype, optimize, cudaGraphs, trust, isolate, maxArchiveBytes } = settings;
   const native = binding();

@@ -202,10 +202,11 @@ export class Model {
     const { height, width } = known.card.input;
     const inspection = await this.inspections.at(height, width);
     this.notes.push(...remarksOn(this.path, known.labels, inspection, isChosen));
-    if (inspection.classes === 0) return;
+    const { classes, channels, isChannelsLast } = inspection;
+    if (classes === 0) return;
     // One prediction on every device: weights are packed and kernels are chosen before the first request, not by it. Calls at
     // once go to different devices: each takes the one with the least to do.
-    await Promise.all(this.pool.members.map(() => this.predict({ data: new Float32Array(3 * height * width), shape: [1, 3, height, width] })));
+    await Promise.all(this.pool.members.map(() => this.predict({ data: new Float32Array(channels * height * width), shape: isChannelsLast ? [1, height, width, channels] : [1, channels, height, width] })));
   }
 
   private async ask<Answer>(images: Input | readonly Input[], request: Request<Answer>): Promise<Answer[]> {
