@@ -38,7 +38,8 @@ function count(report, vitest, engine) {
     failed++;
     console.log(`vitest ended with code ${vitest} although no test failed`);
   }
-  if (engine !== 'none') engine === '0' ? passed++ : failed++;
+  if (engine === '0') passed++;
+  else if (engine !== 'none') failed++;
 }
 
 const runs = process.argv.slice(2);

@@ -36,7 +36,7 @@ export async function explainInWorkers(images, workers) {
 if (!isMainThread && parentPort !== null) {
   const port = parentPort;
   const model = await Model.load('resnet-tiny-shapes');
-  port.on('message', async (/** @type {string | null} */ image) => {
+  const answer = async (/** @type {string | null} */ image) => {
     if (image === null) {
       await model.close();
       port.close();
@@ -45,5 +45,7 @@ if (!isMainThread && parentPort !== null) {
     const [explained] = await model.explain(image, { method: 'grad-cam' });
     const { data, target } = explained.maps[0];
     port.postMessage({ image, label: target.label, mean: data.reduce((sum, value) => sum + value, 0) / data.length });
-  });
+  };
+  // What fails ends the worker, and so rejects above.
+  port.on('message', (/** @type {string | null} */ image) => void answer(image));
 }

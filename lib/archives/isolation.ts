@@ -8,10 +8,17 @@ import { fileURLToPath } from 'node:url';
 import { SightlineError, type ErrorCode } from '../support/errors.js';
 import { NO_FENCE, type ProbeAnswer, type ProbeRequest } from './probe-messages.js';
 
+/** Limits of the process in which an archive is tried first. */
 export interface IsolateOptions {
-  /** Until the probe is killed, and the processor time that it may take for each core that LibTorch uses. Default 60. */
+  /**
+   * Seconds until the probe is ended: 1 to 86,400. Also the processor time that it may take for each core that
+   * LibTorch uses. Default 60.
+   */
   readonly seconds?: number | undefined;
-  /** Memory that the probe may take beyond an empty process with LibTorch. Linux only. Default 8192. */
+  /**
+   * Memory that the probe may take beyond an empty process with LibTorch, in megabytes: 64 to 1,048,576. Linux only.
+   * Default 8192.
+   */
   readonly megabytes?: number | undefined;
 }
 

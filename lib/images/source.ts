@@ -15,9 +15,13 @@ import { checkSamples, hasIdleBand, isSvg, unreadableBecause } from './readable.
 
 /** Pixels as they lie in memory: row-major, channels interleaved, 8 bits each. 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA. */
 export interface RawImage {
+  /** Row-major, channels last: [height, width, channels], 0 to 255. */
   readonly data: Uint8Array | Uint8ClampedArray;
+  /** In pixels. */
   readonly width: number;
+  /** In pixels. */
   readonly height: number;
+  /** 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA. */
   readonly channels: 1 | 2 | 3 | 4;
 }
 

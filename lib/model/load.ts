@@ -12,6 +12,7 @@ import { locateModel, type LocatedModel } from './locate.js';
 import { DevicePool, namedDevices } from './pool.js';
 import type { DecodeLimits, QueueSettings } from './submission.js';
 
+/** How a model is loaded: `Model.load`. */
 export interface LoadOptions {
   /**
    * `auto` (default) takes the first CUDA GPU if there is one, else the CPU; `model.device` says which. `cuda:all`, or a
@@ -26,7 +27,7 @@ export interface LoadOptions {
    * knows are still not computed. Default true.
    */
   readonly optimize?: boolean | undefined;
-  /** LibTorch's threads on the CPU, for the whole process. Default: all cores. */
+  /** LibTorch's threads on the CPU, for the whole process: 1 to 1,024. Default: all cores. */
   readonly threads?: number | undefined;
   /** The output that is explained, of a model that returns several: a dict's key or a place, such as `1`. Default the card's. */
   readonly output?: string | number | undefined;
@@ -34,13 +35,16 @@ export interface LoadOptions {
   readonly scores?: ScoreKind | undefined;
   /** Path of a model card, or the card itself. Default: the `NAME.json` beside `NAME.pt`, or the pulled model's. */
   readonly card?: string | ModelCard | undefined;
-  /** Most images in one batch. Default 8 on the CPU, 32 on CUDA. */
+  /** Most images in one batch: 1 to 4,096. Default 8 on the CPU, 32 on CUDA. */
   readonly maxBatch?: number | undefined;
-  /** Milliseconds to wait for more images before a batch that is not full runs. Default 0: only those that wait already. */
+  /**
+   * How long a batch that is not full waits for more images, in milliseconds: 0 to 60,000. Default 0: it takes only
+   * those that wait already.
+   */
   readonly maxDelay?: number | undefined;
   /** Whether runs that repeat in the same shape become CUDA graphs, where the addon was built with them. Default true. */
   readonly cudaGraphs?: boolean | undefined;
-  /** Most images that may wait on a device; more are refused with QUEUE_FULL. Default 1024. */
+  /** Most images that may wait on a device: 1 to 1,000,000. More are refused with QUEUE_FULL. Default 1024. */
   readonly maxQueue?: number | undefined;
   /**
    * Lets an archive run code that image classifiers do not need, such as unknown operators and endless loops: TorchScript is
@@ -52,9 +56,12 @@ export interface LoadOptions {
    * have no code to be afraid of, and are not probed. Default false.
    */
   readonly isolate?: boolean | IsolateOptions | undefined;
-  /** Largest archive, in bytes. Default 16 GiB. */
+  /** Largest archive, in bytes: 1 or more. Default 16 GiB. */
   readonly maxArchiveBytes?: number | undefined;
-  /** Most pixels of an image; larger ones are refused before they are decoded. Default 268,402,689 (16,383 x 16,383). */
+  /**
+   * Most pixels of an image: 1 or more. Larger images are refused before they are decoded. Default 268,402,689
+   * (16,383 x 16,383).
+   */
   readonly maxPixels?: number | undefined;
   /** Whether SVG drawings are rendered: a few bytes of one can keep a processor busy for minutes. Default false. */
   readonly svg?: boolean | undefined;

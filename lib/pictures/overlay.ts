@@ -19,6 +19,7 @@ export interface Region {
   readonly height: number;
 }
 
+/** How a map is painted over its image. */
 export interface OverlayOptions {
   /** Default `turbo`. */
   readonly colormap?: Colormap | undefined;
@@ -28,9 +29,9 @@ export interface OverlayOptions {
   readonly box?: Region | undefined;
   /** Draw a colour bar to the right of the image. Default false. */
   readonly legend?: boolean | undefined;
-  /** Text above the image; broken to at most three lines. */
+  /** Text above the image; broken to at most three lines. Default: none. */
   readonly title?: string | undefined;
-  /** Width in pixels at which the image is shown, without the legend. Default its own. */
+  /** Width in pixels at which the image is shown, without the legend: 1 to 16,384. Default its own. */
   readonly width?: number | undefined;
   /** Default `bilinear`. */
   readonly interpolation?: Interpolation | undefined;

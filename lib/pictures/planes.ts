@@ -12,7 +12,9 @@ import { layOut, type RasterCell } from './sheet.js';
 export interface Plane {
   /** Row-major. */
   readonly data: Float32Array;
+  /** Rows and columns. */
   readonly shape: readonly [height: number, width: number];
+  /** Text below the plane. */
   readonly caption?: string | undefined;
 }
 
@@ -24,17 +26,21 @@ export interface Plane {
  */
 export type Contrast = 'minmax' | 'sigmoid' | 'none';
 
+/** How planes are painted and laid out. */
 export interface PlanesOptions {
-  /** Planes in a row. Default 12, the heads of a ViT-B, or fewer where there are fewer. */
+  /** Planes in a row: 1 to 1,000. Default 12, the heads of a ViT-B, or fewer where there are fewer. */
   readonly columns?: number | undefined;
   /** Default `viridis`. */
   readonly colormap?: Colormap | undefined;
   /** Default `minmax`. */
   readonly contrast?: Contrast | undefined;
-  /** Pixels per number along each side. Default so that the widest plane takes about 112 pixels. */
+  /** Pixels per number along each side: 1 to 256. Default so that the widest plane takes about 112 pixels. */
   readonly scale?: number | undefined;
+  /** Text above the sheet. Default: none. */
   readonly title?: string | undefined;
+  /** Heads above the columns, from the left. Default: none. */
   readonly columnHeads?: readonly string[] | undefined;
+  /** Heads at the left of the rows, from the top. Default: none. */
   readonly rowHeads?: readonly string[] | undefined;
 }
 

@@ -10,16 +10,19 @@ import { drawLines, linesHeight, renderParagraph, type TextLine } from './text.j
 export interface SheetCell {
   /** A sharp instance, or the bytes of an encoded picture. */
   readonly image: Sharp | Uint8Array;
+  /** Text below the picture, at most two lines. */
   readonly caption?: string | undefined;
 }
 
+/** How a contact sheet is laid out. */
 export interface SheetOptions {
+  /** Text above the sheet. Default: none. */
   readonly title?: string | undefined;
-  /** Heads above the columns, from the left. */
+  /** Heads above the columns, from the left. Default: none. */
   readonly columnHeads?: readonly string[] | undefined;
-  /** Heads at the left of the rows, from the top. */
+  /** Heads at the left of the rows, from the top. Default: none. */
   readonly rowHeads?: readonly string[] | undefined;
-  /** Every picture is scaled to this width, in pixels, its proportions kept. Default 224. */
+  /** Width that every picture is scaled to, in pixels, its proportions kept: 16 to 4,096. Default 224. */
   readonly cellWidth?: number | undefined;
   /** Default white. */
   readonly background?: Rgb | undefined;

@@ -41,6 +41,7 @@ const LONGEST = 2000;
 
 /** The one error class of the package: a sentence for people in `message`, a stable `code` for programs. */
 export class SightlineError extends Error {
+  /** What went wrong, for programs: stable between versions. */
   readonly code: ErrorCode;
   /** What a program may want besides the code, such as the full LibTorch message or the list of known names. */
   readonly details: Readonly<Record<string, unknown>>;

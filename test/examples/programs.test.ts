@@ -42,8 +42,11 @@ it('the index names each example, and each is a page long', () => {
 
 it('one-file', async () => {
   expect(await explainFile(photo('coffee.jpg'), out('overlay.png'))).toBe('espresso');
-  // The legend stands beside the photo of 600 x 400.
-  expect(await sharp(out('overlay.png')).metadata()).toMatchObject({ format: 'png', width: 720, height: 400 });
+  await using direct = await Model.load('efficientnet-lite0');
+  const [explained] = await direct.explain(photo('coffee.jpg'), { method: 'cam' });
+  const expected = await explained!.maps[0]!.overlay({ legend: true }).png().toBuffer();
+  const pixels = (picture: string | Buffer): Promise<Buffer> => sharp(picture).raw().toBuffer();
+  expect((await pixels(out('overlay.png'))).equals(await pixels(expected))).toBe(true);
 });
 
 it('worker-pool gives what this thread gives, in order', async () => {
@@ -87,9 +90,9 @@ it('segmentation-score: only the region counts', async () => {
   const { score, map } = await explainRegion(segmenter, image, 0, { top: 2, left: 1, height: 3, width: 4 });
   await segmenter.close();
   const inside = (i: number): boolean => Math.floor(i / 8) >= 2 && Math.floor(i / 8) < 5 && i % 8 >= 1 && i % 8 < 5;
-  // Class 0 weighs red, green and blue by 1, -2 and 3; the map is the largest of the three.
+  // Class 0 weighs red, green and blue by 1, -2 and 3, and adds 0.25; the map is the largest of the three.
   map.forEach((value, i) => expect(value).toBeCloseTo(inside(i) ? 3 : 0, 6));
-  let expected = 0;
+  let expected = 12 * 0.25;
   for (let i = 0; i < 64; i++) if (inside(i)) expected += [1, -2, 3].reduce((sum, weight, channel) => sum + weight * image.data[64 * channel + i]!, 0);
   expect(score).toBeCloseTo(expected, 4);
 });
