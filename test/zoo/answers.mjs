@@ -1,7 +1,7 @@
 /**
  * What sightline answers of one archive, for the comparison with PyTorch.
  *
- *     node answers.mjs ARCHIVE IMAGES.f32 N,3,H,W TARGET OUT
+ *     node answers.mjs ARCHIVE IMAGES.f32 N,3,H,W TARGET OUT [as-exported]
  *
  * writes OUT.json, and the tensors that it names to OUT.bin.
  */
@@ -9,7 +9,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 
 import { Model } from '../../dist/index.js';
 
-const [archive, imagesFile, shapeText, targetText, out] = process.argv.slice(2);
+const [archive, imagesFile, shapeText, targetText, out, tuning] = process.argv.slice(2);
 const shape = shapeText.split(',').map(Number);
 const target = Number(targetText);
 const bytes = readFileSync(imagesFile);
@@ -65,7 +65,7 @@ function chunks(nodes) {
 }
 
 await attempt('load', async () => {
-  const model = await Model.load(archive, { device: 'cpu', card, threads: 1 });
+  const model = await Model.load(archive, { device: 'cpu', card, threads: 1, optimize: tuning !== 'as-exported' });
   answer.notes = model.notes;
   await attempt('inspect', async () => {
     answer.inspection = await model.inspect({ height, width });

@@ -1,4 +1,5 @@
 """The zoo's results as a page: docs/zoo.md."""
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -28,6 +29,10 @@ SIGHTLINE_PYTHON=.venv/bin/python npm run zoo -- --only 'timm/vit*' --again
 | model | export | scores | features | attention | Grad-CAM | its layer | rollout, GAE |
 |---|---|---|---|---|---|---|---|
 {rows}
+
+## Not right yet
+
+{wrong}
 
 ## Refused
 
@@ -79,11 +84,23 @@ def reasons(results: dict[tuple[str, str], dict]) -> dict[str, list[str]]:
     for (model, _), result in results.items():
         if result['status'] == 'refused':
             message = result['errors']['load']['message']
-            found[f'the archive: {message.partition(".pt")[2].lstrip(": ").strip() or message}'].add(model)
+            # The archive's path, and numbers that TorchScript puts into names, are of this run alone.
+            told = re.sub(r'\.___torch_mangle_\d+', '', message.partition('.pt ')[2] or message)
+            found[f'the archive {told.partition("; load it")[0]}'].add(model)
         for method, reason in result.get('refused', {}).items():
             if reason != 'it has no attention':
                 found[f'{"Grad-CAM" if method == "grad-cam" else "rollout and GAE"}: {reason}'].add(model)
     return {reason: sorted(models) for reason, models in sorted(found.items(), key=lambda item: -len(item[1]))}
+
+
+def faults(results: dict[tuple[str, str], dict]) -> list[str]:
+    found = []
+    for (model, form), result in sorted(results.items()):
+        told = [*result.get('wrong', []), *(f'{name}: {error["code"]}, {error["message"]}' for name, error in result.get('errors', {}).items() if result['status'] != 'refused')]
+        told += [doubt for doubt in result.get('doubts', []) if doubt.startswith('the target layer') or 'heads, the module has' in doubt]
+        if told:
+            found.append(f'- {model}, {form}: {"; ".join(told[:3])}{f"; and {len(told) - 3} more" if len(told) > 3 else ""}.')
+    return found
 
 
 LABELS = {'right': 'right', 'wrong': 'WRONG', 'error': 'right where it answers, and fails elsewhere', 'refused': 'refused as a whole', 'no export': 'PyTorch cannot export it', 'harness': 'not compared', 'crash': 'crashed'}
@@ -110,4 +127,4 @@ def write_table(results: dict[tuple[str, str], dict], path: Path) -> None:
         at = end
     refused = [f'- {reason}: {", ".join(models)}.' for reason, models in reasons(results).items()]
     versions = f'Measured with torch {torch.__version__}, torchvision {torchvision.__version__}, timm {timm.__version__} and transformers {transformers.__version__}, on one thread.'
-    path.write_text(HEAD.format(models=len({model for model, _ in exported}), archives=len(exported), versions=versions, counts='\n'.join(counts), rows='\n'.join(rows), refused='\n'.join(refused)))
+    path.write_text(HEAD.format(models=len({model for model, _ in exported}), archives=len(exported), versions=versions, counts='\n'.join(counts), rows='\n'.join(rows), wrong='\n'.join(faults(results)) or 'Nothing.', refused='\n'.join(refused)))
