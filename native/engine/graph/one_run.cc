@@ -1,7 +1,6 @@
 #include "engine/graph/one_run.h"
 
 #include <torch/csrc/jit/ir/ir_views.h>
-#include <torch/csrc/jit/passes/dead_code_elimination.h>
 #include <torch/csrc/jit/runtime/interpreter.h>
 #include <torch/csrc/jit/runtime/profiling_record.h>
 
@@ -86,6 +85,8 @@ class Writer {
       } else if (node->kind() == c10::prim::Loop) {
         observe_loop(node);
       } else {
+        // Every copy of a name gets a number of its own, which LibTorch looks for from 1 on: turns would take longer and longer.
+        for (Value* output : node->outputs()) output->setDebugName("");
         observer(node->outputs(), [this, node](auto outputs) { write(node, outputs); })->insertAfter(node);
       }
     }
@@ -120,7 +121,6 @@ class Writer {
 }  // namespace
 
 std::shared_ptr<Graph> write_down_one_run(const std::shared_ptr<Graph>& graph, Stack& stack) {
-  torch::jit::EliminateDeadCode(graph);
   // LibTorch makes observing nodes of a record only, which comes with observers of its own.
   const auto record = ProfilingRecord::instrumentGraph(graph);
   ProfilingRecord::removeProfileCounter(record->graph()->block());
