@@ -31,7 +31,7 @@ describe.skipIf(python === null)('attention, loops, channels and operators as pe
 
   const load = (name: string, options: LoadOptions = {}): Promise<Model> => Model.load(join(folder, `${name}.pt`), { device: 'cpu', ...options });
   const array = async (file: string): Promise<{ data: Float32Array; shape: number[] }> => {
-    const { data, shape } = decodeNpy(await readFile(join(folder, file)));
+    const { data, shape } = decodeNpy(await readFile(join(folder, file)), file);
     return { data: Float32Array.from(data as Float32Array), shape: [...shape] };
   };
   const imagesOf = (name: string): ReturnType<typeof array> => array(expected[name]!.input);

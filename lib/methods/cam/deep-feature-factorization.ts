@@ -4,7 +4,7 @@ import { SightlineError } from '../../support/errors.js';
 import { concatenate, expandLike, max, min, nonNegativeFactors, pick, rename, type Value } from '../../symbolic/index.js';
 import { SPACE } from '../axes.js';
 import { compatWith } from '../compat/peers.js';
-import { hasTargetLayer } from '../conditions.js';
+import { hasReadableLayer } from './conditions.js';
 import { count } from '../fields.js';
 import { defineMethod, type MapOf } from '../method.js';
 import { placesOf } from './channel-masks.js';
@@ -49,7 +49,7 @@ export const deepFeatureFactorization = defineMethod({
   }),
   usesLayer: true,
   isClassSpecific: false,
-  reasonAgainst: (inspection) => (inspection.classes === 0 ? 'it gives no class scores that a concept could be named by' : hasTargetLayer(inspection)),
+  reasonAgainst: (inspection) => (inspection.classes === 0 ? 'it gives no class scores that a concept could be named by' : hasReadableLayer(inspection)),
   // Only the product of a concept's map and vector is defined. At the peak of its map it is what the layer holds there.
   map: mapBy((vectors, maps) => vectors.mul(max(maps, SPACE))),
   compat: { 'pytorch-grad-cam': mapBy((vectors) => vectors) },
