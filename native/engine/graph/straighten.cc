@@ -93,6 +93,8 @@ void functionalise(const std::shared_ptr<Graph>& graph, std::vector<NamedValue>&
 StraightGraph straighten(const torch::jit::Module& module, const at::Tensor& example, const OutputChoice& choice, const FirstRunGuard& guard) {
   auto [inlined, was_training] = inline_forward(module, example.device());
   if (choice.is_channels_last) take_channels_first(*inlined);
+  // Before the guards go in, which nothing reads either.
+  torch::jit::EliminateDeadCode(inlined);
   if (guard.insert) guard.insert(*inlined);
 
   std::shared_ptr<Graph> graph;
