@@ -15,4 +15,14 @@ inline Napi::Error to_js_error(Napi::Env env, const EngineError& error) {
   return value;
 }
 
+// Runs `work` on the JS thread now; what the engine throws becomes a JS error.
+template <typename Work>
+auto guarded(Napi::Env env, Work work) {
+  try {
+    return work();
+  } catch (const EngineError& error) {
+    throw to_js_error(env, error);
+  }
+}
+
 }  // namespace sightline
