@@ -91,7 +91,7 @@ async function explain(session: Session, images: readonly string[], flags: Expla
   // What was asked for is checked before anything is loaded, as far as it was asked for.
   const asked = flags.method === undefined ? null : requestOf(session, flags, flags.method);
   let folder = flags.out === undefined ? null : await OutputFolder.create(flags.out, '--out');
-  await using model = await Model.load(flags.model, loadOptions(flags));
+  await using model = await Model.load(flags.model, loadOptions(flags, session.signal));
   model.notes.forEach(session.note);
   const options = asked ?? requestOf(session, flags, preferredMethod(await model.inspect(), flags.model));
 

@@ -21,7 +21,7 @@ Examples:
 }
 
 async function inspect(session: Session, name: string, flags: ModelFlags): Promise<void> {
-  await using model = await Model.load(name, loadOptions(flags));
+  await using model = await Model.load(name, loadOptions(flags, session.signal));
   model.notes.forEach(session.note);
   const found = await model.inspect();
   const { path, device, weightBytes, card } = model;

@@ -6,7 +6,7 @@ import { SightlineError } from '../support/errors.js';
 import { parseMaximizeOptions, type BlurOptions, type GridPlace, type MaximizeOptions, type MaximizeProgress } from '../requests/maximize/maximize.js';
 import { Model } from '../model/model.js';
 import { decimal, loadOptions, wholeNumber, withModelFlags, type ModelFlags } from './options.js';
-import { preparePicture, writePicture } from './output-files.js';
+import { preparePicture } from './output-files.js';
 import type { Session } from './session.js';
 import { short } from './words.js';
 
@@ -48,7 +48,7 @@ export function maximizeCommand(session: Session): Command {
     .option('--token <number>', 'token, from 0, which is mostly the class token; of attention the token that looks', wholeNumber(0))
     .option('--class <label>', 'in place of a node: a class by index or label')
     .option('--against <label>', 'with --class: the class whose score is subtracted')
-    .requiredOption('--out <file>', 'the picture to write: .png, .jpg, .webp, .avif or .tiff')
+    .requiredOption('--out <file>', 'the picture to write: .png, .jpg, .webp, .avif, .tiff or .gif')
     .option('--steps <count>', 'steps of Adam (default: 256)', wholeNumber(1))
     .option('--every <count>', 'also write a picture each so many steps, as NAME-step-0000.png and so on', wholeNumber(1))
     .option('--learning-rate <rate>', "Adam's step size (default: 0.05)", decimal)
@@ -78,16 +78,16 @@ async function maximize(session: Session, flags: MaximizeFlags): Promise<void> {
     session.progress(`step ${step} of ${steps}, activation ${short(activation)}`);
     if (image === undefined) return;
     const picture = stepFile(flags.out, step);
-    await writePicture(picture, image.picture());
+    await image.toFile(picture);
     pictures.push({ step, activation, picture });
   });
   parseMaximizeOptions(options);
   await preparePicture(flags.out);
 
-  await using model = await Model.load(flags.model, loadOptions(flags));
+  await using model = await Model.load(flags.model, loadOptions(flags, session.signal));
   model.notes.forEach(session.note);
   const made = await model.maximize(options);
-  await writePicture(flags.out, made.image.picture());
+  await made.image.toFile(flags.out);
   const { objective, activation, activations, image } = made;
   session.answer({ model: flags.model, objective, activation, activations, options: made.options, shape: image.shape, picture: flags.out, pictures });
 

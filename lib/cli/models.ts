@@ -6,7 +6,7 @@ import { Command } from 'commander';
 import { SightlineError } from '../support/errors.js';
 import { findPulled } from '../hub/index.js';
 import { locateModel } from '../model/locate.js';
-import { bundledModels } from '../models/bundled.js';
+import { bundledNames } from '../models/bundled.js';
 import type { ModelCard } from '../models/card.js';
 import { catalogue, type CatalogueCard } from '../models/catalogue.js';
 import { withJsonFlag } from './options.js';
@@ -27,7 +27,7 @@ Examples:
 }
 
 async function models(session: Session): Promise<void> {
-  const list = await Promise.all((await bundledModels()).map(describe));
+  const list = await Promise.all((await bundledNames()).map(describe));
   const pullable = await Promise.all((await catalogue()).map((card) => describePullable(card, session)));
   session.answer({ models: list, catalogue: pullable });
   if (list.length === 0) session.print('No models came with this copy of sightline; give the path of a TorchScript archive to --model.');

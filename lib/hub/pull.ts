@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 
+import { abortedBy } from '../support/abort.js';
 import { SightlineError } from '../support/errors.js';
 import { hashFile } from '../models/card.js';
 import { CachedRepository } from './cache.js';
@@ -78,7 +79,7 @@ export async function pullFrom(catalogue: Catalogue, nameOrRepository: string, o
     }
     return await new Pull(cached, sought, environment, options, await suggestionsFor(sought.name, catalogue)).run(here, patience);
   } catch (cause) {
-    if (signal?.aborted) throw new SightlineError('ABORTED', 'The pull was cancelled; what has arrived is kept, and the next one goes on from there.', { cause });
+    if (signal?.aborted) throw abortedBy(signal, 'The pull was aborted. What has arrived is kept, and the next pull goes on from there.');
     throw explainDiskError(environment.cache, cause);
   }
 }

@@ -5,6 +5,8 @@ import { SCORE_KINDS, type ScoreKind } from '../engine/inspection.js';
 import type { NativeBinding, NativeModel } from '../engine/native-types.js';
 import { MAX_PIXELS } from '../images/source.js';
 import { verifyHash, type ModelCard } from '../models/card.js';
+import { setThreads, MOST_THREADS } from '../engine/threads.js';
+import { throwIfAborted } from '../support/abort.js';
 import { SightlineError } from '../support/errors.js';
 import { parseOptions } from '../support/options.js';
 import { z } from 'zod';
@@ -26,7 +28,10 @@ export interface LoadOptions {
    * knows are still not computed. Default true.
    */
   readonly optimize?: boolean | undefined;
-  /** LibTorch's threads on the CPU, for the whole process. Default: all cores. */
+  /**
+   * As `setThreads`, once the model was found: 1 to 1024 threads for the whole process, not for this model alone. Left out,
+   * the number stays what it is.
+   */
   readonly threads?: number | undefined;
   /** The output that is explained, of a model that returns several: a dict's key or a place, such as `1`. Default the card's. */
   readonly output?: string | number | undefined;
@@ -58,13 +63,18 @@ export interface LoadOptions {
   readonly maxPixels?: number | undefined;
   /** Whether SVG drawings are rendered: a few bytes of one can keep a processor busy for minutes. Default false. */
   readonly svg?: boolean | undefined;
+  /**
+   * Aborting rejects with ABORTED at once. A step of loading that has begun runs to its end in the background; what it
+   * loaded is then freed.
+   */
+  readonly signal?: AbortSignal | undefined;
 }
 
 const loadSchema = z.strictObject({
   device: z.union([z.string(), z.array(z.string())], 'expected the name of a device, or a list of GPUs').default('auto'),
   dtype: z.enum(['f32', 'bf16', 'f16']).default('f32'),
   optimize: z.boolean().default(true),
-  threads: z.int().min(1).max(1024).optional(),
+  threads: z.int().min(1).max(MOST_THREADS).optional(),
   output: z.union([z.string().min(1), z.int().min(0)], "expected an output's name or place").optional(),
   scores: z.enum(SCORE_KINDS).optional(),
   card: z.union([z.string(), z.looseObject({})]).optional(),
@@ -77,9 +87,10 @@ const loadSchema = z.strictObject({
   maxArchiveBytes: z.int().min(1).default(DEFAULT_MAX_BYTES),
   maxPixels: z.int().min(1).default(MAX_PIXELS),
   svg: z.boolean().default(false),
+  signal: z.instanceof(AbortSignal, { error: 'an AbortSignal is expected' }).optional(),
 });
 
-type LoadSettings = z.output<typeof loadSchema>;
+export type LoadSettings = z.output<typeof loadSchema>;
 
 /** A model on its devices, and how it is to be used. */
 export interface LoadedModel {
@@ -98,14 +109,20 @@ export interface LoadedModel {
   readonly isChosen: { readonly output: boolean; readonly scores: boolean };
 }
 
+/** @throws SightlineError INVALID_OPTION */
+export function parseLoadOptions(options: LoadOptions): LoadSettings {
+  return parseOptions(loadSchema, options, 'Model.load');
+}
+
 /** Finds a model, checks it, and loads it on the devices asked for. */
-export async function loadModel(nameOrPath: string, options: LoadOptions): Promise<LoadedModel> {
+export async function loadModel(nameOrPath: string, settings: LoadSettings): Promise<LoadedModel> {
   if (typeof nameOrPath !== 'string') throw new SightlineError('INVALID_OPTION', 'Model.load takes the name of a model or the path of an archive.');
-  const settings = parseOptions(loadSchema, options, 'Model.load');
-  const { device, threads, maxBatch, maxQueue, maxDelay, maxPixels, svg } = settings;
+  const { device, threads, maxBatch, maxQueue, maxDelay, maxPixels, svg, signal } = settings;
+  throwIfAborted(signal);
   const found = await locateModel(nameOrPath, settings.card as LoadOptions['card']);
   const { card, path } = found;
-  if (threads !== undefined) binding().setThreads(threads);
+  throwIfAborted(signal);
+  if (threads !== undefined) setThreads(threads);
   const output = settings.output ?? card?.output;
   const scores = settings.scores ?? card?.scores;
   const loaded = await loadChecked(found, settings, { ...(output !== undefined && { output: String(output) }), ...(scores !== undefined && { scores }) });
@@ -129,7 +146,7 @@ type Loaded = Awaited<ReturnType<NativeBinding['load']>>;
 /** Checks the archive, and loads what was checked, though another file may have its name by now. */
 async function loadChecked(found: LocatedModel, settings: LoadSettings, chosen: { readonly output?: string; readonly scores?: ScoreKind }): Promise<Loaded[]> {
   const { archive, card, weights } = found;
-  const { device, dtype, optimize, cudaGraphs, trust, isolate, maxArchiveBytes } = settings;
+  const { device, dtype, optimize, cudaGraphs, trust, isolate, maxArchiveBytes, signal } = settings;
   const native = binding();
   // What came with the package, and has the hash that its card gives, is our own.
   const isOwn = found.bundled && found.sha256 !== undefined;
@@ -138,10 +155,12 @@ async function loadChecked(found: LocatedModel, settings: LoadSettings, chosen: 
   const file = checked?.source ?? archive;
   try {
     if (checked !== null) await verifyHash(archive, found, file);
+    throwIfAborted(signal);
     // A checkpoint is numbers, and its graph is our own.
     if (isolate !== false && weights === null) {
-      await probeArchive({ path: archive, dtype, optimize, trust, maxArchiveBytes, input: card?.input ?? null }, isolate === true ? {} : isolate);
+      await probeArchive({ path: archive, dtype, optimize, trust, maxArchiveBytes, input: card?.input ?? null }, isolate === true ? {} : isolate, signal);
     }
+    throwIfAborted(signal);
     // Weights have no say in what loading does, so their checksums are compared meanwhile; a hash has told already.
     const verified = found.sha256 === undefined ? checked?.verifyWeights() : undefined;
     verified?.catch(() => undefined);

@@ -8,7 +8,7 @@ import { isRepository } from '../hub/names.js';
 import type { WeightPlan } from '../engine/weight-plan.js';
 import { planWeights } from '../weights/plan.js';
 import { readHeader } from '../weights/safetensors.js';
-import { bundledModels, CHECKPOINT } from '../models/bundled.js';
+import { bundledNames, CHECKPOINT } from '../models/bundled.js';
 import { parseCard, readCardFor, verifyHash, type ModelCard, type ModelWeights } from '../models/card.js';
 import { architectures, catalogued, catalogueNames, skeletonOf } from '../models/catalogue.js';
 import { BUNDLED_MODELS } from '../models/labels.js';
@@ -51,7 +51,7 @@ export interface ResolvedModel {
 export async function locateModel(nameOrPath: string, givenCard?: string | ModelCard | null): Promise<LocatedModel> {
   const given = await readGivenCard(givenCard);
   if (isCheckpointName(nameOrPath)) return ofCheckpoint(nameOrPath, given);
-  if (!(await bundledModels()).includes(nameOrPath)) {
+  if (!(await bundledNames()).includes(nameOrPath)) {
     const card = await catalogued(nameOrPath);
     if (card !== null || (isRepository(nameOrPath) && !isFileName(nameOrPath) && (await kindOf(nameOrPath)) === 'missing')) return ofPulled(nameOrPath, card?.weights ?? null, given);
   }
@@ -107,7 +107,7 @@ function isFileName(name: string): boolean {
  */
 export async function resolveModel(nameOrPath: string, folder: string = BUNDLED_MODELS): Promise<ResolvedModel> {
   const looksLikePath = nameOrPath.includes('/') || nameOrPath.includes(sep) || isArchiveName(nameOrPath);
-  const names = looksLikePath ? [] : await bundledModels(folder);
+  const names = looksLikePath ? [] : await bundledNames(folder);
   if (names.includes(nameOrPath)) {
     const archive = join(folder, `${nameOrPath}.pt`);
     return withCard((await kindOf(archive)) === 'file' ? archive : join(folder, `${nameOrPath}${CHECKPOINT}`), true);

@@ -5,6 +5,7 @@ import { basename, dirname, extname, join } from 'node:path';
 
 import { z } from 'zod';
 
+import { abortedBy } from '../support/abort.js';
 import { shown } from '../support/cut.js';
 import { SightlineError } from '../support/errors.js';
 import { unreadable } from '../support/files.js';
@@ -210,7 +211,7 @@ export async function hashFile(path: string, options: { signal?: AbortSignal | u
       hash.update(chunk as Buffer);
     }
   } catch (cause) {
-    if (options.signal?.aborted) throw new SightlineError('ABORTED', 'The request was aborted.', { cause });
+    if (options.signal?.aborted) throw abortedBy(options.signal);
     throw unreadable(path, cause);
   }
   return hash.digest('hex');

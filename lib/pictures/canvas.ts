@@ -1,5 +1,3 @@
-import { extname } from 'node:path';
-
 import sharp, { type Sharp } from 'sharp';
 
 /** An RGB picture in memory: [height, width, 3] row-major, 8 bits. */
@@ -86,51 +84,6 @@ export function sharpOf(raster: Raster): Sharp {
   const { data, width, height } = raster;
   return sharp(data, { raw: { width, height, channels: 3 }, limitInputPixels: false });
 }
-
-/**
- * The raster as the bytes of an uncompressed PNG: quick to make, and a sharp instance made from it writes PNG where
- * no format is asked for, while one over raw pixels would write raw pixels.
- */
-export function pngOf(raster: Raster): Promise<Buffer> {
-  return sharpOf(raster).png({ compressionLevel: 0 }).toBuffer();
-}
-
-/**
- * A sharp instance that takes RGB pixels as a stream and writes them as an uncompressed PNG unless it is told otherwise, by
- * a format of the caller's or by the extension of a file. Deflate finds next to nothing in a photo under colours: at
- * sharp's own level it takes twice the time of all the rest, for 8 % of the size.
- */
-export function pngOfPixels(width: number, height: number): Sharp {
-  return obeyingExtensions(sharp({ raw: { width, height, channels: 3 }, limitInputPixels: false }).png({ compressionLevel: 0 }));
-}
-
-/** sharp goes by a file's extension only where no format was chosen, and over pixels one must be: PNG is that here. */
-function obeyingExtensions(picture: Sharp): Sharp {
-  const toFile = picture.toFile.bind(picture);
-  const clone = picture.clone.bind(picture);
-  picture.toFile = ((...given: Parameters<Sharp['toFile']>) => {
-    const format = FORMAT_OF_EXTENSION.get(typeof given[0] === 'string' ? extname(given[0]).toLowerCase() : '');
-    // Where sharp no longer told the format, files would be PNG whatever their name says; test/images/overlay.test.ts looks.
-    if (format !== undefined && (picture as unknown as { options?: { formatOut?: string } }).options?.formatOut === 'png') picture.toFormat(format);
-    return toFile(...given);
-  }) as Sharp['toFile'];
-  picture.clone = () => obeyingExtensions(clone());
-  return picture;
-}
-
-const FORMAT_OF_EXTENSION = new Map<string, Parameters<Sharp['toFormat']>[0]>([
-  ['.jpg', 'jpeg'],
-  ['.jpeg', 'jpeg'],
-  ['.jpe', 'jpeg'],
-  ['.webp', 'webp'],
-  ['.avif', 'avif' as 'heif'],
-  ['.heif', 'heif'],
-  ['.tif', 'tiff'],
-  ['.tiff', 'tiff'],
-  ['.gif', 'gif'],
-  ['.jp2', 'jp2'],
-  ['.jxl', 'jxl'],
-]);
 
 /** What a sharp instance shows, as RGB at the given width (its own width where none is given), alpha on white. */
 export async function rasterOf(image: Sharp, width?: number): Promise<Raster> {

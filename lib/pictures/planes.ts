@@ -1,9 +1,8 @@
-import sharp, { type Sharp } from 'sharp';
-
 import { SightlineError } from '../support/errors.js';
-import { createCanvas, fillBox, PALETTE, pngOf, type Raster } from './canvas.js';
+import { createCanvas, fillBox, PALETTE, type Raster } from './canvas.js';
 import { colormapTable, type Colormap } from './colormaps.js';
 import { rangeOf } from './heat.js';
+import { Picture } from './picture.js';
 import { layOut, type RasterCell } from './sheet.js';
 
 /** A small array to be shown as a picture, such as one head's attention or one channel of the queries. */
@@ -45,7 +44,7 @@ export interface PlanesOptions {
  * @throws SightlineError INVALID_INPUT for a shape that does not fit its data or no plane at all, INVALID_OPTION for an
  * option out of range.
  */
-export async function planesSheet(planes: readonly Plane[], options: PlanesOptions = {}): Promise<Sharp> {
+export async function planesSheet(planes: readonly Plane[], options: PlanesOptions = {}): Promise<Picture> {
   if (planes.length === 0) throw new SightlineError('INVALID_INPUT', 'A sheet of planes needs at least one plane.');
   for (const { data, shape, caption } of planes) {
     if (data.length === 0 || data.length !== shape[0] * shape[1]) {
@@ -65,7 +64,7 @@ export async function planesSheet(planes: readonly Plane[], options: PlanesOptio
   for (let first = 0; first < cells.length; first += columns) rows.push(cells.slice(first, first + columns));
   const { title, columnHeads, rowHeads } = options;
   const sheet = await layOut(rows, { cellWidth: widest * scale, title, columnHeads, rowHeads, gap: 8 });
-  return sharp(await pngOf(sheet), { limitInputPixels: false });
+  return new Picture(() => Promise.resolve(sheet));
 }
 
 function tile(plane: Plane, table: Uint8Array, contrast: Contrast, scale: number): RasterCell {

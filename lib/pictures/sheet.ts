@@ -1,13 +1,14 @@
 import sharp, { type Sharp } from 'sharp';
 
 import { SightlineError } from '../support/errors.js';
-import { createCanvas, PALETTE, paste, pngOf, rasterOf, type Raster, type Rgb } from './canvas.js';
+import { createCanvas, PALETTE, paste, rasterOf, type Raster, type Rgb } from './canvas.js';
+import { Picture } from './picture.js';
 import { drawLines, linesHeight, renderParagraph, type TextLine } from './text.js';
 
 /** One picture of a sheet with the text below it. */
 export interface SheetCell {
-  /** A sharp instance, or the bytes of an encoded picture. */
-  readonly image: Sharp | Uint8Array;
+  /** An overlay or another picture of sightline's, a sharp instance, or the bytes of an encoded picture. */
+  readonly image: Picture | Sharp | Uint8Array;
   readonly caption?: string | undefined;
 }
 
@@ -25,11 +26,11 @@ export interface SheetOptions {
 
 /**
  * Sets pictures into one: rows by columns, with captions, column heads, row heads and a title. Rows may differ in
- * length, and `null` leaves a place empty. The result writes PNG where no other format is asked for.
+ * length, and `null` leaves a place empty.
  *
  * @throws SightlineError INVALID_INPUT when there is no picture, INVALID_OPTION for a width out of range.
  */
-export async function contactSheet(cells: readonly (readonly (SheetCell | null)[])[], options: SheetOptions = {}): Promise<Sharp> {
+export async function contactSheet(cells: readonly (readonly (SheetCell | null)[])[], options: SheetOptions = {}): Promise<Picture> {
   const { cellWidth = 224 } = options;
   if (!Number.isInteger(cellWidth) || cellWidth < 16 || cellWidth > 4096) {
     throw new SightlineError('INVALID_OPTION', `cellWidth is ${cellWidth}; give a whole number of pixels from 16 to 4096.`);
@@ -40,13 +41,14 @@ export async function contactSheet(cells: readonly (readonly (SheetCell | null)[
       await Promise.all(
         row.map(async (cell) => {
           if (cell === null) return null;
-          const image = cell.image instanceof Uint8Array ? sharp(cell.image) : cell.image;
+          const image = cell.image instanceof Picture ? await cell.image.sharp() : cell.image instanceof Uint8Array ? sharp(cell.image) : cell.image;
           return { picture: await rasterOf(image, cellWidth), caption: cell.caption ?? '' };
         }),
       ),
     );
   }
-  return sharp(await pngOf(await layOut(rows, { ...options, cellWidth })), { limitInputPixels: false });
+  const sheet = await layOut(rows, { ...options, cellWidth });
+  return new Picture(() => Promise.resolve(sheet));
 }
 
 /** A picture in memory with its caption. */

@@ -98,7 +98,7 @@ describe('processes', () => {
     interrupted.process.kill('SIGINT');
     const { code, stdout, stderr } = await interrupted.ended;
     expect([code, stdout]).toEqual([130, '']);
-    expect(stderr).toContain('sightline: The pull was cancelled; what has arrived is kept, and the next one goes on from there.');
+    expect(stderr).toContain('sightline: The pull was aborted. What has arrived is kept, and the next pull goes on from there.');
     expect(filesBelow(cache).some((file) => file.endsWith('.lock'))).toBe(false);
     const arrived = partialBytes(cache);
     hub.failWith(() => undefined);
