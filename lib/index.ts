@@ -6,7 +6,7 @@ export { Model } from './model/model.js';
 export type { LoadOptions } from './model/load.js';
 export type { InspectOptions, ModelInspection } from './model/inspections.js';
 export { findPulled, pull, type Pulled, type PulledCard, type PulledModel, type PullOptions, type PullProgress } from './hub/index.js';
-export { catalogue, type CatalogueCard } from './models/catalogue.js';
+export { catalog, type CatalogCard } from './models/catalog.js';
 export { bundledModels, DEFAULT_MODEL } from './models/bundled.js';
 export type { ModelWeights } from './models/card.js';
 export { ERROR_CODES, SightlineError, type ErrorCode } from './support/errors.js';

@@ -69,7 +69,7 @@ export async function prepareInput({ input, name, heldBytes: held }: HandedInput
     return {
       name,
       request: { label: name, height: height!, width: width!, tensor },
-      picture: () => ({ image: denormalised(tensor, height!, width!, card, name), box: { left: 0, top: 0, width: width!, height: height! } }),
+      picture: () => ({ image: denormalized(tensor, height!, width!, card, name), box: { left: 0, top: 0, width: width!, height: height! } }),
     };
   }
   const image = await decodeImage(input, { ...options, name, heldBytes: held });
@@ -98,7 +98,7 @@ export async function prepareInput({ input, name, heldBytes: held }: HandedInput
 }
 
 /** The picture that a preprocessed tensor was made of, as far as the card's mean and deviation tell. */
-function denormalised(tensor: Float32Array, height: number, width: number, card: ModelInput, name: string): DecodedImage {
+function denormalized(tensor: Float32Array, height: number, width: number, card: ModelInput, name: string): DecodedImage {
   const data = new Uint8Array(height * width * 3);
   const plane = height * width;
   for (let i = 0; i < plane; i++) {

@@ -51,7 +51,7 @@ export class CardInForce {
       try {
         const assumed = defaultCard(this.path, size, size);
         await this.take(assumed);
-        return `There is no model card beside ${this.path}, so ImageNet's preprocessing is assumed: ${size} x ${size}, bilinear, centre crop of a shorter side of ${String(assumed.input.resize.size)}.`;
+        return `There is no model card beside ${this.path}, so ImageNet's preprocessing is assumed: ${size} x ${size}, bilinear, center crop of a shorter side of ${String(assumed.input.resize.size)}.`;
       } catch (error) {
         if (!(error instanceof SightlineError) || error.code !== 'INVALID_INPUT') throw error;
         refusal ??= error;

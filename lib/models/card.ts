@@ -59,8 +59,8 @@ export const NAMINGS = ['timm', 'torchvision', 'huggingface', 'sightline'] as co
 export type Naming = (typeof NAMINGS)[number];
 
 const weightsSchema = z.strictObject({
-  /** Of the Hugging Face hub: `organisation/name`. */
-  repository: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*\/[A-Za-z0-9][A-Za-z0-9._-]*$/, 'organisation/name is expected'),
+  /** Of the Hugging Face hub: `organization/name`. */
+  repository: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*\/[A-Za-z0-9][A-Za-z0-9._-]*$/, 'organization/name is expected'),
   file: relativeName,
   /** A branch, tag, `refs/pr/N` or commit. */
   revision: relativeName,
@@ -82,7 +82,7 @@ const cardSchema = z.strictObject({
   /** One label per class, in class order; or the name of a list that ships with the package. */
   labels: z.union([z.array(z.string()).min(1), z.literal('imagenet-1k')]).optional(),
   source: z.string().optional(),
-  licence: z.string().optional(),
+  license: z.string().optional(),
   /** The output that is explained, by name, of a model that returns several. */
   output: z.string().min(1).optional(),
   /** What its numbers are, where the graph does not tell: one class of several, labels, a yes-or-no logit, a value. */
@@ -93,7 +93,7 @@ const cardSchema = z.strictObject({
   architecture: z.string().regex(/^[a-z0-9_]+$/, 'the name of an architecture is expected').optional(),
   /** Where the checkpoint lies. */
   weights: weightsSchema.optional(),
-  /** Numbers that were learnt. */
+  /** Numbers that were learned. */
   parameters: z.int().positive().optional(),
   /** Of one image, as `inspect` counts: a multiplication and its addition are two. */
   flops: z.int().positive().optional(),
@@ -111,7 +111,7 @@ export type ModelWeights = z.infer<typeof weightsSchema>;
 export type ModelCard = z.infer<typeof cardSchema>;
 
 /**
- * Checks a card's JSON. Unknown fields are refused, since a misspelt `mean` that is passed over gives wrong pixels.
+ * Checks a card's JSON. Unknown fields are refused, since a misspelled `mean` that is passed over gives wrong pixels.
  *
  * @param json text, or the parsed value
  * @param path what messages call the card
@@ -165,7 +165,7 @@ const IMAGENET_STD = [0.229, 0.224, 0.225] as const;
 
 /**
  * What is assumed of an archive without a card: ImageNet's mean and deviation, the shorter side to 8/7 of the input
- * (256 for 224, the usual proportion), bilinear, centre crop. Labels are left open; `resolveLabels` chooses by the classes.
+ * (256 for 224, the usual proportion), bilinear, center crop. Labels are left open; `resolveLabels` chooses by the classes.
  */
 export function defaultCard(archivePath: string, width = 224, height = 224): ModelCard {
   return {

@@ -79,7 +79,7 @@ describe('resolveModel', () => {
   });
 
   it('suggests for an unknown name', async () => {
-    await expect(resolveModel('vit-tiny-shape', folder)).rejects.toEqual(error('UNKNOWN_MODEL', /^There is no model "vit-tiny-shape", neither bundled, nor in the catalogue, nor as a file\. Did you mean "vit-tiny-shapes"\?$/));
+    await expect(resolveModel('vit-tiny-shape', folder)).rejects.toEqual(error('UNKNOWN_MODEL', /^There is no model "vit-tiny-shape", neither bundled, nor in the catalog, nor as a file\. Did you mean "vit-tiny-shapes"\?$/));
     await expect(resolveModel('qqq', folder)).rejects.toEqual(error('UNKNOWN_MODEL', /Known: net, resnet-tiny-shapes and vit-tiny-shapes\.$/));
     await expect(resolveModel('', folder)).rejects.toEqual(error('UNKNOWN_MODEL', /There is no model ""/));
   });

@@ -3,7 +3,8 @@ import { fileURLToPath } from 'node:url';
 
 import { describe, expect, it } from 'vitest';
 
-import { defineMethod, describeMethod, describeMethods, METHOD_NAMES, symbolic, z } from '../../lib/index.js';
+import * as api from '../../lib/index.js';
+import { COLORMAPS } from '../../lib/pictures/colormaps.js';
 import { METHODS } from '../../lib/methods/index.js';
 import attention from '../../lib/requests/documentation/attention.js';
 import cam from '../../lib/requests/documentation/cam.js';
@@ -12,6 +13,7 @@ import shared from '../../lib/requests/documentation/shared.js';
 import { parseExplainOptions } from '../../lib/requests/explain-options.js';
 import { readDocumentation } from '../../scripts/document-options.mjs';
 
+const { defineMethod, describeMethod, describeMethods, ERROR_CODES, METHOD_NAMES, symbolic, z } = api;
 const described = describeMethods();
 
 it('has every method once, in order, as plain JSON', () => {
@@ -55,6 +57,13 @@ describe.each(described.map((method) => [method.name, method] as const))('%s', (
     for (const [preset, settings] of Object.entries(method.presets)) expect(parseExplainOptions({ method: name, preset }).settings).toMatchObject(settings);
     for (const [compat, settings] of Object.entries(method.packages)) expect(parseExplainOptions({ method: name, compat }).settings).toMatchObject(settings);
   });
+});
+
+it('spells every name as the US do', () => {
+  const options = described.flatMap(({ options: own, commonOptions }) => [own, commonOptions]).flatMap(({ properties }) => Object.entries(properties).flatMap(([name, { enum: words }]) => [name, ...((words as string[] | undefined) ?? [])]));
+  const names = [...Object.keys(api), ...Object.keys(symbolic), ...Object.keys(symbolic.SymbolicModel.prototype), ...options, ...COLORMAPS, ...METHOD_NAMES, ...Object.keys(ERROR_CODES)];
+  expect(names.length).toBeGreaterThan(300);
+  expect(names.filter((name) => /colour|[a-z](?<!l)is(e|ed|ing|ation)$|centre|grey|neighbour|behaviour|catalogue|licence|favour/i.test(name) && !['noise', 'precise', 'raise', 'otherwise'].includes(name))).toEqual([]);
 });
 
 it('tells types, ranges and words', () => {

@@ -13,7 +13,7 @@ export default {
     "options": {
       "row": "Whose row is the map: the token that is classified (or the mean of the patches), or another one.",
       "residualWeight": "The weight w of the identity in (1 - w) A + w I; in [0, 1).",
-      "rowNormalisation": "Whether rows are divided by their sums.",
+      "rowNormalization": "Whether rows are divided by their sums.",
       "combine": "Product of the blocks' matrices (rollout), or their sum.",
       "startBlock": "The first block, from 0; negative numbers count from the end.",
       "endBlock": "The last block, included; default -1, the model's last.",
@@ -28,7 +28,7 @@ export default {
     "options": {
       "row": "Whose row is the map: the token that is classified (or the mean of the patches), or another one.",
       "residualWeight": "The weight w of the identity in (1 - w) A + w I; in [0, 1).",
-      "rowNormalisation": "Whether rows are divided by their sums.",
+      "rowNormalization": "Whether rows are divided by their sums.",
       "combine": "Product of the blocks' matrices (rollout), or their sum.",
       "startBlock": "The first block, from 0; negative numbers count from the end.",
       "endBlock": "The last block, included; default -1, the model's last.",

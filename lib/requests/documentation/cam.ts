@@ -55,7 +55,7 @@ export default {
     "options": {}
   },
   "kpca-cam": {
-    "description": "KPCA-CAM: Eigen-CAM with a kernel. Places are compared by tanh(x y / channels + 1), x and y being their centred channels; the map is the first component of that matrix, negative parts cut off.\n\nKarmani et al., KPCA-CAM: Visual Explainability of Deep Computer Vision Models Using Kernel PCA, MMSP 2024.",
+    "description": "KPCA-CAM: Eigen-CAM with a kernel. Places are compared by tanh(x y / channels + 1), x and y being their centered channels; the map is the first component of that matrix, negative parts cut off.\n\nKarmani et al., KPCA-CAM: Visual Explainability of Deep Computer Vision Models Using Kernel PCA, MMSP 2024.",
     "options": {}
   },
   "score-cam": {
@@ -104,7 +104,7 @@ export default {
   "full-grad": {
     "description": "FullGrad: what the input and every bias of the network contribute to the score. Input times gradient and, at each convolution and batch norm, bias times gradient, each brought to [0, 1] and laid over the image, summed. Nothing is left out: in a network of ReLUs these terms add up to the score.\n\nSrinivas & Fleuret, Full-Gradient Representation for Neural Network Visualization, NeurIPS 2019.",
     "options": {
-      "compat": "`pytorch-grad-cam`: each channel of each term to [0, 1] by itself, half-pixel centres; otherwise as the authors' code."
+      "compat": "`pytorch-grad-cam`: each channel of each term to [0, 1] by itself, half-pixel centers; otherwise as the authors' code."
     }
   },
   "shapley-cam": {

@@ -1,15 +1,15 @@
 // Written by `npm run document` from the doc comments of the methods and of their options. Do not edit.
 export default {
   "gradient": {
-    "description": "Saliency: the class score's gradient with respect to each pixel, the largest magnitude of its colour channels.\n\nSimonyan, Vedaldi & Zisserman, Deep Inside Convolutional Networks: Visualising Image Classification Models and Saliency Maps, ICLR workshop 2014.",
+    "description": "Saliency: the class score's gradient with respect to each pixel, the largest magnitude of its color channels.\n\nSimonyan, Vedaldi & Zisserman, Deep Inside Convolutional Networks: Visualising Image Classification Models and Saliency Maps, ICLR workshop 2014.",
     "options": {
-      "channels": "How the colour channels become one number."
+      "channels": "How the color channels become one number."
     }
   },
   "input-x-gradient": {
     "description": "Input times gradient: each pixel's first-order share of the score, with its sign. In a model without biases the shares sum to the score.\n\nShrikumar et al., Not Just a Black Box: Learning Important Features Through Propagating Activation Differences, 2016.",
     "options": {
-      "channels": "How the colour channels become one number. The sum keeps the shares' total."
+      "channels": "How the color channels become one number. The sum keeps the shares' total."
     }
   },
   "smooth-grad": {
@@ -20,7 +20,7 @@ export default {
       "noiseUnit": "`range`: a share of the difference between the image's largest and smallest value; `absolute`: the model's input units.",
       "seed": "Of the noise: the same seed gives the same map.",
       "average": "What is averaged: the gradient with its sign, its magnitude, or its square.",
-      "channels": "How the colour channels become one number.",
+      "channels": "How the color channels become one number.",
       "compat": "The package whose numbers the map reproduces. Default: none, the definition of the paper."
     }
   },
@@ -33,7 +33,7 @@ export default {
       "seed": "Of the noise: the same seed gives the same map.",
       "of": "Whose variance: the gradient's with its sign, or its magnitude's.",
       "unbiased": "Divides by samples - 1 rather than by samples: a factor that only raw maps show.",
-      "channels": "How the colour channels become one number.",
+      "channels": "How the color channels become one number.",
       "compat": "The package whose numbers the map reproduces. Default: none, the definition of the paper."
     }
   },
@@ -42,30 +42,30 @@ export default {
     "options": {
       "steps": "Points on the line at which the gradient is taken.",
       "quadrature": "How the points lie and are weighted.",
-      "baseline": "Where the line begins: `zero` (the model's mean colour), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per colour channel, after normalisation.",
+      "baseline": "Where the line begins: `zero` (the model's mean color), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per color channel, after normalization.",
       "multiplyByInputs": "False leaves out the difference: where along the line the model is sensitive, without completeness.",
-      "channels": "How the colour channels become one number. The sum keeps the attributions' total.",
+      "channels": "How the color channels become one number. The sum keeps the attributions' total.",
       "compat": "The package whose numbers the map reproduces. Default: none, the definition of the paper."
     }
   },
   "guided-backprop": {
     "description": "Guided backpropagation: the gradient with respect to each pixel, where every ReLU lets back only positive gradients through, and those only where it let the activation through. Smooth activations (GELU, SiLU) are treated as ReLUs are: what their derivative lets back is cut to its positive part.\n\nSpringenberg et al., Striving for Simplicity: The All Convolutional Net, ICLR workshop 2015.",
     "options": {
-      "channels": "How the colour channels become one number."
+      "channels": "How the color channels become one number."
     }
   },
   "guided-grad-cam": {
     "description": "Guided Grad-CAM: guided backpropagation times the layer's Grad-CAM, which is brought to the image's size.\n\nSelvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization, ICCV 2017.",
     "options": {
       "interpolation": "How Grad-CAM is brought to the image's size.",
-      "channels": "How the product's colour channels become one number.",
+      "channels": "How the product's color channels become one number.",
       "compat": "The package whose numbers the map reproduces. Default: none, the definition of the paper."
     }
   },
   "deconvnet": {
     "description": "Deconvolutional network: the gradient with respect to each pixel, where every ReLU lets back the positive gradients, whatever its activation was. Smooth activations (GELU, SiLU) are treated as ReLUs are.\n\nZeiler & Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014.",
     "options": {
-      "channels": "How the colour channels become one number."
+      "channels": "How the color channels become one number."
     }
   },
   "occlusion": {
@@ -73,7 +73,7 @@ export default {
     "options": {
       "window": "The window's size in pixels, or [height, width].",
       "stride": "Pixels from one window to the next, or [down, across].",
-      "baseline": "What is put in the window: `zero` (the model's mean colour), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per colour channel, after normalisation.",
+      "baseline": "What is put in the window: `zero` (the model's mean color), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per color channel, after normalization.",
       "overlap": "What a pixel gets of the windows that cover it.",
       "edge": "`clip`: the last windows are cut off at the image's edge; `inside`: only whole windows, so the last pixels may stay uncovered, at 0.",
       "compat": "The package whose numbers the map reproduces. Default: none, the definition of the paper."
@@ -85,7 +85,7 @@ export default {
       "masks": "Masks, and runs of the model, for each image.",
       "grid": "Cells of the coarse grid, or [down, across].",
       "probability": "How likely each cell shows the image; above 0, below 1.",
-      "baseline": "What is seen where the image is not: `zero` (the model's mean colour), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per colour channel, after normalisation.",
+      "baseline": "What is seen where the image is not: `zero` (the model's mean color), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per color channel, after normalization.",
       "denominator": "What the sum is divided by: `coverage`, how much each pixel was shown; `expected`, as in the paper: masks times probability.",
       "seed": "Of the masks: the same seed gives the same map.",
       "compat": "The package whose numbers the map reproduces. Default: none, the definition of the paper."
