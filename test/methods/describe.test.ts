@@ -63,7 +63,7 @@ it('spells every name as the US do', () => {
   const options = described.flatMap(({ options: own, commonOptions }) => [own, commonOptions]).flatMap(({ properties }) => Object.entries(properties).flatMap(([name, { enum: words }]) => [name, ...((words as string[] | undefined) ?? [])]));
   const names = [...Object.keys(api), ...Object.keys(symbolic), ...Object.keys(symbolic.SymbolicModel.prototype), ...options, ...COLORMAPS, ...METHOD_NAMES, ...Object.keys(ERROR_CODES)];
   expect(names.length).toBeGreaterThan(300);
-  expect(names.filter((name) => /colour|[a-z](?<!l)is(e|ed|ing|ation)$|centre|grey|neighbour|behaviour|catalogue|licence|favour/i.test(name) && !['noise', 'precise', 'raise', 'otherwise'].includes(name))).toEqual([]);
+  expect(names.filter((name) => /colour|[a-z](?<!l)is(e|ed|ing|ation)$|centre|grey|neighbour|behaviour|catalogue|licence|favour/i.test(name) && !['noise', 'precise', 'raise', 'otherwise', 'rise'].includes(name))).toEqual([]);
 });
 
 it('tells types, ranges and words', () => {
