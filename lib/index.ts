@@ -46,12 +46,14 @@ export {
 export type { Input, TensorInput } from './images/inputs.js';
 export type { ImageInput, RawImage } from './images/source.js';
 export type { OverlayOptions } from './pictures/overlay.js';
+export type { Raster } from './pictures/canvas.js';
 export type { Picture, PictureFormat, PictureOptions } from './pictures/picture.js';
 export type { Colormap } from './pictures/colormaps.js';
 export type { Applicability, AttentionInfo, Inspection, Layout, NodeInfo, PooledHead, TokenGrid } from './engine/inspection.js';
 export type { ModelCard, ModelInput } from './models/card.js';
 export type { ClassName, Target } from './requests/targets.js';
 export type { DeviceMemory, NativeStats, NativeVersions, Tensor } from './engine/native-types.js';
+export { getThreads, setThreads } from './engine/threads.js';
 export { METHOD_NAMES, type MethodName } from './methods/index.js';
 export { describeMethod, describeMethods, type MethodDescription, type OptionSchema, type OptionsSchema } from './requests/describe.js';
 export { defineMethod, type MapResult, type Method, type MethodInput } from './methods/method.js';
@@ -61,8 +63,6 @@ export { z } from 'zod';
 export { contactSheet, type SheetCell, type SheetOptions } from './pictures/sheet.js';
 export { planesSheet, type Plane, type PlanesOptions } from './pictures/planes.js';
 export { decodeNpy, encodeNpy } from './support/npy.js';
-
-export { getThreads, setThreads } from './engine/threads.js';
 
 /** Counters of the engine, for metrics and leak tests. */
 export function stats(): NativeStats {

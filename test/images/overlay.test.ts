@@ -136,7 +136,7 @@ describe('overlay', () => {
   it('shows the map as it was when it was asked for, even where that was transferred before the picture is drawn', async () => {
     const mine = map([1, 2], [0, 1]);
     const [kept, again] = [overlay(image(8, 4), mine, nearest), overlay(image(8, 4), map([1, 2], [0, 1]), nearest)];
-    structuredClone(mine.data, { transfer: [mine.data.buffer] });
+    structuredClone(mine.data, { transfer: [mine.data.buffer as ArrayBuffer] });
     expect(mine.data).toHaveLength(0);
     expect((await kept.toBuffer()).equals(await again.toBuffer())).toBe(true);
     expect(() => overlay(image(8, 4), mine)).toThrow(expect.objectContaining({ code: 'INVALID_INPUT' }));
