@@ -7,7 +7,7 @@ export type { LoadOptions } from './model/load.js';
 export type { ModelInspection } from './model/inspections.js';
 export { bench, type BenchOptions, type BenchReport } from './bench/bench.js';
 export { findPulled, pull, type Pulled, type PulledCard, type PulledModel, type PullOptions, type PullProgress } from './hub/index.js';
-export { catalogue, type CatalogueCard } from './models/catalogue.js';
+export { catalog, type CatalogCard } from './models/catalog.js';
 export type { ModelWeights } from './models/card.js';
 export { SightlineError, type ErrorCode } from './support/errors.js';
 export type { IsolateOptions } from './archives/isolation.js';

@@ -37,7 +37,7 @@ export function attentionCommand(session: Session): Command {
     .addOption(new Option('--of <what>', 'probabilities, or q (query), k (key), v (value)').default('probabilities').argParser(longName))
     .option('--channel <number>', 'only this channel of q, k or v, from 0', wholeNumber(0))
     .addOption(new Option('--contrast <kind>', 'sigmoid: 1 / (1 + e^-x), which sets positive from negative numbers of q, k or v').choices(['none', 'sigmoid']))
-    .addOption(new Option('--colormap <name>', 'colours (default: viridis)').choices(COLORMAPS))
+    .addOption(new Option('--colormap <name>', 'colors (default: viridis)').choices(COLORMAPS))
     .requiredOption('--out <file>', 'the picture to write: .png, .jpg, .webp, .avif or .tiff')
     .option('--npy <dir>', 'also write all maps as .npy, one file per block')
     .addHelpText(

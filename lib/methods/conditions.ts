@@ -13,7 +13,7 @@ export const all =
     return null;
   };
 
-export const hasGradients: Condition = ({ isQuantized }) => (isQuantized ? 'its weights are quantised, and quantised operators have no gradients' : null);
+export const hasGradients: Condition = ({ isQuantized }) => (isQuantized ? 'its weights are quantized, and quantized operators have no gradients' : null);
 
 export const hasPooledHead: Condition = ({ head, nodes }) => {
   if (head === null) return 'no linear layer on a spatially averaged feature was found at its end';

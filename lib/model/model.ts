@@ -157,7 +157,7 @@ export class Model {
   }
 
   /**
-   * Makes an image that maximises a class's score, a channel, a unit, a token, a head's attention, or a channel of its
+   * Makes an image that maximizes a class's score, a channel, a unit, a token, a head's attention, or a channel of its
    * queries, keys or values.
    *
    * @throws SightlineError INVALID_OPTION, UNKNOWN_NODE, UNKNOWN_TARGET, METHOD_NOT_APPLICABLE, QUEUE_FULL, MODEL_CLOSED,

@@ -23,11 +23,11 @@ export interface Region {
 export interface OverlayOptions {
   /** Default `turbo`. */
   readonly colormap?: Colormap | undefined;
-  /** Share of the colour over the image, 0 (image only) to 1 (colour only). Default 0.5. */
+  /** Share of the color over the image, 0 (image only) to 1 (color only). Default 0.5. */
   readonly opacity?: number | undefined;
-  /** The part of the image that the map covers, such as the model's centre crop. Default the whole image. */
+  /** The part of the image that the map covers, such as the model's center crop. Default the whole image. */
   readonly box?: Region | undefined;
-  /** Draw a colour bar to the right of the image. Default false. */
+  /** Draw a color bar to the right of the image. Default false. */
   readonly legend?: boolean | undefined;
   /** Text above the image; broken to at most three lines. Default: none. */
   readonly title?: string | undefined;
@@ -36,7 +36,7 @@ export interface OverlayOptions {
   /** Default `bilinear`. */
   readonly interpolation?: Interpolation | undefined;
   /**
-   * Spread the colours from the map's smallest to its largest value even where all lie within [0, 1], as the raw values
+   * Spread the colors from the map's smallest to its largest value even where all lie within [0, 1], as the raw values
    * of attention do. Default false.
    */
   readonly stretch?: boolean | undefined;
@@ -48,11 +48,11 @@ export interface OverlayOptions {
  *
  * Values within [0, 1] are painted as they are unless `stretch` is set, others are stretched from their smallest to
  * their largest first.
- * Between grid points they are interpolated before they become colours, since mixed colours are not in the colour map.
- * Outside `box` the image stays as it is. A flat map or one with NaN has nothing to show: the image is then grey, with
+ * Between grid points they are interpolated before they become colors, since mixed colors are not in the color map.
+ * Outside `box` the image stays as it is. A flat map or one with NaN has nothing to show: the image is then gray, with
  * a line that says so.
  *
- * @throws SightlineError INVALID_OPTION, at once, for an unknown colour map, a number out of its range or a title that is no text.
+ * @throws SightlineError INVALID_OPTION, at once, for an unknown color map, a number out of its range or a title that is no text.
  */
 export function overlay(image: DecodedImage, map: HeatMapLike, options: OverlayOptions = {}): Sharp {
   const plan = checked(image, map, options);
@@ -90,7 +90,7 @@ function checked(image: DecodedImage, map: HeatMapLike, options: OverlayOptions)
   checkText('title', options.title);
   const { opacity = 0.5, interpolation = 'bilinear', width = image.width } = options;
   const box = options.box ?? { left: 0, top: 0, width: image.width, height: image.height };
-  if (typeof opacity !== 'number' || !(opacity >= 0 && opacity <= 1)) refuse(`opacity is ${shown(opacity)}; give a number from 0 (image only) to 1 (colour only).`);
+  if (typeof opacity !== 'number' || !(opacity >= 0 && opacity <= 1)) refuse(`opacity is ${shown(opacity)}; give a number from 0 (image only) to 1 (color only).`);
   if (interpolation !== 'bilinear' && interpolation !== 'nearest') refuse(`interpolation is ${shown(interpolation)}; give "bilinear" or "nearest".`);
   if (!Number.isInteger(width) || width < 1 || width > 16384) refuse(`width is ${shown(width)}; give a whole number of pixels from 1 to 16384.`);
   if (![box?.left, box?.top, box?.width, box?.height].every(Number.isFinite) || box.width <= 0 || box.height <= 0) {
@@ -144,7 +144,7 @@ async function paint(picture: Raster, image: DecodedImage, map: HeatMapLike, pla
   const toY = picture.height / image.height;
   const { table, opacity, interpolation } = plan;
   const box = { left: plan.box.left * toX, top: plan.box.top * toY, width: plan.box.width * toX, height: plan.box.height * toY };
-  // Pixels whose centre lies in the box.
+  // Pixels whose center lies in the box.
   const first = (start: number): number => Math.max(0, Math.ceil(start - 0.5));
   const end = (stop: number, size: number): number => Math.min(size, Math.ceil(stop - 0.5));
   // A copy, since the map is the caller's, who may write to it or hand it to another thread: meanwhile, or by now.
@@ -168,7 +168,7 @@ async function paint(picture: Raster, image: DecodedImage, map: HeatMapLike, pla
   });
 }
 
-/** What each colour (high byte) over each pixel (low byte) becomes, of the opacity last used: 65,536 of them. */
+/** What each color (high byte) over each pixel (low byte) becomes, of the opacity last used: 65,536 of them. */
 let known: { readonly opacity: number; readonly table: Uint8Array } | null = null;
 
 function mixtures(opacity: number): Uint8Array {
@@ -186,11 +186,11 @@ const NOTHING_TO_PAINT = {
   nan: 'no map: it holds numbers that are not finite',
 } as const;
 
-/** Turns the picture grey and writes on a dark strip along its foot why nothing is painted. */
+/** Turns the picture gray and writes on a dark strip along its foot why nothing is painted. */
 async function refusePaint(picture: Raster, state: 'flat' | 'nan'): Promise<void> {
   await eachRow(picture.height, (y) => {
     for (let at = 3 * y * picture.width; at < 3 * (y + 1) * picture.width; at += 3) {
-      // Rec. 709 luma, half of it washed out towards light grey, so that it cannot be taken for a painted map.
+      // Rec. 709 luma, half of it washed out towards light gray, so that it cannot be taken for a painted map.
       const luma = 0.2126 * picture.data[at]! + 0.7152 * picture.data[at + 1]! + 0.0722 * picture.data[at + 2]!;
       picture.data.fill(Math.round(0.6 * luma + 0.4 * 200), at, at + 3);
     }
@@ -204,12 +204,12 @@ async function refusePaint(picture: Raster, state: 'flat' | 'nan'): Promise<void
     left: margin,
     top: picture.height - height + Math.round(margin / 2),
     width: picture.width - 2 * margin,
-    align: 'centre',
-    colour: PALETTE.paper,
+    align: 'center',
+    color: PALETTE.paper,
   });
 }
 
-/** The picture on white paper with its title above and the colour bar at its right; `scale` null leaves out the bar. */
+/** The picture on white paper with its title above and the color bar at its right; `scale` null leaves out the bar. */
 async function framed(picture: Raster, plan: Plan, scale: { min: number; max: number } | null): Promise<Raster> {
   const size = textSize(picture.width);
   const margin = size;
@@ -220,7 +220,7 @@ async function framed(picture: Raster, plan: Plan, scale: { min: number; max: nu
   const head = heading.length === 0 ? 0 : linesHeight(heading) + Math.round(margin * 0.6);
 
   const canvas = createCanvas(picture.width + side + 2 * margin, picture.height + head + 2 * margin);
-  drawLines(canvas, heading, { left: margin, top: margin, width: picture.width + side, colour: PALETTE.ink });
+  drawLines(canvas, heading, { left: margin, top: margin, width: picture.width + side, color: PALETTE.ink });
   const top = margin + head;
   paste(canvas, picture, margin, top);
   if (legend !== null) {
@@ -232,8 +232,8 @@ async function framed(picture: Raster, plan: Plan, scale: { min: number; max: nu
     strokeBox(canvas, box, PALETTE.hairline);
     const [high, low] = legend;
     const left = box.left + bar + Math.round(size / 2);
-    drawLines(canvas, [high], { left, top, width: high.width, colour: PALETTE.muted });
-    drawLines(canvas, [low], { left, top: top + picture.height - low.height, width: low.width, colour: PALETTE.muted });
+    drawLines(canvas, [high], { left, top, width: high.width, color: PALETTE.muted });
+    drawLines(canvas, [low], { left, top: top + picture.height - low.height, width: low.width, color: PALETTE.muted });
   }
   return canvas;
 }

@@ -21,7 +21,7 @@ export interface Plane {
 /**
  * How numbers become brightness.
  * - `minmax`: each plane from its own smallest to its own largest number.
- * - `sigmoid`: x becomes 1 / (1 + e^-x), so zero is the middle of the colour map, and signs contrast.
+ * - `sigmoid`: x becomes 1 / (1 + e^-x), so zero is the middle of the color map, and signs contrast.
  * - `none`: the numbers as they are, cut to [0, 1]; planes can then be compared with each other.
  */
 export type Contrast = 'minmax' | 'sigmoid' | 'none';
@@ -45,7 +45,7 @@ export interface PlanesOptions {
 }
 
 /**
- * One sheet of many small arrays, each number a square of one colour, row by row in the order given.
+ * One sheet of many small arrays, each number a square of one color, row by row in the order given.
  *
  * A number that is not finite is left blank and its plane's caption says `NaN`; a plane of equal numbers under
  * `minmax` is left blank and says `flat`.

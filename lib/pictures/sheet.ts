@@ -129,22 +129,22 @@ export async function layOut(rows: readonly (readonly (RasterCell | null)[])[], 
   const gridHeight = heights.reduce((sum, { picture, caption }) => sum + picture + caption, 0) + (rows.length - 1) * gap;
 
   const canvas = createCanvas(margin + side + gridWidth + margin, gridTop + gridHeight + margin, background);
-  drawLines(canvas, title, { left: margin, top: margin, width: side + gridWidth, colour: PALETTE.ink });
+  drawLines(canvas, title, { left: margin, top: margin, width: side + gridWidth, color: PALETTE.ink });
   heads.forEach((lines, column) => {
     // Heads of one line stand at the foot of a two-line band, near their pictures.
     const top = gridTop - Math.round(size / 2) - linesHeight(lines);
-    drawLines(canvas, lines, { left: margin + side + column * (cellWidth + gap), top, width: cellWidth, align: 'centre', colour: PALETTE.ink });
+    drawLines(canvas, lines, { left: margin + side + column * (cellWidth + gap), top, width: cellWidth, align: 'center', color: PALETTE.ink });
   });
   let top = gridTop;
   rows.forEach((row, r) => {
     const { picture: height, caption } = heights[r]!;
     const lines = sides[r] ?? [];
-    drawLines(canvas, lines, { left: margin, top: top + Math.round((height - linesHeight(lines)) / 2), width: sideWidth, align: 'right', colour: PALETTE.ink });
+    drawLines(canvas, lines, { left: margin, top: top + Math.round((height - linesHeight(lines)) / 2), width: sideWidth, align: 'right', color: PALETTE.ink });
     row.forEach((cell, column) => {
       if (cell === null) return;
       const left = margin + side + column * (cellWidth + gap);
       paste(canvas, cell.picture, left + Math.round((cellWidth - cell.picture.width) / 2), top + Math.round((height - cell.picture.height) / 2));
-      drawLines(canvas, captions[r]![column]!, { left, top: top + height + captionGap, width: cellWidth, align: 'centre', colour: PALETTE.muted });
+      drawLines(canvas, captions[r]![column]!, { left, top: top + height + captionGap, width: cellWidth, align: 'center', color: PALETTE.muted });
     });
     top += height + caption + gap;
   });
