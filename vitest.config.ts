@@ -1,9 +1,16 @@
+import { fileURLToPath } from 'node:url';
+
 import { defineConfig } from 'vitest/config';
 
 // `npm run test:gpu` runs the tests that need a GPU, and only those; `npm test` runs all the others.
 const gpu = process.env['SIGHTLINE_GPU'] === '1';
 
 export default defineConfig({
+  // The examples name the package as its users do: this is the built one.
+  resolve: {
+    // The longer name first: an alias stands for what begins with it too.
+    alias: ['bench/', ''].map((entry) => ({ find: entry === '' ? 'sightline' : 'sightline/bench', replacement: fileURLToPath(new URL(`dist/${entry}index.js`, import.meta.url)) })),
+  },
   test: {
     include: [gpu ? 'test/gpu/**/*.test.ts' : 'test/**/*.test.ts'],
     exclude: gpu ? [] : ['test/gpu/**'],

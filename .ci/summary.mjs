@@ -6,6 +6,7 @@ let passed = 0;
 let failed = 0;
 let skipped = 0;
 
+/** @param {string} report @param {string} vitest @param {string} engine */
 function count(report, vitest, engine) {
   const failedBefore = failed;
   try {
@@ -20,7 +21,7 @@ function count(report, vitest, engine) {
         }
       }
       // A file that breaks outside of its tests, by a syntax error or a crash, has no failed test to show for it.
-      if (file.status === 'failed' && !file.assertionResults.some((test) => test.status === 'failed')) {
+      if (file.status === 'failed' && !file.assertionResults.some((/** @type {{ status: string }} */ { status }) => status === 'failed')) {
         failed++;
         console.log(`failed as a whole: ${file.name}: ${file.message}`);
       }
@@ -31,17 +32,18 @@ function count(report, vitest, engine) {
     }
   } catch (error) {
     failed++;
-    console.log(`there is no test report (${error.message})`);
+    console.log(`there is no test report (${/** @type {Error} */ (error).message})`);
   }
   if (vitest !== '0' && failed === failedBefore) {
     failed++;
     console.log(`vitest ended with code ${vitest} although no test failed`);
   }
-  if (engine !== 'none') engine === '0' ? passed++ : failed++;
+  if (engine === '0') passed++;
+  else if (engine !== 'none') failed++;
 }
 
 const runs = process.argv.slice(2);
-for (let i = 0; i < runs.length; i += 3) count(...runs.slice(i, i + 3));
+for (let i = 0; i < runs.length; i += 3) count(...(/** @type {[string, string, string]} */ (runs.slice(i, i + 3))));
 if (runs.length === 0 || runs.length % 3 !== 0) {
   failed++;
   console.log('a run has not told how it ended');

@@ -76,9 +76,9 @@ export function stats(): NativeStats {
  * @param options.resetPeak start the peak anew, after it was read
  * @throws SightlineError INVALID_OPTION, DEVICE_UNAVAILABLE
  */
-export function deviceMemory(device: string, { resetPeak = false }: { readonly resetPeak?: boolean } = {}): DeviceMemory | null {
+export function deviceMemory(device: string, options: { readonly resetPeak?: boolean } = {}): DeviceMemory | null {
   try {
-    return binding().deviceMemory?.(device, resetPeak) ?? null;
+    return binding().deviceMemory?.(device, options.resetPeak ?? false) ?? null;
   } catch (error) {
     throw fromNative(error);
   }

@@ -23,9 +23,11 @@ const CONNECT_MS = 15_000;
  */
 export async function download({ url, target, sha256, label, env, beforeBody }) {
   const agent = new EnvHttpProxyAgent({
-    httpProxy: env.http_proxy ?? env.HTTP_PROXY,
-    httpsProxy: env.https_proxy ?? env.HTTPS_PROXY,
-    noProxy: env.no_proxy ?? env.NO_PROXY,
+    .../** @type {object} */ ({
+      httpProxy: env.http_proxy ?? env.HTTP_PROXY,
+      httpsProxy: env.https_proxy ?? env.HTTPS_PROXY,
+      noProxy: env.no_proxy ?? env.NO_PROXY,
+    }),
     connect: { timeout: CONNECT_MS },
     headersTimeout: STALL_MS,
     bodyTimeout: STALL_MS,

@@ -1,6 +1,7 @@
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
-import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { acquireLock } from '../lib/setup/file-lock.mjs';
+
+/** Set-up runs programs of others to their end, in which it shows no sign of life: npm's install takes minutes on a slow network. */
+const STALE_MS = 600_000;
 
 /**
  * Runs `work` while no other process runs under the same lock file: `npm test` and `npm run demo` started together
@@ -11,55 +12,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
  * @returns {Promise<T>}
  */
 export async function withLock(file, work) {
-  mkdirSync(path.dirname(file), { recursive: true });
-  for (let told = false; !take(file); await sleep(300)) {
-    const holder = Number.parseInt(readIfThere(file), 10);
-    // An empty file belongs to a process between its creation and its first write.
-    if (Number.isInteger(holder) && !isAlive(holder)) {
-      rmSync(file, { force: true });
-      continue;
-    }
-    if (!told) console.error(`sightline: waiting for another set-up in this folder${Number.isInteger(holder) ? ` (process ${holder})` : ''} ...`);
-    told = true;
-  }
-  const release = () => rmSync(file, { force: true });
-  process.once('exit', release);
+  const lock = await acquireLock(file, {
+    staleMs: STALE_MS,
+    onWait: (pid) => console.error(`sightline: waiting for another set-up in this folder${pid === null ? '' : ` (process ${pid})`} ...`),
+  });
   try {
     return await work();
   } finally {
-    process.off('exit', release);
-    release();
-  }
-}
-
-/** @param {string} file */
-function take(file) {
-  try {
-    const descriptor = openSync(file, 'wx');
-    writeSync(descriptor, String(process.pid));
-    closeSync(descriptor);
-    return true;
-  } catch (error) {
-    if (/** @type {NodeJS.ErrnoException} */ (error).code === 'EEXIST') return false;
-    throw error;
-  }
-}
-
-/** @param {string} file */
-function readIfThere(file) {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch {
-    return '';
-  }
-}
-
-/** @param {number} pid */
-function isAlive(pid) {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return /** @type {NodeJS.ErrnoException} */ (error).code === 'EPERM';
+    await lock.release();
   }
 }

@@ -26,6 +26,7 @@ const TASKS = {
   test: { program: [VITEST, 'run'] },
   'test:gpu': { program: [VITEST, 'run'], env: { SIGHTLINE_GPU: '1' } },
   demo: { program: [path.join(PACKAGE_ROOT, 'dist', 'demo', 'main.js')] },
+  zoo: { program: [path.join(PACKAGE_ROOT, 'test', 'zoo', 'zoo.mjs')] },
 };
 
 async function setUp() {

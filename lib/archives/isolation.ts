@@ -9,10 +9,17 @@ import { onAbort, throwIfAborted } from '../support/abort.js';
 import { SightlineError, type ErrorCode } from '../support/errors.js';
 import { NO_FENCE, type ProbeAnswer, type ProbeRequest } from './probe-messages.js';
 
+/** Limits of the process in which an archive is tried first. */
 export interface IsolateOptions {
-  /** Until the probe is killed, and the processor time that it may take for each core that LibTorch uses. Default 60. */
+  /**
+   * Seconds until the probe is ended: 1 to 86,400. Also the processor time that it may take for each core that
+   * LibTorch uses. Default 60.
+   */
   readonly seconds?: number | undefined;
-  /** Memory that the probe may take beyond an empty process with LibTorch. Linux only. Default 8192. */
+  /**
+   * Memory that the probe may take beyond an empty process with LibTorch, in megabytes: 64 to 1,048,576. Linux only.
+   * Default 8192.
+   */
   readonly megabytes?: number | undefined;
 }
 
@@ -31,11 +38,14 @@ const MEMORY_WORDS = /out of memory|bad_alloc|can't allocate memory|cannot alloc
  * The process gets no environment but what LibTorch needs, no standard input, an empty folder to work in, a limit on its
  * address space and processor time (Linux), and may write no file (Linux with Landlock; elsewhere files cannot grow).
  *
- * @throws SightlineError ARCHIVE_CRASHED, ARCHIVE_TIMED_OUT, OUT_OF_MEMORY, ABORTED, and what the process itself reports
+ * @throws SightlineError PROCESS_NOT_STARTED, ARCHIVE_CRASHED, ARCHIVE_TIMED_OUT, OUT_OF_MEMORY, and what the process itself
+ * reports
  */
 export async function probeArchive(request: Omit<ProbeRequest, 'limits'>, { seconds = DEFAULT_ISOLATION.seconds, megabytes = DEFAULT_ISOLATION.megabytes }: IsolateOptions, signal?: AbortSignal, probe: string = PROBE): Promise<void> {
   const { path } = request;
-  const folder = await mkdtemp(join(tmpdir(), 'sightline-probe-'));
+  const folder = await mkdtemp(join(tmpdir(), 'sightline-probe-')).catch((cause: unknown) => {
+    throw notStarted(cause);
+  });
   try {
     const env: Record<string, string> = { TMPDIR: folder, CUDA_VISIBLE_DEVICES: '' };
     for (const name of NEEDED_VARIABLES) if (process.env[name] !== undefined) env[name] = process.env[name];
@@ -44,7 +54,7 @@ export async function probeArchive(request: Omit<ProbeRequest, 'limits'>, { seco
       // Time by the clock is what is promised; processor time only catches a probe whose parent is gone.
       limits: { addressBytes: Math.ceil(megabytes * 2 ** 20), processorSeconds: Math.ceil(seconds) * 64 },
     };
-    const child = fork(probe, [JSON.stringify(full)], { cwd: folder, env, execArgv: [], stdio: ['ignore', 'ignore', 'pipe', 'ipc'], serialization: 'json' });
+    const child = started(probe, [JSON.stringify(full)], { cwd: folder, env, execArgv: [], stdio: ['ignore', 'ignore', 'pipe', 'ipc'], serialization: 'json' });
     let complaints = '';
     child.stderr!.setEncoding('utf8').on('data', (text: string) => (complaints = (complaints + text).slice(-KEPT_COMPLAINTS)));
     let answer: ProbeAnswer | null = null;
@@ -55,10 +65,14 @@ export async function probeArchive(request: Omit<ProbeRequest, 'limits'>, { seco
       child.kill('SIGKILL');
     }, seconds * 1000);
     const stop = onAbort(signal, () => child.kill('SIGKILL'));
-    const ended = once(child, 'exit').finally(() => {
-      clearTimeout(timer);
-      stop();
-    });
+    const ended = once(child, 'exit')
+      .catch((cause: unknown) => {
+        throw notStarted(cause);
+      })
+      .finally(() => {
+        clearTimeout(timer);
+        stop();
+      });
     const [code, killedBy] = (await ended) as [number | null, NodeJS.Signals | null];
     child.stderr!.destroy();
     throwIfAborted(signal);
@@ -78,6 +92,20 @@ export async function probeArchive(request: Omit<ProbeRequest, 'limits'>, { seco
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+/** Some reasons for which a process cannot be started are thrown, and others come as an event. */
+function started(...args: Parameters<typeof fork>): ReturnType<typeof fork> {
+  try {
+    return fork(...args);
+  } catch (cause) {
+    throw notStarted(cause);
+  }
+}
+
+function notStarted(cause: unknown): SightlineError {
+  const { message } = cause as Error;
+  return new SightlineError('PROCESS_NOT_STARTED', `The process that probes archives could not be started (${message}); free processes, memory or space in ${tmpdir()}, or load the archive without isolate.`, { cause });
 }
 
 function readAnswer(message: unknown): ProbeAnswer | null {

@@ -16,42 +16,54 @@ import { REPORT_FORMAT, type BenchReport } from './report.js';
 
 export type { BenchReport } from './report.js';
 
+/** What `bench` measures. */
 export interface BenchOptions {
   /** Bundled models or paths of archives. */
   readonly models: readonly string[];
   /** Methods, with options as in `grad-cam:layer=layer3`. Default: `DEFAULT_METHODS`, as far as they apply. */
   readonly methods?: readonly string[] | undefined;
-  /** What to capture: nodes by name, `50%` for the node half way, `attention` for all of it. */
+  /** What to capture: nodes by name, `50%` for the node half way, `attention` for all of it. Default: nothing. */
   readonly captures?: readonly string[] | undefined;
-  /** Batch sizes whose throughput is measured. Default [1, 8], or none where only `concurrency` is given. */
+  /**
+   * Batch sizes whose throughput is measured, in images: 1 to 4,096 each. Default [1, 8], or none where only
+   * `concurrency` is given.
+   */
   readonly batches?: readonly number[] | undefined;
-  /** Numbers of callers whose latency is measured. Default [1, 8], or none where only `batches` is given. */
+  /**
+   * Numbers of callers whose latency is measured: 1 to 4,096 each. Default [1, 8], or none where only `batches` is
+   * given.
+   */
   readonly concurrency?: readonly number[] | undefined;
   /** Default ['auto']. */
   readonly devices?: readonly string[] | undefined;
   /** Default ['f32']. */
   readonly dtypes?: readonly ('f32' | 'bf16' | 'f16')[] | undefined;
-  /** CPU threads. Default: all cores. */
+  /** CPU threads: 1 to 1,024. Default: all cores. */
   readonly threads?: number | undefined;
-  /** Rounds that count. Default 9. */
+  /** Rounds that count: 1 to 10,000. Default 9. */
   readonly rounds?: number | undefined;
-  /** Rounds before them. Default 2. */
+  /** Rounds before them: 1 to 1,000. Default 2. */
   readonly warmup?: number | undefined;
-  /** Side of square inputs, for models that take it. Default: the model's own size. */
+  /** Side of square inputs in pixels, for models that take it: 1 to 16,384. Default: the model's own size. */
   readonly size?: number | undefined;
-  /** Requests of one round of a closed loop, at least one per caller. Default: four per caller, at least 16. */
+  /**
+   * Requests of one round of a closed loop, at least one per caller: 1 to 10,000,000. Default: four per caller, at
+   * least 16.
+   */
   readonly requests?: number | undefined;
-  /** As of `Model.load`, for concurrent requests. */
+  /** Most images in one batch, as of `Model.load`: 1 to 4,096. Default: that of `Model.load`. */
   readonly maxBatch?: number | undefined;
+  /** How long a batch waits for more images, in milliseconds, as of `Model.load`: 0 to 60,000. Default 0. */
   readonly maxDelay?: number | undefined;
-  /** A folder of pictures: each method is also measured from their files to overlays in files. */
+  /** A folder of pictures: each method is also measured from their files to overlays in files. Default: none. */
   readonly images?: string | undefined;
-  /** Of the random inputs. Default 0. */
+  /** Seed of the random inputs: 0 to 4,294,967,295. Default 0. */
   readonly seed?: number | undefined;
+  /** Aborting rejects with ABORTED. Default: none. */
   readonly signal?: AbortSignal | undefined;
-  /** Is told how far the run is. */
+  /** Called with how far the run is. Default: none. */
   readonly onProgress?: ((line: string) => void) | undefined;
-  /** Is told, once, what a reader of the figures should know. */
+  /** Called, once, with what a reader of the figures should know. Default: none. */
   readonly onNote?: ((sentence: string) => void) | undefined;
 }
 

@@ -56,6 +56,7 @@ export async function measureApart(
     child.send(request, () => undefined);
     const [[code, signalName]] = await ended;
     if (!isDone) failure ??= endedEarly(request, code, signalName, complaints);
+    // eslint-disable-next-line @typescript-eslint/await-thenable -- set by a listener, which the compiler does not see
     await finishing;
   } finally {
     signal?.removeEventListener('abort', abort);
@@ -65,7 +66,7 @@ export async function measureApart(
 }
 
 function endedEarly({ model, device, dtype }: ConfigurationRequest, code: number | null, signal: string | null, complaints: string): SightlineError {
-  const subject = `${model.label} on ${device}, ${dtype}`;
+  const subject = `${model.label} on ${String(device)}, ${dtype}`;
   // What Linux does to the largest process when memory runs out.
   if (signal === 'SIGKILL') return new SightlineError('OUT_OF_MEMORY', `The process that measured ${subject} was killed, as a system does whose memory is used up; take smaller batches.`);
   const last = complaints.trim().split('\n').at(-1) ?? '';

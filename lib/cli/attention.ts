@@ -67,7 +67,7 @@ async function attention(session: Session, image: string, flags: AttentionFlags)
   const sheet = attentionSheet(maps);
   if (sheet.note !== null) session.note(sheet.note);
   // Where there is no class token, the classifier reads the mean of the patches.
-  const reader = (await model.inspect()).tokens?.classToken == null ? 'the mean of the patches' : 'the class token';
+  const reader = ((await model.inspect()).tokens?.classToken ?? null) === null ? 'the mean of the patches' : 'the class token';
   const what = of === 'probabilities' ? `what ${reader} attends to` : `${of} of each patch${contrast === 'sigmoid' ? ', sigmoid' : ''}`;
   const picture = await planesSheet(sheet.planes, {
     ...sheet.heads,

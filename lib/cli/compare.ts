@@ -71,10 +71,11 @@ async function compare(session: Session, images: readonly string[], flags: Compa
     const methods = await methodsFor(model, name, asked);
     heads.push(...methods.map((method) => `${shown[at]} · ${method}`));
     const ofMethods = methods.map(() => ({ results: [] as object[], lines: [] as string[] }));
+    const axes = await model.inspect();
     let row = 0;
     for await (const chunk of readChunks(images)) {
       for (const { image, input } of at === 0 ? chunk : []) {
-        const { image: picture } = (await prepareInput({ input, name: image, heldBytes: null }, model.card.input, { signal: session.signal })).picture();
+        const { image: picture } = (await prepareInput({ input, name: image, heldBytes: null }, model.card.input, axes, { signal: session.signal })).picture();
         names.push(image);
         rows.push([{ image: await sharpOf(picture).resize({ width: CELL }).png().toBuffer(), caption: basename(image) }]);
       }

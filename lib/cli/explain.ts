@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander';
 
-import { SightlineError } from '../support/errors.js';
+import { SightlineError, type ErrorCode } from '../support/errors.js';
 import { parseExplainOptions } from '../requests/explain-options.js';
 import type { Explanation, NamedOptions } from '../requests/explain.js';
 import type { HeatMap } from '../requests/heatmap.js';
@@ -9,6 +9,7 @@ import type { MethodName } from '../methods/index.js';
 import { preferredMethod } from '../methods/preferred.js';
 import { Model } from '../model/model.js';
 import { DEFAULT_MODEL } from '../models/bundled.js';
+import { failureOf } from './failure.js';
 import { readChunks, type NamedInput } from './input-files.js';
 import { checkOwnOptions, decimal, keyValue, loadOptions, METHOD_HELP, repeated, withModelFlags, type ModelFlags } from './options.js';
 import { OutputFolder, safeName } from './output-files.js';
@@ -96,18 +97,61 @@ async function explain(session: Session, images: readonly string[], flags: Expla
   const options = asked ?? requestOf(session, flags, preferredMethod(await model.inspect(), flags.model));
 
   const results: Result[] = [];
-  for await (const chunk of readChunks(images)) {
-    const explanations = await model.explain(chunk.map(({ input }) => input), options);
-    // A folder that nobody named is made when there is something to put into it.
-    if (out !== undefined) folder ??= await OutputFolder.create(out, 'the default --out');
-    for (const [i, explanation] of explanations.entries()) {
-      const result = await resultOf(chunk[i]!, explanation, flags, folder);
+  const failures: ImageFailure[] = [];
+  const failed = (image: string, error: unknown): undefined => {
+    // Of one image there is no rest to be done.
+    if (images.length === 1 || !isAboutImage(error)) throw error;
+    failures.push({ image, error: { code: error.code, message: failureOf(error).message } });
+  };
+  for await (const chunk of readChunks(images, undefined, failed)) {
+    for (const [named, explanation] of await explainEach(model, chunk, options, failed)) {
+      // A folder that nobody named is made when there is something to put into it.
+      if (out !== undefined) folder ??= await OutputFolder.create(out, 'the default --out');
+      const result = await resultOf(named, explanation, flags, folder);
       printResult(session, result, explanation);
       results.push(result);
     }
     session.progress(`${results.length} images explained`);
   }
-  session.answer({ results });
+  session.answer({ results, ...(failures.length > 0 && { failures }) });
+  if (failures.length === 0) return;
+  session.fail(`${failures.length} of ${results.length + failures.length} images could not be explained: ${failures.map(({ error }) => error.message).join(' ')}`);
+  process.exitCode = 2;
+}
+
+/** An image that has no result, in the JSON answer. */
+interface ImageFailure {
+  readonly image: string;
+  readonly error: { readonly code: ErrorCode; readonly message: string };
+}
+
+const IMAGE_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['FILE_NOT_FOUND', 'NOT_A_FILE', 'INVALID_IMAGE', 'INVALID_INPUT']);
+
+function isAboutImage(error: unknown): error is SightlineError {
+  return error instanceof SightlineError && IMAGE_CODES.has(error.code);
+}
+
+/** One bad image refuses its whole call, so the others are then asked about one by one. */
+async function explainEach(model: Model, chunk: readonly NamedInput[], options: NamedOptions<MethodName>, failed: (image: string, error: unknown) => void): Promise<[NamedInput, Explanation][]> {
+  const explain = async (some: readonly NamedInput[]): Promise<[NamedInput, Explanation][]> =>
+    (await model.explain(some.map(({ input }) => input), options)).map((explanation, i) => [some[i]!, explanation]);
+  try {
+    return await explain(chunk);
+  } catch (error) {
+    if (!isAboutImage(error)) throw error;
+    if (chunk.length === 1) {
+      failed(chunk[0]!.image, error);
+      return [];
+    }
+  }
+  const all: [NamedInput, Explanation][] = [];
+  for (const one of chunk) {
+    all.push(...(await explain([one]).catch((error: unknown) => {
+      failed(one.image, error);
+      return [];
+    })));
+  }
+  return all;
 }
 
 /** `A vs B` is how much more A is favored than B. */

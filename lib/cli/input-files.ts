@@ -15,28 +15,37 @@ export interface NamedInput {
   readonly input: Input;
 }
 
+/** What is done about a file that cannot be read; the others follow, unless it throws. */
+type Unreadable = (path: string, error: unknown) => undefined;
+
+const rethrown: Unreadable = (_path, error) => {
+  throw error;
+};
+
 /** Reads the command line's images in order; `.npy` files when their turn comes, pictures when they are decoded. */
-export async function* readInputs(paths: readonly string[]): AsyncGenerator<NamedInput> {
+export async function* readInputs(paths: readonly string[], unreadable: Unreadable = rethrown): AsyncGenerator<NamedInput> {
   for (const path of paths) {
     const base = basename(path, extname(path));
     if (extname(path).toLowerCase() !== '.npy') {
       yield { image: path, base, input: path };
       continue;
     }
-    const { data, shape } = await readPreprocessed(path);
-    const [count, , height, width] = shape as readonly [number, number, number, number];
-    const size = 3 * height * width;
+    const read = await readPreprocessed(path).catch((error: unknown) => unreadable(path, error));
+    if (read === undefined) continue;
+    const { data, shape } = read;
+    const [count, ...image] = shape as readonly [number, number, number, number];
+    const size = image.reduce((product, length) => product * length, 1);
     for (let i = 0; i < count; i++) {
-      const input = { data: data.subarray(i * size, (i + 1) * size), shape: [1, 3, height, width] };
+      const input = { data: data.subarray(i * size, (i + 1) * size), shape: [1, ...image] };
       yield count === 1 ? { image: path, base, input } : { image: `${path}[${i}]`, base: `${base}-${i}`, input };
     }
   }
 }
 
 /** The same, `size` at a time: what is in memory at once. */
-export async function* readChunks(paths: readonly string[], size = 16): AsyncGenerator<NamedInput[]> {
+export async function* readChunks(paths: readonly string[], size = 16, unreadable: Unreadable = rethrown): AsyncGenerator<NamedInput[]> {
   let chunk: NamedInput[] = [];
-  for await (const input of readInputs(paths)) {
+  for await (const input of readInputs(paths, unreadable)) {
     chunk.push(input);
     if (chunk.length < size) continue;
     yield chunk;

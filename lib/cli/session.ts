@@ -12,7 +12,7 @@ export interface Session {
   /** Why there is no result, on stderr: one line, so remarks that still wait are dropped. */
   fail(message: string): void;
   /** Shows how far the work is, on stderr, where that is a terminal. */
-  progress(line: string): void;
+  readonly progress: (line: string) => void;
 }
 
 export function createSession(json: boolean, signal: AbortSignal): Session {

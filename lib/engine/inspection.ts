@@ -3,9 +3,11 @@ export type Layout = 'tokens' | 'channels-first' | 'channels-last' | 'vector' | 
 
 /** A module's output, named by the module's path. A module called again is `path:1`, `path:2`, ... */
 export interface NodeInfo {
+  /** Path of the module; a name by structure (`conv[3]`) in frozen archives. */
   readonly name: string;
   /** For one image, the batch axis first. */
   readonly shape: readonly number[];
+  /** What its axes are. */
   readonly layout: Layout;
   /** Of `tokens`: where the patches lie, row by row after `prefix` other tokens and before `suffix`; null where they are in no such order. */
   readonly grid: { readonly height: number; readonly width: number; readonly prefix: number; readonly suffix: number } | null;
@@ -29,15 +31,20 @@ export interface AttentionInfo {
   readonly name: string;
   /** How the archive writes it. */
   readonly form: 'scaled-dot-product' | 'softmax';
+  /** How many heads. */
   readonly heads: number;
+  /** How many tokens look (queries), class and register tokens included. */
   readonly tokens: number;
   /** As many as `tokens` in self-attention; class attention and attention pooling have fewer queries than keys. */
   readonly keys: number;
+  /** Channels of each head. */
   readonly headSize: number;
   /** Windows per image: 1 where every token sees every other, more in Swin. */
   readonly windows: number;
   /** Empty, or why its probabilities cannot be tapped. */
   readonly opaque: string;
+  /** Empty, or why its probabilities are not what the values are mixed by, such as talking heads. */
+  readonly altered: string;
   /** Of the model's `flops`, those of operators that read the probabilities, directly or not. */
   readonly flopsAfter: number | null;
   /** Of the model's `activationBytes`, those of what these operators make; of the fused form, those behind its output. */
@@ -46,9 +53,13 @@ export interface AttentionInfo {
 
 /** The patches' grid, and how many class, distillation and register tokens stand before and after them. */
 export interface TokenGrid {
+  /** Rows of patches. */
   readonly height: number;
+  /** Columns of patches. */
   readonly width: number;
+  /** Tokens before the patches. */
   readonly prefix: number;
+  /** Tokens after the patches. */
   readonly suffix: number;
   /** The token whose last state is classified; null where it is the mean of the patches. */
   readonly classToken: number | null;
@@ -58,13 +69,17 @@ export interface TokenGrid {
 export interface PooledHead {
   /** The node that is averaged. */
   readonly feature: string;
+  /** What the axes of that node are. */
   readonly layout: Layout;
+  /** How many channels the linear layer reads. */
   readonly channels: number;
 }
 
 /** Whether a method can explain the model, and if not, why. */
 export interface Applicability {
+  /** The method's name. */
   readonly name: string;
+  /** Whether it can explain the model. */
   readonly applies: boolean;
   /** Why it does not apply; null when it does. */
   readonly reason: string | null;
@@ -72,8 +87,14 @@ export interface Applicability {
 
 /** What a model consists of at one input size. */
 export interface Inspection {
+  /** Height of the input, in pixels. */
   readonly height: number;
+  /** Width of the input, in pixels. */
   readonly width: number;
+  /** Of the images. */
+  readonly channels: number;
+  /** Whether the model takes images as [N, H, W, channels]; everything else here is told of [N, channels, H, W]. */
+  readonly isChannelsLast: boolean;
   /** How many classes are scored; 0 where the model returns something else, such as a mask. */
   readonly classes: number;
   /** All that the model returns, by name: a dict's key, a place in a tuple, or `output`. */
@@ -91,6 +112,7 @@ export interface Inspection {
   readonly outputShape: readonly number[];
   /** False for frozen archives, whose nodes are named by their structure (`conv[3]`). */
   readonly hasModuleNames: boolean;
+  /** Whether weights or activations are quantized to integers. */
   readonly isQuantized: boolean;
   /** Whether it was traced in training mode; it is run in inference mode all the same. */
   readonly wasTraining: boolean;
@@ -104,8 +126,11 @@ export interface Inspection {
   readonly hasParallelAttention: boolean;
   /** In the order of execution. */
   readonly nodes: readonly NodeInfo[];
+  /** Attentions, in the order of execution. */
   readonly attention: readonly AttentionInfo[];
+  /** The grid of patches that the classifier reads; null where there is none. */
   readonly tokens: TokenGrid | null;
+  /** The linear layer after average pooling; null where the model does not end so. */
   readonly head: PooledHead | null;
   /** What CAM methods explain unless told otherwise: the last spatial feature, or the last attention's input. */
   readonly targetLayer: string;

@@ -24,7 +24,7 @@ export interface NativeRequest {
   readonly sourceHeight?: number;
   readonly sourceWidth?: number;
   readonly preprocessing?: NativePreprocessing;
-  /** [3, height, width] */
+  /** [channels, height, width] */
   readonly tensor?: Float32Array;
 }
 
@@ -34,8 +34,10 @@ export interface NativePreprocessing {
   readonly left: number;
   readonly top: number;
   readonly interpolation: 'bilinear' | 'bicubic';
+  /** Of red, green and blue; of gray all three are the same. */
   readonly mean: readonly number[];
   readonly std: readonly number[];
+  readonly channels: 'rgb' | 'bgr' | 'gray';
 }
 
 /** Where along one axis each output pixel reads: grid lines `low` and `high`, mixed with the share `mix` of `high`. */
@@ -72,7 +74,9 @@ export interface NativePainting {
 
 /** A float32 tensor in JavaScript memory, row-major. */
 export interface Tensor {
+  /** Row-major. */
   readonly data: Float32Array;
+  /** Length of each axis. */
   readonly shape: readonly number[];
 }
 
@@ -90,21 +94,27 @@ export interface NativeResult {
 
 /** Counters of the whole process. */
 export interface NativeStats {
-  /** Models that are open, and the bytes of their weights. */
+  /** Models that are open. */
   readonly models: number;
+  /** Bytes of their weights. */
   readonly weightBytes: number;
-  /** Images that wait, that are being computed, that were finished, that failed or were aborted. */
+  /** Images that wait. */
   readonly queued: number;
+  /** Images that are being computed. */
   readonly running: number;
+  /** Images that were finished. */
   readonly completed: number;
+  /** Images that failed or were aborted. */
   readonly failed: number;
   /** Batches that the finished images made. */
   readonly batches: number;
   /** Batches that were too large for the device's memory, and were run as two. */
   readonly halvedBatches: number;
-  /** CUDA graphs: runs that were captured, runs that replayed one, and plans that could not be captured. */
+  /** Runs that were captured as CUDA graphs. */
   readonly graphsCaptured: number;
+  /** Runs that replayed one. */
   readonly graphsReplayed: number;
+  /** Plans that could not be captured. */
   readonly graphsRefused: number;
 }
 
@@ -118,10 +128,15 @@ export interface DeviceMemory {
   readonly reserved: number;
 }
 
+/** Versions and abilities of the LibTorch that is loaded. */
 export interface NativeVersions {
+  /** Such as `2.13.0`. */
   readonly libtorch: string;
+  /** The instructions that LibTorch's kernels use, such as `AVX2`. */
   readonly cpuCapability: string;
+  /** LibTorch's threads on the CPU. */
   readonly threads: number;
+  /** How many CUDA GPUs there are. */
   readonly cudaDevices: number;
   /** Whether the addon was built with CUDA graphs. */
   readonly cudaGraphs: boolean;
@@ -129,7 +144,7 @@ export interface NativeVersions {
 
 export interface NativeBinding {
   /** `file`: where the archive is read from, if not by `path`, which names it in messages. `trusted`: any operator may run, for as long as it likes. `remarks`: what is odd about the weights, as sentences. */
-  load(options: { path: string; file?: string; device: string; dtype: string; optimize: boolean; cudaGraphs?: boolean; weights?: WeightPlan; trusted?: boolean; output?: string; scores?: string }): Promise<{ handle: NativeModel; device: string; weightBytes: number; remarks: readonly string[] }>;
+  load(options: { path: string; file?: string; device: string; dtype: string; optimize: boolean; cudaGraphs?: boolean; weights?: WeightPlan; trusted?: boolean; output?: string; scores?: string; channels?: number; isChannelsLast?: boolean }): Promise<{ handle: NativeModel; device: string; weightBytes: number; remarks: readonly string[] }>;
   inspect(model: NativeModel, height: number, width: number): Promise<Inspection>;
   plan(description: PlanDescription): NativePlan;
   /** The engine's table of steps, which `OPERATIONS` repeats. */

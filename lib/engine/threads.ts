@@ -2,8 +2,7 @@ import { SightlineError } from '../support/errors.js';
 import { shown } from '../support/cut.js';
 import { binding } from './binding.js';
 
-/** Most threads that `setThreads` takes. */
-export const MOST_THREADS = 1024;
+const MOST_THREADS = 1024;
 
 /**
  * How many threads LibTorch computes on: one value for the whole process, for all its models and worker threads. It is

@@ -10,6 +10,8 @@ import { isIndex, partsOfIndex } from './weights-index.js';
 
 /** A model that is on this machine. */
 export interface PulledModel {
+  /** The model's card. */
+  /** The card that was made of the repository's configuration. */
   readonly card: PulledCard;
   /** Absolute paths of the safetensors files, in the order in which an index names them. */
   readonly files: readonly string[];

@@ -32,13 +32,17 @@ export interface PullProgress {
   readonly pause?: string;
 }
 
+/** How a model is fetched: `pull`. */
 export interface PullOptions {
   /** Branch, tag or commit. Default the catalog's, else `main`. */
   readonly revision?: string | undefined;
-  /** A local `.safetensors` (or `.safetensors.index.json`) to take as the weights; nothing is fetched. */
+  /**
+   * A local `.safetensors` (or `.safetensors.index.json`) to take as the weights; nothing is fetched. Default: none.
+   */
   readonly fromFile?: string | undefined;
+  /** Called as bytes arrive. Default: none. */
   readonly onProgress?: ((progress: PullProgress) => void) | undefined;
-  /** Aborting rejects with ABORTED. What has arrived is kept, and the next pull goes on from there. */
+  /** Aborting rejects with ABORTED. What has arrived is kept, and the next pull goes on from there. Default: none. */
   readonly signal?: AbortSignal | undefined;
 }
 

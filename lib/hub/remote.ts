@@ -68,7 +68,7 @@ export class RemoteRepository {
   /** Calls the hub's client with our connection; what it throws becomes a sentence. */
   async #ask<Answer>(revision: string, call: (common: { hubUrl: string; fetch: typeof fetch }) => Promise<Answer>): Promise<Answer> {
     const viaConnection = async (url: string | URL | Request, init?: globalThis.RequestInit): Promise<globalThis.Response> => {
-      const { response } = await this.connection.request(String(url), init as unknown as RequestInit, this.signal);
+      const { response } = await this.connection.request(url instanceof Request ? url.url : String(url), init as unknown as RequestInit, this.signal);
       // Before the client reads it: it would report an address and an id, and lose the hub's error code.
       if (!response.ok) throw await this.#refusal(response, revision, null);
       return response as unknown as globalThis.Response;

@@ -15,16 +15,20 @@ import { checkSamples, hasIdleBand, isSvg, unreadableBecause } from './readable.
 
 /** Pixels as they lie in memory: row-major, channels interleaved, 8 bits each. 1 gray, 2 gray + alpha, 3 RGB, 4 RGBA. */
 export interface RawImage {
+  /** Row-major, channels last: [height, width, channels], 0 to 255. */
   readonly data: Uint8Array | Uint8ClampedArray;
+  /** In pixels. */
   readonly width: number;
+  /** In pixels. */
   readonly height: number;
+  /** 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA. */
   readonly channels: 1 | 2 | 3 | 4;
 }
 
 /**
  * What may stand for an image: a path, a `file:` URL, the bytes of an encoded file (also as a Blob or File), raw pixels, or a
- * sharp instance (which counts as the picture that it would write: chain `.autoOrient()` on it if the EXIF tag shall be
- * obeyed).
+ * sharp instance (which counts as the picture that it would write, without its color profile: chain `.autoOrient()` on it if
+ * the EXIF tag shall be obeyed).
  */
 export type ImageInput = string | URL | Uint8Array | ArrayBuffer | SharedArrayBuffer | DataView | Blob | Sharp | RawImage;
 
@@ -46,6 +50,8 @@ export interface DecodeOptions {
   readonly maxPixels?: number | undefined;
   /** Whether SVG drawings are rendered: a few bytes of one can keep a processor busy for minutes. Default false. */
   readonly svg?: boolean | undefined;
+  /** Whether strings and `file:` URLs are paths of files that are read. Default true. */
+  readonly imageFiles?: boolean | undefined;
   /** `heldBytes` of the input when the caller handed it over; memory that has another length by now is refused. */
   readonly heldBytes?: number | null | undefined;
 }
@@ -76,8 +82,12 @@ const FAIL_ON = 'error';
  * @throws SightlineError FILE_NOT_FOUND, NOT_A_FILE, INVALID_IMAGE, INVALID_INPUT or ABORTED.
  */
 export async function decodeImage(input: ImageInput, options: DecodeOptions = {}): Promise<DecodedImage> {
-  const { signal } = options;
+  const { signal, imageFiles = true } = options;
   throwIfAborted(signal);
+  // Before the disk is asked anything, so that the refusal is the same whatever lies there.
+  if (!imageFiles && (typeof input === 'string' || input instanceof URL)) {
+    throw new SightlineError('INVALID_INPUT', `${options.name ?? 'image'} is a ${typeof input === 'string' ? 'string' : 'URL'}, and this model reads no files (imageFiles: false); give the bytes of the image.`);
+  }
   const path = pathOf(input, options.name ?? 'image');
   const name = path === null ? (options.name ?? 'image') : basename(path);
   // Messages show the whole path where there is one: two folders may hold the same base name.
@@ -200,12 +210,22 @@ async function decodeSharp(instance: Sharp, source: Source): Promise<Pixels> {
   let raw: RawImage;
   try {
     // A copy, since setting raw output would change what the caller's own instance writes.
-    const { data, info } = await instance.clone().raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true });
+    const { data, info } = await withoutProfile(instance.clone()).raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true });
     raw = { data, width: info.width, height: info.height, channels: info.channels as RawImage['channels'] };
   } catch (cause) {
     throw undecodable(null, null, source.subject, cause);
   }
   return decodeRaw(raw, source);
+}
+
+/**
+ * The pixels of a file are taken as they are stored, so those of an instance are too. sharp has that as an option of its
+ * constructor only; a copy has options of its own.
+ */
+function withoutProfile(copy: Sharp): Sharp {
+  const { input } = (copy as unknown as { options?: { input?: { ignoreIcc?: boolean } } }).options ?? {};
+  if (input) input.ignoreIcc = true;
+  return copy;
 }
 
 async function decodeRaw(image: RawImage, { subject, maxPixels = MAX_PIXELS }: Source): Promise<Pixels> {

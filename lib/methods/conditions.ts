@@ -34,6 +34,8 @@ export const hasGlobalAttention: Condition = ({ attention, tokens, unknownAttent
   if (attention.some(({ windows }) => windows > 1)) return 'its attention is windowed, so no token sees the whole image';
   const opaque = attention.find((site) => site.opaque !== '');
   if (opaque) return opaque.opaque;
+  const altered = attention.find((site) => site.altered !== '');
+  if (altered) return altered.altered;
   if (hasParallelAttention) return 'its attentions stand side by side, so their matrices do not follow one another';
   return tokens === null ? 'its tokens do not lie in a known grid of patches' : null;
 };

@@ -5,7 +5,9 @@ import type { SymbolicModel, Value } from '../symbolic/index.js';
 
 /** What a method computes from: the model, its own options, and the layer that is explained. */
 export interface MethodInput<Options> {
+  /** The model on the images, and what can be read of it. */
   readonly model: SymbolicModel;
+  /** The method's own options, defaults filled in. */
   readonly options: Options;
   /** The layer asked for, or the automatic target layer. Empty for methods without layers. */
   readonly layer: string;
@@ -29,6 +31,7 @@ export type MapOf<Options> = (input: MethodInput<Options>) => Value | MapResult;
  * and set of options; the steps that it records run for every batch.
  */
 export interface Method<Schema extends z.ZodType = z.ZodType, UsesLayer extends boolean = boolean> {
+  /** What results and errors call it. */
   readonly name: string;
   /** Its own options with their defaults. */
   readonly options: Schema;

@@ -4,7 +4,7 @@ import { SightlineError } from '../support/errors.js';
 import type { Inspections } from './inspections.js';
 
 /** Sizes that archives without a card are tried at, most usual first. */
-const USUAL_SIZES = [224, 256, 384, 299, 288, 240, 320, 448, 518, 336, 192, 160, 128, 96, 64, 32];
+const USUAL_SIZES = [224, 256, 384, 299, 288, 240, 320, 448, 518, 336, 192, 160, 128, 96, 64, 32, 28];
 
 /**
  * The card by which images are prepared and classes are named: the given one, that beside the archive, or ImageNet's defaults
@@ -49,9 +49,11 @@ export class CardInForce {
     let refusal: unknown;
     for (const size of USUAL_SIZES) {
       try {
-        const assumed = defaultCard(this.path, size, size);
+        const { channels } = await this.inspections.at(size, size);
+        const assumed = defaultCard(this.path, size, size, channels);
         await this.take(assumed);
-        return `There is no model card beside ${this.path}, so ImageNet's preprocessing is assumed: ${size} x ${size}, bilinear, center crop of a shorter side of ${String(assumed.input.resize.size)}.`;
+        if (channels !== 1 && channels !== 3) return `${this.path} takes images of ${channels} channels, which come as tensors; a size of ${size} x ${size} is assumed.`;
+        return `There is no model card beside ${this.path}, so ImageNet's preprocessing is assumed${channels === 1 ? ', in gray' : ''}: ${size} x ${size}, bilinear, center crop of a shorter side of ${String(assumed.input.resize.size)}.`;
       } catch (error) {
         if (!(error instanceof SightlineError) || error.code !== 'INVALID_INPUT') throw error;
         refusal ??= error;
@@ -63,13 +65,17 @@ export class CardInForce {
 
   /** The first tensor tells the size of a model that runs on no usual one. */
   async findAt(height: number, width: number): Promise<void> {
-    await this.take(defaultCard(this.path, width, height));
+    const { channels } = await this.inspections.at(height, width);
+    await this.take(defaultCard(this.path, width, height, channels));
   }
 
   private async take(card: ModelCard): Promise<void> {
-    const { classes, scores } = await this.inspections.at(card.input.height, card.input.width);
+    const { classes, scores, channels, isChannelsLast } = await this.inspections.at(card.input.height, card.input.width);
+    if (card.input.mean.length !== channels) {
+      throw new SightlineError('INVALID_CARD', `The card of ${card.name} gives the mean of ${card.input.mean.length} channels, but the model's images have ${channels}; give one for each.`);
+    }
     const labels = await resolveLabels(card, classes, scores);
     // Another tensor may have been quicker.
-    this.found ??= { card, labels };
+    this.found ??= { card, labels, axes: { channels, isChannelsLast } };
   }
 }

@@ -11,12 +11,13 @@ import type { DevicePool } from './pool.js';
 
 const KEPT_INSPECTIONS = 64;
 
+/** Options of `inspect`: the size of the images, and a signal. */
 export interface InspectOptions {
-  /** Of the images, in pixels: 1 to 16384, together with `width`. Default: the input size of the card. */
+  /** Of the images, in pixels: 1 to 16,384, together with `width`. Default: the input size of the card. */
   readonly height?: number | undefined;
-  /** Of the images, in pixels: 1 to 16384, together with `height`. Default: the input size of the card. */
+  /** Of the images, in pixels: 1 to 16,384, together with `height`. Default: the input size of the card. */
   readonly width?: number | undefined;
-  /** Aborting rejects with ABORTED at once. What the engine found by then is kept for the next call. */
+  /** Aborting rejects with ABORTED at once. What the engine found by then is kept for the next call. Default none. */
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -5,7 +5,7 @@ import { SCORE_KINDS, type ScoreKind } from '../engine/inspection.js';
 import type { NativeBinding, NativeModel } from '../engine/native-types.js';
 import { MAX_PIXELS } from '../images/source.js';
 import { verifyHash, type ModelCard } from '../models/card.js';
-import { setThreads, MOST_THREADS } from '../engine/threads.js';
+import { setThreads } from '../engine/threads.js';
 import { throwIfAborted } from '../support/abort.js';
 import { SightlineError } from '../support/errors.js';
 import { parseOptions } from '../support/options.js';
@@ -14,6 +14,7 @@ import { locateModel, type LocatedModel } from './locate.js';
 import { DevicePool, namedDevices } from './pool.js';
 import type { DecodeLimits, QueueSettings } from './submission.js';
 
+/** How a model is loaded: `Model.load`. */
 export interface LoadOptions {
   /**
    * `auto` (default) takes the first CUDA GPU if there is one, else the CPU; `model.device` says which. `cuda:all`, or a
@@ -29,8 +30,8 @@ export interface LoadOptions {
    */
   readonly optimize?: boolean | undefined;
   /**
-   * As `setThreads`, once the model was found: 1 to 1024 threads for the whole process, not for this model alone. Left out,
-   * the number stays what it is.
+   * As `setThreads`, once the model was found: 1 to 1,024 threads of LibTorch on the CPU, for the whole process and not for
+   * this model alone. Default: the number stays what it is.
    */
   readonly threads?: number | undefined;
   /** The output that is explained, of a model that returns several: a dict's key or a place, such as `1`. Default the card's. */
@@ -39,13 +40,16 @@ export interface LoadOptions {
   readonly scores?: ScoreKind | undefined;
   /** Path of a model card, or the card itself. Default: the `NAME.json` beside `NAME.pt`, or the pulled model's. */
   readonly card?: string | ModelCard | undefined;
-  /** Most images in one batch. Default 8 on the CPU, 32 on CUDA. */
+  /** Most images in one batch: 1 to 4,096. Default 8 on the CPU, 32 on CUDA. */
   readonly maxBatch?: number | undefined;
-  /** Milliseconds to wait for more images before a batch that is not full runs. Default 0: only those that wait already. */
+  /**
+   * How long a batch that is not full waits for more images, in milliseconds: 0 to 60,000. Default 0: it takes only
+   * those that wait already.
+   */
   readonly maxDelay?: number | undefined;
   /** Whether runs that repeat in the same shape become CUDA graphs, where the addon was built with them. Default true. */
   readonly cudaGraphs?: boolean | undefined;
-  /** Most images that may wait on a device; more are refused with QUEUE_FULL. Default 1024. */
+  /** Most images that may wait on a device: 1 to 1,000,000. More are refused with QUEUE_FULL. Default 1024. */
   readonly maxQueue?: number | undefined;
   /**
    * Lets an archive run code that image classifiers do not need, such as unknown operators and endless loops: TorchScript is
@@ -57,15 +61,23 @@ export interface LoadOptions {
    * have no code to be afraid of, and are not probed. Default false.
    */
   readonly isolate?: boolean | IsolateOptions | undefined;
-  /** Largest archive, in bytes. Default 16 GiB. */
+  /** Largest archive, in bytes: 1 or more. Default 16 GiB. */
   readonly maxArchiveBytes?: number | undefined;
-  /** Most pixels of an image; larger ones are refused before they are decoded. Default 268,402,689 (16,383 x 16,383). */
+  /**
+   * Most pixels of an image: 1 or more. Larger images are refused before they are decoded. Default 268,402,689
+   * (16,383 x 16,383).
+   */
   readonly maxPixels?: number | undefined;
   /** Whether SVG drawings are rendered: a few bytes of one can keep a processor busy for minutes. Default false. */
   readonly svg?: boolean | undefined;
   /**
+   * Whether strings and `file:` URLs are paths of images that are read. `false` takes bytes only: a server that hands on what its
+   * users send then neither reads its own disk for them nor tells what is on it. Default true.
+   */
+  readonly imageFiles?: boolean | undefined;
+  /**
    * Aborting rejects with ABORTED at once. A step of loading that has begun runs to its end in the background; what it
-   * loaded is then freed.
+   * loaded is then freed. Default none.
    */
   readonly signal?: AbortSignal | undefined;
 }
@@ -74,7 +86,7 @@ const loadSchema = z.strictObject({
   device: z.union([z.string(), z.array(z.string())], 'expected the name of a device, or a list of GPUs').default('auto'),
   dtype: z.enum(['f32', 'bf16', 'f16']).default('f32'),
   optimize: z.boolean().default(true),
-  threads: z.int().min(1).max(MOST_THREADS).optional(),
+  threads: z.int().min(1).max(1024).optional(),
   output: z.union([z.string().min(1), z.int().min(0)], "expected an output's name or place").optional(),
   scores: z.enum(SCORE_KINDS).optional(),
   card: z.union([z.string(), z.looseObject({})]).optional(),
@@ -87,6 +99,7 @@ const loadSchema = z.strictObject({
   maxArchiveBytes: z.int().min(1).default(DEFAULT_MAX_BYTES),
   maxPixels: z.int().min(1).default(MAX_PIXELS),
   svg: z.boolean().default(false),
+  imageFiles: z.boolean().default(true),
   signal: z.instanceof(AbortSignal, { error: 'an AbortSignal is expected' }).optional(),
 });
 
@@ -117,7 +130,7 @@ export function parseLoadOptions(options: LoadOptions): LoadSettings {
 /** Finds a model, checks it, and loads it on the devices asked for. */
 export async function loadModel(nameOrPath: string, settings: LoadSettings): Promise<LoadedModel> {
   if (typeof nameOrPath !== 'string') throw new SightlineError('INVALID_OPTION', 'Model.load takes the name of a model or the path of an archive.');
-  const { device, threads, maxBatch, maxQueue, maxDelay, maxPixels, svg, signal } = settings;
+  const { device, threads, maxBatch, maxQueue, maxDelay, maxPixels, svg, imageFiles, signal } = settings;
   throwIfAborted(signal);
   const found = await locateModel(nameOrPath, settings.card as LoadOptions['card']);
   const { card, path } = found;
@@ -125,7 +138,7 @@ export async function loadModel(nameOrPath: string, settings: LoadSettings): Pro
   if (threads !== undefined) setThreads(threads);
   const output = settings.output ?? card?.output;
   const scores = settings.scores ?? card?.scores;
-  const loaded = await loadChecked(found, settings, { ...(output !== undefined && { output: String(output) }), ...(scores !== undefined && { scores }) });
+  const loaded = await loadChecked(found, settings, { ...imagesOf(card), ...(output !== undefined && { output: String(output) }), ...(scores !== undefined && { scores }) });
   const pool = new DevicePool(loaded);
   const notes = loaded[0]!.remarks.map((remark) => `${path}: ${remark}`);
   if (device === 'auto' && pool.device === 'cpu') notes.push('No CUDA GPU was found, so the model runs on the CPU.');
@@ -136,15 +149,30 @@ export async function loadModel(nameOrPath: string, settings: LoadSettings): Pro
     card,
     notes,
     queue: { maxBatch: maxBatch ?? (pool.device === 'cpu' ? 8 : 32), maxDelay, maxQueue },
-    limits: { maxPixels, svg },
+    limits: { maxPixels, svg, imageFiles },
     isChosen: { output: output !== undefined, scores: scores !== undefined },
   };
+}
+
+/** What is said of a model, and not found in its graph. */
+interface Chosen {
+  readonly output?: string;
+  readonly scores?: ScoreKind;
+  readonly channels?: number;
+  readonly isChannelsLast?: boolean;
+}
+
+/** What a card says of the images. */
+function imagesOf(card: ModelCard | null): Chosen {
+  if (card === null) return {};
+  const { channels, layout } = card.input;
+  return { ...(channels !== undefined && { channels }), ...(layout !== undefined && { isChannelsLast: layout === 'channels-last' }) };
 }
 
 type Loaded = Awaited<ReturnType<NativeBinding['load']>>;
 
 /** Checks the archive, and loads what was checked, though another file may have its name by now. */
-async function loadChecked(found: LocatedModel, settings: LoadSettings, chosen: { readonly output?: string; readonly scores?: ScoreKind }): Promise<Loaded[]> {
+async function loadChecked(found: LocatedModel, settings: LoadSettings, chosen: Chosen): Promise<Loaded[]> {
   const { archive, card, weights } = found;
   const { device, dtype, optimize, cudaGraphs, trust, isolate, maxArchiveBytes, signal } = settings;
   const native = binding();

@@ -64,7 +64,7 @@ export class Model {
    * the path of a TorchScript archive or of a safetensors checkpoint
    * @throws SightlineError FILE_NOT_FOUND, NOT_A_FILE, UNKNOWN_MODEL, NOT_PULLED, INVALID_WEIGHTS, NOT_TORCHSCRIPT,
    * UNTRUSTED_ARCHIVE, UNSUPPORTED_MODEL, INVALID_CARD, INVALID_OPTION, DEVICE_UNAVAILABLE, OUT_OF_MEMORY, NATIVE_MISSING,
-   * ABORTED; with `isolate` ARCHIVE_CRASHED and ARCHIVE_TIMED_OUT
+   * ABORTED; with `isolate` ARCHIVE_CRASHED, ARCHIVE_TIMED_OUT and PROCESS_NOT_STARTED
    */
   static async load(nameOrPath: string, options: LoadOptions = {}): Promise<Model> {
     const settings = parseLoadOptions(options);
@@ -226,10 +226,11 @@ export class Model {
     const { height, width } = known.card.input;
     const inspection = await this.inspections.at(height, width);
     this.remarks = Object.freeze([...found, ...remarksOn(this.path, known.labels, inspection, isChosen)]);
-    if (inspection.classes === 0) return;
+    const { classes, channels, isChannelsLast } = inspection;
+    if (classes === 0) return;
     // One prediction on every device: weights are packed and kernels are chosen before the first request, not by it. Calls at
     // once go to different devices: each takes the one with the least to do.
-    await Promise.all(this.pool.members.map(() => this.predict({ data: new Float32Array(3 * height * width), shape: [1, 3, height, width] }, { signal })));
+    await Promise.all(this.pool.members.map(() => this.predict({ data: new Float32Array(channels * height * width), shape: isChannelsLast ? [1, height, width, channels] : [1, channels, height, width] }, { signal })));
   }
 
   private async ask<Answer>(images: Input | readonly Input[], request: Request<Answer>): Promise<Answer[]> {

@@ -16,6 +16,7 @@ import { queueFull, takePlaces, type Queue } from './queue-places.js';
 export interface DecodeLimits {
   readonly maxPixels: number;
   readonly svg: boolean;
+  readonly imageFiles: boolean;
 }
 
 /** How the engine gathers requests. */
@@ -90,7 +91,7 @@ export class Submissions {
   ): Promise<Answer[]> {
     const size = Math.min(Math.max(16, 2 * this.queue.maxBatch), this.queue.maxQueue);
     const queue = this.queueOfPool();
-    const { card } = this.card.required;
+    const { card, axes } = this.card.required;
     const answers: Answer[] = [];
     const ownPlans = new KeptPlans();
     let before: Promise<Answer[]> | null = null;
@@ -105,7 +106,7 @@ export class Submissions {
       }
       if (giveUp === null) throw queueFull(queue);
       try {
-        const decoded = await Promise.allSettled(portion.map((item) => prepareInput(item, card.input, options)));
+        const decoded = await Promise.allSettled(portion.map((item) => prepareInput(item, card.input, axes, options)));
         // Before a bad image is reported: nothing of this call may still be running when it rejects.
         if (before !== null) answers.push(...(await before));
         const inputs = decoded.map((outcome) => {

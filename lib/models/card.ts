@@ -13,7 +13,7 @@ import { SCORE_KINDS, type ScoreKind } from '../engine/inspection.js';
 import { readImagenetLabels } from './labels.js';
 
 const pixels = z.int().min(1).max(16384);
-const perChannel = z.tuple([z.number(), z.number(), z.number()]);
+const perChannel = z.array(z.number()).min(1).max(4096);
 
 /** Resizing to `exact` distorts; `shorter-side` keeps the proportions, as torchvision's `Resize(int)` does. */
 const resizeSchema = z.strictObject({
@@ -26,15 +26,29 @@ const inputSchema = z
   .strictObject({
     width: pixels,
     height: pixels,
-    /** Of R, G, B in [0, 1]: the model sees (value / 255 - mean) / std. */
+    /** Of R, G, B (or gray, or each of the channels) in [0, range]: the model sees (value - mean) / std. */
     mean: perChannel,
-    std: z.tuple([z.number().positive(), z.number().positive(), z.number().positive()]),
+    std: z.array(z.number().positive()).min(1).max(4096),
+    /** What white is before mean and deviation: 1, or 255. Default 1. */
+    range: z.union([z.literal(1), z.literal(255)]).optional(),
+    /** The order of a color picture's channels. Default `rgb`. */
+    order: z.enum(['rgb', 'bgr']).optional(),
+    /** How many: 3 are colors, 1 is gray, others come as tensors. Default 3, or what the graph says. */
+    channels: z.int().min(1).max(4096).optional(),
+    /** `channels-last`: the model takes [N, H, W, channels], and tensors come so. Default: what the graph says. */
+    layout: z.enum(['channels-first', 'channels-last']).optional(),
     resize: resizeSchema,
     interpolation: z.enum(['bilinear', 'bicubic']),
     crop: z.enum(['center', 'none']),
   })
   .superRefine((input, context) => {
     const refuse = (path: string[], message: string): void => context.addIssue({ code: 'custom', path, message });
+    const channels = input.channels ?? input.mean.length;
+    for (const field of ['mean', 'std'] as const) {
+      if (input[field].length !== channels) return refuse([field], channels === 1 ? 'one number is expected, for gray' : `${channels} numbers are expected, one for each channel`);
+    }
+    if (input.channels === undefined && channels !== 3 && channels !== 1) return refuse(['mean'], '3 numbers are expected, or 1 for gray; for other images say `channels`');
+    if (input.order === 'bgr' && channels !== 3) return refuse(['order'], 'only images of 3 channels have one');
     const { mode, size } = input.resize;
     if (mode === 'shorter-side' && typeof size !== 'number') {
       return refuse(['resize', 'size'], 'one number, the length of the shorter side, is expected');
@@ -104,6 +118,15 @@ const cardSchema = z.strictObject({
 /** What a model expects of its pixels: resize, crop to [height, width], then (value / 255 - mean) / std per channel. */
 export type ModelInput = z.infer<typeof inputSchema>;
 
+/** Mean and deviation per channel in the order in which the model gets them, of values in [0, 1]. */
+export function normalizationOf({ mean, std, range = 1, order = 'rgb' }: Pick<ModelInput, 'mean' | 'std' | 'range' | 'order'>): { readonly mean: readonly number[]; readonly std: readonly number[] } {
+  const inOrder = (values: readonly number[]): readonly number[] => {
+    const scaled = range === 1 ? values : values.map((value) => value / range);
+    return order === 'bgr' ? [...scaled].reverse() : scaled;
+  };
+  return { mean: inOrder(mean), std: inOrder(std) };
+}
+
 /** A checkpoint on the hub. */
 export type ModelWeights = z.infer<typeof weightsSchema>;
 
@@ -165,16 +188,22 @@ const IMAGENET_STD = [0.229, 0.224, 0.225] as const;
 
 /**
  * What is assumed of an archive without a card: ImageNet's mean and deviation, the shorter side to 8/7 of the input
- * (256 for 224, the usual proportion), bilinear, center crop. Labels are left open; `resolveLabels` chooses by the classes.
+ * (256 for 224, the usual proportion), bilinear, center crop. Gray gets the mean of the three colors, other channels are taken as
+ * they are. Labels are left open; `resolveLabels` chooses by the classes.
  */
-export function defaultCard(archivePath: string, width = 224, height = 224): ModelCard {
+export function defaultCard(archivePath: string, width = 224, height = 224, channels = 3): ModelCard {
+  const ofChannels = (ofColors: readonly number[], ofOthers: number): number[] => {
+    if (channels === 3) return [...ofColors];
+    return Array.from({ length: channels }, () => (channels === 1 ? ofColors.reduce((sum, value) => sum + value, 0) / 3 : ofOthers));
+  };
   return {
     name: basename(archivePath, extname(archivePath)),
     input: {
       width,
       height,
-      mean: [...IMAGENET_MEAN],
-      std: [...IMAGENET_STD],
+      ...(channels !== 3 && { channels }),
+      mean: ofChannels(IMAGENET_MEAN, 0),
+      std: ofChannels(IMAGENET_STD, 1),
       resize: { mode: 'shorter-side', size: Math.round((Math.max(width, height) * 8) / 7) },
       interpolation: 'bilinear',
       crop: 'center',

@@ -2,8 +2,11 @@ import sharp, { type Sharp } from 'sharp';
 
 /** An RGB picture in memory: [height, width, 3] row-major, 8 bits. */
 export interface Raster {
+  /** R, G and B of each pixel, row by row: 0 to 255. */
   readonly data: Uint8Array;
+  /** In pixels. */
   readonly width: number;
+  /** In pixels. */
   readonly height: number;
 }
 

@@ -1,6 +1,8 @@
 import { binding } from '../engine/binding.js';
 import { SightlineError } from '../support/errors.js';
+import { shown } from '../support/cut.js';
 import { createCanvas, fillBox, PALETTE, paste, sharpOf, strokeBox, type Raster } from './canvas.js';
+import { checkOptions, checkText } from './checks.js';
 import { colormapTable, type Colormap } from './colormaps.js';
 import { axisTaps, rangeOf, shortNumber, type HeatMapLike, type HeatRange, type Interpolation } from './heat.js';
 import { eachRow } from '../support/event-loop.js';
@@ -16,6 +18,7 @@ export interface Region {
   readonly height: number;
 }
 
+/** How a map is painted over its image. */
 export interface OverlayOptions {
   /** Default `turbo`. */
   readonly colormap?: Colormap | undefined;
@@ -25,9 +28,9 @@ export interface OverlayOptions {
   readonly box?: Region | undefined;
   /** Draw a color bar to the right of the image. Default false. */
   readonly legend?: boolean | undefined;
-  /** Text above the image; broken to at most three lines. */
+  /** Text above the image; broken to at most three lines. Default: none. */
   readonly title?: string | undefined;
-  /** Width in pixels at which the image is shown, without the legend. Default its own. */
+  /** Width in pixels at which the image is shown, without the legend: 1 to 16,384. Default its own. */
   readonly width?: number | undefined;
   /** Default `bilinear`. */
   readonly interpolation?: Interpolation | undefined;
@@ -47,7 +50,7 @@ export interface OverlayOptions {
  * Outside `box` the image stays as it is. A flat map or one with NaN has nothing to show: the image is then gray, with
  * a line that says so.
  *
- * @throws SightlineError INVALID_OPTION, at once, for an unknown color map or a number out of its range.
+ * @throws SightlineError INVALID_OPTION, at once, for an unknown color map, a number out of its range or a title that is no text.
  */
 export function overlay(image: DecodedImage, map: HeatMapLike, options: OverlayOptions = {}): Picture {
   const plan = checked(image, map, options);
@@ -75,13 +78,15 @@ function checked(image: DecodedImage, map: HeatMapLike, options: OverlayOptions)
   const refuse = (message: string): never => {
     throw new SightlineError('INVALID_OPTION', message);
   };
+  checkOptions('overlay', options);
+  checkText('title', options.title);
   const { opacity = 0.5, interpolation = 'bilinear', width = image.width } = options;
   const box = options.box ?? { left: 0, top: 0, width: image.width, height: image.height };
-  if (!(opacity >= 0 && opacity <= 1)) refuse(`opacity is ${opacity}; give a number from 0 (image only) to 1 (color only).`);
-  if (interpolation !== 'bilinear' && interpolation !== 'nearest') refuse(`interpolation is "${String(interpolation)}"; give "bilinear" or "nearest".`);
-  if (!Number.isInteger(width) || width < 1 || width > 16384) refuse(`width is ${width}; give a whole number of pixels from 1 to 16384.`);
-  if (![box.left, box.top, box.width, box.height].every(Number.isFinite) || box.width <= 0 || box.height <= 0) {
-    refuse(`box is { left: ${box.left}, top: ${box.top}, width: ${box.width}, height: ${box.height} }; width and height must be above 0.`);
+  if (typeof opacity !== 'number' || !(opacity >= 0 && opacity <= 1)) refuse(`opacity is ${shown(opacity)}; give a number from 0 (image only) to 1 (color only).`);
+  if (interpolation !== 'bilinear' && interpolation !== 'nearest') refuse(`interpolation is ${shown(interpolation)}; give "bilinear" or "nearest".`);
+  if (!Number.isInteger(width) || width < 1 || width > 16384) refuse(`width is ${shown(width)}; give a whole number of pixels from 1 to 16384.`);
+  if (![box?.left, box?.top, box?.width, box?.height].every(Number.isFinite) || box.width <= 0 || box.height <= 0) {
+    refuse(`box is ${shown(box)}; give { left, top, width, height } in pixels, width and height above 0.`);
   }
   const [rows, columns] = map.shape;
   if (map.data.length !== rows * columns || map.data.length === 0) {

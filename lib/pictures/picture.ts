@@ -10,8 +10,10 @@ import { sharpOf, type Raster } from './canvas.js';
 
 /** The formats that pictures are written in. */
 export const PICTURE_FORMATS = ['png', 'jpeg', 'webp', 'avif', 'tiff', 'gif'] as const;
+/** A format that pictures are written in. */
 export type PictureFormat = (typeof PICTURE_FORMATS)[number];
 
+/** How a picture is written. */
 export interface PictureOptions {
   /** Default: for a file that of its extension, else `png`. */
   readonly format?: PictureFormat | undefined;

@@ -1,5 +1,7 @@
 import { SightlineError } from '../support/errors.js';
+import { shown } from '../support/cut.js';
 import { createCanvas, fillBox, PALETTE, type Raster } from './canvas.js';
+import { checkOptions, checkText, checkTexts, checkWhole } from './checks.js';
 import { colormapTable, type Colormap } from './colormaps.js';
 import { rangeOf } from './heat.js';
 import { Picture } from './picture.js';
@@ -9,7 +11,9 @@ import { layOut, type RasterCell } from './sheet.js';
 export interface Plane {
   /** Row-major. */
   readonly data: Float32Array;
+  /** Rows and columns. */
   readonly shape: readonly [height: number, width: number];
+  /** Text below the plane. */
   readonly caption?: string | undefined;
 }
 
@@ -21,17 +25,21 @@ export interface Plane {
  */
 export type Contrast = 'minmax' | 'sigmoid' | 'none';
 
+/** How planes are painted and laid out. */
 export interface PlanesOptions {
-  /** Planes in a row. Default 12, the heads of a ViT-B, or fewer where there are fewer. */
+  /** Planes in a row: 1 to 1,000. Default 12, the heads of a ViT-B, or fewer where there are fewer. */
   readonly columns?: number | undefined;
   /** Default `viridis`. */
   readonly colormap?: Colormap | undefined;
   /** Default `minmax`. */
   readonly contrast?: Contrast | undefined;
-  /** Pixels per number along each side. Default so that the widest plane takes about 112 pixels. */
+  /** Pixels per number along each side: 1 to 256. Default so that the widest plane takes about 112 pixels. */
   readonly scale?: number | undefined;
+  /** Text above the sheet. Default: none. */
   readonly title?: string | undefined;
+  /** Heads above the columns, from the left. Default: none. */
   readonly columnHeads?: readonly string[] | undefined;
+  /** Heads at the left of the rows, from the top. Default: none. */
   readonly rowHeads?: readonly string[] | undefined;
 }
 
@@ -45,18 +53,17 @@ export interface PlanesOptions {
  * option out of range.
  */
 export async function planesSheet(planes: readonly Plane[], options: PlanesOptions = {}): Promise<Picture> {
-  if (planes.length === 0) throw new SightlineError('INVALID_INPUT', 'A sheet of planes needs at least one plane.');
-  for (const { data, shape, caption } of planes) {
-    if (data.length === 0 || data.length !== shape[0] * shape[1]) {
-      throw new SightlineError('INVALID_INPUT', `The plane "${caption ?? ''}" of shape [${shape.join(', ')}] cannot have ${data.length} numbers.`);
-    }
-  }
+  checkOptions('planesSheet', options);
+  checkText('title', options.title);
+  checkTexts('columnHeads', options.columnHeads);
+  checkTexts('rowHeads', options.rowHeads);
+  checkPlanes(planes);
   const widest = Math.max(...planes.map(({ shape }) => shape[1]));
   const { columns = Math.min(12, planes.length), contrast = 'minmax', scale = Math.max(1, Math.round(112 / widest)) } = options;
-  wholeWithin('columns', columns, 1, 1000);
-  wholeWithin('scale', scale, 1, 256);
+  checkWhole('columns', columns, 1, 1000);
+  checkWhole('scale', scale, 1, 256);
   if (contrast !== 'minmax' && contrast !== 'sigmoid' && contrast !== 'none') {
-    throw new SightlineError('INVALID_OPTION', `contrast is "${String(contrast)}"; give "minmax", "sigmoid" or "none".`);
+    throw new SightlineError('INVALID_OPTION', `contrast is ${shown(contrast)}; give "minmax", "sigmoid" or "none".`);
   }
   const table = colormapTable(options.colormap ?? 'viridis');
   const cells = planes.map((plane) => tile(plane, table, contrast, scale));
@@ -89,7 +96,16 @@ function finiteOf(data: Float32Array): Float32Array {
   return data.every(Number.isFinite) ? data : data.filter(Number.isFinite);
 }
 
-function wholeWithin(name: string, value: number, least: number, most: number): void {
-  if (Number.isInteger(value) && value >= least && value <= most) return;
-  throw new SightlineError('INVALID_OPTION', `${name} is ${value}; give a whole number from ${least} to ${most}.`);
+function checkPlanes(planes: unknown): void {
+  if (!Array.isArray(planes)) throw new SightlineError('INVALID_INPUT', `The planes of a sheet are ${shown(planes)}; give a list of { data, shape }.`);
+  if (planes.length === 0) throw new SightlineError('INVALID_INPUT', 'A sheet of planes needs at least one plane.');
+  planes.forEach((plane: unknown, i) => {
+    const { data, shape, caption } = (plane ?? {}) as Partial<Plane>;
+    if (!(data instanceof Float32Array)) throw new SightlineError('INVALID_INPUT', `The data of plane ${i} are no Float32Array.`);
+    checkText(`The caption of plane ${i}`, caption);
+    const isShape = Array.isArray(shape) && shape.length === 2 && shape.every((length) => Number.isSafeInteger(length) && length > 0);
+    if (!isShape || data.length !== shape[0]! * shape[1]!) {
+      throw new SightlineError('INVALID_INPUT', `Plane ${i} of shape ${shown(shape)} cannot have ${data.length} numbers; give [height, width].`);
+    }
+  });
 }

@@ -1,7 +1,9 @@
 import sharp, { type Sharp } from 'sharp';
 
 import { SightlineError } from '../support/errors.js';
+import { shown } from '../support/cut.js';
 import { createCanvas, PALETTE, paste, rasterOf, type Raster, type Rgb } from './canvas.js';
+import { checkOptions, checkText, checkTexts, checkWhole } from './checks.js';
 import { Picture } from './picture.js';
 import { drawLines, linesHeight, renderParagraph, type TextLine } from './text.js';
 
@@ -9,16 +11,19 @@ import { drawLines, linesHeight, renderParagraph, type TextLine } from './text.j
 export interface SheetCell {
   /** An overlay or another picture of sightline's, a sharp instance, or the bytes of an encoded picture. */
   readonly image: Picture | Sharp | Uint8Array;
+  /** Text below the picture, at most two lines. */
   readonly caption?: string | undefined;
 }
 
+/** How a contact sheet is laid out. */
 export interface SheetOptions {
+  /** Text above the sheet. Default: none. */
   readonly title?: string | undefined;
-  /** Heads above the columns, from the left. */
+  /** Heads above the columns, from the left. Default: none. */
   readonly columnHeads?: readonly string[] | undefined;
-  /** Heads at the left of the rows, from the top. */
+  /** Heads at the left of the rows, from the top. Default: none. */
   readonly rowHeads?: readonly string[] | undefined;
-  /** Every picture is scaled to this width, in pixels, its proportions kept. Default 224. */
+  /** Width that every picture is scaled to, in pixels, its proportions kept: 16 to 4,096. Default 224. */
   readonly cellWidth?: number | undefined;
   /** Default white. */
   readonly background?: Rgb | undefined;
@@ -28,13 +33,18 @@ export interface SheetOptions {
  * Sets pictures into one: rows by columns, with captions, column heads, row heads and a title. Rows may differ in
  * length, and `null` leaves a place empty.
  *
- * @throws SightlineError INVALID_INPUT when there is no picture, INVALID_OPTION for a width out of range.
+ * @throws SightlineError INVALID_INPUT when there is no picture or a cell is none, INVALID_OPTION for a width out of range or a
+ * text that is no string.
  */
 export async function contactSheet(cells: readonly (readonly (SheetCell | null)[])[], options: SheetOptions = {}): Promise<Picture> {
-  const { cellWidth = 224 } = options;
-  if (!Number.isInteger(cellWidth) || cellWidth < 16 || cellWidth > 4096) {
-    throw new SightlineError('INVALID_OPTION', `cellWidth is ${cellWidth}; give a whole number of pixels from 16 to 4096.`);
-  }
+  checkOptions('contactSheet', options);
+  const { cellWidth = 224, background } = options;
+  checkWhole('cellWidth', cellWidth, 16, 4096);
+  checkText('title', options.title);
+  checkTexts('columnHeads', options.columnHeads);
+  checkTexts('rowHeads', options.rowHeads);
+  if (background !== undefined) checkColor(background);
+  checkCells(cells);
   const rows: (RasterCell | null)[][] = [];
   for (const row of cells) {
     rows.push(
@@ -49,6 +59,26 @@ export async function contactSheet(cells: readonly (readonly (SheetCell | null)[
   }
   const sheet = await layOut(rows, { ...options, cellWidth });
   return new Picture(() => Promise.resolve(sheet));
+}
+
+function checkColor(color: unknown): void {
+  const isByte = (value: unknown): boolean => Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 255;
+  if (Array.isArray(color) && color.length === 3 && color.every(isByte)) return;
+  throw new SightlineError('INVALID_OPTION', `background is ${shown(color)}; give three whole numbers from 0 to 255.`);
+}
+
+function checkCells(cells: unknown): void {
+  if (!Array.isArray(cells)) throw new SightlineError('INVALID_INPUT', `The cells of a contact sheet are ${shown(cells)}; give a list of rows.`);
+  cells.forEach((row: unknown, r) => {
+    if (!Array.isArray(row)) throw new SightlineError('INVALID_INPUT', `Row ${r} of a contact sheet is ${shown(row)}; give a list of cells.`);
+    row.forEach((cell: unknown, c) => {
+      if (cell === null) return;
+      const { image, caption } = (cell ?? {}) as Partial<SheetCell>;
+      const isPicture = image instanceof Uint8Array || typeof (image as Partial<Sharp> | undefined)?.toBuffer === 'function';
+      if (!isPicture) throw new SightlineError('INVALID_INPUT', `Cell [${r}][${c}] of a contact sheet has no picture; give { image }, a sharp instance or the bytes of an image file, or null.`);
+      checkText(`The caption of cell [${r}][${c}]`, caption);
+    });
+  });
 }
 
 /** A picture in memory with its caption. */

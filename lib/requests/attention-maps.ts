@@ -16,23 +16,32 @@ import type { Request } from './question.js';
 export interface AttentionMapOptions {
   /** `probabilities` (default): one map per block and head. `query`, `key`, `value`: one per block, head and channel. */
   readonly of?: 'probabilities' | 'query' | 'key' | 'value' | undefined;
-  /** Only this block, head or channel, each from 0; default all. */
+  /** Only this block: 0 or more. Default: all. */
   readonly block?: number | undefined;
+  /** Only this head: 0 or more. Default: all. */
   readonly head?: number | undefined;
+  /** Only this channel of q, k or v: 0 or more. Default: all. */
   readonly channel?: number | undefined;
-  /** Maps x to 1 / (1 + e^-x), which sets positive from negative channels. Not for probabilities. */
+  /**
+   * `sigmoid` maps x to 1 / (1 + e^-x), which sets positive from negative channels; not for probabilities. Default
+   * `none`.
+   */
   readonly contrast?: 'none' | 'sigmoid' | undefined;
+  /** Aborting rejects with ABORTED. Default: none. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /** One map over the grid of patches. */
 export interface AttentionMap {
+  /** The attention's number, from 0. */
   readonly block: number;
+  /** The head, from 0. */
   readonly head: number;
   /** Null for probabilities. */
   readonly channel: number | null;
   /** Row-major [H, W] of the grid. */
   readonly data: Float32Array;
+  /** Rows and columns of the patch grid. */
   readonly shape: readonly [height: number, width: number];
 }
 

@@ -16,29 +16,41 @@ export type Sites = 'all' | readonly number[];
 
 /** What to read out of the model. All comes as float32, also what the model computes in whole numbers: exact up to 2^24. */
 export interface CaptureOptions {
-  /** Module outputs by name. */
+  /** Module outputs by name. Default: none. */
   readonly features?: readonly string[] | undefined;
-  /** Probabilities [N, heads, queries, keys]; [N, windows, heads, queries, keys] where attention is windowed. */
+  /**
+   * Probabilities [N, heads, queries, keys]; [N, windows, heads, queries, keys] where attention is windowed. Default:
+   * none.
+   */
   readonly attention?: Sites | undefined;
-  /** Queries, keys and values before any scaling: [N, heads, tokens, head size]. */
+  /** Queries before any scaling: [N, heads, tokens, head size]. Default: none. */
   readonly query?: Sites | undefined;
+  /** Keys before any scaling: [N, heads, tokens, head size]. Default: none. */
   readonly key?: Sites | undefined;
+  /** Values: [N, heads, tokens, head size]. Default: none. */
   readonly value?: Sites | undefined;
-  /** The preprocessed images that the model sees: [N, 3, H, W]. */
+  /** Whether to give the preprocessed images that the model sees: [N, 3, H, W]. Default false. */
   readonly input?: boolean | undefined;
-  /** The gradient of the target class's logit with respect to everything that is captured. */
+  /** The gradient of the target class's logit with respect to everything that is captured. Default: none. */
   readonly gradients?: { readonly target: Target } | undefined;
+  /** Aborting rejects with ABORTED. Default: none. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /** Attention tensors by the number of their site. */
 export type BySite = Readonly<Record<number, Tensor>>;
 
+/** Tensors that `capture` read, by the name of what was asked for. */
 export interface CapturedTensors {
+  /** Module outputs by name. */
   readonly features: Readonly<Record<string, Tensor>>;
+  /** Probabilities by site. */
   readonly attention: BySite;
+  /** Queries by site. */
   readonly query: BySite;
+  /** Keys by site. */
   readonly key: BySite;
+  /** Values by site. */
   readonly value: BySite;
 }
 

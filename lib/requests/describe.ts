@@ -13,20 +13,26 @@ import { commonSchema, findMethod, layerSchema } from './explain-options.js';
 
 /** A JSON Schema (draft 2020-12) of an object of options: types, ranges, defaults and a description of each. */
 export interface OptionsSchema {
+  /** Always `object`. */
   readonly type: 'object';
+  /** The schema of each option, by its name. None is required. */
   readonly properties: Readonly<Record<string, OptionSchema>>;
+  /** Always false: other options are refused. */
   readonly additionalProperties: false;
 }
 
-/** The JSON Schema of one option. `description` says what it means, with its unit. */
+/** The JSON Schema of one option: `type`, `enum`, `minimum`, `maximum` and other keywords beside these. */
 export interface OptionSchema {
+  /** What the option means, with its range and unit. */
   readonly description?: string;
+  /** The value that is taken where the option is left out; absent where none is. */
   readonly default?: unknown;
   readonly [keyword: string]: unknown;
 }
 
 /** What is known of a method without a model: enough for a page about it, or for a form of its options. Plain JSON. */
 export interface MethodDescription {
+  /** As `explain` takes it; of a method of your own the name that it has. */
   readonly name: string;
   /** `custom`: made with `defineMethod`. */
   readonly family: 'cam' | 'attention' | 'gradients' | 'custom';

@@ -1,7 +1,7 @@
 import type { Inspection } from '../engine/inspection.js';
 import type { PlanDescription } from '../engine/plan-description.js';
 import type { MapResult } from '../methods/method.js';
-import type { ModelCard } from '../models/card.js';
+import { normalizationOf, type ModelCard } from '../models/card.js';
 import { cut, shown } from '../support/cut.js';
 import { SightlineError } from '../support/errors.js';
 import { equal, flip, max, mean, min, scaleToUnit, stack, SymbolicModel, top, upsample, Value, type Run, type ScoreOf } from '../symbolic/index.js';
@@ -34,7 +34,7 @@ export const prefixOf = (at: number): string => `${at}/`;
  */
 export function recordExplanations(requests: readonly LayeredRequest[], inspection: Inspection, card: ModelCard): PlanDescription {
   const plan = new PlanRecorder(requests[0]!.method.name);
-  const model = new SymbolicModel(plan, inspection, undefined, undefined, card.input);
+  const model = new SymbolicModel(plan, inspection, undefined, undefined, normalizationOf(card.input));
   requests.forEach((request, at) => {
     plan.method = request.method.name;
     recordOne(request, model, card.name, prefixOf(at));

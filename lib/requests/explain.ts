@@ -24,11 +24,14 @@ export interface CommonOptions {
   readonly raw?: boolean | undefined;
   /** How many of the best classes `predictions` lists: 1 to 1,000,000, all where the model has fewer. Default 5. */
   readonly top?: number | undefined;
-  /** Bytes that one chunk of a sampling method may take. Default 1 GiB. */
+  /** Bytes that one chunk of a sampling method may take: 1 or more. Default 1 GiB. */
   readonly memory?: number | undefined;
-  /** Most pixels of an image; larger ones are refused before they are decoded. Default: that of `Model.load`. */
+  /**
+   * Most pixels of an image: 1 or more. Larger images are refused before they are decoded. Default: that of
+   * `Model.load`.
+   */
   readonly maxPixels?: number | undefined;
-  /** Aborting rejects with ABORTED: at once while the images wait, else within the step that the engine is at. */
+  /** Aborting rejects with ABORTED, at the next step at the latest. Default: none. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -37,8 +40,10 @@ export type Score = 'logit' | 'probability' | ((run: Run) => Value);
 
 /** How the maps of several layers become one. */
 export const FUSIONS = ['mean', 'max', 'product'] as const;
+/** How the maps of several layers become one. */
 export type Fusion = (typeof FUSIONS)[number];
 
+/** Options of methods that explain layers. */
 export interface LayerOptions {
   /**
    * A layer, or several: their maps are upsampled to the input size whatever `size` says, brought to [0, 1] and fused.
@@ -74,12 +79,14 @@ export type CustomOptions<Schema extends z.ZodType> = { readonly method: Method<
 /** Options where the method is left to the model. */
 export type UnnamedOptions = { readonly method?: undefined } & CommonOptions;
 
+/** Options of a bundled method: the method's own, and those that every method takes. */
 export type ExplainOptions = NamedOptions<MethodName>;
 
 /** What one image was explained to be, by one method. */
 export interface Explanation<Name extends string = MethodName, Settings = MethodSettings<MethodName>, Layer extends string | null = string | null> {
   /** The image's file name, or `image-0`, `image-1`, ... */
   readonly image: string;
+  /** The method's name. */
   readonly method: Name;
   /** The method's options as they took effect. */
   readonly options: Settings;
@@ -91,6 +98,7 @@ export interface Explanation<Name extends string = MethodName, Settings = Method
   readonly chunk: number | null;
 }
 
+/** The explanation that a bundled method gives. */
 export type NamedExplanation<M extends MethodName> = M extends MethodName ? Explanation<M, MethodSettings<M>, LayerOf<M>> : never;
 
 /** What is asked for, checked as far as can be without the model. */

@@ -4,12 +4,15 @@ import type { PreparedInput } from '../images/inputs.js';
 
 /** A class of the model. */
 export interface ClassLabel {
+  /** The class, from 0. */
   readonly index: number;
+  /** Its name in the card's list, else its number. */
   readonly label: string;
 }
 
 /** A class and its probability, in [0, 1]; of a model that returns a value, the value. */
 export interface Prediction extends ClassLabel {
+  /** Probability in [0, 1]; of a model that returns a value, the value. */
   readonly score: number;
 }
 
@@ -27,6 +30,7 @@ export class HeatMap<Layer extends string | null = string | null> {
   constructor(
     /** Row-major [H, W]; in [0, 1] unless raw values were asked for. */
     readonly data: Float32Array,
+    /** Rows and columns. */
     readonly shape: readonly [height: number, width: number],
     /**
      * The class that was asked for. Where the request's own `score` reads no class: index -1, label `score`, and that
@@ -37,6 +41,7 @@ export class HeatMap<Layer extends string | null = string | null> {
     readonly layer: Layer,
     /** Range of the map before it was brought to [0, 1]. */
     readonly min: number,
+    /** The largest value before that. */
     readonly max: number,
     /**
      * `flat` when every value is the same, so that nothing stands out; `nan` when it holds NaN or infinities. Neither is

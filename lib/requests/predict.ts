@@ -12,9 +12,11 @@ import { SymbolicModel, top } from '../symbolic/index.js';
 import type { PlanDescription } from '../engine/plan-description.js';
 import { PlanRecorder } from '../symbolic/recorder.js';
 
+/** Options of `predict`. */
 export interface PredictOptions {
   /** How many of the best classes to list: 1 to 1,000,000, all where the model has fewer. Default 5. */
   readonly top?: number | undefined;
+  /** Aborting rejects with ABORTED. Default: none. */
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -1,7 +1,7 @@
 import type { Inspection } from '../engine/inspection.js';
 import type { NativeResult } from '../engine/native-types.js';
 import type { PlanDescription } from '../engine/plan-description.js';
-import type { PreparedInput } from '../images/inputs.js';
+import type { ImageAxes, PreparedInput } from '../images/inputs.js';
 import type { ModelCard } from '../models/card.js';
 import type { ResolvedTarget } from './targets.js';
 
@@ -10,6 +10,7 @@ export interface KnownModel {
   readonly card: ModelCard;
   /** One for each class. */
   readonly labels: readonly string[];
+  readonly axes: ImageAxes;
 }
 
 /** What the engine computes for each image of a call, and how its results are read. */

@@ -14,6 +14,12 @@ export interface Choice {
   libtorch: LibTorch;
 }
 
+/** The folder of the addons that come with the package. */
+export const PREBUILDS: string;
+/** @param version such as `2.13.0+cpu` @returns such as `2.13` */
+export function minorOf(version: string): string;
+/** Where set-up puts what it builds. */
+export function builtAddons(env?: NodeJS.ProcessEnv): string;
 /** A built addon's name among the prebuilt ones. */
 export function prebuiltName(name: string): string;
 

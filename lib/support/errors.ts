@@ -8,6 +8,7 @@ export const ERROR_CODES = {
   UNTRUSTED_ARCHIVE: 'The archive holds code that image classifiers do not need.',
   ARCHIVE_CRASHED: 'The process that tried the archive crashed (`isolate`).',
   ARCHIVE_TIMED_OUT: 'The process that tried the archive took too long (`isolate`).',
+  PROCESS_NOT_STARTED: 'A process of its own, such as `isolate` needs, could not be started.',
   UNSUPPORTED_MODEL: 'The model loads, but it is of a kind that cannot be explained.',
   UNKNOWN_MODEL: 'No bundled model, no model of the catalog and no file has that name.',
   INVALID_CARD: 'The model card is damaged, incomplete, or not of this model.',
@@ -45,6 +46,7 @@ const LONGEST = 2000;
  * `SightlineError`; of `ABORTED` it is `AbortError`, as Node and browsers name the end of an aborted call.
  */
 export class SightlineError extends Error {
+  /** What went wrong, for programs: stable between versions. */
   readonly code: ErrorCode;
   /** What a program may want besides the code, such as the full LibTorch message or the list of known names. */
   readonly details: Readonly<Record<string, unknown>>;

@@ -23,7 +23,7 @@ export function duplicateKey(text: string): string | null {
         isKey = false;
         break;
       case ',':
-        isKey = open.at(-1) != null;
+        isKey = open.at(-1) instanceof Set;
         break;
       case ':':
         isKey = false;
@@ -39,6 +39,7 @@ export function duplicateKey(text: string): string | null {
         keys.add(key);
         break;
       }
+      default: // the rest of a number, a word or a blank
     }
   }
   return null;

@@ -1,4 +1,5 @@
 import { SightlineError } from './errors.js';
+import { shown } from './cut.js';
 
 /** The element types that sightline reads and writes, by numpy's names. */
 export type NpyDtype = 'float32' | 'float64' | 'int32' | 'int64' | 'uint8';
@@ -24,15 +25,20 @@ const MAGIC = Buffer.from('\x93NUMPY', 'latin1');
 /**
  * Writes a numpy `.npy` file (format 1.0, or 2.0 where the header is longer than 65,535 bytes), C order.
  *
- * @throws SightlineError INVALID_INPUT when the shape does not match the number of elements.
+ * @throws SightlineError INVALID_INPUT when the data are of another type, or the shape does not match the number of elements.
  */
 export function encodeNpy(array: { readonly data: NpyData[NpyDtype]; readonly shape: readonly number[] }): Buffer {
-  const { data, shape } = array;
+  const { data, shape } = (array ?? {}) as Partial<typeof array>;
+  const kind = descriptorOf(data);
+  if (data === undefined || kind === null) throw new SightlineError('INVALID_INPUT', 'The data of an .npy file must be a Float32Array, Float64Array, Int32Array, BigInt64Array or Uint8Array.');
+  if (!Array.isArray(shape) || !shape.every((length) => Number.isSafeInteger(length) && length >= 0)) {
+    throw new SightlineError('INVALID_INPUT', `An array cannot have the shape ${shown(shape)}; give a list of whole numbers from 0 up.`);
+  }
   const count = elements(shape);
   if (count !== data.length) {
     throw new SightlineError('INVALID_INPUT', `An array of ${data.length} elements cannot have the shape [${shape.join(', ')}], which holds ${count}.`);
   }
-  const dict = `{'descr': '${descriptorOf(data)}', 'fortran_order': False, 'shape': (${shape.join(', ')}${shape.length === 1 ? ',' : ''}), }`;
+  const dict = `{'descr': '${kind}', 'fortran_order': False, 'shape': (${shape.join(', ')}${shape.length === 1 ? ',' : ''}), }`;
   const long = MAGIC.length + 4 + dict.length + 64 > 0xffff;
   const prefix = MAGIC.length + 2 + (long ? 4 : 2);
   // numpy aligns the data to 64 bytes, so that files can be memory-mapped; spaces fill the gap before the newline.
@@ -56,6 +62,7 @@ export function encodeNpy(array: { readonly data: NpyData[NpyDtype]; readonly sh
  * @throws SightlineError INVALID_INPUT in one sentence, when it is not such a file, is cut short, or has another element type.
  */
 export function decodeNpy(buffer: Uint8Array, name: string): NpyArray {
+  if (!(buffer instanceof Uint8Array)) throw new SightlineError('INVALID_INPUT', `decodeNpy got ${shown(buffer)}; give the bytes of a .npy file as a Uint8Array.`);
   const bytes = Buffer.from(buffer.buffer, buffer.byteOffset, buffer.byteLength);
   const refuse = (why: string): never => {
     throw new SightlineError('INVALID_INPUT', `${name} ${why}`);
@@ -99,12 +106,12 @@ function elements(shape: readonly number[]): number {
   return shape.reduce((product, length) => product * length, 1);
 }
 
-function descriptorOf(data: NpyData[NpyDtype]): string {
+function descriptorOf(data: unknown): string | null {
   if (data instanceof Float32Array) return '<f4';
   if (data instanceof Float64Array) return '<f8';
   if (data instanceof Int32Array) return '<i4';
   if (data instanceof BigInt64Array) return '<i8';
-  return '|u1';
+  return data instanceof Uint8Array ? '|u1' : null;
 }
 
 interface Header {

@@ -3,8 +3,8 @@ import { broadcast } from './value.js';
 
 /**
  * The products of `a` and `b` summed over the axis `over`, which both have: einsum by names. Other axes that both have are
- * matched; what only one has is kept. Order of the result: what is matched or of one operand alone in `a`'s order, then the
- * last axis that only `a` has, then the last that only `b` has.
+ * matched; axes that only one has are kept. In the result the last axis that only `b` has comes last, and the last that
+ * only `a` has comes before it; all others come first, in the order of `a` and then of `b`.
  */
 export function contract(a: Value, b: Value, over: Axis): Value {
   const block = a.block.plan.current;

@@ -13,7 +13,10 @@ function checkCount(name: string, count: number): void {
 
 /** How many samples each image takes, where images differ. */
 export interface LoopOptions {
-  /** [batch]: samples numbered from it on count as zeros, and the loop ends at the batch's largest. */
+  /**
+   * Axes [batch]: samples numbered from it on count as zeros, and the loop ends at the batch's largest. Default:
+   * none.
+   */
   readonly limit?: Value;
 }
 

@@ -8,13 +8,16 @@ import { narrow, sigmoid, softmax, split, transpose } from './vocabulary.js';
 
 /** Relevance rules: other local gradients for some of the model's operators. Values stay what they are. */
 export const RULES = ['guided-backprop', 'deconvnet', 'lrp', 'attn-lrp', 'cp-lrp'] as const;
+/** A rule that changes what the backward pass carries. */
 export type Rule = (typeof RULES)[number];
 
+/** How the model is run: which rule its backward pass follows. */
 export interface RunOptions {
   /** What flows backwards in place of gradients. Default: gradients. */
   readonly rule?: Rule;
-  /** Of `attn-lrp` and `cp-lrp`: gamma of linear layers and of convolutions; 0, the default, is the plain rule. */
+  /** Of `attn-lrp` and `cp-lrp`: gamma of linear layers, 0 or more. Default 0, the plain rule. */
   readonly linearGamma?: number;
+  /** Of `attn-lrp` and `cp-lrp`: gamma of convolutions, 0 or more. Default 0, the plain rule. */
   readonly convGamma?: number;
 }
 
@@ -122,6 +125,7 @@ function axesOf(node: NodeInfo): Axis[] {
 
 /** What is explained of a run: [batch]. */
 export interface ScoreOf {
+  /** The score of a run: [batch]. */
   readonly of: (run: Run) => Value;
   /** Whether it is the plain logit, or the difference of two. */
   readonly isLogit: boolean;
@@ -129,7 +133,9 @@ export interface ScoreOf {
 
 /** How pixels become what the model gets: (value - mean) / std of R, G and B in [0, 1]. */
 export interface Normalization {
+  /** Mean of each channel. */
   readonly mean: readonly number[];
+  /** Standard deviation of each channel. */
   readonly std: readonly number[];
 }
 
@@ -140,6 +146,7 @@ export class SymbolicModel {
   /** @internal */
   constructor(
     /** @internal */ readonly plan: PlanRecorder,
+    /** What `inspect` tells of the model at this size. */
     readonly inspection: Inspection,
     /** @internal */ readonly explained: ScoreOf = { of: (run) => run.model.scoreIn(run.logits), isLogit: true },
     /** The images, and the run on them, which models that explain other scores of the same images share. */
@@ -267,7 +274,11 @@ export class SymbolicModel {
     return this.plan.current.step('score', [value], ['batch']);
   }
 
-  /** @throws SightlineError UNKNOWN_NODE with the nearest names. */
+  /**
+   * What `inspect` tells of one node.
+   *
+   * @throws SightlineError UNKNOWN_NODE with the nearest names
+   */
   node(name: string): NodeInfo {
     const { nodes } = this.inspection;
     const found = nodes.find((node) => node.name === name);

@@ -64,18 +64,22 @@ export class Value {
     /** @internal */ readonly origin: Origin | null = null,
   ) {}
 
+  /** Sum, number by number; axes broadcast by name. */
   add(other: Value | number): Value {
     return add(this, other);
   }
 
+  /** Difference, number by number; axes broadcast by name. */
   sub(other: Value | number): Value {
     return sub(this, other);
   }
 
+  /** Product, number by number; axes broadcast by name. */
   mul(other: Value | number): Value {
     return mul(this, other);
   }
 
+  /** Quotient, number by number; axes broadcast by name. */
   div(other: Value | number): Value {
     return div(this, other);
   }

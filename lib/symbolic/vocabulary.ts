@@ -17,21 +17,31 @@ export function position(value: Value, axis: Axis): number {
 
 const elementwise = (op: OperationName) => (value: Value): Value => step(op, value, value.axes);
 
+/** -x of each number. */
 export const neg = elementwise('neg');
 /** max(x, 0). */
 export const relu = elementwise('relu');
 /** 1 / (1 + e^-x). */
 export const sigmoid = elementwise('sigmoid');
+/** The hyperbolic tangent of each number. */
 export const tanh = elementwise('tanh');
+/** e^x of each number. */
 export const exp = elementwise('exp');
+/** The natural logarithm of each number. */
 export const log = elementwise('log');
+/** The square root of each number. */
 export const sqrt = elementwise('sqrt');
+/** |x| of each number. */
 export const abs = elementwise('abs');
+/** x * x of each number. */
 export const square = elementwise('square');
+/** The largest whole number not above each number. */
 export const floor = elementwise('floor');
 /** -1, 0 or 1. */
 export const sign = elementwise('sign');
+/** The sine of each number, in radians. */
 export const sin = elementwise('sin');
+/** The cosine of each number, in radians. */
 export const cos = elementwise('cos');
 /** The same values, through which no gradient flows. */
 export const detach = elementwise('detach');

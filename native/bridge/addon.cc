@@ -92,6 +92,8 @@ Napi::Value load(const Napi::CallbackInfo& info) {
   if (object.Has("cudaGraphs")) options.cuda_graphs = object.Get("cudaGraphs").ToBoolean();
   options.optimize = object.Get("optimize").As<Napi::Boolean>();
   if (object.Has("trusted")) options.trusted = object.Get("trusted").ToBoolean();
+  if (object.Has("channels")) options.channels = object.Get("channels").As<Napi::Number>().Int64Value();
+  if (object.Has("isChannelsLast")) options.choice.is_channels_last = object.Get("isChannelsLast").As<Napi::Boolean>();
   if (object.Has("output")) options.choice.output = object.Get("output").As<Napi::String>();
   if (object.Has("scores")) options.choice.scores = object.Get("scores").As<Napi::String>();
   if (object.Has("weights")) options.weights = weights_from_js(object.Get("weights").As<Napi::Object>());

@@ -210,12 +210,13 @@ std::unique_ptr<Request> request_from_js(Napi::Object object) {
     };
     request->preprocessing = Preprocessing{integer(how, "resizedWidth"), integer(how, "resizedHeight"),
                                            integer(how, "left"), integer(how, "top"), request->width, request->height,
-                                           text(how, "interpolation") == "bicubic", triple("mean"), triple("std")};
+                                           text(how, "interpolation") == "bicubic", triple("mean"), triple("std"), text(how, "channels") == "gray", text(how, "channels") == "bgr"};
     auto data = object.Get("pixels").As<Napi::Uint8Array>();
     request->pixels = at::from_blob(data.Data(), {integer(object, "sourceHeight"), integer(object, "sourceWidth"), 3}, at::kByte);
   } else {
     auto data = object.Get("tensor").As<Napi::Float32Array>();
-    request->tensor = at::from_blob(data.Data(), {3, request->height, request->width}, at::kFloat);
+    const int64_t channels = static_cast<int64_t>(data.ElementLength()) / (request->height * request->width);
+    request->tensor = at::from_blob(data.Data(), {channels, request->height, request->width}, at::kFloat);
   }
   return request;
 }
@@ -242,6 +243,8 @@ Napi::Object info_to_js(Napi::Env env, const NetworkInfo& info) {
   object.Set("wasTraining", info.was_training);
   object.Set("canBatch", info.can_batch);
   object.Set("imagesInteract", info.images_interact);
+  object.Set("channels", static_cast<double>(info.channels));
+  object.Set("isChannelsLast", info.is_channels_last);
   object.Set("unknownAttention", static_cast<double>(info.unknown_attention));
   object.Set("hasParallelAttention", info.has_parallel_attention);
   object.Set("targetLayer", info.target_layer);
@@ -284,6 +287,7 @@ Napi::Object info_to_js(Napi::Env env, const NetworkInfo& info) {
     entry.Set("headSize", static_cast<double>(site.head_size));
     entry.Set("windows", static_cast<double>(site.windows));
     entry.Set("opaque", site.opaque);
+    entry.Set("altered", site.altered);
     entry.Set("flopsAfter", count_to_js(env, site.flops_after));
     entry.Set("bytesAfter", static_cast<double>(site.bytes_after));
     sites.Set(static_cast<uint32_t>(i), entry);

@@ -6,6 +6,8 @@
 #include <torch/cuda.h>
 
 #include "engine/errors.h"
+#include "engine/graph/image_axes.h"
+#include "engine/graph/inlining.h"
 #include "engine/guard/allow_list.h"
 #include "engine/guard/object_types.h"
 #include "engine/guard/trace_limit.h"
@@ -16,6 +18,7 @@ namespace sightline {
 namespace {
 
 constexpr size_t kKeptSizes = 8;
+constexpr int64_t kUsualChannels = 3;
 
 at::ScalarType parse_dtype(const std::string& name) {
   if (name == "f32") return at::kFloat;
@@ -76,6 +79,7 @@ Model::Model(const LoadOptions& options, at::Device device)
       dtype_(parse_dtype(options.dtype)),
       trusted_(options.trusted),
       choice_(options.choice),
+      channels_(options.channels),
       allows_captures_(options.cuda_graphs) {
   if (options.optimize) weights_ = std::make_shared<PreparedWeights>();
   try {
@@ -127,7 +131,12 @@ Network& Model::network(int64_t height, int64_t width) {
     }
     return *networks_.front().network;
   }
-  const auto example = at::zeros({1, 3, height, width}, at::TensorOptions().dtype(dtype_).device(device_));
+  if (channels_ == 0) {
+    const auto axes = read_image_axes(*inline_forward(module_, device_).graph, module_);
+    channels_ = axes.channels.value_or(kUsualChannels);
+    choice_.is_channels_last = choice_.is_channels_last || axes.is_channels_last;
+  }
+  const auto example = at::zeros({1, channels_, height, width}, at::TensorOptions().dtype(dtype_).device(device_));
   std::optional<TraceLimit> limit;
   if (!trusted_) limit.emplace();
   networks_.push_front({size, std::make_unique<Network>(module_, example, weights_, choice_), nullptr});

@@ -17,6 +17,7 @@ struct LoadOptions {
   std::optional<WeightPlan> weights;  // what the archive's tensors are filled with, where it is a graph alone
   bool optimize = true;         // false: the graph runs as it was exported, operator for operator
   OutputChoice choice;          // which output is explained, and what its scores are
+  int64_t channels = 0;         // of its images; 0: as its first convolution says, else 3
   bool trusted = false;         // true: any operator may run, for as long as it likes
 };
 
@@ -62,6 +63,7 @@ class Model {
   std::vector<std::string> remarks_;
   bool trusted_;
   OutputChoice choice_;
+  int64_t channels_;  // 0 until the graph was asked
 
   struct Sized {
     std::pair<int64_t, int64_t> size;

@@ -52,6 +52,17 @@ describe('a probe in a process of its own', () => {
     expect({ code, message }).toMatchObject({ code: 'ARCHIVE_TIMED_OUT', message: expect.stringContaining('within 4 s') });
   });
 
+  it('that cannot be started is refused by a code', async () => {
+    const { execPath } = process;
+    process.execPath = join(scratch, 'no-such-node');
+    try {
+      const { code, message } = await refusalOf({});
+      expect({ code, message }).toMatchObject({ code: 'PROCESS_NOT_STARTED', message: expect.stringMatching(/^The process that probes archives could not be started \(spawn .*ENOENT\)/) as string });
+    } finally {
+      process.execPath = execPath;
+    }
+  });
+
   it.runIf(process.platform === 'linux')('cannot take more memory than it may', async () => {
     const { code } = await refusalOf({ forward: `    l = [x]\n    for i in range(100000):\n      _0 = torch.append(l, torch.zeros([64, 1024, 1024]))\n    return torch.add(torch.matmul(torch.mean(x, [2, 3]), self.weight), torch.len(l))` }, { seconds: 60, megabytes: 1500 });
     expect(code).toBe('OUT_OF_MEMORY');
@@ -112,11 +123,11 @@ describe('the command line', () => {
   useBuiltCommand();
 
   it('refuses an archive that is not trusted in one line, and takes it with --trust', async () => {
-    const file = join(scratch, 'prints.pt');
-    writeFileSync(file, forge({ forward: `    print("hello")\n${SCORES}` }));
+    const file = join(scratch, 'seeds.pt');
+    writeFileSync(file, forge({ forward: `    _0 = torch.manual_seed(7)\n${SCORES}` }));
     const refused = await sightline('inspect', file);
     expect(refused).toMatchObject({ code: 2, stdout: '' });
-    expect(refused.stderr).toMatch(/^sightline: .*uses the operator prim::Print in forged\.Net\.forward.*--trust.*\n$/);
+    expect(refused.stderr).toMatch(/^sightline: .*uses the operator aten::manual_seed in forged\.Net\.forward.*--trust.*\n$/);
     expect((await sightline('inspect', file, '--trust')).code).toBe(0);
   });
 

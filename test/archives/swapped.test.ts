@@ -37,7 +37,7 @@ describe.skipIf(process.platform !== 'linux')('an archive whose name is given to
     const copy = join(folder, 'copy.pt');
     await copyFile(path, copy);
     const expected = await Model.load(copy, options);
-    const [{ logits }] = (await expected.predict(image)) as [{ logits: { data: Float32Array } }];
+    const { logits } = (await expected.predict(image))[0]!;
     await expected.close();
 
     // The process that tries it first takes its time.
@@ -50,7 +50,7 @@ describe.skipIf(process.platform !== 'linux')('an archive whose name is given to
     clearInterval(looking);
     await rename(other, path);
     await using model = await loading;
-    const [{ logits: found }] = (await model.predict(image)) as [{ logits: { data: Float32Array } }];
+    const { logits: found } = (await model.predict(image))[0]!;
     expect(found.data).toEqual(logits.data);
     expect(logits.data.some((value) => value !== 0)).toBe(true);
     // Nothing is left open.

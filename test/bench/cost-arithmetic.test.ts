@@ -8,7 +8,7 @@ useBuiltCommand();
 
 async function inspect(name: string, side?: number): Promise<ModelInspection> {
   await using model = await loadSmall(name, side === undefined ? {} : { card: plainCard(side, side) });
-  return model.inspect();
+  return await model.inspect();
 }
 
 /** Multiplications of one image, by the sizes in test/parity/exports.py and archives_only.py; an addition goes with each. */

@@ -16,7 +16,8 @@ import { binding } from '../../lib/engine/binding.js';
 import type { OperationName } from '../../lib/engine/operations.js';
 import { sampleReport, throughputRow } from './sample-report.js';
 
-const record = recorder({ parseExplainOptions, recordExplanations, withLayers });
+// lib's, and not those of the built package that its type names.
+const record = recorder({ parseExplainOptions, recordExplanations, withLayers } as unknown as Parameters<typeof recorder>[0]);
 const PAGE = readFileSync(new URL('../../docs/cost.md', import.meta.url), 'utf8');
 const known = (name: string): { name: string; inspection: Inspection } => ({
   name,

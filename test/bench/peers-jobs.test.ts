@@ -103,10 +103,10 @@ describe('the report', () => {
   });
 
   it('keeps every round in the data, and survives JSON', () => {
-    const data = JSON.parse(JSON.stringify(jobData(job)));
+    const data = JSON.parse(JSON.stringify(jobData(job))) as { contestants: unknown[]; ratios: { of: string }[] };
     expect(data.contestants[2]).toMatchObject({ name: 'chefer/gae', seconds: [3, 4, 16], medianSeconds: 4 });
     expect(data.ratios).toContainEqual({ of: 'chefer/gae', to: 'ours', median: 2, low: 1.5, high: 2 });
-    expect(data.ratios.filter(({ of }: { of: string }) => of === 'other')).toEqual([]);
+    expect(data.ratios.filter(({ of }) => of === 'other')).toEqual([]);
   });
 
   it('says with what it was measured', () => {

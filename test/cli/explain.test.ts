@@ -131,7 +131,7 @@ describe('explain of nothing but a photo', () => {
     expect(stdout).toMatch(/^ {2}predicted: espresso 9\d\.\d %, cup /m);
     expect(stdout).toMatch(/^ {2}cam of last_conv, for espresso \(class 967\): peak at /m);
     expect(stdout).toContain(overlay);
-    expect(readdirSync(here, { recursive: true }).sort()).toEqual(['sightline-out', overlay]);
+    expect((readdirSync(here, { recursive: true }) as string[]).sort()).toEqual(['sightline-out', overlay]);
     expect(await sharp(path.join(here, overlay)).metadata()).toMatchObject({ format: 'png', width: 600, height: 400 });
   });
 

@@ -174,3 +174,31 @@ it('models and doctor know nothing of models to load, so they take no flags of t
   expect(await answerOf('models')).toHaveProperty('models');
   expect((await sightline('models', '--device', 'cpu')).code).toBe(2);
 });
+
+describe('a bad image among good ones', () => {
+  it('costs no other its result; the answer lists it, and the exit code says so', async () => {
+    // More than one chunk, and a bad one in each.
+    const good = Array.from({ length: 17 }, (_, i) => {
+      copyFileSync(PICTURE, at(`good-${i}.png`));
+      return at(`good-${i}.png`);
+    });
+    const bad = [noPicture, at('missing.png'), doubles, empty];
+    const images = [...good.slice(0, 3), ...bad.slice(0, 2), ...good.slice(3), ...bad.slice(2)];
+    const outcome = await sightline('explain', ...images, '--model', 'resnet-tiny-shapes', '--method', 'cam', '--json');
+    expect(outcome.code).toBe(2);
+    const answer = JSON.parse(outcome.stdout) as { results: { image: string }[]; failures: { image: string; error: { code: string; message: string } }[] };
+    expect(answer.results.map(({ image }) => image)).toEqual(good);
+    expect(Object.fromEntries(answer.failures.map(({ image, error }) => [image, error.code]))).toEqual({
+      [noPicture]: 'INVALID_IMAGE', [at('missing.png')]: 'FILE_NOT_FOUND', [doubles]: 'INVALID_INPUT', [empty]: 'INVALID_IMAGE',
+    });
+    expect(outcome.stderr).toMatch(/^sightline: 4 of 21 images could not be explained: .*text\.jpg/m);
+  });
+});
+
+describe('the path of a model that is not there', () => {
+  it.each(['checkpoints/best.pth', 'models/x.onnx', 'weights/last.ckpt'])('%s is no repository of the hub', async (file) => {
+    const { code, stdout } = await sightline('explain', PICTURE, '--model', file, '--json');
+    expect(code).toBe(2);
+    expect(JSON.parse(stdout)).toEqual({ error: { code: 'FILE_NOT_FOUND', message: expect.stringMatching(`^There is no file ${file}`) as string } });
+  });
+});

@@ -175,10 +175,11 @@ describe('an abort amid one long step', () => {
   });
   afterAll(() => model.close());
 
-  it.each([
+  type Call = (images: ReturnType<typeof imagesOf>, signal?: AbortSignal) => Promise<unknown>;
+  it.each<[string, Call]>([
     ['a run of the model', (images, signal) => model.predict(images, { signal })],
     ['a run and its backward pass', (images, signal) => model.explain(images, { method: 'gradient', size: 'grid', signal })],
-  ] satisfies [string, (images: ReturnType<typeof imagesOf>, signal?: AbortSignal) => Promise<unknown>][])('%s rejects before the step is over', async (_, call) => {
+  ])('%s rejects before the step is over', async (_, call) => {
     const images = imagesOf({ height: SIDE, width: SIDE }, 4);
     await call(images);
     const begun = performance.now();

@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 
 import { describe, expect, it } from 'vitest';
 
-import { Model, stats, type MethodName } from '../../lib/index.js';
+import { Model, stats, type MethodName, type NamedOptions } from '../../lib/index.js';
 import { relativeDifference } from '../support/safetensors.js';
 
 // TensorFloat-32 convolutions, LibTorch's default on CUDA, keep 10 bits of the mantissa: off, so that a wrong value shows.
@@ -23,7 +23,7 @@ describe('the bundled models from file to map', () => {
     await using onCpu = await Model.load(name, { device: 'cpu' });
     await using onCuda = await Model.load(name, { device: 'cuda' });
     expect(onCuda.device).toBe('cuda:0');
-    const options = { method, targets: ['top2'], raw: true } as const;
+    const options = { method, targets: ['top2'], raw: true } as NamedOptions<MethodName>;
     const [expected, found] = [await onCpu.explain(IMAGES, options), await onCuda.explain(IMAGES, options)];
     expected.forEach(({ maps, predictions }, i) => {
       expect(found[i]!.predictions[0]!.index).toBe(predictions[0]!.index);

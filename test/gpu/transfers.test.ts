@@ -23,7 +23,10 @@ function expectEqual(found: readonly Explanation[], expected: readonly Explanati
 
 it('concurrent tensors of mixed sizes and methods give what the CPU gives, each its own', async () => {
   const sizes = [[32, 48], [64, 64], [40, 32]] as const;
-  const inputs = Array.from({ length: 120 }, (_, i) => randomTensor(1 + (i % 3), ...sizes[i % 3]!, i));
+  const inputs = Array.from({ length: 120 }, (_, i) => {
+    const [height, width] = sizes[i % 3]!;
+    return randomTensor(1 + (i % 3), height, width, i);
+  });
   const methods = ['grad-cam', 'cam', 'layer-cam', 'input-x-gradient'];
   const options = (i: number): object => ({ method: methods[i % 4], targets: [i % 5] });
   await using onCpu = await loadSmall('timm-resnet-traced');

@@ -79,7 +79,7 @@ describe.skipIf(python === null)('graphs as people export them', () => {
       for (let row = 0; row < data.length; row += 16) expectClose([data.slice(row, row + 16).reduce((sum, value) => sum + value, 0)], [1]);
     }
     for (const method of ['grad-cam', 'attention-rollout', 'gradient-rollout', 'gae'] as const) {
-      const [{ maps }] = (await model.explain(imagesOf(name), { method, targets: [1], size: 'grid' })) as [{ maps: readonly { data: Float32Array; shape: readonly number[] }[] }];
+      const { maps } = (await model.explain(imagesOf(name), { method, targets: [1], size: 'grid' }))[0]!;
       expect(maps[0]!.shape).toEqual([4, 4]);
     }
   });
@@ -120,7 +120,7 @@ describe.skipIf(python === null)('graphs as people export them', () => {
       expect(await model.inspect()).toMatchObject({ classes: 2, scores: 'yes-or-no', activation: null });
       const scores = await scoresOf(model, name);
       rowsOf(expected[name]!.outputs['output']!).forEach(([x], i) => expectClose(scores[i]!, [sigmoid(-x!), sigmoid(x!)]));
-      const [{ maps }] = (await model.explain(imagesOf(name), { method: 'gradient', targets: ['no', 'yes'], raw: true })) as [{ maps: readonly { data: Float32Array }[] }];
+      const { maps } = (await model.explain(imagesOf(name), { method: 'gradient', targets: ['no', 'yes'], raw: true }))[0]!;
       // The gradient's size is the same for both, and not zero.
       expect(maps[0]!.data).toEqual(maps[1]!.data);
       expect(Math.max(...maps[0]!.data)).toBeGreaterThan(0);
@@ -128,7 +128,7 @@ describe.skipIf(python === null)('graphs as people export them', () => {
 
     it('CAM of yes is the opposite of CAM of no', async () => {
       await using model = await load('one-logit');
-      const [{ maps }] = (await model.explain(imagesOf('one-logit'), { method: 'hires-cam', layer: '4', targets: ['no', 'yes'], raw: true, size: 'grid' })) as [{ maps: readonly { data: Float32Array }[] }];
+      const { maps } = (await model.explain(imagesOf('one-logit'), { method: 'hires-cam', layer: '4', targets: ['no', 'yes'], raw: true, size: 'grid' }))[0]!;
       const { map, rounding } = expected['one-logit']!.gradCam!;
       const high = Math.max(...maps[1]!.data);
       expect(Math.min(...maps[0]!.data, ...maps[1]!.data)).toBeGreaterThanOrEqual(0);

@@ -1,4 +1,4 @@
-import { copyFile, mkdtemp, readFile, truncate, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -64,6 +64,27 @@ describe('decodeImage gives the pixels that Pillow gives', () => {
     const managed = await sharp(wide).raw().toBuffer();
     expect(largestDifference(stored, managed)).toBeGreaterThan(5);
     expect(largestDifference((await decodeImage(wide)).data, stored)).toBe(0);
+  });
+
+  it('gives the same pixels of a photo with a profile by its path, its bytes and a sharp instance', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'sightline-decode-'));
+    try {
+      for (const [name, encoded] of [
+        ['p3.jpg', await sharp(join(fixtures, 'photo-444.jpg')).withIccProfile('p3').jpeg().toBuffer()],
+        ['p3.png', await sharp(join(fixtures, 'rgb.png')).withIccProfile('p3').png().toBuffer()],
+      ] as const) {
+        const path = join(folder, name);
+        await writeFile(path, encoded);
+        const { data } = await decodeImage(path);
+        expect(largestDifference((await decodeImage(encoded)).data, data), name).toBe(0);
+        const instance = sharp(path);
+        expect(largestDifference((await decodeImage(instance)).data, data), name).toBe(0);
+        // The caller's own instance goes on converting.
+        expect(largestDifference(await instance.raw().toBuffer(), data), name).toBeGreaterThan(5);
+      }
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 
   it('turns the eight orientations into the same upright scene shape', async () => {

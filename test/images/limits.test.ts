@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { Model, stats } from '../../lib/index.js';
-import { decodeImage } from '../../lib/images/source.js';
+import { decodeImage, type ImageInput } from '../../lib/images/source.js';
 import { Gate } from '../../lib/images/gate.js';
 import { cardOf, CNN, gate, imagesOf, until } from '../concurrency/models.js';
 import { tiff } from './tiff.js';
@@ -72,7 +72,8 @@ describe('images as the web has them', () => {
     const bytes = await readFile(fixture('rgb.png'));
     const { data } = await decodeImage(fixture('rgb.png'));
     const own = new Uint8Array(bytes).buffer;
-    for (const input of [own, new DataView(own), new Blob([own]), new File([own], 'rgb.png')]) expect((await decodeImage(input)).data).toEqual(data);
+    const inputs: ImageInput[] = [own, new DataView(own), new Blob([own]), new File([new Uint8Array(own)], 'rgb.png')];
+    for (const input of inputs) expect((await decodeImage(input)).data).toEqual(data);
   });
 });
 
@@ -101,6 +102,19 @@ describe('limits of a model', () => {
     expect(await trusting.predict(SVG)).toHaveLength(1);
     await trusting.close();
     expect([...(await decodeImage(SVG, { svg: true })).data.subarray(0, 3)]).toEqual([255, 0, 0]);
+  });
+
+  it('files are read only where paths may come from', async () => {
+    const bytesOnly = await Model.load(CNN.path, { device: 'cpu', card: cardOf(CNN), imageFiles: false });
+    const there = fixture('rgb.png');
+    // One sentence, whether there is such a file or not: it tells nothing of the disk.
+    const refusal = { code: 'INVALID_INPUT', message: 'image-0 is a string, and this model reads no files (imageFiles: false); give the bytes of the image.' };
+    for (const input of [there, `${there}-missing`, '/etc/passwd', '/dev/zero', 'data:image/png;base64,AAAA']) await expect(bytesOnly.predict(input), input).rejects.toMatchObject(refusal);
+    await expect(bytesOnly.predict(pathToFileURL(there))).rejects.toMatchObject({ code: 'INVALID_INPUT', message: expect.stringMatching(/^image-0 is a URL, and/) as string });
+    await expect(bytesOnly.explain(there, { method: 'grad-cam' })).rejects.toMatchObject(refusal);
+    await expect(bytesOnly.capture(there, { features: 'all' as never })).rejects.toMatchObject({ name: 'SightlineError' });
+    expect(await bytesOnly.predict(await readFile(there))).toHaveLength(1);
+    await bytesOnly.close();
   });
 
   it('a full queue refuses without reading the image', async () => {

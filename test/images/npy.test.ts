@@ -115,3 +115,25 @@ describe('encodeNpy', () => {
     );
   });
 });
+
+describe('encodeNpy and decodeNpy refuse what is no array', () => {
+  const invalid = (message: RegExp) => expect.objectContaining({ name: 'SightlineError', code: 'INVALID_INPUT', message: expect.stringMatching(message) as string }) as Error;
+  const data = new Float32Array(2);
+  it.each([
+    [{ data: [1, 2], shape: [2] }, /^The data of an \.npy file must be a Float32Array/],
+    [{ data: new Uint16Array(2), shape: [2] }, /^The data of an \.npy file/],
+    [null, /^The data of an \.npy file/],
+    [{ data }, /^An array cannot have the shape undefined/],
+    [{ data, shape: 2 }, /^An array cannot have the shape 2/],
+    [{ data, shape: [1n, 2] }, /^An array cannot have the shape a list/],
+    [{ data, shape: [-1, -2] }, /^An array cannot have the shape \[-1,-2\]/],
+    [{ data, shape: [3] }, /^An array of 2 elements cannot have the shape \[3\]/],
+  ] as const)('%o', (array, message) => {
+    expect(() => encodeNpy(array as never)).toThrow(invalid(message));
+  });
+
+  it('bytes that are none', () => {
+    expect(() => decodeNpy('x.npy' as never, 'x.npy')).toThrow(invalid(/^decodeNpy got "x\.npy"/));
+    expect(() => decodeNpy(undefined as never, 'x.npy')).toThrow(invalid(/^decodeNpy got undefined/));
+  });
+});

@@ -198,6 +198,12 @@ describe('overlay', () => {
     refusal({ colormap: 'turob' as never }, /Did you mean "turbo"\?/);
     refusal({ width: 0 }, /width is 0/);
     refusal({ interpolation: 'cubic' as never }, /interpolation is "cubic"/);
+    refusal({ title: {} as never }, /^title is \{\}; give a string\.$/);
+    refusal({ width: Symbol('wide') as never }, /^width is a symbol/);
+    refusal({ width: Object.create(null) as never }, /^width is \{\}/);
+    refusal({ opacity: 1n as never }, /^opacity is 1n/);
+    refusal({ box: { left: 0, top: 0, width: 5n, height: 5 } as never }, /^box is an object/);
+    refusal('turbo' as never, /^The options of overlay are "turbo"/);
     refusal({ box: { left: 0, top: 0, width: 0, height: 5 } }, /box is/);
     expect(() => overlay(image(4, 4), map([2, 2], [1, 2, 3]))).toThrow(expect.objectContaining({ code: 'INVALID_INPUT', message: 'A map of shape [2, 2] cannot have 3 numbers.' }));
   });

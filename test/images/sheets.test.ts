@@ -112,6 +112,19 @@ describe('contactSheet', () => {
     expect((await sheet(cells(), { background: [1, 2, 3] })).at(0, 0)).toEqual([1, 2, 3]);
     await expect(contactSheet([])).rejects.toEqual(expect.objectContaining({ code: 'INVALID_INPUT' }));
     await expect(contactSheet(cells(), { cellWidth: 3 })).rejects.toEqual(expect.objectContaining({ code: 'INVALID_OPTION' }));
+    const refused = (given: unknown, options: unknown, code: string, message: RegExp) =>
+      expect(contactSheet(given as never, options as never)).rejects.toEqual(expect.objectContaining({ name: 'SightlineError', code, message: expect.stringMatching(message) as string }));
+    await refused(cells(), { title: {} }, 'INVALID_OPTION', /^title is \{\}/);
+    await refused(cells(), { columnHeads: 'a' }, 'INVALID_OPTION', /^columnHeads is "a"; give a list/);
+    await refused(cells(), { rowHeads: [1n] }, 'INVALID_OPTION', /^rowHeads\[0\] is 1n/);
+    await refused(cells(), { cellWidth: Symbol('wide') }, 'INVALID_OPTION', /^cellWidth is a symbol/);
+    await refused(cells(), { background: 'white' }, 'INVALID_OPTION', /^background is "white"/);
+    await refused(cells(), null, 'INVALID_OPTION', /^The options of contactSheet are null/);
+    await refused('cells', {}, 'INVALID_INPUT', /^The cells of a contact sheet are "cells"/);
+    await refused([cells()[0]![0]], {}, 'INVALID_INPUT', /^Row 0 of a contact sheet/);
+    await refused([[undefined]], {}, 'INVALID_INPUT', /^Cell \[0\]\[0\] of a contact sheet has no picture/);
+    await refused([[{ image: 'photo.jpg' }]], {}, 'INVALID_INPUT', /^Cell \[0\]\[0\]/);
+    await refused([[{ ...cells()[0]![0], caption: 3 }]], {}, 'INVALID_OPTION', /^The caption of cell \[0\]\[0\] is 3/);
   });
 });
 
@@ -169,5 +182,17 @@ describe('planesSheet', () => {
     await refused({ contrast: 'log' as never }, 'INVALID_OPTION');
     await expect(planesSheet([])).rejects.toEqual(expect.objectContaining({ code: 'INVALID_INPUT' }));
     await expect(planesSheet([plane([1], [2, 2])])).rejects.toEqual(expect.objectContaining({ code: 'INVALID_INPUT' }));
+    const wrong = (planes: unknown, options: unknown, code: string, message: RegExp) =>
+      expect(planesSheet(planes as never, options as never)).rejects.toEqual(expect.objectContaining({ name: 'SightlineError', code, message: expect.stringMatching(message) as string }));
+    await wrong('planes', {}, 'INVALID_INPUT', /^The planes of a sheet are "planes"/);
+    await wrong([null], {}, 'INVALID_INPUT', /^The data of plane 0/);
+    await wrong([{ data: [1, 2], shape: [1, 2] }], {}, 'INVALID_INPUT', /^The data of plane 0 are no Float32Array/);
+    await wrong([{ data: new Float32Array(2) }], {}, 'INVALID_INPUT', /^Plane 0 of shape undefined/);
+    await wrong([{ data: new Float32Array(2), shape: [1, 2n] }], {}, 'INVALID_INPUT', /^Plane 0 of shape a list/);
+    await wrong([{ data: new Float32Array(2), shape: [-1, -2] }], {}, 'INVALID_INPUT', /^Plane 0 of shape \[-1,-2\]/);
+    await wrong([{ ...plane([1, 2], [1, 2]), caption: {} }], {}, 'INVALID_OPTION', /^The caption of plane 0 is \{\}/);
+    await wrong([plane([1, 2], [1, 2])], { title: 1 }, 'INVALID_OPTION', /^title is 1/);
+    await wrong([plane([1, 2], [1, 2])], { scale: 2n }, 'INVALID_OPTION', /^scale is 2n/);
+    await wrong([plane([1, 2], [1, 2])], { contrast: Symbol('log') }, 'INVALID_OPTION', /^contrast is a symbol/);
   });
 });

@@ -152,6 +152,7 @@ describe('loops of symbolic methods', () => {
 describe('the method of one’s own in the README', () => {
   const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
   const code = /const hiResCam = defineMethod\(\{[\s\S]*?\n\}\);\n/.exec(readme)![0];
+  // eslint-disable-next-line @typescript-eslint/no-implied-eval, @typescript-eslint/no-unsafe-call -- the README's own text
   const method = new Function('defineMethod', 'symbolic', 'z', `${ts.transpile(code)}; return hiResCam;`)(defineMethod, symbolic, z) as Method;
   const image = randomTensor(3, ...SIZE, 21);
 

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
 
 import { decodeImage } from '../../lib/images/source.js';
-import { Model, type MethodName } from '../../lib/index.js';
+import { Model, type MethodName, type NamedOptions } from '../../lib/index.js';
 
 interface Picture {
   readonly file: string;
@@ -25,7 +25,7 @@ const figures: string[] = [];
 async function point(model: Model, method: MethodName): Promise<{ hits: number; cases: number; mostAlike: number }> {
   const explained = await model.explain(
     PICTURES.map(({ file }) => pathOf(file)),
-    { method, targets: PICTURES.map(({ objects }) => objects.map(({ index }) => index)) },
+    { method, targets: PICTURES.map(({ objects }) => objects.map(({ index }) => index)) } as NamedOptions<MethodName>,
   );
   let hits = 0;
   let mostAlike = Infinity;

@@ -67,21 +67,21 @@ describe('a pool', () => {
       }, started);
       return started;
     };
-    run(1);
-    run(1);
-    run(3);
+    void run(1);
+    void run(1);
+    void run(3);
     expect(given).toEqual([[0, 1], [1, 1], [2, 3]]);
     expect(pool.loads).toEqual([1, 1, 3]);
-    run(10);
+    void run(10);
     expect(given.slice(3)).toEqual([[0, 4], [1, 4], [2, 2]]);
     expect(pool.loads).toEqual([5, 5, 5]);
     pending[1]!.resolve('');
     await pending[1]!.promise;
     expect(pool.loads).toEqual([5, 4, 5]);
-    run(1);
+    void run(1);
     expect(given.at(-1)).toEqual([1, 1]);
     // All equal again: the one whose last turn is longest ago.
-    run(1);
+    void run(1);
     expect(given.at(-1)).toEqual([0, 1]);
   });
 

@@ -1,6 +1,9 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, it, vi } from 'vitest';
+import { ownPlace } from '../../lib/setup/file-lock.mjs';
+import { withLock } from '../../scripts/lock.mjs';
 import { runModule, temporaryFolder, writeFiles } from './fixtures.js';
 
 async function evaluate(text: string): Promise<unknown> {
@@ -76,12 +79,44 @@ describe('the lock', () => {
     const folder = temporaryFolder();
     const lock = path.join(folder, 'lock');
     const dead = await runModule('console.log(process.pid)');
-    writeFileSync(lock, dead.stdout.trim());
+    writeFileSync(lock, JSON.stringify({ pid: Number(dead.stdout), host: ownPlace(), id: 'dead' }));
     const outcome = await runModule(`import { withLock } from '$scripts/lock.mjs';
       await withLock(${JSON.stringify(lock)}, async () => console.log('in'));
       await withLock(${JSON.stringify(lock)}, async () => { throw new Error('no'); }).catch(() => console.log('failed'));`);
     expect(outcome).toMatchObject({ code: 0, stdout: 'in\nfailed\n', stderr: '' });
     expect(existsSync(lock)).toBe(false);
+  });
+});
+
+describe('the lock of a process that has died', () => {
+  it('goes to one of those that wait for it', async () => {
+    const folder = temporaryFolder();
+    const lock = path.join(folder, 'lock');
+    const log = path.join(folder, 'log');
+    const dead = await runModule('console.log(process.pid)');
+    for (let round = 0; round < 5; round++) {
+      writeFileSync(log, '');
+      writeFileSync(lock, JSON.stringify({ pid: Number(dead.stdout), host: ownPlace(), id: 'dead' }));
+      await Promise.all(Array.from({ length: 6 }, (_, i) => withLock(lock, async () => {
+        appendFileSync(log, 'in ');
+        await sleep(5 + i);
+        appendFileSync(log, 'out ');
+      })));
+      expect(readFileSync(log, 'utf8')).toBe('in out '.repeat(6));
+    }
+  });
+
+  it('is not taken from a container that shares the host name, by a process number that means nothing here', async () => {
+    const lock = path.join(temporaryFolder(), 'lock');
+    // No process has this number here; there it may.
+    writeFileSync(lock, JSON.stringify({ pid: 2 ** 30, host: ownPlace().replace(/pid:\[\d+\]/, 'pid:[1]').replace(/^[^ ]+$/, 'another'), id: 'theirs' }));
+    const work = vi.fn(() => Promise.resolve());
+    const waiting = withLock(lock, work);
+    await sleep(1000);
+    expect(work).not.toHaveBeenCalled();
+    rmSync(lock);
+    await waiting;
+    expect(work).toHaveBeenCalledOnce();
   });
 });
 

@@ -68,7 +68,10 @@ export interface Rounded {
   readonly again: (seed: number) => Promise<ArrayLike<number>>;
   /** What the documentation promises, of the largest value: as far as float32 allows it, this much is let pass as well. */
   readonly promised?: number;
-  /** Whether it is made of gradients with respect to the pixels, which jump where a rectifier's input crosses zero. */
+  /**
+   * Whether it is made of gradients with respect to the pixels, which jump where a rectifier's input crosses zero, and no float64
+   * reference tells where and how far. A loose limit: test/parity/methods/gradients_float64.py makes the references.
+   */
   readonly jumps?: boolean;
 }
 

@@ -5,6 +5,11 @@ export interface Reference {
   readonly shape: readonly number[];
 }
 
+/** A tensor's values, of whichever type. */
+export function numbersOf({ data }: Reference): number[] {
+  return Array.from<number | bigint, number>(data, Number);
+}
+
 /** The tensors of a safetensors file of float32 and int64: a length, a JSON header, raw little-endian values. */
 export function readSafetensors(path: string | URL): Map<string, Reference> {
   const bytes = readFileSync(path);

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { abs } from '../../symbolic/index.js';
 import { compatWith } from '../compat/peers.js';
 import * as pytorchGradCam from '../compat/pytorch-grad-cam.js';
-import { hasTargetLayer } from '../conditions.js';
+import { hasReadableLayer } from './conditions.js';
 import { defineMethod } from '../method.js';
 import { lostByHead, lostByRuns } from './ablation.js';
 import { combineChannels, pipelineOptions } from './pipeline.js';
@@ -25,7 +25,7 @@ export const ablationCam = defineMethod({
   }),
   usesLayer: true,
   isClassSpecific: true,
-  reasonAgainst: hasTargetLayer,
+  reasonAgainst: hasReadableLayer,
   map: ({ model, layer, options }) => {
     const activations = activationsOf(model, layer);
     // By two logits of a bf16 model, a channel's share would be lost in their rounding.

@@ -7,7 +7,7 @@ import { hasReadableLayer } from './conditions.js';
 import { activationsOf, readLayer } from './target-layer.js';
 
 /** A CAM without options: the positive part of a component of what is read of the layer. */
-const componentCam = (name: string, { isClassSpecific, of }: { readonly isClassSpecific: boolean; readonly of: (model: SymbolicModel, layer: string) => Value }) =>
+const componentCam = ({ name, isClassSpecific, of }: { readonly name: string; readonly isClassSpecific: boolean; readonly of: (model: SymbolicModel, layer: string) => Value }) =>
   defineMethod({
     name,
     options: z.strictObject({}),
@@ -24,7 +24,7 @@ const componentCam = (name: string, { isClassSpecific, of }: { readonly isClassS
  *
  * Muhammad & Yeasin, Eigen-CAM: Class Activation Map using Principal Components, IJCNN 2020.
  */
-export const eigenCam = componentCam('eigen-cam', { isClassSpecific: false, of: (model, layer) => principalComponent(activationsOf(model, layer)) });
+export const eigenCam = componentCam({ name: 'eigen-cam', isClassSpecific: false, of: (model, layer) => principalComponent(activationsOf(model, layer)) });
 
 /**
  * KPCA-CAM: Eigen-CAM with a kernel. Places are compared by tanh(x y / channels + 1), x and y being their centered
@@ -32,7 +32,7 @@ export const eigenCam = componentCam('eigen-cam', { isClassSpecific: false, of: 
  *
  * Karmani et al., KPCA-CAM: Visual Explainability of Deep Computer Vision Models Using Kernel PCA, MMSP 2024.
  */
-export const kpcaCam = componentCam('kpca-cam', { isClassSpecific: false, of: (model, layer) => kernelComponent(activationsOf(model, layer)) });
+export const kpcaCam = componentCam({ name: 'kpca-cam', isClassSpecific: false, of: (model, layer) => kernelComponent(activationsOf(model, layer)) });
 
 /**
  * Eigen-Grad-CAM: the first principal component of activations times gradients, negative parts cut off. The gradients
@@ -40,7 +40,8 @@ export const kpcaCam = componentCam('kpca-cam', { isClassSpecific: false, of: (m
  *
  * A variant of the pytorch-grad-cam project, after Muhammad & Yeasin 2020.
  */
-export const eigenGradCam = componentCam('eigen-grad-cam', {
+export const eigenGradCam = componentCam({
+  name: 'eigen-grad-cam',
   isClassSpecific: true,
   of: (model, layer) => {
     const { activations, gradients } = readLayer(model, layer);

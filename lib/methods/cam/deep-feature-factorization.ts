@@ -4,20 +4,23 @@ import { SightlineError } from '../../support/errors.js';
 import { concatenate, expandLike, max, min, nonNegativeFactors, pick, rename, type Value } from '../../symbolic/index.js';
 import { SPACE } from '../axes.js';
 import { compatWith } from '../compat/peers.js';
-import { hasTargetLayer } from '../conditions.js';
+import { hasReadableLayer } from './conditions.js';
 import { count } from '../fields.js';
 import { defineMethod, type MapOf } from '../method.js';
 import { placesOf } from './channel-masks.js';
+
+const COMPONENTS = 5;
 
 /** A concept's channels at the scale at which the model is asked for its class. */
 type Scale = (vectors: Value, maps: Value) => Value;
 
 const mapBy =
-  (scaled: Scale): MapOf<{ readonly components: number }> =>
-  ({ model, layer, options: { components } }) => {
+  (scaled: Scale): MapOf<{ readonly components?: number | undefined }> =>
+  ({ model, layer, options: { components: asked } }) => {
     const feature = model.output.feature(layer);
     const features = model.spatial(feature, layer);
     const [height, width] = placesOf(model.node(layer));
+    const components = asked ?? Math.min(COMPONENTS, height * width);
     if (components > height * width) {
       throw new SightlineError('INVALID_OPTION', `deep-feature-factorization finds at most as many concepts as "${layer}" has places, ${height * width}, not ${components}; ask for fewer components.`);
     }
@@ -39,14 +42,14 @@ const mapBy =
 export const deepFeatureFactorization = defineMethod({
   name: 'deep-feature-factorization',
   options: z.strictObject({
-    /** How many concepts. */
-    components: count(1, 1000).default(5),
+    /** How many concepts. Default 5, or as many as the layer has places where those are fewer. */
+    components: count(1, 1000).optional(),
     /** Classes of concepts at the scale that the factorization happens to give, in place of each concept's peak. */
     compat: compatWith('pytorch-grad-cam'),
   }),
   usesLayer: true,
   isClassSpecific: false,
-  reasonAgainst: (inspection) => (inspection.classes === 0 ? 'it gives no class scores that a concept could be named by' : hasTargetLayer(inspection)),
+  reasonAgainst: (inspection) => (inspection.classes === 0 ? 'it gives no class scores that a concept could be named by' : hasReadableLayer(inspection)),
   // Only the product of a concept's map and vector is defined. At the peak of its map it is what the layer holds there.
   map: mapBy((vectors, maps) => vectors.mul(max(maps, SPACE))),
   compat: { 'pytorch-grad-cam': mapBy((vectors) => vectors) },

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 
+import type { Inspection } from '../../engine/inspection.js';
 import { SightlineError } from '../../support/errors.js';
 import { gather, mean, type Value } from '../../symbolic/index.js';
 import { compatWith } from '../compat/peers.js';
@@ -12,6 +13,11 @@ import { combineChannels, pipelineOptions, type PipelineSettings } from './pipel
 import { nearestClasses } from './nearest-classes.js';
 import { readLayer } from './target-layer.js';
 import { byMeanGradient, byPlaces, byPositiveGradient, type Weighting } from './weightings.js';
+
+const hasRivals = ({ classes }: Inspection): string | null => {
+  if (classes === 0) return 'it gives no class scores that could be compared';
+  return classes === 1 ? 'it has one class, so there is none to compare with' : null;
+};
 
 interface Settings extends PipelineSettings {
   readonly base: 'grad-cam' | 'grad-cam++' | 'layer-cam';
@@ -60,7 +66,7 @@ export const finerCam = defineMethod({
   }),
   usesLayer: true,
   isClassSpecific: true,
-  reasonAgainst: all(hasGradients, hasTargetLayer, ({ classes }) => (classes === 1 ? 'it has one class, so there is none to compare with' : null)),
+  reasonAgainst: all(hasGradients, hasTargetLayer, hasRivals),
   map: mapBy(contrast),
   compat: {
     'pytorch-grad-cam': mapBy(pytorchGradCam.contrast, pytorchGradCam.placeWeights),

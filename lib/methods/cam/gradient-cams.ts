@@ -8,7 +8,7 @@ import { readLayer } from './target-layer.js';
 import type { Weighting } from './weightings.js';
 
 /** A CAM that weighs activations by their gradients, without options of its own. */
-const gradientCam = (name: string, weighted: Weighting) =>
+const gradientCam = ({ name, weighted }: { readonly name: string; readonly weighted: Weighting }) =>
   defineMethod({
     name,
     options: z.strictObject({ ...pipelineOptions }),
@@ -24,7 +24,7 @@ const gradientCam = (name: string, weighted: Weighting) =>
  *
  * Draelos & Carin, Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural networks, 2020.
  */
-export const hiResCam = gradientCam('hires-cam', ({ activations, gradients }) => activations.mul(gradients));
+export const hiResCam = gradientCam({ name: 'hires-cam', weighted: ({ activations, gradients }) => activations.mul(gradients) });
 
 /**
  * Element-wise Grad-CAM: activations times gradients, place by place, negative parts cut off before the sum over
@@ -32,4 +32,4 @@ export const hiResCam = gradientCam('hires-cam', ({ activations, gradients }) =>
  *
  * A variant of the pytorch-grad-cam project, without a paper.
  */
-export const elementwiseGradCam = gradientCam('elementwise-grad-cam', ({ activations, gradients }) => relu(activations.mul(gradients)));
+export const elementwiseGradCam = gradientCam({ name: 'elementwise-grad-cam', weighted: ({ activations, gradients }) => relu(activations.mul(gradients)) });

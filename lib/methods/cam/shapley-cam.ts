@@ -1,5 +1,6 @@
 import { z } from 'zod';
 
+import { SightlineError } from '../../support/errors.js';
 import { detach, exp, grad, log, max, mean, sum, type SymbolicModel, type Value } from '../../symbolic/index.js';
 import { all, hasGradients, hasTargetLayer } from '../conditions.js';
 import { defineMethod } from '../method.js';
@@ -12,9 +13,13 @@ function logSoftmax(logits: Value): Value {
 }
 
 /** What is shared out among the layer's places: [batch]. */
-function utilityOf(model: SymbolicModel, utility: 'rest' | 'score'): Value {
-  const { score, logits } = model.output;
-  return utility === 'score' ? score : score.add(model.scoreIn(logSoftmax(logits)));
+function utilityOf(model: SymbolicModel, asked: 'rest' | 'score' | undefined): Value {
+  const hasClasses = model.inspection.classes > 0;
+  if (asked === 'rest' && !hasClasses) {
+    throw new SightlineError('INVALID_OPTION', "The utility 'rest' of shapley-cam is a class's probability, and the model gives no class scores; give utility: 'score', or leave it out.");
+  }
+  const { score } = model.output;
+  return (asked ?? (hasClasses ? 'rest' : 'score')) === 'score' ? score : score.add(model.scoreIn(logSoftmax(model.output.logits)));
 }
 
 /**
@@ -28,8 +33,8 @@ export const shapleyCam = defineMethod({
   name: 'shapley-cam',
   options: z.strictObject({
     ...pipelineOptions,
-    /** `rest` (the paper's): the score plus the class's log-probability; `score`: the score alone. */
-    utility: z.enum(['rest', 'score'], { error: "'rest' or 'score' is expected" }).default('rest'),
+    /** `rest` (the paper's): the score plus the class's log-probability; `score`: the score alone, the default where there are no classes. */
+    utility: z.enum(['rest', 'score'], { error: "'rest' or 'score' is expected" }).optional(),
   }),
   usesLayer: true,
   isClassSpecific: true,

@@ -1,10 +1,10 @@
 import { z } from 'zod';
 
+import { SightlineError } from '../../support/errors.js';
 import { blur, constant, expandLike, fullLike, sub, type SymbolicModel, type Value } from '../../symbolic/index.js';
 
-const COLORS = 3;
 const DEFAULT_SIGMA = 10;
-const BASELINE = `'zero', 'black', 'white', 'blur', { blur: pixels above 0 }, a number or a list of ${COLORS} numbers is expected`;
+const BASELINE = `'zero', 'black', 'white', 'blur', { blur: pixels above 0 }, a number or a list of numbers, one for each channel, is expected`;
 
 /**
  * What stands for "nothing to see": `zero`, which after the model's normalization is its mean color; `black`; `white`; `blur`, the image
@@ -12,7 +12,7 @@ const BASELINE = `'zero', 'black', 'white', 'blur', { blur: pixels above 0 }, a 
  * each color channel, as the model gets them, after normalization.
  */
 export const baselineSchema = z.union(
-  [z.enum(['zero', 'black', 'white', 'blur']), z.strictObject({ blur: z.number({ error: BASELINE }).positive({ error: BASELINE }) }), z.number(), z.array(z.number()).length(COLORS, { error: BASELINE })],
+  [z.enum(['zero', 'black', 'white', 'blur']), z.strictObject({ blur: z.number({ error: BASELINE }).positive({ error: BASELINE }) }), z.number(), z.array(z.number()).min(1, { error: BASELINE })],
   { error: BASELINE },
 );
 export type Baseline = z.output<typeof baselineSchema>;
@@ -34,7 +34,9 @@ export function baselineOf(model: SymbolicModel, baseline: Baseline): Value | nu
 }
 
 function colored(model: SymbolicModel, color: readonly number[]): Value {
-  return expandLike(constant(model.image, Float32Array.from(color), { channels: COLORS }), model.image);
+  const { channels } = model.inspection;
+  if (color.length !== channels) throw new SightlineError('INVALID_OPTION', `The baseline has ${color.length} numbers, but the model's images have ${channels} channels; give one for each.`);
+  return expandLike(constant(model.image, Float32Array.from(color), { channels }), model.image);
 }
 
 /** The images where `kept` [batch, height, width] is 1, the baseline where it is 0. */

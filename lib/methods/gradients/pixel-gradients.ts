@@ -6,7 +6,7 @@ import { defineMethod } from '../method.js';
 import { channelsSchema, overChannels } from './channels.js';
 
 /** The gradient with respect to each pixel, or what a rule lets back in its place. */
-const pixelGradient = (name: string, rule?: Rule) =>
+const pixelGradient = ({ name, rule }: { readonly name: string; readonly rule?: Rule }) =>
   defineMethod({
     name,
     options: z.strictObject({
@@ -28,7 +28,7 @@ const pixelGradient = (name: string, rule?: Rule) =>
  * Simonyan, Vedaldi & Zisserman, Deep Inside Convolutional Networks: Visualising Image Classification Models and Saliency
  * Maps, ICLR workshop 2014.
  */
-export const gradient = pixelGradient('gradient');
+export const gradient = pixelGradient({ name: 'gradient' });
 
 /**
  * Deconvolutional network: the gradient with respect to each pixel, where every ReLU lets back the positive gradients,
@@ -36,7 +36,7 @@ export const gradient = pixelGradient('gradient');
  *
  * Zeiler & Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014.
  */
-export const deconvnet = pixelGradient('deconvnet', 'deconvnet');
+export const deconvnet = pixelGradient({ name: 'deconvnet', rule: 'deconvnet' });
 
 /**
  * Guided backpropagation: the gradient with respect to each pixel, where every ReLU lets back only positive gradients
@@ -45,4 +45,4 @@ export const deconvnet = pixelGradient('deconvnet', 'deconvnet');
  *
  * Springenberg et al., Striving for Simplicity: The All Convolutional Net, ICLR workshop 2015.
  */
-export const guidedBackprop = pixelGradient('guided-backprop', 'guided-backprop');
+export const guidedBackprop = pixelGradient({ name: 'guided-backprop', rule: 'guided-backprop' });

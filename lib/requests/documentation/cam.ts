@@ -110,7 +110,7 @@ export default {
   "shapley-cam": {
     "description": "Shapley-CAM: Grad-CAM whose weights are the places' Shapley values to second order, the mean over space of g - H A / 2, where H is the Hessian of the utility with respect to the layer. Where the utility is linear in the layer, H is zero and the map is Grad-CAM's.\n\nCai, CAMs as Shapley Value-based Explainers, 2025 (arXiv 2501.06261).",
     "options": {
-      "utility": "`rest` (the paper's): the score plus the class's log-probability; `score`: the score alone.",
+      "utility": "`rest` (the paper's): the score plus the class's log-probability; `score`: the score alone, the default where there are no classes.",
       "eigenSmoothing": "Whether the first principal component of the weighted activations takes the place of their sum over channels."
     }
   },
@@ -142,7 +142,7 @@ export default {
   "deep-feature-factorization": {
     "description": "Deep feature factorization: a layer's activations as a sum of few non-negative concepts, each with a map of where it is and a class that the model gives to an image of nothing else. One map per concept, in place of one per target.\n\nCollins, Achanta and Süsstrunk, Deep Feature Factorization for Concept Discovery, ECCV 2018; the classes of concepts are pytorch-grad-cam's.",
     "options": {
-      "components": "How many concepts.",
+      "components": "How many concepts. Default 5, or as many as the layer has places where those are fewer.",
       "compat": "Classes of concepts at the scale that the factorization happens to give, in place of each concept's peak."
     }
   }

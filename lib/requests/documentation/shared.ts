@@ -6,9 +6,9 @@ export default {
     "size": "`image` (default): maps of the model's input size, upsampled bilinearly. `grid`: as the method computes them.",
     "raw": "Leaves the map's own values; by default each map is brought to [0, 1].",
     "top": "How many of the best classes `predictions` lists: 1 to 1,000,000, all where the model has fewer. Default 5.",
-    "memory": "Bytes that one chunk of a sampling method may take. Default 1 GiB.",
-    "maxPixels": "Most pixels of an image; larger ones are refused before they are decoded. Default: that of `Model.load`.",
-    "signal": "Aborting rejects with ABORTED: at once while the images wait, else within the step that the engine is at."
+    "memory": "Bytes that one chunk of a sampling method may take: 1 or more. Default 1 GiB.",
+    "maxPixels": "Most pixels of an image: 1 or more. Larger images are refused before they are decoded. Default: that of `Model.load`.",
+    "signal": "Aborting rejects with ABORTED, at the next step at the latest. Default: none."
   },
   "layer": {
     "layer": "A layer, or several: their maps are upsampled to the input size whatever `size` says, brought to [0, 1] and fused. Default: `inspect().targetLayer`.",

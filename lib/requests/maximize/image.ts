@@ -6,6 +6,7 @@ export class GeneratedImage {
   constructor(
     /** R, G and B in [0, 1], row-major [3, H, W]. */
     readonly data: Float32Array,
+    /** [1, 3, H, W]. */
     readonly shape: readonly [channels: 3, height: number, width: number],
   ) {}
 

@@ -7,7 +7,7 @@ import { resolveObjective } from './objective.js';
 import type { MaximizeProgress, MaximizeRequest } from './options.js';
 import { parametrizationOf } from './parametrization.js';
 import { givenForStart, givenForSteps, recordStart, recordSteps, type Given, type Recipe } from './plans.js';
-import type { ModelCard } from '../../models/card.js';
+import { normalizationOf, type ModelCard } from '../../models/card.js';
 import type { PlanDescription } from '../../engine/plan-description.js';
 
 export { GeneratedImage } from './image.js';
@@ -62,13 +62,15 @@ export interface Workshop {
  * @throws SightlineError UNKNOWN_NODE, UNKNOWN_TARGET, INVALID_OPTION, METHOD_NOT_APPLICABLE before anything is computed
  */
 export async function maximize(request: MaximizeRequest, { inspection, card, labels, run }: Workshop): Promise<Maximized> {
-  const { height, width } = inspection;
+  const { height, width, channels } = inspection;
+  if (card.input.order === 'bgr') throw new SightlineError('METHOD_NOT_APPLICABLE', 'The model takes its channels in the order BGR, and maximize makes RGB images.');
+  if (channels !== 3) throw new SightlineError('METHOD_NOT_APPLICABLE', `The model takes images of ${channels} channels, and maximize makes color images.`);
   const objective = resolveObjective(request, inspection, labels);
   const jitter = checkedJitter(request.jitter, height, width);
   checkBlur(request.blur?.size, height, width);
   const { onProgress, signal: _, ...settled } = { ...request, jitter };
   const parametrization = parametrizationOf(settled, height, width);
-  const recipe: Recipe = { request: settled, inspection, objective, parametrization, card: card.input };
+  const recipe: Recipe = { request: settled, inspection, objective, parametrization, card: normalizationOf(card.input) };
   const { steps, every } = settled;
 
   const activations: { step: number; activation: number }[] = [];

@@ -7,7 +7,9 @@ import type { GeneratedImage } from './image.js';
 
 /** A place in a node's grid, from 0; row 0 is at the top. */
 export interface GridPlace {
+  /** From 0 at the top. */
   readonly row: number;
+  /** From 0 at the left. */
   readonly column: number;
 }
 
@@ -31,11 +33,13 @@ export interface ClassObjective {
 export interface FeatureObjective {
   /** The node, by its name in `inspect`. */
   readonly node: string;
+  /** What is maximized. Default `feature`. */
   readonly of?: 'feature' | undefined;
+  /** The channel: 0 or more. Default: all. */
   readonly channel?: number | undefined;
-  /** One place of the grid. */
+  /** One place of the grid. Default: all. */
   readonly unit?: GridPlace | undefined;
-  /** One token, by its number; 0 is mostly the class token. */
+  /** One token, by its number: 0 or more; 0 is mostly the class token. Default: all. */
   readonly token?: number | undefined;
   readonly head?: undefined;
   readonly class?: undefined;
@@ -45,13 +49,13 @@ export interface FeatureObjective {
 export interface AttentionObjective {
   /** The attention's module, or a block that holds just one. */
   readonly node: string;
-  /** May be left out where `head` is given. */
+  /** What is maximized. Default `attention` where `head` is given. */
   readonly of?: 'attention' | undefined;
-  /** Default: the mean of all heads. */
+  /** The head: 0 or more. Default: the mean of all heads. */
   readonly head?: number | undefined;
   /** The patch that is looked at. Default: all patches. */
   readonly unit?: GridPlace | undefined;
-  /** The token that looks. Default: the class token, or the mean of the patches where there is none. */
+  /** The token that looks: 0 or more. Default: the class token, or the mean of the patches where there is none. */
   readonly token?: number | undefined;
   readonly channel?: undefined;
   readonly class?: undefined;
@@ -64,13 +68,15 @@ export interface AttentionObjective {
 export interface ProjectionObjective {
   /** The attention's module, or a block that holds just one. */
   readonly node: string;
+  /** Which projection is maximized. */
   readonly of: 'query' | 'key' | 'value';
-  /** Default: the mean of all heads. */
+  /** The head: 0 or more. Default: the mean of all heads. */
   readonly head?: number | undefined;
+  /** The channel of the head: 0 or more. Default: all. */
   readonly channel?: number | undefined;
-  /** One patch. */
+  /** One patch. Default: all. */
   readonly unit?: GridPlace | undefined;
-  /** One token, by its number. */
+  /** One token, by its number: 0 or more. Default: all. */
   readonly token?: number | undefined;
   readonly class?: undefined;
 }
@@ -82,6 +88,7 @@ export type MaximizeObjective = ClassObjective | FeatureObjective | AttentionObj
 export interface MaximizeProgress {
   /** Steps that were made; 0 for the start. */
   readonly step: number;
+  /** Of how many. */
   readonly steps: number;
   /** What is maximized, of the image as it is: without jitter and penalties. */
   readonly activation: number;
@@ -93,12 +100,13 @@ export interface MaximizeProgress {
 export interface BlurOptions {
   /** Pixels along each side of the kernel: odd, from 3 on. */
   readonly size: number;
-  /** In pixels. */
+  /** Standard deviation in pixels, above 0. */
   readonly sigma: number;
-  /** Smooths after each so many steps. Default 4. */
+  /** Smooths after each so many steps: 1 or more. Default 4. */
   readonly every?: number | undefined;
 }
 
+/** How `maximize` searches. */
 export interface MaximizeSettings {
   /** Steps of Adam. Default 256. */
   readonly steps?: number | undefined;
@@ -132,6 +140,7 @@ export interface MaximizeSettings {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Options of `maximize`: what is maximized, and how. */
 export type MaximizeOptions = MaximizeObjective & MaximizeSettings;
 
 const index = z.int({ error: 'a whole number from 0 on is expected' }).min(0, 'a whole number from 0 on is expected');

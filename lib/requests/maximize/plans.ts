@@ -1,6 +1,6 @@
 import type { Tensor } from '../../engine/native-types.js';
 import type { Inspection } from '../../engine/inspection.js';
-import type { ModelInput } from '../../models/card.js';
+import type { Normalization } from '../../symbolic/model.js';
 import {
   abs,
   concatenate,
@@ -36,7 +36,7 @@ export interface Recipe {
   readonly inspection: Inspection;
   readonly objective: Objective;
   readonly parametrization: Parametrization;
-  readonly card: ModelInput;
+  readonly card: Normalization;
 }
 
 /** Tensors that go along with a request. */

@@ -25,6 +25,12 @@ at::Tensor resize_axis(const at::Tensor& planes, std::vector<int64_t> size, bool
   return (resized + 0.5).floor_().clamp_(0, 255);
 }
 
+// As Pillow's mode L: ITU-R 601 in whole numbers, which float32 holds exactly.
+at::Tensor gray(const at::Tensor& colours) {
+  const auto parts = colours.unbind(1);
+  return ((parts[0] * 19595 + parts[1] * 38470 + parts[2] * 7471 + 0x8000) / 65536).floor_().unsqueeze(1);
+}
+
 }  // namespace
 
 at::Tensor normalisation(const Preprocessing& how) {
@@ -39,7 +45,8 @@ at::Tensor preprocess(const at::Tensor& pixels, const Preprocessing& how, const 
   // Rows are resized each by itself, and so are columns after them: strips and an early crop change no value.
   std::vector<at::Tensor> strips;
   for (int64_t row = 0; row < rows; row += most) {
-    const auto strip = pixels.narrow(0, row, std::min(most, rows - row)).permute({2, 0, 1}).unsqueeze(0).to(at::kFloat).contiguous();
+    const auto colours = pixels.narrow(0, row, std::min(most, rows - row)).permute({2, 0, 1}).unsqueeze(0).to(at::kFloat).contiguous();
+    const auto strip = how.is_gray ? gray(colours) : colours;
     const auto resized = resize_axis(strip, {strip.size(2), how.resized_width}, how.is_bicubic);
     strips.push_back(resized.narrow(3, how.crop_left, how.width).contiguous());
   }
@@ -47,7 +54,9 @@ at::Tensor preprocess(const at::Tensor& pixels, const Preprocessing& how, const 
   const auto planes = resize_axis(across, {how.resized_height, how.width}, how.is_bicubic);
   const auto image = planes.squeeze(0).narrow(1, how.crop_top, how.height);
   // In torchvision's order, so that the result is equal to the bit: to [0, 1], then mean, then deviation.
-  return ((image / 255.0) - normalisation[0]) / normalisation[1];
+  const auto constants = how.is_gray ? normalisation.narrow(1, 0, 1) : normalisation;
+  const auto normalised = ((image / 255.0) - constants[0]) / constants[1];
+  return how.is_bgr ? normalised.flip(0) : normalised;
 }
 
 }  // namespace sightline

@@ -6,6 +6,8 @@ namespace sightline {
 
 using torch::jit::Node;
 
+bool is_convolution(const Node* node) { return is_any_of(node, {"_convolution", "conv2d"}); }
+
 std::optional<ConvolutionNode> read_convolution(const Node* node) {
   const bool is_general = is_aten(node, "_convolution");
   if (!is_general && !is_aten(node, "conv2d")) return std::nullopt;

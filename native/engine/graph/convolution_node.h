@@ -12,6 +12,9 @@ struct ConvolutionNode {
   int64_t groups;
 };
 
+// Whether it is a convolution of images, whatever can be read of it.
+bool is_convolution(const torch::jit::Node* node);
+
 // Two-dimensional, not transposed, with constant weights and settings; none where it is another.
 std::optional<ConvolutionNode> read_convolution(const torch::jit::Node* node);
 

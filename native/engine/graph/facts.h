@@ -37,6 +37,7 @@ struct SiteInfo {
   std::string form;
   int64_t heads, tokens, keys, head_size, windows;
   std::string opaque;
+  std::string altered;  // as in AttentionSite
   std::optional<int64_t> flops_after;  // of the operators that read the probabilities, directly or not
   int64_t bytes_after;                 // of the values that they make
   // Around the attention, where the graph tells; else undefined.
@@ -60,6 +61,8 @@ struct PooledHead {
 };
 
 struct NetworkInfo {
+  int64_t channels;       // of the images
+  bool is_channels_last;  // whether the archive itself takes them as [N, H, W, channels]; here they are [N, channels, H, W]
   int64_t height, width, classes;    // no classes where the output is no scores
   std::vector<int64_t> output_sizes;  // of the logits, or of what is no scores; for one image, batch first
   std::vector<OutputInfo> outputs;    // all that the model returns
@@ -75,7 +78,7 @@ struct NetworkInfo {
   std::vector<SiteInfo> attention;
   std::optional<TokenInfo> tokens;
   std::optional<PooledHead> head;
-  // The last spatial feature of a CNN, the input of the last attention of a ViT; empty if neither is found.
+  // As find_target_layer says.
   std::string target_layer;
   int64_t operators;         // of one whole run
   int64_t activation_bytes;  // of all values of one run on one image, what a run with gradients may have to keep

@@ -1,108 +1,26 @@
 #include "engine/graph/inspection.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
 
 #include <algorithm>
-#include <cmath>
 #include <deque>
 #include <unordered_set>
 
+#include "engine/graph/convolution_node.h"
 #include "engine/graph/flops.h"
 #include "engine/graph/graph_ops.h"
-#include "engine/graph/places.h"
+#include "engine/graph/layouts.h"
+#include "engine/graph/pooled_head.h"
+#include "engine/graph/target_layer.h"
 
 namespace sightline {
 
-using torch::jit::Graph;
 using torch::jit::Node;
 using torch::jit::Value;
 
 namespace {
 
-constexpr int kSearchDepth = 24;
-
-bool is_convolution(const Node* node) { return is_any_of(node, {"_convolution", "conv2d"}); }
-
-// As followed through the graph; `Other` where a value's axes are not those of an image, or are not known.
-Layout layout_of(const Value* value, const Places& places) {
-  const auto sizes = recorded_sizes(value);
-  if (!sizes || places.is_of_pairs(value)) return Layout::Other;
-  if (sizes->size() == 2) return Layout::Vector;
-  if (sizes->size() == 3) return places.tokens(value, 1) ? Layout::Tokens : Layout::Other;
-  if (sizes->size() != 4) return Layout::Other;
-  // One place is all of the image, wherever its axes stand: an operator for images has its channels first.
-  if (places.is_map(value, 2, 3)) return Layout::ChannelsFirst;
-  return places.is_map(value, 1, 2) ? Layout::ChannelsLast : Layout::Other;
-}
-
-const Value* through(const Value* value, std::initializer_list<const char*> names) {
-  for (int depth = 0; depth < kSearchDepth && is_any_of(value->node(), names); ++depth) value = value->node()->input(0);
-  return value;
-}
-
-std::optional<at::Tensor> constant_tensor(const Value* value) {
-  const auto constant = constant_of(value);
-  if (!constant || !constant->isTensor()) return std::nullopt;
-  return constant->toTensor();
-}
-
-struct LinearHead {
-  const Value* input;
-  at::Tensor weight, bias;
-};
-
-std::optional<LinearHead> read_linear(const Value* logits) {
-  const Value* output = through(logits, {"dropout", "dropout_", "to", "contiguous", "flatten", "squeeze", "reshape", "view"});
-  const Node* node = output->node();
-  if (is_aten(node, "linear")) {
-    const auto weight = constant_tensor(node->input(1));
-    if (!weight) return std::nullopt;
-    return LinearHead{node->input(0), *weight, constant_tensor(node->input(2)).value_or(at::Tensor())};
-  }
-  if (is_aten(node, "addmm")) {
-    const Value* transposed = node->input(2);
-    if (is_any_of(transposed->node(), {"t", "transpose", "numpy_T"})) {
-      const auto weight = constant_tensor(transposed->node()->input(0));
-      if (!weight) return std::nullopt;
-      return LinearHead{node->input(1), *weight, constant_tensor(node->input(0)).value_or(at::Tensor())};
-    }
-    const auto weight = constant_tensor(transposed);
-    if (!weight) return std::nullopt;
-    return LinearHead{node->input(1), weight->t(), constant_tensor(node->input(0)).value_or(at::Tensor())};
-  }
-  if (is_convolution(node)) {
-    const auto weight = constant_tensor(node->input(1));
-    if (!weight || weight->dim() != 4 || weight->size(2) != 1 || weight->size(3) != 1) return std::nullopt;
-    return LinearHead{node->input(0), weight->flatten(1), constant_tensor(node->input(2)).value_or(at::Tensor())};
-  }
-  return std::nullopt;
-}
-
-bool averages_space(const Node* node, Layout layout) {
-  if (!is_any_of(node, {"adaptive_avg_pool2d", "avg_pool2d", "mean"})) return false;
-  const auto in = recorded_sizes(node->input(0));
-  const auto out = recorded_sizes(node->output());
-  if (!in || !out) return false;
-  if (is_any_of(node, {"adaptive_avg_pool2d", "avg_pool2d"})) {
-    if (in->size() != 4 || out->size() != 4 || out->at(2) != 1 || out->at(3) != 1) return false;
-    if (is_aten(node, "adaptive_avg_pool2d")) return true;
-    // A window that leaves places out, counts padding or divides by another number is no mean over all of them.
-    const auto kernel = constant_of(node->input(1)), padding = constant_of(node->input(3)), divisor = constant_of(node->input(6));
-    return kernel && padding && divisor && divisor->isNone() && kernel->toIntVector() == std::vector<int64_t>{in->at(2), in->at(3)} &&
-           padding->toIntVector() == std::vector<int64_t>{0, 0};
-  }
-  const auto dims = constant_of(node->input(1));
-  if (!dims || !dims->isIntList()) return false;
-  std::set<int64_t> axes;
-  for (const int64_t dim : dims->toIntVector()) axes.insert(dim < 0 ? dim + static_cast<int64_t>(in->size()) : dim);
-  switch (layout) {
-    case Layout::ChannelsFirst: return axes == std::set<int64_t>{2, 3};
-    case Layout::ChannelsLast: return axes == std::set<int64_t>{1, 2};
-    case Layout::Tokens: return axes == std::set<int64_t>{1};
-    default: return false;
-  }
-}
+constexpr int kHeadSearchDepth = 24;
 
 std::string operator_name(const Node* node) {
   std::string name = node->kind().toUnqualString();
@@ -122,48 +40,6 @@ at::Tensor channel_bias(const Node* node) {
   const auto shift = -mean->to(at::kFloat) * scale;
   const auto beta = constant_tensor(node->input(2));
   return beta ? shift + beta->to(at::kFloat) : shift;
-}
-
-std::string name_of(const StraightGraph& straight, const Value* value) {
-  std::string best;
-  for (const auto& node : straight.nodes) {
-    if (node.value != value) continue;
-    if (best.empty() || node.name.size() < best.size()) best = node.name;
-  }
-  return best;
-}
-
-std::optional<PooledHead> find_pooled_head(StraightGraph& straight, const Places& places) {
-  const auto linear = read_linear(straight.answer.source);
-  if (!linear) return std::nullopt;
-  const Value* pooled =
-      through(linear->input, {"dropout", "dropout_", "feature_dropout", "flatten", "reshape", "view", "squeeze", "contiguous", "to"});
-  const Node* pool = pooled->node();
-  if (pool->inputs().empty() || !is_tensor(pool->input(0))) return std::nullopt;
-  const Value* feature = pool->input(0);
-  Layout layout = layout_of(feature, places);
-  if (!averages_space(pool, layout)) return std::nullopt;
-  const auto sizes = recorded_sizes(feature);
-  // The mean of one place is no explanation of where.
-  if (layout != Layout::Tokens && c10::multiply_integers(*sizes) == sizes->at(layout == Layout::ChannelsFirst ? 1 : 3)) return std::nullopt;
-  const int64_t channels = layout == Layout::ChannelsFirst ? sizes->at(1) : sizes->back();
-  if (linear->weight.dim() != 2 || linear->weight.size(1) != channels) return std::nullopt;
-  std::string name = name_of(straight, feature);
-  // Torchvision's Swin permutes between its last norm and the pooling: the pooled value has no module of its own.
-  if (name.empty() && is_aten(feature->node(), "permute")) {
-    const Value* before = feature->node()->input(0);
-    name = name_of(straight, before);
-    layout = layout_of(before, places);
-  }
-  // DenseNet's last relu is a function and no module; the feature that is averaged still needs a name.
-  if (name.empty()) {
-    name = "pooled_feature";
-    straight.nodes.push_back({name, const_cast<Value*>(feature)});
-  }
-  // No is the opposite of yes.
-  const auto both = [&](const at::Tensor& yes) { return yes.defined() ? at::cat({-yes, yes}) : yes; };
-  if (straight.answer.scores == "yes-or-no") return PooledHead{name, layout, both(linear->weight), both(linear->bias)};
-  return PooledHead{name, layout, linear->weight, linear->bias};
 }
 
 // Where the tokens of global attention lie.
@@ -189,7 +65,7 @@ std::optional<TokenInfo> find_tokens(const StraightGraph& straight, const std::v
   while (!queue.empty() && !found) {
     const auto [value, depth] = queue.front();
     queue.pop_front();
-    if (depth > kSearchDepth || !seen.insert(value).second) continue;
+    if (depth > kHeadSearchDepth || !seen.insert(value).second) continue;
     const Node* node = value->node();
     for (const Value* input : node->inputs()) {
       if (!is_tensor(input)) continue;
@@ -223,83 +99,31 @@ std::optional<TokenInfo> find_tokens(const StraightGraph& straight, const std::v
 }
 
 // Whether one attention does not read what the one before it made, as where two stand side by side in a block.
-bool has_parallel_attention(const Graph& graph, const std::vector<AttentionSite>& sites) {
+bool has_parallel_attention(const std::vector<AttentionSite>& sites) {
   for (size_t i = 0; i + 1 < sites.size(); ++i) {
-    std::unordered_set<const Value*> behind{sites[i].result};
-    for (const Node* node : graph.nodes()) {
-      const auto inputs = node->inputs();
-      if (std::any_of(inputs.begin(), inputs.end(), [&](const Value* input) { return behind.count(input) != 0; })) behind.insert(node->outputs().begin(), node->outputs().end());
+    const Node* made = sites[i].result->node();
+    std::unordered_set<const Node*> seen;
+    std::vector<const Node*> queue{sites[i + 1].query->node()};
+    bool reads = false;
+    while (!queue.empty() && !reads) {
+      const Node* node = queue.back();
+      queue.pop_back();
+      reads = node == made;
+      // What stands before it cannot read it.
+      if (node->kind() == c10::prim::Param || node->isBefore(made) || !seen.insert(node).second) continue;
+      for (const Value* input : node->inputs()) queue.push_back(input->node());
     }
-    if (behind.count(sites[i + 1].query) == 0) return true;
+    if (!reads) return true;
   }
   return false;
 }
 
-// What the last attention's projections read: back from its values over reshapes and one linear layer. Not from its
-// queries, which rotary embeddings cut up.
-std::string last_attention_input(const StraightGraph& straight, const AttentionSite& site) {
-  const Value* value = site.value;
-  bool projected = false;
-  for (int depth = 0; depth < kSearchDepth; ++depth) {
-    if (projected) {
-      const auto name = name_of(straight, value);
-      if (!name.empty()) return name;
-    }
-    const Node* node = value->node();
-    if (node->inputs().empty() || !is_tensor(node->input(0))) {
-      // A list of chunks (`unbind`) unpacked: its source is one step further.
-      if (node->kind() != c10::prim::ListUnpack) return {};
-      value = node->input(0)->node()->input(0);
-      continue;
-    }
-    if (is_any_of(node, {"linear", "addmm", "matmul", "baddbmm"})) projected = true;
-    if (projected && is_any_of(node, {"layer_norm"})) return name_of(straight, value);
-    value = is_aten(node, "addmm") ? node->input(1) : node->input(0);
-  }
-  return {};
-}
-
-bool has_space(const NodeInfo& node) {
-  const auto& s = node.sizes;
-  if (node.layout == Layout::ChannelsFirst) return s[2] * s[3] > 1;
-  if (node.layout == Layout::ChannelsLast) return s[1] * s[2] > 1;
-  return node.layout == Layout::Tokens && node.grid.has_value();
-}
-
-std::optional<PatchGrid> grid_of(const Value* value, const Places& places) {
-  const auto tokens = places.tokens(value, 1);
-  if (!tokens) return std::nullopt;
-  return PatchGrid{tokens->height, tokens->width, tokens->prefix, tokens->suffix};
-}
-
-// The last feature with space; in a transformer never one from before its first attention, such as the patch embedding.
-std::string last_spatial_feature(const StraightGraph& straight, const std::vector<AttentionSite>& sites,
-                                 const std::vector<NodeInfo>& nodes) {
-  std::string last;
-  for (size_t i = 0; i < nodes.size(); ++i) {
-    const Value* value = straight.nodes[i].value;
-    if (!sites.empty() && !sites[0].result->node()->isBefore(value->node())) continue;
-    if (has_space(nodes[i])) last = name_of(straight, value);
-  }
-  return last;
-}
-
 }  // namespace
 
-const char* layout_name(Layout layout) {
-  switch (layout) {
-    case Layout::Tokens: return "tokens";
-    case Layout::ChannelsFirst: return "channels-first";
-    case Layout::ChannelsLast: return "channels-last";
-    case Layout::Vector: return "vector";
-    default: return "other";
-  }
-}
-
-NetworkInfo inspect_graph(StraightGraph& straight, const std::vector<AttentionSite>& sites, int64_t height,
+NetworkInfo inspect_graph(StraightGraph& straight, const Places& places, const std::vector<AttentionSite>& sites, int64_t height,
                           int64_t width) {
   NetworkInfo info{};
-  const Places places(*straight.graph, straight.image, height, width);
+  info.channels = recorded_sizes(straight.image)->at(1);
   info.height = height;
   info.width = width;
   info.outputs = straight.outputs;
@@ -312,7 +136,7 @@ NetworkInfo inspect_graph(StraightGraph& straight, const std::vector<AttentionSi
   info.is_quantized = straight.is_quantized;
   info.was_training = straight.was_training;
   info.tokens = find_tokens(straight, sites, places);
-  info.has_parallel_attention = has_parallel_attention(*straight.graph, sites);
+  info.has_parallel_attention = has_parallel_attention(sites);
   if (info.classes > 0) info.head = find_pooled_head(straight, places);
   const FlopCount flops(*straight.graph);
   info.flops = flops.total();
@@ -331,12 +155,10 @@ NetworkInfo inspect_graph(StraightGraph& straight, const std::vector<AttentionSi
   for (const auto& site : sites) {
     info.attention.push_back({site.name,
                               site.form == AttentionSite::Form::ScaledDotProduct ? "scaled-dot-product" : "softmax",
-                              site.heads, site.tokens, site.keys, site.head_size, site.windows, site.opaque,
+                              site.heads, site.tokens, site.keys, site.head_size, site.windows, site.opaque, site.altered,
                               flops.after_probabilities(site), flops.bytes_after(site.result), {}, {}});
   }
-  if (info.head && info.head->layout != Layout::Tokens) info.target_layer = info.head->feature;
-  if (info.target_layer.empty() && info.tokens) info.target_layer = last_attention_input(straight, sites.back());
-  if (info.target_layer.empty()) info.target_layer = last_spatial_feature(straight, sites, info.nodes);
+  info.target_layer = find_target_layer(straight, sites, info);
   for (const Node* node : straight.graph->nodes()) {
     if (node->kind() == c10::prim::Constant) continue;
     ++info.operators;

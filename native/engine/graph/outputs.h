@@ -9,10 +9,11 @@
 
 namespace sightline {
 
-// What the user says of the outputs; empty where the graph is to tell.
+// What the user says of the images and the outputs; empty where the graph is to tell.
 struct OutputChoice {
   std::string output;  // by name
   std::string scores;  // as in Answer
+  bool is_channels_last = false;  // the images that the archive takes
 };
 
 struct OutputInfo {

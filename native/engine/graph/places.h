@@ -34,10 +34,15 @@ class Places {
   bool is_of_pairs(const torch::jit::Value* value) const { return pairs_.count(value) != 0; }
   // Whether axes `rows` and `columns` are the image's, in order and in full, and no other axis tells places apart.
   bool is_map(const torch::jit::Value* value, int64_t rows, int64_t columns) const;
+  // Whether entries along an axis lie apart; none where places are not known.
+  std::optional<bool> tells_apart(const torch::jit::Value* value, int64_t axis) const;
   // The patches along an axis that alone tells places apart; none where they are in no such order.
   std::optional<TokenPlaces> tokens(const torch::jit::Value* value, int64_t axis) const;
 
  private:
+  // Of a pixel: places nearer than this are the same.
+  static constexpr double kResolution = 1.0 / 1024;
+
   struct Box {
     double top, bottom, left, right;  // in pixels
   };
@@ -57,6 +62,8 @@ class Places {
   at::Tensor of_padding(const torch::jit::Node* node) const;
   bool is_whole_image(const at::Tensor& plane);
   at::Tensor of_window(const torch::jit::Node* node, const std::vector<int64_t>& sizes);
+  at::Tensor of_folding(const torch::jit::Node* node, const std::vector<int64_t>& sizes);
+  at::Tensor of_quantized_cat(const torch::jit::Node* node) const;
   at::Tensor of_product(const at::Tensor& a, const at::Tensor& b, const torch::jit::Value* output);
   at::Tensor of_einsum(const torch::jit::Node* node, const torch::jit::Value* output);
   at::Tensor of_reduction(const torch::jit::Node* node, const std::vector<int64_t>& sizes);

@@ -34,28 +34,11 @@ std::optional<at::Tensor> linear_weight(const Use& use) {
   return std::nullopt;
 }
 
-// The product with the values behind the softmax's probabilities; the fused operator's output is that already.
-Value* attended(const AttentionSite& site) {
-  Value* value = site.result;
-  if (site.form == AttentionSite::Form::ScaledDotProduct) return value;
-  for (int depth = 0; depth < kBlockSearchDepth; ++depth) {
-    Value* next = nullptr;
-    for (const auto& use : value->uses()) {
-      if (use.offset != 0) continue;
-      if (is_any_of(use.user, {"matmul", "bmm"})) return use.user->output();
-      if (use.user->outputs().size() == 1 && is_tensor(use.user->output())) next = use.user->output();
-    }
-    if (next == nullptr) return nullptr;
-    value = next;
-  }
-  return nullptr;
-}
-
 }  // namespace
 
 ResidualStream find_residual_stream(const AttentionSite& site) {
   ResidualStream stream;
-  Value* value = attended(site);
+  Value* value = site.product;
   at::Tensor weight;
   for (int depth = 0; value != nullptr && depth < kBlockSearchDepth && stream.mixed == nullptr; ++depth) {
     Value* next = nullptr;
@@ -81,14 +64,14 @@ ResidualStream find_residual_stream(const AttentionSite& site) {
         }
       }
       if (use.offset == 0 && is_any_of(node, {"transpose", "permute", "reshape", "view", "flatten", "contiguous", "clone",
-                                              "dropout", "to", "squeeze", "unsqueeze", "type_as"})) {
+                                              "dropout", "to", "squeeze", "unsqueeze", "type_as", "mT", "swapaxes"})) {
         next = node->output();
       }
     }
     value = next;
   }
-  if (stream.mixed == nullptr || weight.dim() != 2 || weight.size(1) != site.heads * site.head_size) return {};
-  stream.projection = weight.view({weight.size(0), site.heads, site.head_size});
+  if (stream.mixed == nullptr || weight.dim() != 2 || weight.size(1) != site.heads * site.value_size) return {};
+  stream.projection = weight.view({weight.size(0), site.heads, site.value_size});
   for (const auto& use : stream.mixed->uses()) {
     if (!is_aten(use.user, "layer_norm") || use.offset != 0) continue;
     stream.norm_weight = tensor_constant(use.user->input(2)).value_or(at::Tensor());

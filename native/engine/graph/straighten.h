@@ -8,14 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "engine/graph/marks.h"
 #include "engine/graph/outputs.h"
 
 namespace sightline {
-
-struct NamedValue {
-  std::string name;
-  torch::jit::Value* value;
-};
 
 // A straight graph for one input size. Its only output so far: the answer's logits.
 struct StraightGraph {
@@ -41,7 +37,7 @@ struct FirstRunGuard {
   std::function<void(torch::jit::Graph&)> insert, remove;
 };
 
-// Inlines, re-traces with gradients on, and functionalises the module's forward for `example` [1, 3, H, W], which runs
+// Inlines, re-traces with gradients on, and functionalises the module's forward for `example` [1, channels, H, W], which runs
 // the model once. Throws EngineError UNSUPPORTED_MODEL, INVALID_INPUT or INVALID_OPTION.
 StraightGraph straighten(const torch::jit::Module& module, const at::Tensor& example, const OutputChoice& choice = {},
                          const FirstRunGuard& guard = {});

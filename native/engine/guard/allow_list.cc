@@ -10,7 +10,7 @@
 
 #include "engine/errors.h"
 #include "engine/graph/graph_ops.h"
-#include "engine/guard/allowed_operators.h"
+#include "engine/guard/computing_operators.h"
 
 namespace sightline {
 
@@ -32,17 +32,9 @@ constexpr double kUsualCount = 256;
 constexpr double kMostElements = 1 << 28;
 constexpr int kDeepestCalls = 256;
 
-// Operators whose lists are sizes, or turn into sizes. Elsewhere large numbers are harmless: a slice to the end ends at
-// 2^63 - 1.
-const std::unordered_set<std::string_view> kSized = {
-    "aten::_upsample_bicubic2d_aa", "aten::_upsample_bilinear2d_aa", "aten::adaptive_avg_pool1d", "aten::adaptive_avg_pool2d",
-    "aten::adaptive_max_pool2d", "aten::broadcast_to", "aten::constant_pad_nd", "aten::empty", "aten::expand", "aten::full",
-    "aten::new_empty", "aten::new_full", "aten::new_ones", "aten::new_zeros", "aten::ones", "aten::pad", "aten::rand",
-    "aten::randn", "aten::reflection_pad2d", "aten::repeat", "aten::replication_pad2d", "aten::tile",
-    "aten::upsample_bicubic2d", "aten::upsample_bilinear2d", "aten::upsample_nearest2d", "aten::zeros"};
-// Operators that make as many elements as a number says.
-const std::unordered_set<std::string_view> kCounted = {"aten::arange", "aten::eye", "aten::linspace", "aten::one_hot",
-                                                       "aten::repeat_interleave"};
+// Arguments that are sizes, or turn into sizes. Elsewhere large numbers are harmless: a slice to the end ends at 2^63 - 1.
+const std::unordered_set<std::string_view> kSizes = {"size", "output_size", "repeats", "dims", "pad", "padding", "s"};
+const std::unordered_set<std::string_view> kCounts = {"output_size", "repeats", "steps", "n", "m", "N", "num_classes", "window_length", "bins", "row", "col"};
 
 // What a call takes, loops and further calls multiplied out.
 struct Steps {
@@ -103,9 +95,10 @@ class Scan {
       }
       double turns = 1;
       if (node->kind() == c10::prim::Loop) {
-        const auto found = bound(node->input(0), 0);
-        if (!found || *found > kMostSteps) refuse("has a loop without a known end in " + place(name));
-        turns = std::max(1.0, *found);
+        // A loop whose turns depend on the size at hand is ended by the limit on the first run, if by nothing else.
+        const auto found = ends_early(node) ? std::nullopt : bound(node->input(0), 0);
+        if (found && *found > kMostSteps) refuse("has a loop of more turns than any classifier takes in " + place(name));
+        turns = std::max(1.0, found.value_or(1));
       }
       for (const Block* each : node->blocks()) total.add(steps(each, name, depth), turns);
     }
@@ -119,7 +112,7 @@ class Scan {
 
   void check(const Node* node, const std::string& name) {
     const std::string kind = node->kind().toQualString();
-    if (!is_allowed_operator(kind)) refuse("uses the operator " + kind + " in " + place(name) + ", which no image classifier needs");
+    if (!only_computes(node)) refuse("uses the operator " + kind + " in " + place(name) + ", which no image classifier needs");
     for (const auto attribute : node->attributeNames()) {
       const auto sort = node->kindOf(attribute);
       if (sort == torch::jit::AttributeKind::g || sort == torch::jit::AttributeKind::gs) {
@@ -128,12 +121,13 @@ class Scan {
     }
     // `[0] * n` is a list of n elements.
     const bool repeats_list = kind == "aten::mul" && node->output()->type()->kind() == c10::TypeKind::ListType;
-    const bool counts = repeats_list || kCounted.count(kind) > 0;
-    if (!counts && kSized.count(kind) == 0) return;
-    for (const Value* input : node->inputs()) {
+    const auto* schema = node->maybeSchema();
+    for (size_t i = 0; i < node->inputs().size(); ++i) {
+      const Value* input = node->input(i);
       const bool is_list = input->type()->kind() == c10::TypeKind::ListType;
-      if (is_list == counts) continue;
-      if (elements(input) > kMostElements) refuse("makes a tensor of a constant, enormous size (" + kind + " in " + place(name) + ")");
+      const std::string_view argument = schema != nullptr && i < schema->arguments().size() ? std::string_view(schema->arguments()[i].name()) : std::string_view();
+      const bool is_size = is_list ? kSizes.count(argument) != 0 : repeats_list || kind == "aten::arange" || kCounts.count(argument) != 0;
+      if (is_size && elements(input) > kMostElements) refuse("makes a tensor of a constant, enormous size (" + kind + " in " + place(name) + ")");
     }
   }
 
@@ -153,6 +147,12 @@ class Scan {
       if (constant && constant->isInt()) product *= std::max(1.0, std::abs(static_cast<double>(constant->toInt())));
     }
     return product;
+  }
+
+  // Whether a condition may end it before its number of turns is up: `while`, `break`, `return`.
+  static bool ends_early(const Node* loop) {
+    const auto next = constant_of(loop->blocks()[0]->outputs()[0]);
+    return !next || !next->isBool() || !next->toBool();
   }
 
   // A number that the whole number `value` does not exceed in size, as far as the graph tells.
@@ -227,11 +227,6 @@ class Scan {
 };
 
 }  // namespace
-
-bool is_allowed_operator(const std::string& qualified_name) {
-  const auto allowed = allowed_operators();
-  return std::binary_search(allowed.begin(), allowed.end(), std::string_view(qualified_name));
-}
 
 void check_operators(const torch::jit::Module& module, const std::string& path) {
   Scan scan(module, path);

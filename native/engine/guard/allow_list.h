@@ -10,11 +10,8 @@ namespace sightline {
 
 // Looks through the graph of every function and method of the archive, whether `forward` calls it or not. Nothing of
 // the module is run. Throws EngineError UNTRUSTED_ARCHIVE that names the operator and the method: for an operator that
-// is not allowed, for a loop whose number of turns has no bound, for a constant size that no image classifier has, and
-// for calls that would take more steps than any model does.
+// does more than compute, for a loop of a known, enormous number of turns, for a constant size that no image classifier has, and
+// for calls that would take more steps than any model does. Other loops are ended by the limit on the first run.
 void check_operators(const torch::jit::Module& module, const std::string& path);
-
-// Whether an operator such as "aten::relu" or "prim::If" is on the list.
-bool is_allowed_operator(const std::string& qualified_name);
 
 }  // namespace sightline

@@ -65,6 +65,10 @@ std::shared_ptr<Graph> cut(const std::shared_ptr<Graph>& graph, std::vector<Valu
   auto before = graph->copy();
   const size_t first = before->outputs().size() - crossing.size();
   set_outputs(*before, {before->outputs().begin() + static_cast<std::ptrdiff_t>(first), before->outputs().end()});
+  // What fills a tensor in place is kept unless it is known that nobody reads the tensor, such as the mask of a shifted window behind
+  // the cut. To know it takes longer.
+  const auto given = before->inputs().slice(2);
+  if (std::any_of(given.begin(), given.end(), [](const Value* input) { return input->hasUses(); })) torch::jit::EliminateDeadCode(before);
   while (before->inputs().size() > 2) before->eraseInput(before->inputs().size() - 1);
   for (size_t i = 0; i < crossing.size(); ++i) {
     Value* input = graph->addInput()->setType(c10::TensorType::get());
@@ -72,6 +76,7 @@ std::shared_ptr<Graph> cut(const std::shared_ptr<Graph>& graph, std::vector<Valu
     std::replace(taps.begin(), taps.end(), crossing[i], input);
   }
   set_outputs(*graph, taps);
+  if (graph->inputs()[1]->hasUses()) torch::jit::EliminateDeadCode(graph);
   graph->eraseInput(1);
   return before;
 }

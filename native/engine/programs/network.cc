@@ -8,10 +8,13 @@
 
 #include "engine/graph/flops.h"
 #include "engine/graph/inspection.h"
+#include "engine/graph/places.h"
 #include "engine/guard/trace_limit.h"
 #include "engine/programs/activation_bytes.h"
+#include "engine/programs/batch_norm_gradients.h"
 #include "engine/programs/cut.h"
 #include "engine/programs/leaves.h"
+#include "engine/programs/place_proof.h"
 #include "engine/programs/precision.h"
 #include "engine/programs/proof.h"
 #include "engine/programs/tuning/tuning.h"
@@ -37,14 +40,17 @@ Network::Network(const torch::jit::Module& module, const at::Tensor& example, st
     : device_(example.device()), weights_(std::move(weights)) {
   StraightGraph straight = straighten(module, example, choice, {[](Graph& graph) { insert_turns(graph); }, [](Graph& graph) { remove_turns(graph); }});
   int64_t unknown_attention = 0;
-  auto sites = find_attention(straight, unknown_attention);
-  info_ = inspect_graph(straight, sites, example.size(2), example.size(3));
+  const Places places(*straight.graph, straight.image, example.size(2), example.size(3));
+  auto sites = find_attention(straight, places, unknown_attention);
+  info_ = inspect_graph(straight, places, sites, example.size(2), example.size(3));
   info_.unknown_attention = unknown_attention;
+  info_.is_channels_last = choice.is_channels_last;
   info_.parameters = count_parameters(module, *straight.original, straight.is_quantized);
 
   tappable_ = register_taps(straight, std::move(sites), example.scalar_type(), info_);
   tappable_.master->registerOutput(straight.returned);  // for the proof, which looks for it at the end
   prove(straight, module, example, tappable_, info_);
+  prove_places(module._ivalue(), example, tappable_, info_);
 }
 
 const Program& Network::program(const ProgramRequest& request) {
@@ -114,6 +120,7 @@ std::unique_ptr<Program> Network::build(const ProgramRequest& request) const {
   if (request.keeps_graph) seeds.insert(seeds.end(), inputs.begin(), inputs.end());
   tune(*graph, seeds, in_float32 ? at::kFloat : *tappable_.dtype, request);
   if (before) tune(*before, {}, *tappable_.dtype, request);
+  if (records_gradients || request.keeps_graph) settle_batch_norm_gradients(*graph);
   finish(graph);
   if (!before) return std::make_unique<Program>(std::move(graph), records_gradients, bytes, in_float32);
   finish(before);

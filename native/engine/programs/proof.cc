@@ -57,7 +57,7 @@ void prove(const StraightGraph& straight, const torch::jit::Module& module, cons
   const auto generator = at::make_generator<at::CPUGeneratorImpl>(1);
   // The second is much brighter: what the images have in common (a mean, a batch norm's statistics, the scale of a dynamic
   // quantisation) is then another for the first than it is alone.
-  auto pair = at::randn({2, 3, example.size(2), example.size(3)}, generator, at::kFloat);
+  auto pair = at::randn({2, example.size(1), example.size(2), example.size(3)}, generator, at::kFloat);
   pair[1].mul_(kBrighter).add_(1);
   pair = pair.to(example.options());
   auto copy = tappable.master->copy();

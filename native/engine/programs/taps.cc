@@ -1,6 +1,7 @@
 #include "engine/programs/taps.h"
 
 #include "engine/errors.h"
+#include "engine/graph/fused_attention.h"
 #include "engine/graph/residual_stream.h"
 #include "engine/relevance/rules.h"
 
@@ -26,6 +27,28 @@ Value* detour(Value* value, There there, Back back) {
 
 Value* insert_aten(Graph& graph, const char* name, at::ArrayRef<torch::jit::NamedValue> inputs) {
   return graph.insert(c10::Symbol::fromQualString(std::string("aten::") + name), inputs);
+}
+
+// Shows a value of an attention as [batch * windows, heads, rows, columns].
+Value* with_heads_second(Graph& graph, Value* value, const AttentionSite& site, Tap::Kind kind) {
+  using Batch = AttentionSite::Batch;
+  const auto op = [&](const char* name, at::ArrayRef<torch::jit::NamedValue> inputs) { return insert_aten(graph, name, inputs); };
+  const auto apart = [&](Value* x) { return op("unflatten", {x, 0, c10::IValue(std::vector<int64_t>{-1, site.windows})}); };
+  const auto joined = [&](Value* x) { return op("flatten", {x, 0, 1}); };
+  switch (site.batch) {
+    case Batch::Heads: return value;
+    case Batch::HeadsFolded: {
+      const int64_t rows = kind == Tap::Kind::Key || kind == Tap::Kind::Value ? site.keys : site.tokens;
+      const int64_t columns = kind == Tap::Kind::Attention ? site.keys : kind == Tap::Kind::Value ? site.value_size : site.head_size;
+      return detour(value, [&](Value* x) { return op("reshape", {x, c10::IValue(std::vector<int64_t>{-1, site.heads, rows, columns})}); }, joined);
+    }
+    case Batch::WindowsThenHeads: return detour(value, joined, apart);
+    case Batch::HeadsThenWindows:
+      return detour(value, [&](Value* x) { return joined(op("transpose", {x, 1, 2})); }, [&](Value* x) { return op("transpose", {apart(x), 1, 2}); });
+    case Batch::Windows:
+      return detour(value, [&](Value* x) { return op("unsqueeze", {joined(x), 1}); }, [&](Value* x) { return apart(op("squeeze", {x, 1})); });
+  }
+  return value;
 }
 
 }  // namespace
@@ -143,20 +166,11 @@ std::vector<Value*> find_taps(Graph& graph, const Tappable& tappable, const Prog
       continue;
     }
     const AttentionSite& site = tappable.sites[tap.site];
-    if (tap.kind == Tap::Kind::Key && site.key_is_transposed) {
+    if ((tap.kind == Tap::Kind::Key && site.key_is_transposed) || (tap.kind == Tap::Kind::Value && site.value_is_transposed)) {
       const auto swap = [&](Value* x) { return insert_aten(graph, "transpose", {x, -2, -1}); };
       value = detour(value, swap, swap);
     }
-    if (site.folded) {
-      const int64_t rows = tap.kind == Tap::Kind::Key || tap.kind == Tap::Kind::Value ? site.keys : site.tokens;
-      const int64_t columns = tap.kind == Tap::Kind::Attention ? site.keys : site.head_size;
-      value = detour(
-          value,
-          [&](Value* x) {
-            return insert_aten(graph, "reshape", {x, c10::IValue(std::vector<int64_t>{-1, site.heads, rows, columns})});
-          },
-          [&](Value* x) { return insert_aten(graph, "flatten", {x, 0, 1}); });
-    }
+    value = with_heads_second(graph, value, site, tap.kind);
     shown.emplace(tap, value);
   }
   return taps;

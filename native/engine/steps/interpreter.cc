@@ -90,7 +90,11 @@ class Runner {
         continue;
       }
       Tensors each;
-      for (const auto& own : frame.own) each.push_back(own[output.value]);
+      for (const auto& own : frame.own) {
+        const auto& value = own[output.value];
+        // Windowed attention comes as [batch * windows, ...]: the targets' axis must come behind the batch, not behind the windows.
+        each.push_back(value.size(0) == rows_ ? value : value.unflatten(0, {rows_, value.size(0) / rows_}));
+      }
       result.outputs.push_back(at::stack(each, 1));
     }
     result.operators = operators_;

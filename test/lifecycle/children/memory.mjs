@@ -47,7 +47,7 @@ if (what === 'unclosed') {
   const busy = other.explain(tensor(1, 24, 40), { method: endless(sightline, z), memory: 1, signal: abort.signal }).catch(({ code }) => code);
   await until('the engine to be busy', () => stats().running > 0);
   const work = ask();
-  ask = null;
+  ask = null; // eslint-disable-line no-useless-assignment -- the function itself is to go
   await until('work', () => stats().queued > 0);
   await collect();
   abort.abort();

@@ -1,9 +1,9 @@
 import { fileURLToPath } from 'node:url';
 
-import { Model, type ImageInput, type MethodName, type NamedOptions } from '../../../lib/index.js';
+import { Model, type Input, type MethodName, type NamedOptions } from '../../../lib/index.js';
 import { archivePath, plainCard } from '../../support/models.js';
 import type { Pixels } from '../../support/rounding.js';
-import { readSafetensors, type Reference } from '../../support/safetensors.js';
+import { numbersOf, readSafetensors, type Reference } from '../../support/safetensors.js';
 
 /** A model of the family's references: test/parity/methods/attention.py. */
 export const SUBJECTS = [
@@ -26,10 +26,10 @@ export function loadSubject(subject: Subject, reference: Map<string, Reference>)
 }
 
 /** The images that a reference was computed on: its own input, or the first pictures of models/eval. */
-export function imagesOf(reference: Map<string, Reference>): ImageInput[] {
+export function imagesOf(reference: Map<string, Reference>): Input[] {
   const input = reference.get('input');
   if (input !== undefined) return [{ data: input.data as Float32Array, shape: input.shape as [number, number, number, number] }];
-  return Array.from(reference.get('targets')!.data, (_, i) => fileURLToPath(new URL(`../../../models/eval/00${i}.png`, import.meta.url)));
+  return numbersOf(reference.get('targets')!).map((_, i) => fileURLToPath(new URL(`../../../models/eval/00${i}.png`, import.meta.url)));
 }
 
 /** The i-th image of a tensor of several; a tensor of one as it is. */
@@ -41,7 +41,7 @@ export function pictureOf(pixels: Pixels, i: number): Pixels {
 }
 
 /** Each image's own target. */
-export const targetsOf = (reference: Map<string, Reference>): number[][] => Array.from(reference.get('targets')!.data, (target) => [Number(target)]);
+export const targetsOf = (reference: Map<string, Reference>): number[][] => numbersOf(reference.get('targets')!).map((target) => [target]);
 
 export type Case = readonly [key: string, options: NamedOptions<MethodName>];
 

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Model, type HeatMap, type Input, type MethodName, type NamedOptions } from '../../../lib/index.js';
 import { loadSmall, pixelsOf } from '../../support/models.js';
 import { expectRounded, nudged, unit } from '../../support/rounding.js';
-import { readSafetensors } from '../../support/safetensors.js';
+import { numbersOf, readSafetensors } from '../../support/safetensors.js';
 
 const FOLDER = new URL('../../parity/methods/', import.meta.url);
 const EVAL = new URL('../../../models/eval/', import.meta.url);
@@ -40,7 +40,7 @@ it('finds the references', () => {
 
 describe.each(NAMES)('%s', (name) => {
   const reference = readSafetensors(new URL(`cam-${name}.safetensors`, FOLDER));
-  const targets = Array.from(reference.get('targets')!.data, (target) => [Number(target)]);
+  const targets = numbersOf(reference.get('targets')!).map((target) => [target]);
   const maps = [...reference.keys()].filter((key) => key.includes('{'));
   let model: Model;
   let images: Input[];
@@ -49,7 +49,7 @@ describe.each(NAMES)('%s', (name) => {
     const pictures = reference.get('pictures');
     if (pictures) {
       model = await Model.load(name, { device: 'cpu' });
-      images = Array.from(pictures.data, (number) => fileURLToPath(new URL(pictureNames[Number(number)]!, EVAL)));
+      images = numbersOf(pictures).map((number) => fileURLToPath(new URL(pictureNames[number]!, EVAL)));
       return;
     }
     model = await loadSmall(name);

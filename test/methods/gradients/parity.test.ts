@@ -1,10 +1,11 @@
+import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { Model, type HeatMap, type Input, type Target } from '../../../lib/index.js';
 import { archivePath, pixelsOf, plainCard } from '../../support/models.js';
-import { expectRounded, nudged } from '../../support/rounding.js';
+import { expectRounded, nudged, roundingOf } from '../../support/rounding.js';
 import { readSafetensors } from '../../support/safetensors.js';
 import { explainWith, type GradientMethod } from './support.js';
 
@@ -80,6 +81,9 @@ const SAMPLED: readonly GradientMethod[] = ['smooth-grad', 'var-grad', 'integrat
 /** What docs/parity.md promises, of a map's range. */
 const PROMISED = 1e-4;
 
+/** Of the places, at most so many may be left open by float32 to more than is promised. */
+const OPEN_SHARE = 0.2;
+
 interface Subject {
   readonly model: Model;
   readonly images: readonly Input[];
@@ -102,6 +106,9 @@ async function small(name: string): Promise<Subject> {
 describe.each([...SHIPPED, ...ARCHIVES])('%s', (name) => {
   const file = new URL(`../../parity/methods/gradients-${name}.safetensors`, import.meta.url);
   const reference = readSafetensors(file);
+  // Where rectifiers make gradients jump: the peers in float64, and how far float32 leaves each place open.
+  const exactFile = new URL(`../../parity/methods/gradients-${name}.float64.safetensors`, import.meta.url);
+  const exact = existsSync(exactFile) ? readSafetensors(exactFile) : null;
   const isShipped = SHIPPED.includes(name);
   const cases = [...reference.keys()].filter((key) => key !== 'targets' && !/\.(range|error)$/.test(key));
   const values = (key: string): Float32Array => reference.get(key)!.data as Float32Array;
@@ -113,6 +120,25 @@ describe.each([...SHIPPED, ...ARCHIVES])('%s', (name) => {
   afterAll(() => subject?.model.close());
 
   const targets = (): Target[][] => Array.from(reference.get('targets')!.data as BigInt64Array, (target) => [Number(target)]);
+
+  const rowsOf = (key: string, image: number): ArrayLike<number> => {
+    const { data, shape } = exact!.get(key)!;
+    const size = data.length / shape[0]!;
+    return (data as Float32Array).subarray(image * size, (image + 1) * size);
+  };
+
+  /** Fails where raw values lie farther from the float64 ones than is promised and float32 leaves open. */
+  const expectExact = (key: string, image: number, found: ArrayLike<number>, what: string): void => {
+    const [low, high] = Array.from(rowsOf(`${key}.range`, image)) as [number, number];
+    const expected = [...Array.from(rowsOf(key, image)), low, high];
+    // One of two draws takes a lone undecided value across: the root mean square of both is what it moves, over the root of 2.
+    const open = [...Array.from(rowsOf(`${key}.open`, image)), ...Array.from(rowsOf(`${key}.range.open`, image))].map((each) => 2 * each);
+    const promised = PROMISED * (high - low);
+    expect(found.length, what).toBe(expected.length);
+    const wrong = expected.flatMap((value, i) => (Math.abs(found[i]! - value) <= promised + open[i]! ? [] : [{ place: i, found: found[i]!, value, open: open[i]! }]));
+    expect(wrong, `${what}: places that are farther from float64 than ${promised}`).toEqual([]);
+    expect(open.filter((each) => each > promised).length / open.length, `${what}: share of the places that float32 leaves open`).toBeLessThanOrEqual(OPEN_SHARE);
+  };
 
   it('is asked about every case that the peers answered', () => {
     expect(cases.length).toBeGreaterThanOrEqual(8);
@@ -127,12 +153,30 @@ describe.each([...SHIPPED, ...ARCHIVES])('%s', (name) => {
     const [first, step] = (isShipped ? [7, 16] : [1, 3]) as [number, number];
     const expected = values(key);
     const range = values(`${key}.range`);
-    const errors = key === 'integrated-gradients' ? values('integrated-gradients.error') : null;
+    const errorKey = 'integrated-gradients.error';
+    const errors = key !== 'integrated-gradients' ? null : exact?.has(errorKey) ? (exact.get(errorKey)!.data as Float32Array) : values(errorKey);
+    const openErrors = exact?.has(errorKey) ? (exact.get(`${errorKey}.open`)!.data as Float32Array) : [0, 0];
     let at = 0;
     for (const [i, { maps }] of explained.entries()) {
       const map = maps[0]!;
-      if (errors) expect(map.figures['completenessError'], 'captum’s convergence delta').toBeCloseTo(errors[i]!, 3);
+      if (errors) {
+        // A sum of all the places, each as exact as the network's operators are: so is captum's, where it is no float64.
+        const rounding = 2 * (await roundingOf(subject.model)) * map.data.reduce((sum, value) => sum + Math.abs(value), 0);
+        expect(Math.abs(map.figures['completenessError']! - errors[i]!), 'captum’s convergence delta').toBeLessThanOrEqual(rounding + 2 * openErrors[i]!);
+      }
       const [low, high] = [range[2 * i]!, range[2 * i + 1]!];
+      const places = ({ data, shape }: HeatMap): number[] => {
+        const all = [];
+        for (let row = first; row < shape[0]; row += step) for (let column = first; column < shape[1]; column += step) all.push(data[row * shape[1] + column]!);
+        return all;
+      };
+      if (exact?.has(key)) {
+        const ours = places(map);
+        expectExact(key, i, [...ours, map.min, map.max], `${name} ${key}, image ${i}`);
+        // The references hold for the peer's own float32 too, else they would be no measure.
+        expectExact(key, i, [...expected.subarray(at, (at += ours.length)), low, high], `the peer's ${name} ${key}, image ${i}`);
+        continue;
+      }
       const sampled = ({ data, shape, min, max }: HeatMap): number[] => {
         // As raw values: the scale is right as well, not only the min-max map.
         const values = [(min - low) / (high - low), 1 + (max - high) / (high - low)];

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 
 import { Model, type MaximizeOptions } from '../../../lib/index.js';
 import { plainCard } from '../../support/models.js';
-import { readSafetensors } from '../../support/safetensors.js';
+import { numbersOf, readSafetensors } from '../../support/safetensors.js';
 
 const REFERENCES = new URL('../../parity/methods/', import.meta.url);
 const NAMES = readdirSync(REFERENCES).filter((file) => /^maximize-.*\.safetensors$/.test(file));
@@ -53,7 +53,7 @@ describe('eight steps give the activations and the image of PyTorch', () => {
     const expected = reference.get('activations')!.data as Float32Array;
     const scale = Math.max(...expected.map(Math.abs));
     // The reference is float64's. What eight float32 runs of PyTorch reached is a sample of what rounding does.
-    const [ofActivation, ofPixel, ofMoment] = Array.from(reference.get('rounding')!.data, (largest, of) => Math.max(UNSEEN[of]!, 4 * Number(largest))) as [number, number, number];
+    const [ofActivation, ofPixel, ofMoment] = numbersOf(reference.get('rounding')!).map((largest, of) => Math.max(UNSEEN[of]!, 4 * largest)) as [number, number, number];
     activations.forEach(({ activation }, step) => expect(Math.abs(activation - expected[step]!) / scale, `activation after step ${step}`).toBeLessThan(ofActivation));
 
     expect(image.shape).toEqual([3, height, width]);

@@ -24,7 +24,7 @@ const REFUSALS: readonly Refusal[] = [
 describe('what the relevance methods refuse, in one sentence', () => {
   it.each(REFUSALS.map((refusal) => [refusal[0], JSON.stringify(refusal[1]), refusal] as const))('%s: %s', async (archive, _, [, options, code, message]) => {
     await using model = await loadSmall(archive);
-    const size = archive.startsWith('torchvision-resnet') ? [32, 48] as const : archive.startsWith('timm') ? [24, 40] as const : [64, 64] as const;
+    const size: readonly [number, number] = archive.startsWith('torchvision-resnet') ? [32, 48] : archive.startsWith('timm') ? [24, 40] : [64, 64];
     const refused = expect(model.explain(randomTensor(1, ...size), options as unknown as ExplainOptions)).rejects;
     await refused.toMatchObject({ code, message: expect.stringMatching(message) as string });
   });

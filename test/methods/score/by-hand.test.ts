@@ -34,22 +34,22 @@ describe('by hand, on two channels of 2 x 2 places', () => {
   it('score-cam: softmax of the scores 10/3 and 7/2', async () => {
     expect(seenThrough(MASKS[0]) + 1).toBeCloseTo(10 / 3, 9);
     expect(seenThrough(MASKS[1]) + 1).toBeCloseTo(7 / 2, 9);
-    const [{ maps }] = (await model.explain([IMAGE], { method: 'score-cam', ...raw })) as [{ maps: { data: Float32Array }[] }];
+    const { maps } = (await model.explain([IMAGE], { method: 'score-cam', ...raw }))[0]!;
     expect(largestDifference(maps[0]!.data, weighted(sigmoid(-1 / 6), sigmoid(1 / 6)))).toBeLessThan(1e-5);
   });
 
   it('is-cam: a linear model scores 3/4 of the whole mask on average over the steps 1/2 and 1', async () => {
-    const [{ maps }] = (await model.explain([IMAGE], { method: 'is-cam', steps: 2, ...raw })) as [{ maps: { data: Float32Array }[] }];
+    const { maps } = (await model.explain([IMAGE], { method: 'is-cam', steps: 2, ...raw }))[0]!;
     expect(largestDifference(maps[0]!.data, weighted(sigmoid(-1 / 8), sigmoid(1 / 8)))).toBeLessThan(1e-5);
   });
 
   it("is-cam as torch-cam has it: factors 1/2 and 3/2, which is the whole mask's score on average", async () => {
-    const [{ maps }] = (await model.explain([IMAGE], { method: 'is-cam', steps: 2, compat: 'torch-cam', ...raw })) as [{ maps: { data: Float32Array }[] }];
+    const { maps } = (await model.explain([IMAGE], { method: 'is-cam', steps: 2, compat: 'torch-cam', ...raw }))[0]!;
     expect(largestDifference(maps[0]!.data, weighted(sigmoid(-1 / 6), sigmoid(1 / 6)))).toBeLessThan(1e-5);
   });
 
   it('ablation-cam: of the score 11/2, red brings 5/2 and green 2', async () => {
-    const [{ maps }] = (await model.explain([IMAGE], { method: 'ablation-cam', ...raw })) as [{ maps: { data: Float32Array }[] }];
+    const { maps } = (await model.explain([IMAGE], { method: 'ablation-cam', ...raw }))[0]!;
     expect(largestDifference(maps[0]!.data, weighted(5 / 11, 4 / 11))).toBeLessThan(1e-6);
   });
 

@@ -1,8 +1,8 @@
 import { fileURLToPath } from 'node:url';
 
-import { Model, type ImageInput } from '../../../lib/index.js';
+import { Model, type Input } from '../../../lib/index.js';
 import { loadSmall } from '../../support/models.js';
-import { readSafetensors, type Reference } from '../../support/safetensors.js';
+import { numbersOf, readSafetensors, type Reference } from '../../support/safetensors.js';
 
 /** Pictures of models/eval that test/parity/methods/score.py explains by the shipped models. */
 const PICTURES: Readonly<Record<string, readonly string[]>> = { 'resnet-tiny-shapes': ['002.png'], 'vit-tiny-shapes': ['002.png', '005.png'] };
@@ -25,7 +25,7 @@ export interface Subject {
   readonly model: Model;
   /** The same model, run operator for operator as it was exported. */
   readonly asExported: Model;
-  readonly images: ImageInput[];
+  readonly images: Input[];
   /** Options that every explanation of the reference was made with: targets and layer. */
   readonly common: { readonly targets: number[][]; readonly layer?: string };
   readonly reference: ReadonlyMap<string, Reference>;
@@ -33,7 +33,7 @@ export interface Subject {
 
 export async function subject(name: string): Promise<Subject> {
   const reference = readSafetensors(new URL(`../../parity/methods/score-${name}.safetensors`, import.meta.url));
-  const targets = Array.from(reference.get('targets')!.data, (target) => [Number(target)]);
+  const targets = numbersOf(reference.get('targets')!).map((target) => [target]);
   const layer = LAYERS[name];
   const common = { targets, ...(layer !== undefined && { layer }) };
   const pictures = PICTURES[name];

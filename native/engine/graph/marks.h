@@ -1,0 +1,25 @@
+// The names of a straight graph's values.
+#pragma once
+
+#include <torch/csrc/jit/ir/ir.h>
+
+#include <string>
+#include <vector>
+
+namespace sightline {
+
+struct NamedValue {
+  std::string name;
+  torch::jit::Value* value;
+};
+
+// Takes the marks out and returns what they named, in the order of execution, so that `path:1` is the second call.
+std::vector<NamedValue> resolve_marks(torch::jit::Graph& graph);
+
+// `conv[3]`: what a frozen archive, whose module names are gone, can still say of its nodes.
+std::vector<NamedValue> structural_names(torch::jit::Graph& graph);
+
+// Dead code takes away values that no output needs (a module whose output nobody uses); their names must go as well.
+void forget_dead_names(const torch::jit::Graph& graph, std::vector<NamedValue>& nodes);
+
+}  // namespace sightline
