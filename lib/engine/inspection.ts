@@ -124,6 +124,8 @@ export interface Inspection {
   readonly unknownAttention: number;
   /** Whether attentions stand side by side, in one block or in branches, rather than follow one another. */
   readonly hasParallelAttention: boolean;
+  /** By the name of a rule of the backward pass (`guided-backprop`, `attn-lrp`) that cannot be followed here: why, as a sentence. */
+  readonly ruleReasons: Readonly<Record<string, string>>;
   /** In the order of execution. */
   readonly nodes: readonly NodeInfo[];
   /** Attentions, in the order of execution. */

@@ -1,4 +1,5 @@
 import type { Inspection } from '../engine/inspection.js';
+import type { Rule } from '../symbolic/index.js';
 
 type Condition = (inspection: Inspection) => string | null;
 
@@ -14,6 +15,12 @@ export const all =
   };
 
 export const hasGradients: Condition = ({ isQuantized }) => (isQuantized ? 'its weights are quantized, and quantized operators have no gradients' : null);
+
+/** Whether the backward pass can follow a rule, which was tried on the graph. */
+export const followsRule =
+  (rule: Rule): Condition =>
+  ({ ruleReasons }) =>
+    ruleReasons[rule]?.replace(/^The /, 'the ').replace(/\.$/, '') ?? null;
 
 export const hasPooledHead: Condition = ({ head, nodes }) => {
   if (head === null) return 'no linear layer on a spatially averaged feature was found at its end';

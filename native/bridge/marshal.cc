@@ -247,6 +247,9 @@ Napi::Object info_to_js(Napi::Env env, const NetworkInfo& info) {
   object.Set("isChannelsLast", info.is_channels_last);
   object.Set("unknownAttention", static_cast<double>(info.unknown_attention));
   object.Set("hasParallelAttention", info.has_parallel_attention);
+  auto reasons = Napi::Object::New(env);
+  for (const auto& [rule, reason] : info.rule_reasons) reasons.Set(rule, reason);
+  object.Set("ruleReasons", reasons);
   object.Set("targetLayer", info.target_layer);
   object.Set("operators", static_cast<double>(info.operators));
   object.Set("activationBytes", static_cast<double>(info.activation_bytes));

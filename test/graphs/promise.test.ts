@@ -39,12 +39,6 @@ function scoreOf({ outputShape }: ModelInspection): (run: symbolic.Run) => symbo
   return ({ output }) => symbolic.sum(output, [...axes]);
 }
 
-/** Promises that are known to be broken: that a rule finds nothing to change is told only when it is asked for. */
-const NO_RECTIFIER = Object.fromEntries(
-  (['guided-backprop', 'guided-grad-cam', 'deconvnet'] as const).map((name) => [name, expect.stringMatching(/^is said to apply, and fails: METHOD_NOT_APPLICABLE The rule '.*' changes nothing here: the model has no rectifier/) as unknown]),
-);
-const KNOWN: Readonly<Record<string, object>> = { 'linear-mask': NO_RECTIFIER, 'linear-boxes': NO_RECTIFIER, 'view-as.pt': NO_RECTIFIER };
-
 /**
  * Runs every method on one image. Those that are listed as applying give a finite map, the others are refused for the reason that is
  * listed; both under the name of the method, so that one report shows all.
@@ -90,7 +84,7 @@ describe('what inspect lists as applying runs, and the rest is refused in a sent
     .filter((name) => !REFUSED.includes(name));
   it.each(archives)('%s', async (name) => {
     await using model = await Model.load(archivePath(name), { device: 'cpu', card: plainCard(...sizeOf(name)) });
-    expect(await brokenPromises(model)).toEqual(KNOWN[name] ?? {});
+    expect(await brokenPromises(model)).toEqual({});
   });
 
   const python = findPython();
@@ -110,7 +104,7 @@ describe('what inspect lists as applying runs, and the rest is refused in a sent
         const found = await brokenPromises(model);
         if (Object.keys(found).length > 0) broken[file] = found;
       }
-      expect(broken).toEqual({ 'view-as.pt': KNOWN['view-as.pt'] });
+      expect(broken).toEqual({});
     });
   });
 });

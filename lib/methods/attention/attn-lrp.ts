@@ -13,6 +13,6 @@ export const attnLrp = defineMethod({
   options: gammaOptions,
   usesLayer: false,
   isClassSpecific: true,
-  reasonAgainst: canPropagate,
+  reasonAgainst: canPropagate('attn-lrp'),
   map: ({ model, options }) => pixelRelevance(model, 'attn-lrp', options),
 });

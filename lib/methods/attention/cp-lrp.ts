@@ -13,6 +13,6 @@ export const cpLrp = defineMethod({
   options: gammaOptions,
   usesLayer: false,
   isClassSpecific: true,
-  reasonAgainst: canPropagate,
+  reasonAgainst: canPropagate('cp-lrp'),
   map: ({ model, options }) => pixelRelevance(model, 'cp-lrp', options),
 });

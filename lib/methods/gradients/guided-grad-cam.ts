@@ -2,7 +2,7 @@ import { grad, scaleToUnit, upsample, type Value } from '../../symbolic/index.js
 import { combineChannels } from '../cam/pipeline.js';
 import { readLayer } from '../cam/target-layer.js';
 import { byMeanGradient } from '../cam/weightings.js';
-import { all, hasGradients, hasTargetLayer } from '../conditions.js';
+import { all, followsRule, hasGradients, hasTargetLayer } from '../conditions.js';
 import { oneOf } from '../fields.js';
 import { defineMethod, type MapOf } from '../method.js';
 import { withPresets } from '../presets.js';
@@ -43,7 +43,7 @@ export const guidedGradCam = defineMethod({
   ),
   usesLayer: true,
   isClassSpecific: true,
-  reasonAgainst: all(hasGradients, hasTargetLayer),
+  reasonAgainst: all(hasGradients, hasTargetLayer, followsRule('guided-backprop')),
   map: mapBy((map) => map),
   // It multiplies by the finished map, whose least value is 0 before and after it is resized.
   compat: { 'pytorch-grad-cam': mapBy(scaleToUnit) },

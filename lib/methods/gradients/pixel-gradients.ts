@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 import { grad, type Rule } from '../../symbolic/index.js';
-import { hasGradients } from '../conditions.js';
+import { all, followsRule, hasGradients } from '../conditions.js';
 import { defineMethod } from '../method.js';
 import { channelsSchema, overChannels } from './channels.js';
 
@@ -15,7 +15,7 @@ const pixelGradient = ({ name, rule }: { readonly name: string; readonly rule?: 
     }),
     usesLayer: false,
     isClassSpecific: true,
-    reasonAgainst: hasGradients,
+    reasonAgainst: rule === undefined ? hasGradients : all(hasGradients, followsRule(rule)),
     map: ({ model, options }) => {
       const run = rule === undefined ? model.output : model.run(model.image, { rule });
       return overChannels(grad(run.score, run.image), options.channels);

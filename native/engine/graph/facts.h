@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -73,6 +74,8 @@ struct NetworkInfo {
   bool can_batch;     // false where the archive is made for one image at a time, or its images change each other's values
   bool images_interact;  // an image has other values alone than beside another: statistics or a scale are the batch's
   int64_t unknown_attention;  // softmaxes of no known attention form
+  // By the name of a rule of the backward pass that cannot be followed through this graph: why, as a sentence.
+  std::map<std::string, std::string> rule_reasons;
   bool has_parallel_attention;  // attentions side by side, which do not follow one another
   std::vector<NodeInfo> nodes;
   std::vector<SiteInfo> attention;

@@ -17,6 +17,7 @@
 #include "engine/programs/place_proof.h"
 #include "engine/programs/precision.h"
 #include "engine/programs/proof.h"
+#include "engine/programs/rule_reasons.h"
 #include "engine/programs/tuning/tuning.h"
 
 namespace sightline {
@@ -51,6 +52,7 @@ Network::Network(const torch::jit::Module& module, const at::Tensor& example, st
   tappable_.master->registerOutput(straight.returned);  // for the proof, which looks for it at the end
   prove(straight, module, example, tappable_, info_);
   prove_places(module._ivalue(), example, tappable_, info_);
+  if (!info_.is_quantized) info_.rule_reasons = broken_rules(tappable_);
 }
 
 const Program& Network::program(const ProgramRequest& request) {

@@ -7,19 +7,33 @@
 
 namespace sightline {
 
-Replacements apply_rule(torch::jit::Graph& graph, const Rule& rule) {
-  static const std::map<std::string, void (*)(Rewrite&, const Rule&)> passes = {
+namespace {
+
+const std::map<std::string, void (*)(Rewrite&, const Rule&)>& passes() {
+  static const std::map<std::string, void (*)(Rewrite&, const Rule&)> all = {
       {"guided-backprop", rewrite_guided_backprop},
       {"deconvnet", rewrite_deconvnet},
       {"attn-lrp", rewrite_gradient_times_input},
       {"cp-lrp", rewrite_gradient_times_input},
       {"lrp", rewrite_relevance},
   };
+  return all;
+}
+
+}  // namespace
+
+std::vector<std::string> rule_names() {
+  std::vector<std::string> names;
+  for (const auto& [name, unused] : passes()) names.push_back(name);
+  return names;
+}
+
+Replacements apply_rule(torch::jit::Graph& graph, const Rule& rule) {
   if (rule.name.empty()) return {};
-  const auto pass = passes.find(rule.name);
-  if (pass == passes.end()) {
+  const auto pass = passes().find(rule.name);
+  if (pass == passes().end()) {
     std::string names;
-    for (const auto& [name, unused] : passes) names += (names.empty() ? "" : ", ") + name;
+    for (const auto& name : rule_names()) names += (names.empty() ? "" : ", ") + name;
     throw EngineError("INVALID_OPTION", "There is no rule '" + rule.name + "'; it is one of " + names + ".");
   }
   Rewrite rewrite(graph);

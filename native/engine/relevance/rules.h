@@ -5,6 +5,7 @@
 
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 namespace sightline {
 
@@ -26,6 +27,9 @@ struct Rule {
 
 // Values whose part others took over: a tap of the key must be moved to the value.
 using Replacements = std::unordered_map<torch::jit::Value*, torch::jit::Value*>;
+
+// The names that a rule may have, but for the ordinary gradient's.
+std::vector<std::string> rule_names();
 
 // Rewrites the local gradients of a straight graph (inputs: module, image; parameters are constants) to those of `rule`.
 //

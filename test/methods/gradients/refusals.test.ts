@@ -21,7 +21,7 @@ const REFUSALS: readonly (readonly [GradientMethod, Readonly<Record<string, unkn
   ['integrated-gradients', { quadrature: 'trapezoid', steps: 1 }, /^The quadrature 'trapezoid' of integrated-gradients needs at least 2 steps, not 1\.$/],
   ['integrated-gradients', { quadrature: 'simpson' }, /quadrature of integrated-gradients is wrong: one of gauss-legendre/],
   ['integrated-gradients', { baseline: 'noise' }, /^The option baseline of integrated-gradients is wrong: 'zero', 'black', 'white', 'blur', .* is expected\.$/],
-  ['integrated-gradients', { baseline: [0, 0] }, /baseline of integrated-gradients is wrong/],
+  ['integrated-gradients', { baseline: [0, 0] }, /The baseline has 2 numbers, but the model.s images have 3 channels/],
   ['integrated-gradients', { baseline: { blur: 0 } }, /^The option baseline\.blur of integrated-gradients is wrong: .*pixels above 0/],
   ['guided-grad-cam', { interpolation: 'cubic' }, /interpolation of guided-grad-cam is wrong/],
   ['occlusion', { window: 0 }, /^The option window of occlusion is wrong: a whole number from 1 to 16384 is expected, or two/],
