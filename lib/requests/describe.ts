@@ -106,7 +106,7 @@ function schemaOf(options: z.ZodType, descriptions: Descriptions, defaults: Read
   const properties = Object.entries(schema.properties ?? {}).map(([name, property]) => {
     const own = typeof property === 'object' ? property : {};
     const described = { ...own, ...(Object.hasOwn(descriptions, name) && { description: descriptions[name] }), ...(Object.hasOwn(defaults, name) && { default: defaults[name] }) };
-    return [name, described as OptionSchema] as const;
+    return [name, described] as const;
   });
   return { type: 'object', properties: Object.fromEntries(properties), additionalProperties: false };
 }
