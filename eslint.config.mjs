@@ -8,7 +8,7 @@ import tseslint from 'typescript-eslint';
 const unused = { argsIgnorePattern: '^_', varsIgnorePattern: '^_', caughtErrorsIgnorePattern: '^_', destructuredArrayIgnorePattern: '^_', ignoreRestSiblings: true };
 
 export default defineConfig(
-  { ignores: ['build/', 'coverage/', 'dist/', 'out/', 'prebuilds/', 'test/hub/configs/'] },
+  { ignores: ['build/', 'coverage/', 'dist/', 'out/', 'prebuilds/', 'test/hub/configs/', 'lib/requests/documentation/'] },
   eslint.configs.recommended,
   tseslint.configs.recommendedTypeChecked,
   {
@@ -71,7 +71,7 @@ export default defineConfig(
   },
   {
     // Modules whose types stand in a .d.mts beside them, which TypeScript reads in their place.
-    files: ['lib/setup/{addon,libtorch}.mjs', 'scripts/{check-native-rooms,environment,setup,symbol-versions}.mjs', 'test/support/progress.mjs'],
+    files: ['lib/setup/{addon,libtorch}.mjs', 'scripts/{check-native-rooms,document-options,environment,setup,symbol-versions}.mjs', 'test/support/progress.mjs'],
     extends: [tseslint.configs.disableTypeChecked],
     languageOptions: { parserOptions: { project: false } },
   },

@@ -7,7 +7,10 @@ const gpu = process.env['SIGHTLINE_GPU'] === '1';
 
 export default defineConfig({
   // The examples name the package as its users do: this is the built one.
-  resolve: { alias: { sightline: fileURLToPath(new URL('dist/index.js', import.meta.url)) } },
+  resolve: {
+    // The longer name first: an alias stands for what begins with it too.
+    alias: ['bench/', ''].map((entry) => ({ find: entry === '' ? 'sightline' : 'sightline/bench', replacement: fileURLToPath(new URL(`dist/${entry}index.js`, import.meta.url)) })),
+  },
   test: {
     include: [gpu ? 'test/gpu/**/*.test.ts' : 'test/**/*.test.ts'],
     exclude: gpu ? [] : ['test/gpu/**'],

@@ -39,4 +39,4 @@ for (const [name, parts] of Object.entries(PARTS)) {
   await model.close();
 }
 const sheet = await contactSheet(rows, { cellWidth: 168, rowHeads: Object.keys(PARTS).map((name) => name.replace('-tiny-shapes', '')) });
-await sheet.png({ palette: true, quality: 90 }).toFile(fileURLToPath(new URL('pictures/maximize.png', import.meta.url)));
+await (await sheet.sharp()).png({ palette: true, quality: 90 }).toFile(fileURLToPath(new URL('pictures/maximize.png', import.meta.url)));

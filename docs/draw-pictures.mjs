@@ -38,7 +38,7 @@ for (const name of names) {
     const maps = explained.maps.filter(({ data }, i) => i === 0 || data.some((value, at) => value !== explained.maps[0].data[at]));
     const cells = await Promise.all(
       maps.map(async (map) => ({
-        image: await map.overlay({ width: CELL }).toBuffer(),
+        image: map.overlay({ width: CELL }),
         caption: maps.length > 1 || FEWER[name] ? `${map.target.label}${map.state === 'ok' ? '' : ` (${map.state})`}` : 'all classes',
       })),
     );
@@ -47,7 +47,7 @@ for (const name of names) {
   }
   if (rows.length === 0) throw new Error(`${name} applies to neither shipped model.`);
   const sheet = await contactSheet(rows, { cellWidth: CELL, rowHeads });
-  await sheet.png({ palette: true, quality: 90 }).toFile(fileURLToPath(new URL(`pictures/${name}.png`, import.meta.url)));
+  await (await sheet.sharp()).png({ palette: true, quality: 90 }).toFile(fileURLToPath(new URL(`pictures/${name}.png`, import.meta.url)));
   console.error(name);
 }
 await Promise.all(models.map((model) => model.close()));

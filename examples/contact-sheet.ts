@@ -10,7 +10,7 @@ export async function compareMethods(model: Model, photos: readonly string[], me
       Promise.all(
         ofPhoto.map(async ({ maps: [map] }): Promise<SheetCell> => {
           const { label, score } = map!.target;
-          return { image: await map!.overlay().png().toBuffer(), caption: `${label} ${(100 * score).toFixed(0)} %` };
+          return { image: await map!.overlay().toBuffer(), caption: `${label} ${(100 * score).toFixed(0)} %` };
         }),
       ),
     ),

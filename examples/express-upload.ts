@@ -23,7 +23,7 @@ export function createApp(model: Model): Express {
     response.on('close', () => gone.abort());
     const [explained] = await model.explain(request.file.buffer, { method: 'cam', maxPixels: 50_000_000, signal: gone.signal });
     const { predictions, maps } = explained!;
-    if (request.query['as'] === 'png') response.type('png').send(await maps[0]!.overlay().png().toBuffer());
+    if (request.query['as'] === 'png') response.type('png').send(await maps[0]!.overlay().toBuffer());
     else response.json({ predictions, peak: maps[0]!.peak() });
   });
 

@@ -18,7 +18,7 @@ export async function explainFolder(model: Model, folder: string, out: string): 
       const [explained] = await model.explain(path.join(folder, file), { method: 'grad-cam' });
       const map = explained!.maps[0]!;
       const { row, column } = map.peak();
-      await map.overlay().png().toFile(path.join(out, `${file}.png`));
+      await map.overlay().toFile(path.join(out, `${file}.png`));
       table.write(`"${file}","${map.target.label}",${map.target.score.toFixed(4)},${row},${column}\n`);
     } catch (error) {
       // One broken file is no reason to give up the others.

@@ -1,6 +1,5 @@
 /** A method of one's own: gradient times activation, summed over channels without ReLU, so that it also shows what speaks against. */
-import { defineMethod, symbolic, type Model } from 'sightline';
-import { z } from 'zod';
+import { defineMethod, symbolic, z, type Model } from 'sightline';
 
 /** Made once: plans are kept by the method's object. */
 const signedCam = defineMethod({

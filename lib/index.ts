@@ -4,12 +4,12 @@ import type { DeviceMemory, NativeStats, NativeVersions } from './engine/native-
 
 export { Model } from './model/model.js';
 export type { LoadOptions } from './model/load.js';
-export type { ModelInspection } from './model/inspections.js';
-export { bench, type BenchOptions, type BenchReport } from './bench/bench.js';
+export type { InspectOptions, ModelInspection } from './model/inspections.js';
 export { findPulled, pull, type Pulled, type PulledCard, type PulledModel, type PullOptions, type PullProgress } from './hub/index.js';
-export { catalogue, type CatalogueCard } from './models/catalogue.js';
+export { catalog, type CatalogCard } from './models/catalog.js';
+export { bundledModels, DEFAULT_MODEL } from './models/bundled.js';
 export type { ModelWeights } from './models/card.js';
-export { SightlineError, type ErrorCode } from './support/errors.js';
+export { ERROR_CODES, SightlineError, type ErrorCode } from './support/errors.js';
 export type { IsolateOptions } from './archives/isolation.js';
 export type {
   CommonOptions,
@@ -46,14 +46,20 @@ export {
 export type { Input, TensorInput } from './images/inputs.js';
 export type { ImageInput, RawImage } from './images/source.js';
 export type { OverlayOptions } from './pictures/overlay.js';
+export type { Raster } from './pictures/canvas.js';
+export type { Picture, PictureFormat, PictureOptions } from './pictures/picture.js';
 export type { Colormap } from './pictures/colormaps.js';
 export type { Applicability, AttentionInfo, Inspection, Layout, NodeInfo, PooledHead, TokenGrid } from './engine/inspection.js';
 export type { ModelCard, ModelInput } from './models/card.js';
 export type { ClassName, Target } from './requests/targets.js';
 export type { DeviceMemory, NativeStats, NativeVersions, Tensor } from './engine/native-types.js';
+export { getThreads, setThreads } from './engine/threads.js';
 export { METHOD_NAMES, type MethodName } from './methods/index.js';
+export { describeMethod, describeMethods, type MethodDescription, type OptionSchema, type OptionsSchema } from './requests/describe.js';
 export { defineMethod, type MapResult, type Method, type MethodInput } from './methods/method.js';
 export * as symbolic from './symbolic/index.js';
+/** zod, by which a method of your own says what its options are. */
+export { z } from 'zod';
 export { contactSheet, type SheetCell, type SheetOptions } from './pictures/sheet.js';
 export { planesSheet, type Plane, type PlanesOptions } from './pictures/planes.js';
 export { decodeNpy, encodeNpy } from './support/npy.js';

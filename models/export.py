@@ -69,7 +69,7 @@ class Source:
     preprocessing: Preprocessing
     labels: list[str] | str | None
     origin: str
-    licence: str
+    license: str
     notes: list[str] = field(default_factory=list)
 
 
@@ -158,8 +158,8 @@ def from_timm(args: argparse.Namespace) -> Source:
     names = record.get("label_names")
     labels = list(names) if names else "imagenet-1k" if model.num_classes == 1000 else None
     tag = f".{record['tag']}" if args.pretrained and record.get("tag") and "." not in args.model else ""
-    licence = record.get("license") if args.pretrained else "Apache-2.0"
-    return Source(model, preprocessing, labels, f"timm {args.model}{tag}", licence or "see the source", notes)
+    license = record.get("license") if args.pretrained else "Apache-2.0"
+    return Source(model, preprocessing, labels, f"timm {args.model}{tag}", license or "see the source", notes)
 
 
 # ---------------------------------------------------------------- Hugging Face
@@ -356,7 +356,7 @@ def export(args: argparse.Namespace) -> tuple[Path, Path, float]:
     if source.labels is not None:
         card["labels"] = source.labels
     card["source"] = source.origin
-    card["licence"] = source.licence
+    card["license"] = source.license
     card_path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n")
     return out, card_path, gap
 

@@ -1,5 +1,5 @@
 /**
- * Compiles lib/ into dist/ and adds the CommonJS entry. The new dist replaces the old one at the end, so that a
+ * Compiles lib/ into dist/ and adds the CommonJS entries. The new dist replaces the old one at the end, so that a
  * failure leaves what was there and nothing stale survives.
  */
 import { spawn } from 'node:child_process';
@@ -10,6 +10,8 @@ import { SetupError } from '../lib/setup/setup-error.mjs';
 import { PACKAGE_ROOT, hashInputs } from '../lib/setup/stamps.mjs';
 
 const DIST = path.join(PACKAGE_ROOT, 'dist');
+/** What users import: `sightline` and `sightline/bench`. */
+const ENTRIES = ['index', 'bench/index'];
 
 export function hashTypeScriptInputs() {
   return hashInputs({ paths: ['lib', 'tsconfig.json', 'package-lock.json'].map((name) => path.join(PACKAGE_ROOT, name)) });
@@ -17,7 +19,7 @@ export function hashTypeScriptInputs() {
 
 /** @param {string} [inputs] hash of the last build's inputs */
 export function isTypeScriptBuilt(inputs) {
-  return inputs === hashTypeScriptInputs() && existsSync(path.join(DIST, 'index.js')) && existsSync(path.join(DIST, 'index.cjs'));
+  return inputs === hashTypeScriptInputs() && ENTRIES.every((entry) => existsSync(path.join(DIST, `${entry}.js`)) && existsSync(path.join(DIST, `${entry}.cjs`)));
 }
 
 export async function buildTypeScript() {
@@ -42,8 +44,10 @@ export async function buildTypeScript() {
     }
     copyAssets(path.join(PACKAGE_ROOT, 'lib'), staging);
     // Node loads ES modules through require from 20.19 on, as long as none of them awaits at top level.
-    writeFileSync(path.join(staging, 'index.cjs'), "'use strict';\nmodule.exports = require('./index.js');\n");
-    writeFileSync(path.join(staging, 'index.d.cts'), "export * from './index.js';\n");
+    for (const entry of ENTRIES) {
+      writeFileSync(path.join(staging, `${entry}.cjs`), "'use strict';\nmodule.exports = require('./index.js');\n");
+      writeFileSync(path.join(staging, `${entry}.d.cts`), "export * from './index.js';\n");
+    }
     rmSync(DIST, { recursive: true, force: true });
     renameSync(staging, DIST);
   } finally {

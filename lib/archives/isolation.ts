@@ -5,6 +5,7 @@ import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { onAbort, throwIfAborted } from '../support/abort.js';
 import { SightlineError, type ErrorCode } from '../support/errors.js';
 import { NO_FENCE, type ProbeAnswer, type ProbeRequest } from './probe-messages.js';
 
@@ -40,7 +41,7 @@ const MEMORY_WORDS = /out of memory|bad_alloc|can't allocate memory|cannot alloc
  * @throws SightlineError PROCESS_NOT_STARTED, ARCHIVE_CRASHED, ARCHIVE_TIMED_OUT, OUT_OF_MEMORY, and what the process itself
  * reports
  */
-export async function probeArchive(request: Omit<ProbeRequest, 'limits'>, { seconds = DEFAULT_ISOLATION.seconds, megabytes = DEFAULT_ISOLATION.megabytes }: IsolateOptions, probe: string = PROBE): Promise<void> {
+export async function probeArchive(request: Omit<ProbeRequest, 'limits'>, { seconds = DEFAULT_ISOLATION.seconds, megabytes = DEFAULT_ISOLATION.megabytes }: IsolateOptions, signal?: AbortSignal, probe: string = PROBE): Promise<void> {
   const { path } = request;
   const folder = await mkdtemp(join(tmpdir(), 'sightline-probe-')).catch((cause: unknown) => {
     throw notStarted(cause);
@@ -63,12 +64,20 @@ export async function probeArchive(request: Omit<ProbeRequest, 'limits'>, { seco
       isLate = true;
       child.kill('SIGKILL');
     }, seconds * 1000);
-    const [code, signal] = (await once(child, 'exit').catch((cause: unknown) => {
-      throw notStarted(cause);
-    }).finally(() => clearTimeout(timer))) as [number | null, NodeJS.Signals | null];
+    const stop = onAbort(signal, () => child.kill('SIGKILL'));
+    const ended = once(child, 'exit')
+      .catch((cause: unknown) => {
+        throw notStarted(cause);
+      })
+      .finally(() => {
+        clearTimeout(timer);
+        stop();
+      });
+    const [code, killedBy] = (await ended) as [number | null, NodeJS.Signals | null];
     child.stderr!.destroy();
+    throwIfAborted(signal);
     // SIGXCPU: how the kernel ends a process that goes beyond its processor time.
-    if (isLate || signal === 'SIGXCPU') {
+    if (isLate || killedBy === 'SIGXCPU') {
       throw new SightlineError('ARCHIVE_TIMED_OUT', `${path} was not loaded and run on one image within ${seconds} s in a process of its own; raise isolate.seconds if the model is that slow.`);
     }
     const given = answer as ProbeAnswer | null;
@@ -76,10 +85,10 @@ export async function probeArchive(request: Omit<ProbeRequest, 'limits'>, { seco
     if (given?.kind === 'refused') throw new SightlineError(given.code as ErrorCode, given.message);
     if (code === NO_FENCE) throw new SightlineError('INTERNAL', 'The memory of the process that probes archives cannot be limited on this system, so nothing was opened; load the archive without isolate.');
     // V8 and the C++ library abort where they get no memory; the kernel kills what takes more than the machine has.
-    if (signal === 'SIGKILL' || MEMORY_WORDS.test(complaints)) {
+    if (killedBy === 'SIGKILL' || MEMORY_WORDS.test(complaints)) {
       throw new SightlineError('OUT_OF_MEMORY', `${path} takes more than ${megabytes} MB to load and run on one image; raise isolate.megabytes if the model is that large.`);
     }
-    throw new SightlineError('ARCHIVE_CRASHED', `${path} crashed the process that it was opened in (${signal ?? nameOfExit(code)}); it is damaged or forged, export the model again.`, { details: { signal, exitCode: code, complaints } });
+    throw new SightlineError('ARCHIVE_CRASHED', `${path} crashed the process that it was opened in (${killedBy ?? nameOfExit(code)}); it is damaged or forged, export the model again.`, { details: { signal: killedBy, exitCode: code, complaints } });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

@@ -6,9 +6,9 @@ const SIGNS = new Set(['(', ')', '[', ']', ',', '.', '=', ':', '->']);
 const TYPES = new Set(['List', 'Optional', 'Tuple']);
 
 /**
- * Checks a file with a `__setstate__`, which LibTorch calls as soon as it has read the object. Quantised layers of PyTorch
+ * Checks a file with a `__setstate__`, which LibTorch calls as soon as it has read the object. Quantized layers of PyTorch
  * have one that packs the weights; nothing else is let pass: values move between arguments, attributes and `torch.eq`, the
- * only calls are to the class's own methods and to operators on quantised weights, and no operator sign stands for a call.
+ * only calls are to the class's own methods and to operators on quantized weights, and no operator sign stands for a call.
  *
  * @throws CodeFault
  */

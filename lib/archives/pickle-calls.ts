@@ -83,7 +83,7 @@ export class PickleCalls {
         return this.tensor(items);
       case 'torch._utils._rebuild_qtensor':
         if (items.length !== 7) throw new PickleFault('describes a tensor in an unusual way');
-        return this.quantised(items);
+        return this.quantized(items);
       case 'collections.OrderedDict':
         if (items.length !== 0) throw new PickleFault('fills a dict in an unusual way');
         return { kind: 'ordered-dict' };
@@ -133,7 +133,7 @@ export class PickleCalls {
   }
 
   /** (storage, offset, sizes, strides, (scheme, scale, zero point[, axis]), ...) */
-  private quantised(items: readonly Value[]): Tensor {
+  private quantized(items: readonly Value[]): Tensor {
     const tensor = this.tensor(items);
     const scheme = items[4]!;
     const [name, scale, zero, axis] = scheme.kind === 'tuple' ? scheme.items : [];
@@ -141,7 +141,7 @@ export class PickleCalls {
     const channels = axis?.kind === 'int' ? tensor.shape[axis.value] : undefined;
     const fits = (value: Value | undefined) => value?.kind === 'tensor' && value.shape.length === 1 && value.shape[0] === channels;
     if (name?.kind === 'global' && name.name === 'torch.per_channel_affine' && channels !== undefined && fits(scale) && fits(zero)) return tensor;
-    throw new PickleFault('describes a quantised tensor in an unusual way');
+    throw new PickleFault('describes a quantized tensor in an unusual way');
   }
 }
 

@@ -4,7 +4,7 @@ import { readAt } from '../support/files.js';
 
 const WINDOW = 16 * 1024;
 
-/** A file whose small pieces are read in the order in which they lie: neighbours come with one read. */
+/** A file whose small pieces are read in the order in which they lie: neighbors come with one read. */
 export class WindowedFile {
   private window: Buffer = Buffer.alloc(0);
   private begin = 0;

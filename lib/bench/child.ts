@@ -2,6 +2,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
+import { abortedBy } from '../support/abort.js';
 import { SightlineError, type ErrorCode } from '../support/errors.js';
 import type { ConfigurationRequest, Finding } from './configuration.js';
 import type { RunnerMessage } from './runner-messages.js';
@@ -21,7 +22,7 @@ export async function measureApart(
   request: ConfigurationRequest,
   { signal, tell, measured, runner = RUNNER }: { readonly signal?: AbortSignal | undefined; readonly tell: (finding: Finding) => void; readonly measured: () => Promise<void>; readonly runner?: string },
 ): Promise<void> {
-  const aborted = (): SightlineError => new SightlineError('ABORTED', 'The benchmark was aborted.');
+  const aborted = (): SightlineError => abortedBy(signal, 'The benchmark was aborted.');
   if (signal?.aborted) throw aborted();
   const child = fork(runner, { stdio: ['ignore', 'ignore', 'pipe', 'ipc'], serialization: 'advanced' });
   let complaints = '';

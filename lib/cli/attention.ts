@@ -10,7 +10,7 @@ import { Model } from '../model/model.js';
 import { attentionSheet } from './attention-sheet.js';
 import { readAll } from './input-files.js';
 import { loadOptions, wholeNumber, withModelFlags, type ModelFlags } from './options.js';
-import { OutputFolder, preparePicture, writePicture } from './output-files.js';
+import { OutputFolder, preparePicture } from './output-files.js';
 import type { Session } from './session.js';
 
 type Of = NonNullable<AttentionMapOptions['of']>;
@@ -37,8 +37,8 @@ export function attentionCommand(session: Session): Command {
     .addOption(new Option('--of <what>', 'probabilities, or q (query), k (key), v (value)').default('probabilities').argParser(longName))
     .option('--channel <number>', 'only this channel of q, k or v, from 0', wholeNumber(0))
     .addOption(new Option('--contrast <kind>', 'sigmoid: 1 / (1 + e^-x), which sets positive from negative numbers of q, k or v').choices(['none', 'sigmoid']))
-    .addOption(new Option('--colormap <name>', 'colours (default: viridis)').choices(COLORMAPS))
-    .requiredOption('--out <file>', 'the picture to write: .png, .jpg, .webp, .avif or .tiff')
+    .addOption(new Option('--colormap <name>', 'colors (default: viridis)').choices(COLORMAPS))
+    .requiredOption('--out <file>', 'the picture to write: .png, .jpg, .webp, .avif, .tiff or .gif')
     .option('--npy <dir>', 'also write all maps as .npy, one file per block')
     .addHelpText(
       'after',
@@ -60,7 +60,7 @@ async function attention(session: Session, image: string, flags: AttentionFlags)
   const inputs = await readAll([image]);
   if (inputs.length > 1) throw new SightlineError('INVALID_INPUT', `${image} holds ${inputs.length} images; attention draws one, so give a file of one.`);
 
-  await using model = await Model.load(flags.model, loadOptions(flags));
+  await using model = await Model.load(flags.model, loadOptions(flags, session.signal));
   model.notes.forEach(session.note);
   const maps = await model.attention(inputs[0]!.input, options);
 
@@ -69,17 +69,15 @@ async function attention(session: Session, image: string, flags: AttentionFlags)
   // Where there is no class token, the classifier reads the mean of the patches.
   const reader = ((await model.inspect()).tokens?.classToken ?? null) === null ? 'the mean of the patches' : 'the class token';
   const what = of === 'probabilities' ? `what ${reader} attends to` : `${of} of each patch${contrast === 'sigmoid' ? ', sigmoid' : ''}`;
-  await writePicture(
-    flags.out,
-    await planesSheet(sheet.planes, {
-      ...sheet.heads,
-      columns: sheet.columns,
-      title: `${what}${sheet.scope} · ${basename(image)}`,
-      // Values of a sigmoid lie in [0, 1] by themselves; stretched again they would lose their middle.
-      contrast: contrast === 'sigmoid' ? 'none' : 'minmax',
-      colormap: flags.colormap,
-    }),
-  );
+  const picture = await planesSheet(sheet.planes, {
+    ...sheet.heads,
+    columns: sheet.columns,
+    title: `${what}${sheet.scope} · ${basename(image)}`,
+    // Values of a sigmoid lie in [0, 1] by themselves; stretched again they would lose their middle.
+    contrast: contrast === 'sigmoid' ? 'none' : 'minmax',
+    colormap: flags.colormap,
+  });
+  await picture.toFile(flags.out);
 
   const blocks = [];
   for (const number of new Set(maps.map((map) => map.block))) {

@@ -72,7 +72,7 @@ async function capture(session: Session, images: readonly string[], flags: Captu
   }
   const inputs = await readAll(images);
   const folder = await OutputFolder.create(flags.out, '--out');
-  await using model = await Model.load(flags.model, loadOptions(flags));
+  await using model = await Model.load(flags.model, loadOptions(flags, session.signal));
   model.notes.forEach(session.note);
   const captured = await model.capture(inputs.map(({ input }) => input), requestOf(session, flags));
   const inspection = await model.inspect();

@@ -14,7 +14,7 @@ import { Model } from '../model/model.js';
 import { DEFAULT_MODEL } from '../models/bundled.js';
 import { readChunks } from './input-files.js';
 import { loadOptions, METHOD_HELP, repeated, withModelFlags, type ModelFlags } from './options.js';
-import { preparePicture, writePicture } from './output-files.js';
+import { preparePicture } from './output-files.js';
 import type { Session } from './session.js';
 import { describeMap, listPredictions, percent, subjectOf } from './words.js';
 
@@ -33,7 +33,7 @@ export function compareCommand(session: Session): Command {
     .argument('<image...>', 'pictures, or .npy files of preprocessed images')
     .option('--model <model>', `a bundled or pulled model, or the path of a TorchScript archive; repeat it for each model (default: ${DEFAULT_MODEL})`, repeated)
     .option('--method <method>', `${METHOD_HELP}; repeat it for each method`, repeated)
-    .requiredOption('--out <file>', 'the picture to write: .png, .jpg, .webp, .avif or .tiff')
+    .requiredOption('--out <file>', 'the picture to write: .png, .jpg, .webp, .avif, .tiff or .gif')
     .addHelpText(
       'after',
       `
@@ -53,7 +53,7 @@ async function compare(session: Session, images: readonly string[], flags: Compa
   // What does not apply to the last model is told before the first one computes.
   if (models.length > 1) {
     for (const name of models) {
-      await using model = await Model.load(name, loadOptions(flags));
+      await using model = await Model.load(name, loadOptions(flags, session.signal));
       await methodsFor(model, name, asked);
     }
   }
@@ -66,7 +66,7 @@ async function compare(session: Session, images: readonly string[], flags: Compa
   const shown = shortened(models);
   // One model at a time: what several hold together may not fit into memory.
   for (const [at, name] of models.entries()) {
-    await using model = await Model.load(name, loadOptions(flags));
+    await using model = await Model.load(name, loadOptions(flags, session.signal));
     model.notes.forEach(session.note);
     const methods = await methodsFor(model, name, asked);
     heads.push(...methods.map((method) => `${shown[at]} · ${method}`));
@@ -100,7 +100,7 @@ async function compare(session: Session, images: readonly string[], flags: Compa
     }
   }
   const sheet = await contactSheet(rows, { columnHeads: ['image', ...heads], cellWidth: CELL });
-  await writePicture(flags.out, sheet);
+  await sheet.toFile(flags.out);
   // At the end, when the last model has turned out to do.
   for (const line of [...lines, flags.out]) session.print(line);
   session.answer({ results, picture: flags.out });

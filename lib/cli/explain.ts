@@ -70,9 +70,9 @@ export function explainCommand(session: Session): Command {
     .option('--option <key=value>', "the method's own option, such as discardRatio=0.9, or score=probability, memory=BYTES, augmentationSmoothing=true; may be repeated", keyValue)
     .option('--out <dir>', `write overlays to this folder (default: ${OUT}; none with --json)`)
     .option('--raw', 'also write the maps, unscaled, as .npy (float32)')
-    .addOption(new Option('--colormap <name>', 'colours of the overlays (default: turbo)').choices(COLORMAPS))
-    .option('--opacity <share>', 'of the colour over the image, 0 to 1 (default: 0.5)', decimal)
-    .option('--legend', 'draw a colour bar beside each overlay')
+    .addOption(new Option('--colormap <name>', 'colors of the overlays (default: turbo)').choices(COLORMAPS))
+    .option('--opacity <share>', 'of the color over the image, 0 to 1 (default: 0.5)', decimal)
+    .option('--legend', 'draw a color bar beside each overlay')
     .option('--title <text>', 'text above each overlay; {image} {target} {score} {method} are filled in')
     .addHelpText(
       'after',
@@ -92,7 +92,7 @@ async function explain(session: Session, images: readonly string[], flags: Expla
   // What was asked for is checked before anything is loaded, as far as it was asked for.
   const asked = flags.method === undefined ? null : requestOf(session, flags, flags.method);
   let folder = flags.out === undefined ? null : await OutputFolder.create(flags.out, '--out');
-  await using model = await Model.load(flags.model, loadOptions(flags));
+  await using model = await Model.load(flags.model, loadOptions(flags, session.signal));
   model.notes.forEach(session.note);
   const options = asked ?? requestOf(session, flags, preferredMethod(await model.inspect(), flags.model));
 
@@ -154,7 +154,7 @@ async function explainEach(model: Model, chunk: readonly NamedInput[], options: 
   return all;
 }
 
-/** `A vs B` is how much more A is favoured than B. */
+/** `A vs B` is how much more A is favored than B. */
 function targetOf(text: string): Target {
   const pair = /^(.+) vs (.+)$/.exec(text);
   return pair ? { of: pair[1]!, against: pair[2]! } : text;
@@ -168,7 +168,7 @@ function checkFlags(flags: ExplainFlags, out: string | undefined): void {
   }
   const { opacity } = flags;
   if (opacity !== undefined && !(opacity >= 0 && opacity <= 1)) {
-    throw new SightlineError('INVALID_OPTION', `--opacity is ${opacity}; give a number from 0 (image only) to 1 (colour only).`);
+    throw new SightlineError('INVALID_OPTION', `--opacity is ${opacity}; give a number from 0 (image only) to 1 (color only).`);
   }
 }
 

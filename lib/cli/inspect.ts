@@ -21,7 +21,7 @@ Examples:
 }
 
 async function inspect(session: Session, name: string, flags: ModelFlags): Promise<void> {
-  await using model = await Model.load(name, loadOptions(flags));
+  await using model = await Model.load(name, loadOptions(flags, session.signal));
   model.notes.forEach(session.note);
   const found = await model.inspect();
   const { path, device, weightBytes, card } = model;
@@ -34,15 +34,15 @@ function describe(model: Model, found: ModelInspection): string[] {
   const { mean, std, resize, interpolation, crop } = model.card.input;
   const size = Array.isArray(resize.size) ? resize.size.join(' x ') : String(resize.size);
   const facts = [
-    ['archive', `${model.path}, weights ${megabytes(model.weightBytes)}${found.isQuantized ? ', quantised' : ''}`],
+    ['archive', `${model.path}, weights ${megabytes(model.weightBytes)}${found.isQuantized ? ', quantized' : ''}`],
     ['device', model.device],
-    ['input', `${found.width} x ${found.height}, ${resize.mode === 'exact' ? `resized to ${size}` : `shorter side to ${size}`}, ${interpolation}${crop === 'center' ? ', centre crop' : ''}, mean ${mean.join(' ')}, std ${std.join(' ')}`],
+    ['input', `${found.width} x ${found.height}, ${resize.mode === 'exact' ? `resized to ${size}` : `shorter side to ${size}`}, ${interpolation}${crop === 'center' ? ', center crop' : ''}, mean ${mean.join(' ')}, std ${std.join(' ')}`],
     ['classes', `${found.classes}: ${model.labels.slice(0, 3).join(', ')}${found.classes > 3 ? ', ...' : ''}`],
     ['head', head === null ? 'not one linear layer on a pooled feature' : `linear on the mean of ${head.feature} (${head.channels} channels, ${head.layout})`],
     ['tokens', tokens === null ? 'none' : `${tokens.height} x ${tokens.width} patches after ${tokens.prefix} other tokens${tokens.suffix > 0 ? ` and before ${tokens.suffix}` : ''}, ${tokens.classToken === null ? 'the mean of the patches is classified' : `token ${tokens.classToken} is classified`}`],
     ['target layer', found.targetLayer === '' ? 'none' : found.targetLayer],
     ['one run', `${found.operators} operators, ${megabytes(found.activationBytes)} of activations for one image${found.flops === null ? '' : `, ${short(found.flops / 1e9)} GFLOP`}`],
-    ['parameters', found.parameters === null ? 'not counted: the model is quantised' : found.parameters.toLocaleString('en-US')],
+    ['parameters', found.parameters === null ? 'not counted: the model is quantized' : found.parameters.toLocaleString('en-US')],
     ['node names', found.hasModuleNames ? 'module paths' : 'by structure: the archive is frozen and has no module paths'],
   ] as const;
   return [

@@ -6,7 +6,7 @@ import { SightlineError } from '../support/errors.js';
 import { parseMaximizeOptions, type BlurOptions, type GridPlace, type MaximizeOptions, type MaximizeProgress } from '../requests/maximize/maximize.js';
 import { Model } from '../model/model.js';
 import { decimal, loadOptions, wholeNumber, withModelFlags, type ModelFlags } from './options.js';
-import { preparePicture, writePicture } from './output-files.js';
+import { preparePicture } from './output-files.js';
 import type { Session } from './session.js';
 import { short } from './words.js';
 
@@ -26,7 +26,7 @@ interface MaximizeFlags extends ModelFlags {
   readonly steps?: number;
   readonly every?: number;
   readonly learningRate?: number;
-  readonly parametrisation?: 'fourier' | 'pixel';
+  readonly parametrization?: 'fourier' | 'pixel';
   readonly decay?: number;
   readonly decorrelate?: boolean;
   readonly l2?: number;
@@ -48,16 +48,16 @@ export function maximizeCommand(session: Session): Command {
     .option('--token <number>', 'token, from 0, which is mostly the class token; of attention the token that looks', wholeNumber(0))
     .option('--class <label>', 'in place of a node: a class by index or label')
     .option('--against <label>', 'with --class: the class whose score is subtracted')
-    .requiredOption('--out <file>', 'the picture to write: .png, .jpg, .webp, .avif or .tiff')
+    .requiredOption('--out <file>', 'the picture to write: .png, .jpg, .webp, .avif, .tiff or .gif')
     .option('--steps <count>', 'steps of Adam (default: 256)', wholeNumber(1))
     .option('--every <count>', 'also write a picture each so many steps, as NAME-step-0000.png and so on', wholeNumber(1))
     .option('--learning-rate <rate>', "Adam's step size (default: 0.05)", decimal)
-    .addOption(new Option('--parametrisation <kind>', 'what Adam moves: the spectrum of the image, or its pixels (default: fourier)').choices(['fourier', 'pixel']))
+    .addOption(new Option('--parametrization <kind>', 'what Adam moves: the spectrum of the image, or its pixels (default: fourier)').choices(['fourier', 'pixel']))
     .option('--decay <power>', 'of fourier: the spectrum is scaled by 1 / frequency^power (default: 1)', decimal)
-    .option('--decorrelate', "move along the axes of ImageNet's colours (default for fourier)")
+    .option('--decorrelate', "move along the axes of ImageNet's colors (default for fourier)")
     .option('--no-decorrelate', 'move along red, green and blue (default for pixel)')
     .option('--l2 <weight>', 'penalty on the mean square of the preprocessed image (default: 0)', decimal)
-    .option('--total-variation <weight>', 'penalty on the mean difference of neighbouring pixels (default: 0)', decimal)
+    .option('--total-variation <weight>', 'penalty on the mean difference of neighboring pixels (default: 0)', decimal)
     .option('--jitter <pixels>', 'shift the image by up to so many pixels at each step (default: 4, less for small images)', wholeNumber(0))
     .addOption(new Option('--blur <size,sigma,every>', 'smooth the image with a Gaussian kernel of odd size after each so many steps (default: none)').argParser(blur))
     .option('--seed <number>', 'of the start and the jitter (default: 0)', wholeNumber(0))
@@ -78,16 +78,16 @@ async function maximize(session: Session, flags: MaximizeFlags): Promise<void> {
     session.progress(`step ${step} of ${steps}, activation ${short(activation)}`);
     if (image === undefined) return;
     const picture = stepFile(flags.out, step);
-    await writePicture(picture, image.picture());
+    await image.toFile(picture);
     pictures.push({ step, activation, picture });
   });
   parseMaximizeOptions(options);
   await preparePicture(flags.out);
 
-  await using model = await Model.load(flags.model, loadOptions(flags));
+  await using model = await Model.load(flags.model, loadOptions(flags, session.signal));
   model.notes.forEach(session.note);
   const made = await model.maximize(options);
-  await writePicture(flags.out, made.image.picture());
+  await made.image.toFile(flags.out);
   const { objective, activation, activations, image } = made;
   session.answer({ model: flags.model, objective, activation, activations, options: made.options, shape: image.shape, picture: flags.out, pictures });
 
@@ -97,12 +97,12 @@ async function maximize(session: Session, flags: MaximizeFlags): Promise<void> {
 }
 
 function optionsOf(flags: MaximizeFlags, signal: AbortSignal, onProgress: (progress: MaximizeProgress) => Promise<void>): MaximizeOptions {
-  const { node, of, channel, unit, head, token, against, steps, every, learningRate, parametrisation, decay, decorrelate, l2, totalVariation, jitter, blur, seed } = flags;
+  const { node, of, channel, unit, head, token, against, steps, every, learningRate, parametrization, decay, decorrelate, l2, totalVariation, jitter, blur, seed } = flags;
   const target = flags.class === undefined || against === undefined ? flags.class : { of: flags.class, against };
   if (flags.class === undefined && against !== undefined) throw new SightlineError('INVALID_OPTION', '--against needs the --class that it is compared with.');
   // Whether these go together is `parseMaximizeOptions`'s to say, in one sentence; the types only say that they may not.
   const objective = { node, of, channel, unit, head, token, class: target } as MaximizeOptions;
-  return { ...objective, steps, every, learningRate, parametrisation, decay, decorrelate, l2, totalVariation, jitter, blur, seed, onProgress, signal };
+  return { ...objective, steps, every, learningRate, parametrization, decay, decorrelate, l2, totalVariation, jitter, blur, seed, onProgress, signal };
 }
 
 /** `dir/name-step-0032.png` for `dir/name.png`. */

@@ -6,9 +6,9 @@ import { Command } from 'commander';
 import { SightlineError } from '../support/errors.js';
 import { findPulled } from '../hub/index.js';
 import { locateModel } from '../model/locate.js';
-import { bundledModels } from '../models/bundled.js';
+import { bundledNames } from '../models/bundled.js';
 import type { ModelCard } from '../models/card.js';
-import { catalogue, type CatalogueCard } from '../models/catalogue.js';
+import { catalog, type CatalogCard } from '../models/catalog.js';
 import { withJsonFlag } from './options.js';
 import type { Session } from './session.js';
 import { aligned, megabytes, short } from './words.js';
@@ -27,17 +27,17 @@ Examples:
 }
 
 async function models(session: Session): Promise<void> {
-  const list = await Promise.all((await bundledModels()).map(describe));
-  const pullable = await Promise.all((await catalogue()).map((card) => describePullable(card, session)));
-  session.answer({ models: list, catalogue: pullable });
+  const list = await Promise.all((await bundledNames()).map(describe));
+  const pullable = await Promise.all((await catalog()).map((card) => describePullable(card, session)));
+  session.answer({ models: list, catalog: pullable });
   if (list.length === 0) session.print('No models came with this copy of sightline; give the path of a TorchScript archive to --model.');
-  for (const { name, path, bytes, description, classes, input, accuracy, licence, source } of list) {
+  for (const { name, path, bytes, description, classes, input, accuracy, license, source } of list) {
     const facts = [
       ['classes', classes === null ? 'as the archive has' : String(classes)],
       ['input', `${input.width} x ${input.height}`],
       ['size', `${megabytes(bytes)}, ${relative(process.cwd(), path)}`],
       ['accuracy', accuracy === null ? null : Object.entries(accuracy).map(([key, value]) => `${key} ${String(value)}`).join(', ')],
-      ['licence', licence],
+      ['license', license],
       ['source', source],
     ];
     session.print(description === null ? name : `${name}: ${description}`);
@@ -46,19 +46,19 @@ async function models(session: Session): Promise<void> {
   if (pullable.length === 0) return;
   session.print('');
   session.print('Pretrained, fetched by `sightline pull NAME`:');
-  const rows = pullable.map(({ name, bytes, parameters, flops, licence, isHere }) => [
+  const rows = pullable.map(({ name, bytes, parameters, flops, license, isHere }) => [
     name,
     bytes === null ? '' : megabytes(bytes),
     `${short(parameters / 1e6)} M parameters`,
     `${short(flops / 1e9)} GFLOP`,
-    licence ?? '',
+    license ?? '',
     isHere ? 'here' : '',
   ]);
   for (const line of aligned(rows)) session.print(line);
 }
 
-async function describePullable(card: CatalogueCard, session: Session) {
-  const { name, description = null, architecture, weights, parameters, flops, input, licence = null, source = null } = card;
+async function describePullable(card: CatalogCard, session: Session) {
+  const { name, description = null, architecture, weights, parameters, flops, input, license = null, source = null } = card;
   const { repository, file, revision, bytes = null } = weights;
   let files: readonly string[] | null = null;
   try {
@@ -68,15 +68,15 @@ async function describePullable(card: CatalogueCard, session: Session) {
     if (!(error instanceof SightlineError)) throw error;
     session.note(error.message);
   }
-  return { name, description, architecture, bytes, parameters, flops, input, licence, source, repository, file, revision, isHere: files !== null, files };
+  return { name, description, architecture, bytes, parameters, flops, input, license, source, repository, file, revision, isHere: files !== null, files };
 }
 
 async function describe(name: string) {
   const { path, card } = await locateModel(name);
   // A bundled model is one that has a card.
-  const { description = null, input, labels, licence = null, source = null, training } = card as ModelCard;
+  const { description = null, input, labels, license = null, source = null, training } = card as ModelCard;
   const { size: bytes } = await stat(path);
   const classes = labels === undefined ? null : labels === 'imagenet-1k' ? 1000 : labels.length;
   const accuracy = (training?.['accuracy'] ?? null) as Record<string, unknown> | null;
-  return { name, path, bytes, description, classes, labels: labels ?? null, input, accuracy, licence, source };
+  return { name, path, bytes, description, classes, labels: labels ?? null, input, accuracy, license, source };
 }

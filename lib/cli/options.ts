@@ -18,7 +18,7 @@ export function withModelFlags(command: Command): Command {
   return withJsonFlag(command)
     .addOption(new Option('--device <device>', 'cpu, cuda, cuda:N, cuda:all, or auto: the first GPU if there is one').default('auto').argParser(device))
     .addOption(new Option('--dtype <type>', 'of weights and activations').choices(['f32', 'bf16', 'f16']).default('f32'))
-    .option('--threads <count>', 'CPU threads (default: all cores)', wholeNumber(1))
+    .option('--threads <count>', 'CPU threads of the process (default: all cores)', wholeNumber(1))
     .option('--trust', 'let the archive run operators that image classifiers do not need')
     .option('--isolate', 'open the archive in a process of its own first, limited in time and memory');
 }
@@ -30,8 +30,8 @@ export function withJsonFlag(command: Command): Command {
   return command.option('--json', 'print one JSON document and nothing else on stdout');
 }
 
-export function loadOptions({ device, dtype, threads, trust, isolate }: ModelFlags): LoadOptions {
-  return { device, dtype, threads, trust, isolate };
+export function loadOptions({ device, dtype, threads, trust, isolate }: ModelFlags, signal: AbortSignal): LoadOptions {
+  return { device, dtype, threads, trust, isolate, signal };
 }
 
 /** Collects an option that may be given several times. */

@@ -1,8 +1,7 @@
 import { mkdir, stat, writeFile } from 'node:fs/promises';
-import { dirname, extname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 
-import type { Sharp } from 'sharp';
-
+import { formatOfFile, type Picture } from '../pictures/picture.js';
 import { encodeNpy } from '../support/npy.js';
 import { SightlineError } from '../support/errors.js';
 
@@ -31,9 +30,9 @@ export class OutputFolder {
   }
 
   /** Writes a picture in the format of the extension. Returns its path. */
-  async picture(name: string, picture: Sharp): Promise<string> {
+  async picture(name: string, picture: Picture): Promise<string> {
     const path = this.pathFor(name, '.png');
-    await writePicture(path, picture);
+    await picture.toFile(path);
     return path;
   }
 
@@ -54,32 +53,17 @@ export class OutputFolder {
   }
 }
 
-const WRITERS: Readonly<Record<string, (picture: Sharp) => Sharp>> = {
-  '.png': (picture) => picture.png(),
-  '.jpg': (picture) => picture.jpeg({ quality: 92 }),
-  '.jpeg': (picture) => picture.jpeg({ quality: 92 }),
-  '.webp': (picture) => picture.webp({ quality: 92 }),
-  '.avif': (picture) => picture.avif(),
-  '.tif': (picture) => picture.tiff(),
-  '.tiff': (picture) => picture.tiff(),
-};
-
 /**
  * Looks at the name of a picture that is to be written and makes its folder, before any work is done for it.
  *
  * @throws SightlineError INVALID_OPTION
  */
 export async function preparePicture(path: string): Promise<void> {
-  if (!Object.hasOwn(WRITERS, extname(path).toLowerCase())) {
-    throw new SightlineError('INVALID_OPTION', `--out ${path} names no format of pictures; end it in .png, .jpg, .webp, .avif or .tiff.`);
+  if (formatOfFile(path) === null) {
+    throw new SightlineError('INVALID_OPTION', `--out ${path} names no format of pictures; end it in .png, .jpg, .webp, .avif, .tiff or .gif.`);
   }
   await makeFolder(dirname(path), '--out');
   if (await isFolder(path)) throw new SightlineError('INVALID_OPTION', `--out ${path} is a folder; give the name of a picture.`);
-}
-
-/** @throws SightlineError INVALID_OPTION when it cannot be written. */
-export async function writePicture(path: string, picture: Sharp): Promise<void> {
-  await write(path, await WRITERS[extname(path).toLowerCase()]!(picture).toBuffer());
 }
 
 async function makeFolder(folder: string, flag: string): Promise<void> {

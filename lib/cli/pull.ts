@@ -16,8 +16,8 @@ interface PullFlags {
 export function pullCommand(session: Session): Command {
   return withJsonFlag(new Command('pull'))
     .description("Bring a pretrained model's weights from the Hugging Face hub to this machine.")
-    .argument('<name>', 'a model of the catalogue (see sightline models), or any org/name on the hub')
-    .option('--revision <revision>', "branch, tag or commit (default: the catalogue's, else main)")
+    .argument('<name>', 'a model of the catalog (see sightline models), or any org/name on the hub')
+    .option('--revision <revision>', "branch, tag or commit (default: the catalog's, else main)")
     .option('--from-file <file>', 'take a local .safetensors (or .safetensors.index.json) instead of fetching')
     .addHelpText(
       'after',
@@ -27,7 +27,7 @@ Examples:
   $ sightline pull your-org/your-fine-tuned-vit --revision v2
   $ sightline pull you/flowers --from-file flowers/model.safetensors
 
-Files lie in the hub's own cache, which Python shares; HF_ENDPOINT, HF_TOKEN, HF_HOME and HTTPS_PROXY are honoured.`,
+Files lie in the hub's own cache, which Python shares; HF_ENDPOINT, HF_TOKEN, HF_HOME and HTTPS_PROXY are honored.`,
     )
     .action((name: string, flags: PullFlags) => run(session, name, flags));
 }

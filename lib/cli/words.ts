@@ -3,7 +3,7 @@ import { METHODS, type MethodName } from '../methods/index.js';
 
 const REGIONS = [
   ['upper left', 'top', 'upper right'],
-  ['left', 'centre', 'right'],
+  ['left', 'center', 'right'],
   ['lower left', 'bottom', 'lower right'],
 ] as const;
 

@@ -2,7 +2,7 @@ import { join, parse } from 'node:path';
 
 import sharp, { type Sharp } from 'sharp';
 
-import { safeName, writePicture, type OutputFolder } from '../cli/output-files.js';
+import { safeName, type OutputFolder } from '../cli/output-files.js';
 import { listPredictions, percent } from '../cli/words.js';
 import { contactSheet, type SheetCell } from '../pictures/sheet.js';
 import { Model } from '../model/model.js';
@@ -41,11 +41,11 @@ export async function explainPhotos(folder: OutputFolder, out: string): Promise<
     lines.push(`${photo.file}: ${listPredictions(predictions.slice(0, 3))}`, `  cam for ${label}: ${words}`);
     await folder.picture([parse(photo.file).name, 'cam', label].map(safeName).join('-'), map.overlay({ legend: true, title: `${label}, ${percent(score)}` }));
     rows[0].push({ image: seen(sharp(photo.path), photo, input) });
-    rows[1].push({ image: seen(sharp(await map.overlay().toBuffer()), photo, input), caption: `${label} ${percent(score)}` });
+    rows[1].push({ image: seen(await map.overlay().sharp(), photo, input), caption: `${label} ${percent(score)}` });
   }
   lines.push('', `${named} of ${photos.length} photos are named right, and ${onObject} of ${photos.length} maps peak on what they name.`);
   const sheet = join(out, 'photos.png');
-  await writePicture(sheet, await contactSheet(rows, { cellWidth: CELL }));
+  await (await contactSheet(rows, { cellWidth: CELL })).toFile(sheet);
   return { lines, sheet, written: photos.length };
 }
 

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join, parse } from 'node:path';
 
-import { safeName, writePicture, type OutputFolder } from '../cli/output-files.js';
+import { safeName, type OutputFolder } from '../cli/output-files.js';
 import { listPredictions, percent } from '../cli/words.js';
 import type { NamedOptions } from '../requests/explain.js';
 import { contactSheet, type SheetCell } from '../pictures/sheet.js';
@@ -64,7 +64,7 @@ export async function explainShapes(folder: OutputFolder, out: string): Promise<
   }
 
   const sheet = join(out, 'shapes.png');
-  await writePicture(sheet, await contactSheet(rows, { columnHeads: heads, cellWidth: CELL, title: 'What the models of shapes look at' }));
+  await (await contactSheet(rows, { columnHeads: heads, cellWidth: CELL, title: 'What the models of shapes look at' })).toFile(sheet);
   return {
     lines: [...lines.flatMap((block) => [...block, '']), `${onTarget} of ${classMaps} class-specific maps peak on an object of their class.`],
     sheet,

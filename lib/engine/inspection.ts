@@ -143,12 +143,12 @@ export interface Inspection {
   /**
    * Floating-point operations of one run on one image: those of convolutions, linear layers, matrix products and attention,
    * a multiplication and its addition counted as two. Norms, activations and sums are left out. Null where such an operator
-   * cannot be read, as in quantised models.
+   * cannot be read, as in quantized models.
    */
   readonly flops: number | null;
   /**
    * Numbers in the parameters; in a frozen archive, which has none, those in its floating-point constants but for batch
-   * norms' statistics. Null in quantised models.
+   * norms' statistics. Null in quantized models.
    */
   readonly parameters: number | null;
 }

@@ -47,7 +47,7 @@ export interface AxisTaps {
   readonly mix: Float32Array;
 }
 
-/** A heatmap's colours over a picture. */
+/** A heatmap's colors over a picture. */
 export interface NativePainting {
   /** RGB, row-major, `width` pixels wide. */
   readonly picture: Uint8Array;
@@ -63,12 +63,12 @@ export interface NativePainting {
   readonly right: number;
   readonly top: number;
   readonly bottom: number;
-  /** The value of colour 0, and colours per unit of value. */
+  /** The value of color 0, and colors per unit of value. */
   readonly smallest: number;
   readonly stretch: number;
   /** 256 x RGB. */
   readonly colours: Uint8Array;
-  /** 65,536: what a colour (high byte) over a pixel (low byte) becomes. */
+  /** 65,536: what a color (high byte) over a pixel (low byte) becomes. */
   readonly mixtures: Uint8Array;
 }
 

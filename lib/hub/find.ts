@@ -5,7 +5,7 @@ import { CachedRepository } from './cache.js';
 import { cacheFolder } from './environment.js';
 import type { PulledCard } from './pulled-card.js';
 import { CONFIG, PREPROCESSOR, WEIGHTS, WEIGHTS_INDEX, cardOfRepository } from './repository-card.js';
-import { seek, type Catalogue, type Sought } from './sought.js';
+import { seek, type Catalog, type Sought } from './sought.js';
 import { isIndex, partsOfIndex } from './weights-index.js';
 
 /** A model that is on this machine. */
@@ -20,16 +20,16 @@ export interface PulledModel {
 }
 
 /**
- * The model of a name (of the catalogue, or `org/name`), if it is in the hub's cache, whoever brought it there: sightline
+ * The model of a name (of the catalog, or `org/name`), if it is in the hub's cache, whoever brought it there: sightline
  * or Python's huggingface_hub. Looks at nothing but the cache, and hashes nothing.
  *
- * @param options.revision branch, tag or commit; default the catalogue's, else `main`
+ * @param options.revision branch, tag or commit; default the catalog's, else `main`
  * @returns null where it is not here, or not wholly, or the name is neither
  * @throws SightlineError UNSUPPORTED_MODEL and INVALID_CARD for a repository that is here and cannot be loaded;
  * INVALID_OPTION for a revision that is none
  */
-export async function findPulledIn(catalogue: Catalogue, nameOrRepository: string, options: { readonly revision?: string | undefined } = {}): Promise<PulledModel | null> {
-  const sought = await seek(nameOrRepository, options.revision, catalogue).catch((error: unknown) => {
+export async function findPulledIn(catalog: Catalog, nameOrRepository: string, options: { readonly revision?: string | undefined } = {}): Promise<PulledModel | null> {
+  const sought = await seek(nameOrRepository, options.revision, catalog).catch((error: unknown) => {
     // What stands for nothing was not pulled either.
     if (error instanceof SightlineError && error.code === 'UNKNOWN_MODEL') return null;
     throw error;
@@ -40,16 +40,16 @@ export async function findPulledIn(catalogue: Catalogue, nameOrRepository: strin
 /** The same, for a name that was looked up already. */
 export async function findSought(cached: CachedRepository, sought: Sought): Promise<PulledModel | null> {
   const current = await cached.commitOf(sought.revision);
-  // A file of the catalogue's hash is the right one in whatever commit it is found.
+  // A file of the catalog's hash is the right one in whatever commit it is found.
   const others = sought.card?.weights.sha256 === undefined ? [] : await cached.commits();
   for (const commit of new Set([...(current === null ? [] : [current]), ...others])) {
-    const found = sought.card === null ? await findRepository(cached, sought, commit) : await findCatalogued(cached, sought.card, commit);
+    const found = sought.card === null ? await findRepository(cached, sought, commit) : await findCataloged(cached, sought.card, commit);
     if (found !== null) return { ...found, commit };
   }
   return null;
 }
 
-async function findCatalogued(cached: CachedRepository, card: PulledCard, commit: string): Promise<Omit<PulledModel, 'commit'> | null> {
+async function findCataloged(cached: CachedRepository, card: PulledCard, commit: string): Promise<Omit<PulledModel, 'commit'> | null> {
   const { file, sha256, bytes } = card.weights;
   const files = await weightsOf(cached, commit, file);
   if (files === null) return null;

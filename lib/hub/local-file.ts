@@ -22,9 +22,9 @@ interface Placement {
 
 /**
  * Puts a local safetensors file (or the `.index.json` of a large one) into the cache as a model's weights, without the
- * network. Of a repository outside the catalogue `config.json` and `preprocessor_config.json` are taken from beside it.
+ * network. Of a repository outside the catalog `config.json` and `preprocessor_config.json` are taken from beside it.
  *
- * @throws SightlineError WRONG_HASH where the catalogue knows another hash; FILE_NOT_FOUND, NOT_A_FILE, INVALID_OPTION,
+ * @throws SightlineError WRONG_HASH where the catalog knows another hash; FILE_NOT_FOUND, NOT_A_FILE, INVALID_OPTION,
  * UNSUPPORTED_MODEL, INVALID_CARD, DISK_FULL
  */
 export async function placeLocalFile(cached: CachedRepository, sought: Sought, path: string, options: { readonly copies: boolean; readonly signal?: AbortSignal | undefined }): Promise<void> {
@@ -44,7 +44,7 @@ export async function placeLocalFile(cached: CachedRepository, sought: Sought, p
   }
   const expected = card?.weights.sha256;
   if (expected !== undefined && placements[0]!.blob !== expected) {
-    throw new SightlineError('WRONG_HASH', `${path} is not the file that the catalogue means by ${sought.name}: its SHA-256 is ${placements[0]!.blob}, expected is ${expected}; take ${main} of ${repository}, or give your own weights another name: sightline pull you/your-model --from-file ${path}.`);
+    throw new SightlineError('WRONG_HASH', `${path} is not the file that the catalog means by ${sought.name}: its SHA-256 is ${placements[0]!.blob}, expected is ${expected}; take ${main} of ${repository}, or give your own weights another name: sightline pull you/your-model --from-file ${path}.`);
   }
   if (card === null) {
     const config = await readFile(beside(CONFIG), 'utf8').catch(() => null);

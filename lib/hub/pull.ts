@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 
+import { abortedBy } from '../support/abort.js';
 import { SightlineError } from '../support/errors.js';
 import { hashFile } from '../models/card.js';
 import { CachedRepository } from './cache.js';
@@ -11,7 +12,7 @@ import { findSought, type PulledModel } from './find.js';
 import { isCommit } from './names.js';
 import type { RemoteFile, RemoteRepository } from './remote.js';
 import { CONFIG, PICKLES, PREPROCESSOR, WEIGHTS, WEIGHTS_INDEX, cardOfRepository, chooseWeights } from './repository-card.js';
-import { seek, suggestionsFor, type Catalogue, type Sought } from './sought.js';
+import { seek, suggestionsFor, type Catalog, type Sought } from './sought.js';
 import { isIndex, partsOfIndex } from './weights-index.js';
 
 /** Bytes of a config or an index; the largest on the hub, with a million labels, have less. */
@@ -33,7 +34,7 @@ export interface PullProgress {
 
 /** How a model is fetched: `pull`. */
 export interface PullOptions {
-  /** Branch, tag or commit. Default the catalogue's, else `main`. */
+  /** Branch, tag or commit. Default the catalog's, else `main`. */
   readonly revision?: string | undefined;
   /**
    * A local `.safetensors` (or `.safetensors.index.json`) to take as the weights; nothing is fetched. Default: none.
@@ -57,16 +58,16 @@ export interface Pulled extends PulledModel {
  * Brings a model's weights from the hub into the hub's own cache, which Python's huggingface_hub shares: see docs/pull.md.
  * What is there is not fetched again; what is partly there is completed; nothing gets its name before its hash is right.
  *
- * @param nameOrRepository a name of the catalogue, or any `org/name` whose `config.json` names a supported architecture
+ * @param nameOrRepository a name of the catalog, or any `org/name` whose `config.json` names a supported architecture
  * @throws SightlineError UNKNOWN_MODEL, UNSUPPORTED_MODEL, INVALID_CARD, INVALID_OPTION, HUB_UNREACHABLE, HUB_REFUSED,
  * WRONG_HASH, DISK_FULL, CACHE_NOT_WRITABLE, NOT_PULLED (offline and not here), ABORTED, FILE_NOT_FOUND and NOT_A_FILE of `fromFile`
  */
-export async function pullFrom(catalogue: Catalogue, nameOrRepository: string, options: PullOptions = {}, patience?: Patience): Promise<Pulled> {
+export async function pullFrom(catalog: Catalog, nameOrRepository: string, options: PullOptions = {}, patience?: Patience): Promise<Pulled> {
   const { signal } = options;
   const environment = await readHubEnvironment();
   try {
     signal?.throwIfAborted();
-    const sought = await seek(nameOrRepository, options.revision, catalogue);
+    const sought = await seek(nameOrRepository, options.revision, catalog);
     const cached = new CachedRepository(environment.cache, sought.repository);
     if (options.fromFile !== undefined) return await fromFile(cached, sought, resolve(options.fromFile), environment, signal);
 
@@ -80,9 +81,9 @@ export async function pullFrom(catalogue: Catalogue, nameOrRepository: string, o
     if (environment.offline) {
       throw new SightlineError('NOT_PULLED', `${sought.name} is not on this machine, and HF_HUB_OFFLINE is set: unset it to fetch ${sought.repository}, or give its weights with --from-file.`);
     }
-    return await new Pull(cached, sought, environment, options, await suggestionsFor(sought.name, catalogue)).run(here, patience);
+    return await new Pull(cached, sought, environment, options, await suggestionsFor(sought.name, catalog)).run(here, patience);
   } catch (cause) {
-    if (signal?.aborted) throw new SightlineError('ABORTED', 'The pull was cancelled; what has arrived is kept, and the next one goes on from there.', { cause });
+    if (signal?.aborted) throw abortedBy(signal, 'The pull was aborted. What has arrived is kept, and the next pull goes on from there.');
     throw explainDiskError(environment.cache, cause);
   }
 }
@@ -121,7 +122,7 @@ class Pull {
         if (here === null || !(error instanceof SightlineError) || error.code !== 'HUB_UNREACHABLE') throw error;
         return { ...here, transferred: 0, notes: [`What is here of ${this.sought.repository} is used: ${error.message}`] };
       }
-      await (this.sought.card === null ? this.#repository(remote, commit) : this.#catalogued(remote, commit));
+      await (this.sought.card === null ? this.#repository(remote, commit) : this.#cataloged(remote, commit));
       await this.cached.writeRef(this.sought.revision, commit);
     } finally {
       await connection.close();
@@ -131,7 +132,7 @@ class Pull {
     return { ...pulled, transferred: this.#transferred, notes: [] };
   }
 
-  async #catalogued(remote: RemoteRepository, commit: string): Promise<void> {
+  async #cataloged(remote: RemoteRepository, commit: string): Promise<void> {
     const { file, sha256 } = this.sought.card!.weights;
     const listed = (await remote.files(commit, [file])).get(file);
     if (listed === undefined) throw this.#missing(file);
@@ -200,7 +201,7 @@ class Pull {
   #changed(file: string, found: string, expected: string): SightlineError {
     return new SightlineError(
       'WRONG_HASH',
-      `${file} of ${this.sought.repository} at ${this.sought.revision} has the SHA-256 ${found}, where the catalogue has ${expected}: the repository was changed, or this is not the real one; pull ${this.sought.repository} by its own name if you trust it.`,
+      `${file} of ${this.sought.repository} at ${this.sought.revision} has the SHA-256 ${found}, where the catalog has ${expected}: the repository was changed, or this is not the real one; pull ${this.sought.repository} by its own name if you trust it.`,
       { details: { found, expected } },
     );
   }

@@ -19,7 +19,7 @@ export class RemoteRepository {
   constructor(
     readonly connection: HubConnection,
     readonly repository: string,
-    /** What follows "there is no such repository", such as the names of the catalogue that are near. */
+    /** What follows "there is no such repository", such as the names of the catalog that are near. */
     readonly hint: string = '',
     readonly signal?: AbortSignal,
   ) {}

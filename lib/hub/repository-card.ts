@@ -1,5 +1,5 @@
 import { SightlineError } from '../support/errors.js';
-import { skeletonOf } from '../models/catalogue.js';
+import { skeletonOf } from '../models/catalog.js';
 import { labelsOfCard } from './class-labels.js';
 import { ConfigFields } from './config-fields.js';
 import type { PulledCard } from './pulled-card.js';
@@ -28,7 +28,7 @@ export interface RepositoryFiles {
 }
 
 /**
- * The card of a repository that the catalogue does not have: which skeleton its configuration fits, and what it does to
+ * The card of a repository that the catalog does not have: which skeleton its configuration fits, and what it does to
  * images, with the labels of its own classes.
  *
  * @throws SightlineError UNSUPPORTED_MODEL naming the field that sightline cannot represent, INVALID_CARD

@@ -65,7 +65,7 @@ export function readTransformersPreprocessing(config: ConfigFields, modelClass: 
 
 function geometry(config: ConfigFields, processor: Processor, size: Size): Pick<ModelInput, 'width' | 'height' | 'resize' | 'crop'> {
   if (!config.flag('do_center_crop', processor.crop !== null)) {
-    if ('shortest' in size) throw config.unsupported('size', 'without a centre crop (do_center_crop) that leaves images of different shapes');
+    if ('shortest' in size) throw config.unsupported('size', 'without a center crop (do_center_crop) that leaves images of different shapes');
     return { ...size, resize: { mode: 'exact', size: [size.width, size.height] }, crop: 'none' };
   }
   const crop = readSize(config, 'crop_size', 'square', processor.crop ?? square(224));
@@ -75,7 +75,7 @@ function geometry(config: ConfigFields, processor: Processor, size: Size): Pick<
   return { ...crop, resize: 'shortest' in size ? { mode: 'shorter-side', size: size.shortest } : { mode: 'exact', size: [size.width, size.height] }, crop: 'center' };
 }
 
-/** Below 384 px: the shorter side to size / crop_pct, then a centre crop; from 384 on the whole image is squeezed. */
+/** Below 384 px: the shorter side to size / crop_pct, then a center crop; from 384 on the whole image is squeezed. */
 function convnextGeometry(config: ConfigFields, size: Size): Pick<ModelInput, 'width' | 'height' | 'resize' | 'crop'> {
   if (config.flag('do_center_crop', false)) throw config.unsupported('do_center_crop', 'sightline knows a ConvNext image processor with its own crop only');
   if (!('shortest' in size)) throw config.unsupported('size', 'a ConvNext image processor takes shortest_edge');

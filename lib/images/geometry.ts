@@ -15,7 +15,7 @@ const MAX_RESIZED_PIXELS = 0x3fff * 0x3fff;
 
 /**
  * Where an image of the given size lands in the model's input, by torchvision's rules to the pixel: the long side is
- * cut, not rounded, to whole pixels, and crop offsets that fall on a half go to the even neighbour.
+ * cut, not rounded, to whole pixels, and crop offsets that fall on a half go to the even neighbor.
  *
  * torchvision pads with black where the resized image is smaller than the crop. Cards that lead there are refused by
  * `parseCard`, so this refuses too instead of padding.
@@ -65,7 +65,7 @@ function resizedSize(width: number, height: number, resize: ModelInput['resize']
     : { width: Math.trunc((size * width) / height), height: size };
 }
 
-/** Python's `round` of a number that ends in .0 or .5: halves go to the even neighbour, while Math.round takes them up. */
+/** Python's `round` of a number that ends in .0 or .5: halves go to the even neighbor, while Math.round takes them up. */
 function halfToEven(value: number): number {
   const below = Math.floor(value);
   if (value - below !== 0.5) return Math.round(value);

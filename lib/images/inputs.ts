@@ -3,7 +3,7 @@ import { throwIfAborted } from '../support/abort.js';
 import { shown } from '../support/cut.js';
 import { SightlineError } from '../support/errors.js';
 import { checkHeld, decodeImage, heldBytes, type DecodedImage, type DecodeOptions, type ImageInput } from './source.js';
-import { normalisationOf, type ModelInput } from '../models/card.js';
+import { normalizationOf, type ModelInput } from '../models/card.js';
 import { inputGeometry, type Geometry } from './geometry.js';
 import { inTurn } from '../support/event-loop.js';
 
@@ -85,7 +85,7 @@ export async function prepareInput({ input, name, heldBytes: held }: HandedInput
     return {
       name,
       request: { label: name, height, width, tensor },
-      picture: () => ({ image: denormalised(tensor, height, width, card, name), box: { left: 0, top: 0, width, height } }),
+      picture: () => ({ image: denormalized(tensor, height, width, card, name), box: { left: 0, top: 0, width, height } }),
     };
   }
   if (channels !== 1 && channels !== 3) {
@@ -137,12 +137,12 @@ function channelsFirst(data: Float32Array, channels: number): Float32Array {
  * The picture that a preprocessed tensor was made of, as far as the card's mean and deviation tell; of other channels than colors and
  * gray their mean, from the lowest (black) to the highest (white).
  */
-function denormalised(tensor: Float32Array, height: number, width: number, card: ModelInput, name: string): DecodedImage {
+function denormalized(tensor: Float32Array, height: number, width: number, card: ModelInput, name: string): DecodedImage {
   const data = new Uint8Array(height * width * 3);
   const plane = height * width;
   const channels = tensor.length / plane;
   const isPicture = channels === 1 || channels === 3;
-  const { mean, std } = normalisationOf(card);
+  const { mean, std } = normalizationOf(card);
   const level = (value: number): number => Math.max(0, Math.min(255, Math.round(value * 255)));
   if (isPicture) {
     for (let i = 0; i < plane; i++) {

@@ -14,7 +14,7 @@ const DEPTHS: Readonly<Record<string, string>> = {
   dpcomplex: 'complex numbers',
 };
 const COMPRESSIONS: Readonly<Record<number, string>> = { 34712: 'JPEG 2000', 34925: 'LZMA', 34887: 'LERC', 50000: 'ZSTD', 50001: 'WebP', 52546: 'JPEG XL' };
-/** Of photometric interpretations that are no grey, RGB, palette, CMYK or YCbCr. */
+/** Of photometric interpretations that are no gray, RGB, palette, CMYK or YCbCr. */
 const COLORS: Readonly<Record<number, string>> = { 8: 'Lab', 9: 'Lab (ICC)', 10: 'Lab (ITU)', 32803: 'a raw sensor pattern', 32844: 'LogL', 32845: 'LogLuv' };
 const TIFF_EXTRA_UNSPECIFIED = 0;
 

@@ -13,7 +13,7 @@ import { Gate } from './gate.js';
 import { declaredPngSize } from './png-header.js';
 import { checkSamples, hasIdleBand, isSvg, unreadableBecause } from './readable.js';
 
-/** Pixels as they lie in memory: row-major, channels interleaved, 8 bits each. 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA. */
+/** Pixels as they lie in memory: row-major, channels interleaved, 8 bits each. 1 gray, 2 gray + alpha, 3 RGB, 4 RGBA. */
 export interface RawImage {
   /** Row-major, channels last: [height, width, channels], 0 to 255. */
   readonly data: Uint8Array | Uint8ClampedArray;
@@ -27,7 +27,7 @@ export interface RawImage {
 
 /**
  * What may stand for an image: a path, a `file:` URL, the bytes of an encoded file (also as a Blob or File), raw pixels, or a
- * sharp instance (which counts as the picture that it would write, without its colour profile: chain `.autoOrient()` on it if
+ * sharp instance (which counts as the picture that it would write, without its color profile: chain `.autoOrient()` on it if
  * the EXIF tag shall be obeyed).
  */
 export type ImageInput = string | URL | Uint8Array | ArrayBuffer | SharedArrayBuffer | DataView | Blob | Sharp | RawImage;
@@ -71,10 +71,10 @@ const FAIL_ON = 'error';
  * Decodes one image: JPEG, PNG, WebP, AVIF, GIF or TIFF (first frame or page), or whatever else sharp reads.
  *
  * - EXIF orientation is applied.
- * - Alpha is flattened onto white. Dropping it (as Pillow's `convert('RGB')` does) would uncover whatever colour the
+ * - Alpha is flattened onto white. Dropping it (as Pillow's `convert('RGB')` does) would uncover whatever color the
  *   encoder left under transparent pixels, mostly black; white is the ground on which cut-out pictures are usually seen.
- * - Grey becomes three equal channels; 16 bits are cut to the upper 8.
- * - CMYK becomes RGB by Pillow's formula, and embedded colour profiles are ignored, as they were when the models were trained.
+ * - Gray becomes three equal channels; 16 bits are cut to the upper 8.
+ * - CMYK becomes RGB by Pillow's formula, and embedded color profiles are ignored, as they were when the models were trained.
  *
  * - Samples of other kinds than 8 and 16 bits without a sign are refused, as they have no stated range. A last band that the
  *   file does not call alpha is left out.
@@ -196,8 +196,8 @@ async function decodeChecked(bytes: Uint8Array, header: Metadata): Promise<Pixel
   const image = sharp(bytes, settings).autoOrient();
   if (header.space === 'cmyk') {
     const { data, info } = await image
-      .pipelineColourspace('cmyk')
-      .toColourspace('cmyk')
+      .pipelineColorspace('cmyk')
+      .toColorspace('cmyk')
       .raw({ depth: 'uchar' })
       .toBuffer({ resolveWithObject: true });
     // A fifth channel would be alpha, which no common CMYK file has.
@@ -235,7 +235,7 @@ async function decodeRaw(image: RawImage, { subject, maxPixels = MAX_PIXELS }: S
     throw new SightlineError('INVALID_IMAGE', `${subject} has the size ${shown(width)} x ${shown(height)}; raw pixels need a width and a height of at least 1.`);
   }
   if (![1, 2, 3, 4].includes(channels)) {
-    throw new SightlineError('INVALID_IMAGE', `${subject} has ${shown(channels)} channels; raw pixels have 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA).`);
+    throw new SightlineError('INVALID_IMAGE', `${subject} has ${shown(channels)} channels; raw pixels have 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGBA).`);
   }
   const needed = width * height * channels;
   if (data.length !== needed) {
@@ -256,7 +256,7 @@ async function decodeRaw(image: RawImage, { subject, maxPixels = MAX_PIXELS }: S
 
 async function toRgb(image: Sharp, hasIdle: boolean): Promise<Pixels> {
   const { data, info } = await (hasIdle ? image.removeAlpha() : image.flatten({ background: '#ffffff' }))
-    .toColourspace('srgb')
+    .toColorspace('srgb')
     .raw({ depth: 'uchar' })
     .toBuffer({ resolveWithObject: true });
   if (info.channels !== 3) throw new Error(`expected 3 channels after conversion, found ${info.channels}`);

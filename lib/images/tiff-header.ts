@@ -4,7 +4,7 @@ export interface TiffHeader {
   readonly photometric: number;
   readonly bitsPerSample: number;
   readonly samples: number;
-  /** One entry for each sample beyond the colours: 0 unspecified, 1 and 2 alpha. */
+  /** One entry for each sample beyond the colors: 0 unspecified, 1 and 2 alpha. */
   readonly extraSamples: readonly number[];
 }
 

@@ -14,7 +14,7 @@ export const all =
     return null;
   };
 
-export const hasGradients: Condition = ({ isQuantized }) => (isQuantized ? 'its weights are quantised, and quantised operators have no gradients' : null);
+export const hasGradients: Condition = ({ isQuantized }) => (isQuantized ? 'its weights are quantized, and quantized operators have no gradients' : null);
 
 /** Whether the backward pass can follow a rule, which was tried on the graph. */
 export const followsRule =

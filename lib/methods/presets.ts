@@ -4,15 +4,31 @@ import { compatWith, type Peer } from './compat/peers.js';
 
 type Values<Fields extends z.ZodRawShape> = { -readonly [Name in keyof Fields]: z.output<Fields[Name]> };
 type Given<Fields extends z.ZodRawShape> = { readonly [Name in keyof Fields]?: z.input<Fields[Name]> | undefined };
-/** An option that names a row, where there are rows. */
-type Choice<Option extends string, Row extends string> = [Row] extends [never] ? unknown : { [Name in Option]?: Row | undefined };
+type PresetChoice<Row extends string> = [Row] extends [never]
+  ? unknown
+  : {
+      /** A published choice of the other options. An option that is given by name wins over it. Default: none. */
+      preset?: Row | undefined;
+    };
+type CompatChoice<Row extends string> = [Row] extends [never]
+  ? unknown
+  : {
+      /** The package whose numbers the map reproduces. Default: none, the definition of the paper. */
+      compat?: Row | undefined;
+    };
 type Flat<Type> = { [Name in keyof Type]: Type[Name] };
+
+/** Settings by the name of the preset or of the package. */
+export interface PresetRows {
+  readonly presets: Readonly<Record<string, object>>;
+  readonly packages: Readonly<Record<string, object>>;
+}
 
 /** Options whose output is complete. `shape`, `defaults` and the rows are there for whoever lists them. */
 export type PresetSchema<Fields extends z.ZodRawShape, Preset extends string, Package extends string> = z.ZodType<
-  Flat<Values<Fields> & Choice<'preset', Preset> & Choice<'compat', Package>>,
-  Flat<Given<Fields> & Readonly<Choice<'preset', Preset>> & Readonly<Choice<'compat', Package>>>
-> & { readonly shape: z.ZodRawShape; readonly defaults: Values<Fields> };
+  Flat<Values<Fields> & PresetChoice<Preset> & CompatChoice<Package>>,
+  Flat<Given<Fields> & Readonly<PresetChoice<Preset>> & Readonly<CompatChoice<Package>>>
+> & { readonly shape: z.ZodRawShape; readonly defaults: Values<Fields>; readonly rows: PresetRows };
 
 /**
  * Options with defaults, and rows of settings that can be chosen by name: `preset`, a published choice, and `compat`, a
@@ -44,5 +60,5 @@ export function withPresets<const Fields extends z.ZodRawShape, const Preset ext
     return { ...defaults, ...(compat === undefined ? {} : packages[compat]), ...(preset === undefined ? {} : presets[preset]), ...given };
   });
   // A transformed schema has no `shape`, by which refusals list the options that there are.
-  return Object.assign(schema, { shape, defaults }) as unknown as PresetSchema<Fields, Preset, Package>;
+  return Object.assign(schema, { shape, defaults, rows: { presets, packages } satisfies PresetRows }) as unknown as PresetSchema<Fields, Preset, Package>;
 }

@@ -53,7 +53,7 @@ export class CardInForce {
         const assumed = defaultCard(this.path, size, size, channels);
         await this.take(assumed);
         if (channels !== 1 && channels !== 3) return `${this.path} takes images of ${channels} channels, which come as tensors; a size of ${size} x ${size} is assumed.`;
-        return `There is no model card beside ${this.path}, so ImageNet's preprocessing is assumed${channels === 1 ? ', in gray' : ''}: ${size} x ${size}, bilinear, centre crop of a shorter side of ${String(assumed.input.resize.size)}.`;
+        return `There is no model card beside ${this.path}, so ImageNet's preprocessing is assumed${channels === 1 ? ', in gray' : ''}: ${size} x ${size}, bilinear, center crop of a shorter side of ${String(assumed.input.resize.size)}.`;
       } catch (error) {
         if (!(error instanceof SightlineError) || error.code !== 'INVALID_INPUT') throw error;
         refusal ??= error;

@@ -1,12 +1,43 @@
+import { z } from 'zod';
+
 import { binding, fromNative } from '../engine/binding.js';
 import type { Applicability, Inspection } from '../engine/inspection.js';
 import type { NativeModel } from '../engine/native-types.js';
 import { METHOD_NAMES, METHODS } from '../methods/index.js';
 import { SightlineError } from '../support/errors.js';
+import { parseOptions } from '../support/options.js';
 import type { InFlight } from './in-flight.js';
 import type { DevicePool } from './pool.js';
 
 const KEPT_INSPECTIONS = 64;
+
+/** Options of `inspect`: the size of the images, and a signal. */
+export interface InspectOptions {
+  /** Of the images, in pixels: 1 to 16,384, together with `width`. Default: the input size of the card. */
+  readonly height?: number | undefined;
+  /** Of the images, in pixels: 1 to 16,384, together with `height`. Default: the input size of the card. */
+  readonly width?: number | undefined;
+  /** Aborting rejects with ABORTED at once. What the engine found by then is kept for the next call. Default none. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+const SIDE = 'a whole number of pixels from 1 to 16384 is expected';
+const side = z.int({ error: SIDE }).min(1, { error: SIDE }).max(16_384, { error: SIDE }).optional();
+const inspectSchema = z.strictObject({ height: side, width: side, signal: z.instanceof(AbortSignal, { error: 'an AbortSignal is expected' }).optional() });
+
+type AskedSize = { readonly height: number; readonly width: number } | { readonly height: null; readonly width: null };
+
+/**
+ * What `inspect` was asked; a height of null stands for the size of the card.
+ *
+ * @throws SightlineError INVALID_OPTION
+ */
+export function parseInspectOptions(options: InspectOptions): AskedSize & { readonly signal: AbortSignal | undefined } {
+  const { height, width, signal } = parseOptions(inspectSchema, options, 'inspect');
+  if (height !== undefined && width !== undefined) return { height, width, signal };
+  if (height === undefined && width === undefined) return { height: null, width: null, signal };
+  throw new SightlineError('INVALID_OPTION', 'inspect takes a height and a width together, in pixels; give both, or none for the size of the card.');
+}
 
 /** What `inspect` tells. */
 export interface ModelInspection extends Inspection {

@@ -5,6 +5,8 @@ import { SCORE_KINDS, type ScoreKind } from '../engine/inspection.js';
 import type { NativeBinding, NativeModel } from '../engine/native-types.js';
 import { MAX_PIXELS } from '../images/source.js';
 import { verifyHash, type ModelCard } from '../models/card.js';
+import { setThreads } from '../engine/threads.js';
+import { throwIfAborted } from '../support/abort.js';
 import { SightlineError } from '../support/errors.js';
 import { parseOptions } from '../support/options.js';
 import { z } from 'zod';
@@ -27,7 +29,10 @@ export interface LoadOptions {
    * knows are still not computed. Default true.
    */
   readonly optimize?: boolean | undefined;
-  /** LibTorch's threads on the CPU, for the whole process: 1 to 1,024. Default: all cores. */
+  /**
+   * As `setThreads`, once the model was found: 1 to 1,024 threads of LibTorch on the CPU, for the whole process and not for
+   * this model alone. Default: the number stays what it is.
+   */
   readonly threads?: number | undefined;
   /** The output that is explained, of a model that returns several: a dict's key or a place, such as `1`. Default the card's. */
   readonly output?: string | number | undefined;
@@ -70,6 +75,11 @@ export interface LoadOptions {
    * users send then neither reads its own disk for them nor tells what is on it. Default true.
    */
   readonly imageFiles?: boolean | undefined;
+  /**
+   * Aborting rejects with ABORTED at once. A step of loading that has begun runs to its end in the background; what it
+   * loaded is then freed. Default none.
+   */
+  readonly signal?: AbortSignal | undefined;
 }
 
 const loadSchema = z.strictObject({
@@ -90,9 +100,10 @@ const loadSchema = z.strictObject({
   maxPixels: z.int().min(1).default(MAX_PIXELS),
   svg: z.boolean().default(false),
   imageFiles: z.boolean().default(true),
+  signal: z.instanceof(AbortSignal, { error: 'an AbortSignal is expected' }).optional(),
 });
 
-type LoadSettings = z.output<typeof loadSchema>;
+export type LoadSettings = z.output<typeof loadSchema>;
 
 /** A model on its devices, and how it is to be used. */
 export interface LoadedModel {
@@ -111,14 +122,20 @@ export interface LoadedModel {
   readonly isChosen: { readonly output: boolean; readonly scores: boolean };
 }
 
+/** @throws SightlineError INVALID_OPTION */
+export function parseLoadOptions(options: LoadOptions): LoadSettings {
+  return parseOptions(loadSchema, options, 'Model.load');
+}
+
 /** Finds a model, checks it, and loads it on the devices asked for. */
-export async function loadModel(nameOrPath: string, options: LoadOptions): Promise<LoadedModel> {
+export async function loadModel(nameOrPath: string, settings: LoadSettings): Promise<LoadedModel> {
   if (typeof nameOrPath !== 'string') throw new SightlineError('INVALID_OPTION', 'Model.load takes the name of a model or the path of an archive.');
-  const settings = parseOptions(loadSchema, options, 'Model.load');
-  const { device, threads, maxBatch, maxQueue, maxDelay, maxPixels, svg, imageFiles } = settings;
+  const { device, threads, maxBatch, maxQueue, maxDelay, maxPixels, svg, imageFiles, signal } = settings;
+  throwIfAborted(signal);
   const found = await locateModel(nameOrPath, settings.card as LoadOptions['card']);
   const { card, path } = found;
-  if (threads !== undefined) binding().setThreads(threads);
+  throwIfAborted(signal);
+  if (threads !== undefined) setThreads(threads);
   const output = settings.output ?? card?.output;
   const scores = settings.scores ?? card?.scores;
   const loaded = await loadChecked(found, settings, { ...imagesOf(card), ...(output !== undefined && { output: String(output) }), ...(scores !== undefined && { scores }) });
@@ -157,7 +174,7 @@ type Loaded = Awaited<ReturnType<NativeBinding['load']>>;
 /** Checks the archive, and loads what was checked, though another file may have its name by now. */
 async function loadChecked(found: LocatedModel, settings: LoadSettings, chosen: Chosen): Promise<Loaded[]> {
   const { archive, card, weights } = found;
-  const { device, dtype, optimize, cudaGraphs, trust, isolate, maxArchiveBytes } = settings;
+  const { device, dtype, optimize, cudaGraphs, trust, isolate, maxArchiveBytes, signal } = settings;
   const native = binding();
   // What came with the package, and has the hash that its card gives, is our own.
   const isOwn = found.bundled && found.sha256 !== undefined;
@@ -166,10 +183,12 @@ async function loadChecked(found: LocatedModel, settings: LoadSettings, chosen: 
   const file = checked?.source ?? archive;
   try {
     if (checked !== null) await verifyHash(archive, found, file);
+    throwIfAborted(signal);
     // A checkpoint is numbers, and its graph is our own.
     if (isolate !== false && weights === null) {
-      await probeArchive({ path: archive, dtype, optimize, trust, maxArchiveBytes, input: card?.input ?? null }, isolate === true ? {} : isolate);
+      await probeArchive({ path: archive, dtype, optimize, trust, maxArchiveBytes, input: card?.input ?? null }, isolate === true ? {} : isolate, signal);
     }
+    throwIfAborted(signal);
     // Weights have no say in what loading does, so their checksums are compared meanwhile; a hash has told already.
     const verified = found.sha256 === undefined ? checked?.verifyWeights() : undefined;
     verified?.catch(() => undefined);

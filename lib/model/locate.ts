@@ -8,9 +8,9 @@ import { isRepository } from '../hub/names.js';
 import type { WeightPlan } from '../engine/weight-plan.js';
 import { planWeights } from '../weights/plan.js';
 import { readHeader } from '../weights/safetensors.js';
-import { bundledModels, CHECKPOINT } from '../models/bundled.js';
+import { bundledNames, CHECKPOINT } from '../models/bundled.js';
 import { parseCard, readCardFor, verifyHash, type ModelCard, type ModelWeights } from '../models/card.js';
-import { architectures, catalogued, catalogueNames, skeletonOf } from '../models/catalogue.js';
+import { architectures, cataloged, catalogNames, skeletonOf } from '../models/catalog.js';
 import { BUNDLED_MODELS } from '../models/labels.js';
 import { suggestion } from '../support/nearest.js';
 
@@ -42,7 +42,7 @@ export interface ResolvedModel {
 }
 
 /**
- * Finds what a user means: the name of a bundled model, a name of the catalogue or `org/name` that was pulled, the path of a
+ * Finds what a user means: the name of a bundled model, a name of the catalog or `org/name` that was pulled, the path of a
  * safetensors checkpoint whose card names its architecture, or the path of an archive. Never looks at the network.
  *
  * @param givenCard the user's own card or its path; it says more than any other
@@ -51,8 +51,8 @@ export interface ResolvedModel {
 export async function locateModel(nameOrPath: string, givenCard?: string | ModelCard | null): Promise<LocatedModel> {
   const given = await readGivenCard(givenCard);
   if (isCheckpointName(nameOrPath)) return ofCheckpoint(nameOrPath, given);
-  if (!(await bundledModels()).includes(nameOrPath)) {
-    const card = await catalogued(nameOrPath);
+  if (!(await bundledNames()).includes(nameOrPath)) {
+    const card = await cataloged(nameOrPath);
     if (card !== null || (isRepository(nameOrPath) && !isFileName(nameOrPath) && (await kindOf(nameOrPath)) === 'missing')) return ofPulled(nameOrPath, card?.weights ?? null, given);
   }
   const { archive, card: beside, bundled } = await resolveModel(nameOrPath);
@@ -107,7 +107,7 @@ function isFileName(name: string): boolean {
  */
 export async function resolveModel(nameOrPath: string, folder: string = BUNDLED_MODELS): Promise<ResolvedModel> {
   const looksLikePath = nameOrPath.includes('/') || nameOrPath.includes(sep) || isArchiveName(nameOrPath);
-  const names = looksLikePath ? [] : await bundledModels(folder);
+  const names = looksLikePath ? [] : await bundledNames(folder);
   if (names.includes(nameOrPath)) {
     const archive = join(folder, `${nameOrPath}.pt`);
     return withCard((await kindOf(archive)) === 'file' ? archive : join(folder, `${nameOrPath}${CHECKPOINT}`), true);
@@ -116,9 +116,9 @@ export async function resolveModel(nameOrPath: string, folder: string = BUNDLED_
   const kind = await kindOf(nameOrPath);
   if (kind === 'file') return withCard(resolve(nameOrPath), false);
   if (kind === 'missing' && !looksLikePath) {
-    const known = [...names, ...(await catalogueNames(folder))];
+    const known = [...names, ...(await catalogNames(folder))];
     const hint = suggestion(nameOrPath, known);
-    throw new SightlineError('UNKNOWN_MODEL', `There is no model "${nameOrPath}", neither bundled, nor in the catalogue, nor as a file.${hint === '' ? '' : ` ${hint}`}`, {
+    throw new SightlineError('UNKNOWN_MODEL', `There is no model "${nameOrPath}", neither bundled, nor in the catalog, nor as a file.${hint === '' ? '' : ` ${hint}`}`, {
       details: { known },
     });
   }

@@ -12,15 +12,15 @@ import { explainRequest } from '../requests/explain-request.js';
 import { maximize, parseMaximizeOptions, type Maximized, type MaximizeOptions } from '../requests/maximize/maximize.js';
 import { predictRequest, type Predicted, type PredictOptions } from '../requests/predict.js';
 import type { Request } from '../requests/question.js';
-import { untilAborted } from '../support/abort.js';
+import { throwIfAborted, untilAborted } from '../support/abort.js';
 import { asyncDispose } from '../support/dispose.js';
 import { SightlineError } from '../support/errors.js';
 import type { z } from 'zod';
 import { CardInForce } from './card-in-force.js';
 import { InFlight } from './in-flight.js';
-import { Inspections, withApplicability, type ModelInspection } from './inspections.js';
+import { Inspections, parseInspectOptions, withApplicability, type InspectOptions, type ModelInspection } from './inspections.js';
 import { KeptPlans } from './kept-plans.js';
-import { loadModel, type LoadedModel, type LoadOptions } from './load.js';
+import { loadModel, parseLoadOptions, type LoadedModel, type LoadOptions, type LoadSettings } from './load.js';
 import type { DevicePool } from './pool.js';
 import { remarksOn } from './remarks.js';
 import { Submissions } from './submission.js';
@@ -38,20 +38,19 @@ export class Model {
   readonly device: string;
   /** Bytes of its weights, on all its devices together. */
   readonly weightBytes: number;
-  /** What was assumed for lack of better knowledge, such as preprocessing without a card; sentences for people. */
-  readonly notes: string[];
   private readonly pool: DevicePool<NativeModel>;
   private readonly inFlight = new InFlight();
   private readonly inspections: Inspections;
   private readonly inForce: CardInForce;
   private readonly submissions: Submissions;
+  private remarks: readonly string[];
   private closing: Promise<void> | null = null;
 
   private constructor({ pool, path, weightBytes, notes, queue, limits }: LoadedModel) {
     this.path = path;
     this.device = pool.device;
     this.weightBytes = weightBytes;
-    this.notes = [...notes];
+    this.remarks = notes;
     this.pool = pool;
     this.inspections = new Inspections(pool, path, this.inFlight);
     this.inForce = new CardInForce(path, this.inspections);
@@ -64,14 +63,30 @@ export class Model {
    * @param nameOrPath a bundled model (`vit-tiny-shapes`), a model that was pulled (`vit_base_patch16_224`, `org/name`), or
    * the path of a TorchScript archive or of a safetensors checkpoint
    * @throws SightlineError FILE_NOT_FOUND, NOT_A_FILE, UNKNOWN_MODEL, NOT_PULLED, INVALID_WEIGHTS, NOT_TORCHSCRIPT,
-   * UNTRUSTED_ARCHIVE, UNSUPPORTED_MODEL, INVALID_CARD, INVALID_OPTION, DEVICE_UNAVAILABLE, OUT_OF_MEMORY, NATIVE_MISSING;
-   * with `isolate` ARCHIVE_CRASHED, ARCHIVE_TIMED_OUT and PROCESS_NOT_STARTED
+   * UNTRUSTED_ARCHIVE, UNSUPPORTED_MODEL, INVALID_CARD, INVALID_OPTION, DEVICE_UNAVAILABLE, OUT_OF_MEMORY, NATIVE_MISSING,
+   * ABORTED; with `isolate` ARCHIVE_CRASHED, ARCHIVE_TIMED_OUT and PROCESS_NOT_STARTED
    */
   static async load(nameOrPath: string, options: LoadOptions = {}): Promise<Model> {
-    const loaded = await loadModel(nameOrPath, options);
+    const settings = parseLoadOptions(options);
+    throwIfAborted(settings.signal);
+    const loading = Model.loadReady(nameOrPath, settings);
+    try {
+      return await untilAborted(loading, settings.signal);
+    } catch (error) {
+      // The engine cannot stop within a step of loading. Nobody holds what it loads after an abort, so it is freed.
+      loading.then(
+        (model) => model.close(),
+        () => undefined,
+      );
+      throw error;
+    }
+  }
+
+  private static async loadReady(nameOrPath: string, settings: LoadSettings): Promise<Model> {
+    const loaded = await loadModel(nameOrPath, settings);
     const model = new Model(loaded);
     try {
-      await model.makeReady(loaded);
+      await model.makeReady(loaded, settings.signal);
     } catch (error) {
       await model.close();
       throw error;
@@ -84,6 +99,13 @@ export class Model {
     return this.inForce.required.card;
   }
 
+  /**
+   * What was assumed where nothing said it, such as preprocessing without a card: sentences for people. A frozen list.
+   */
+  get notes(): readonly string[] {
+    return this.remarks;
+  }
+
   /** The label of each class. */
   get labels(): readonly string[] {
     return this.inForce.required.labels;
@@ -92,15 +114,14 @@ export class Model {
   /**
    * What the model consists of: nodes, attention, token grid, head, and which methods apply.
    *
-   * @param size of the images; default the card's
+   * @throws SightlineError INVALID_OPTION, INVALID_INPUT for a size that the model does not take, MODEL_CLOSED, ABORTED
    */
-  async inspect(size?: { readonly height: number; readonly width: number }): Promise<ModelInspection> {
+  async inspect(options: InspectOptions = {}): Promise<ModelInspection> {
+    const { signal, ...size } = parseInspectOptions(options);
     this.checkOpen();
-    const { height, width } = size ?? this.card.input;
-    for (const side of [height, width]) {
-      if (!Number.isSafeInteger(side) || side < 1 || side > 16384) throw new SightlineError('INVALID_OPTION', `inspect takes a height and a width in whole pixels from 1 to 16384, not ${String(height)} and ${String(width)}.`);
-    }
-    return withApplicability(await this.inspections.at(height, width));
+    throwIfAborted(signal);
+    const { height, width } = size.height === null ? this.card.input : size;
+    return withApplicability(await untilAborted(this.inspections.at(height, width), signal));
   }
 
   /**
@@ -157,7 +178,7 @@ export class Model {
   }
 
   /**
-   * Makes an image that maximises a class's score, a channel, a unit, a token, a head's attention, or a channel of its
+   * Makes an image that maximizes a class's score, a channel, a unit, a token, a head's attention, or a channel of its
    * queries, keys or values.
    *
    * @throws SightlineError INVALID_OPTION, UNKNOWN_NODE, UNKNOWN_TARGET, METHOD_NOT_APPLICABLE, QUEUE_FULL, MODEL_CLOSED,
@@ -194,19 +215,22 @@ export class Model {
   }
 
   /** Finds the card in force, notes what is peculiar, and warms up. */
-  private async makeReady({ card, isChosen }: LoadedModel): Promise<void> {
+  private async makeReady({ card, isChosen, notes }: LoadedModel, signal: AbortSignal | undefined): Promise<void> {
+    throwIfAborted(signal);
     const assumed = await this.inForce.find(card);
-    if (assumed !== null) this.notes.push(assumed);
+    throwIfAborted(signal);
+    const found = assumed === null ? notes : [...notes, assumed];
     const { known } = this.inForce;
+    this.remarks = Object.freeze([...found]);
     if (known === null) return;
     const { height, width } = known.card.input;
     const inspection = await this.inspections.at(height, width);
-    this.notes.push(...remarksOn(this.path, known.labels, inspection, isChosen));
+    this.remarks = Object.freeze([...found, ...remarksOn(this.path, known.labels, inspection, isChosen)]);
     const { classes, channels, isChannelsLast } = inspection;
     if (classes === 0) return;
     // One prediction on every device: weights are packed and kernels are chosen before the first request, not by it. Calls at
     // once go to different devices: each takes the one with the least to do.
-    await Promise.all(this.pool.members.map(() => this.predict({ data: new Float32Array(channels * height * width), shape: isChannelsLast ? [1, height, width, channels] : [1, channels, height, width] })));
+    await Promise.all(this.pool.members.map(() => this.predict({ data: new Float32Array(channels * height * width), shape: isChannelsLast ? [1, height, width, channels] : [1, channels, height, width] }, { signal })));
   }
 
   private async ask<Answer>(images: Input | readonly Input[], request: Request<Answer>): Promise<Answer[]> {

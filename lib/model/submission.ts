@@ -145,7 +145,7 @@ export class Submissions {
     const stop = onAbort(signal, () => native.cancel(token));
     const promises: Promise<NativeResult>[] = [];
     try {
-      // Neighbours with the same plan go over together: one call, and one look of the engine's at the queue.
+      // Neighbors with the same plan go over together: one call, and one look of the engine's at the queue.
       for (let start = 0; start < inputs.length; ) {
         let end = start + 1;
         while (end < inputs.length && plans[end] === plans[start]) end++;

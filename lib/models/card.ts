@@ -5,6 +5,7 @@ import { basename, dirname, extname, join } from 'node:path';
 
 import { z } from 'zod';
 
+import { abortedBy } from '../support/abort.js';
 import { shown } from '../support/cut.js';
 import { SightlineError } from '../support/errors.js';
 import { unreadable } from '../support/files.js';
@@ -30,9 +31,9 @@ const inputSchema = z
     std: z.array(z.number().positive()).min(1).max(4096),
     /** What white is before mean and deviation: 1, or 255. Default 1. */
     range: z.union([z.literal(1), z.literal(255)]).optional(),
-    /** The order of a colour picture's channels. Default `rgb`. */
+    /** The order of a color picture's channels. Default `rgb`. */
     order: z.enum(['rgb', 'bgr']).optional(),
-    /** How many: 3 are colours, 1 is gray, others come as tensors. Default 3, or what the graph says. */
+    /** How many: 3 are colors, 1 is gray, others come as tensors. Default 3, or what the graph says. */
     channels: z.int().min(1).max(4096).optional(),
     /** `channels-last`: the model takes [N, H, W, channels], and tensors come so. Default: what the graph says. */
     layout: z.enum(['channels-first', 'channels-last']).optional(),
@@ -72,8 +73,8 @@ export const NAMINGS = ['timm', 'torchvision', 'huggingface', 'sightline'] as co
 export type Naming = (typeof NAMINGS)[number];
 
 const weightsSchema = z.strictObject({
-  /** Of the Hugging Face hub: `organisation/name`. */
-  repository: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*\/[A-Za-z0-9][A-Za-z0-9._-]*$/, 'organisation/name is expected'),
+  /** Of the Hugging Face hub: `organization/name`. */
+  repository: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*\/[A-Za-z0-9][A-Za-z0-9._-]*$/, 'organization/name is expected'),
   file: relativeName,
   /** A branch, tag, `refs/pr/N` or commit. */
   revision: relativeName,
@@ -95,7 +96,7 @@ const cardSchema = z.strictObject({
   /** One label per class, in class order; or the name of a list that ships with the package. */
   labels: z.union([z.array(z.string()).min(1), z.literal('imagenet-1k')]).optional(),
   source: z.string().optional(),
-  licence: z.string().optional(),
+  license: z.string().optional(),
   /** The output that is explained, by name, of a model that returns several. */
   output: z.string().min(1).optional(),
   /** What its numbers are, where the graph does not tell: one class of several, labels, a yes-or-no logit, a value. */
@@ -106,7 +107,7 @@ const cardSchema = z.strictObject({
   architecture: z.string().regex(/^[a-z0-9_]+$/, 'the name of an architecture is expected').optional(),
   /** Where the checkpoint lies. */
   weights: weightsSchema.optional(),
-  /** Numbers that were learnt. */
+  /** Numbers that were learned. */
   parameters: z.int().positive().optional(),
   /** Of one image, as `inspect` counts: a multiplication and its addition are two. */
   flops: z.int().positive().optional(),
@@ -118,7 +119,7 @@ const cardSchema = z.strictObject({
 export type ModelInput = z.infer<typeof inputSchema>;
 
 /** Mean and deviation per channel in the order in which the model gets them, of values in [0, 1]. */
-export function normalisationOf({ mean, std, range = 1, order = 'rgb' }: Pick<ModelInput, 'mean' | 'std' | 'range' | 'order'>): { readonly mean: readonly number[]; readonly std: readonly number[] } {
+export function normalizationOf({ mean, std, range = 1, order = 'rgb' }: Pick<ModelInput, 'mean' | 'std' | 'range' | 'order'>): { readonly mean: readonly number[]; readonly std: readonly number[] } {
   const inOrder = (values: readonly number[]): readonly number[] => {
     const scaled = range === 1 ? values : values.map((value) => value / range);
     return order === 'bgr' ? [...scaled].reverse() : scaled;
@@ -133,7 +134,7 @@ export type ModelWeights = z.infer<typeof weightsSchema>;
 export type ModelCard = z.infer<typeof cardSchema>;
 
 /**
- * Checks a card's JSON. Unknown fields are refused, since a misspelt `mean` that is passed over gives wrong pixels.
+ * Checks a card's JSON. Unknown fields are refused, since a misspelled `mean` that is passed over gives wrong pixels.
  *
  * @param json text, or the parsed value
  * @param path what messages call the card
@@ -187,13 +188,13 @@ const IMAGENET_STD = [0.229, 0.224, 0.225] as const;
 
 /**
  * What is assumed of an archive without a card: ImageNet's mean and deviation, the shorter side to 8/7 of the input
- * (256 for 224, the usual proportion), bilinear, centre crop. Gray gets the mean of the three colours, other channels are taken as
+ * (256 for 224, the usual proportion), bilinear, center crop. Gray gets the mean of the three colors, other channels are taken as
  * they are. Labels are left open; `resolveLabels` chooses by the classes.
  */
 export function defaultCard(archivePath: string, width = 224, height = 224, channels = 3): ModelCard {
-  const ofChannels = (ofColours: readonly number[], ofOthers: number): number[] => {
-    if (channels === 3) return [...ofColours];
-    return Array.from({ length: channels }, () => (channels === 1 ? ofColours.reduce((sum, value) => sum + value, 0) / 3 : ofOthers));
+  const ofChannels = (ofColors: readonly number[], ofOthers: number): number[] => {
+    if (channels === 3) return [...ofColors];
+    return Array.from({ length: channels }, () => (channels === 1 ? ofColors.reduce((sum, value) => sum + value, 0) / 3 : ofOthers));
   };
   return {
     name: basename(archivePath, extname(archivePath)),
@@ -239,7 +240,7 @@ export async function hashFile(path: string, options: { signal?: AbortSignal | u
       hash.update(chunk as Buffer);
     }
   } catch (cause) {
-    if (options.signal?.aborted) throw new SightlineError('ABORTED', 'The request was aborted.', { cause });
+    if (options.signal?.aborted) throw abortedBy(options.signal);
     throw unreadable(path, cause);
   }
   return hash.digest('hex');

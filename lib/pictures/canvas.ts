@@ -1,18 +1,19 @@
-import { extname } from 'node:path';
-
 import sharp, { type Sharp } from 'sharp';
 
 /** An RGB picture in memory: [height, width, 3] row-major, 8 bits. */
 export interface Raster {
+  /** R, G and B of each pixel, row by row: 0 to 255. */
   readonly data: Uint8Array;
+  /** In pixels. */
   readonly width: number;
+  /** In pixels. */
   readonly height: number;
 }
 
 /** sRGB, 0..255 each. */
 export type Rgb = readonly [red: number, green: number, blue: number];
 
-/** The few colours of every picture that sightline draws. */
+/** The few colors of every picture that sightline draws. */
 export const PALETTE = {
   paper: [255, 255, 255],
   ink: [31, 35, 40],
@@ -21,10 +22,10 @@ export const PALETTE = {
   blank: [234, 238, 242],
 } as const satisfies Record<string, Rgb>;
 
-/** A new picture of one colour. */
-export function createCanvas(width: number, height: number, colour: Rgb = PALETTE.paper): Raster {
+/** A new picture of one color. */
+export function createCanvas(width: number, height: number, color: Rgb = PALETTE.paper): Raster {
   const canvas = { data: new Uint8Array(width * height * 3), width, height };
-  fillBox(canvas, { left: 0, top: 0, width, height }, colour);
+  fillBox(canvas, { left: 0, top: 0, width, height }, color);
   return canvas;
 }
 
@@ -37,21 +38,21 @@ export interface PixelBox {
 }
 
 /** Paints a rectangle; what lies outside the canvas is left out. `opacity` 1 covers, 0 changes nothing. */
-export function fillBox(canvas: Raster, box: PixelBox, colour: Rgb, opacity = 1): void {
+export function fillBox(canvas: Raster, box: PixelBox, color: Rgb, opacity = 1): void {
   const right = Math.min(canvas.width, box.left + box.width);
   const bottom = Math.min(canvas.height, box.top + box.height);
   for (let y = Math.max(0, box.top); y < bottom; y++) {
-    for (let x = Math.max(0, box.left); x < right; x++) blendPixel(canvas.data, 3 * (y * canvas.width + x), colour, opacity);
+    for (let x = Math.max(0, box.left); x < right; x++) blendPixel(canvas.data, 3 * (y * canvas.width + x), color, opacity);
   }
 }
 
 /** Draws the one-pixel frame just inside a rectangle. */
-export function strokeBox(canvas: Raster, box: PixelBox, colour: Rgb): void {
+export function strokeBox(canvas: Raster, box: PixelBox, color: Rgb): void {
   const { left, top, width, height } = box;
-  fillBox(canvas, { left, top, width, height: 1 }, colour);
-  fillBox(canvas, { left, top: top + height - 1, width, height: 1 }, colour);
-  fillBox(canvas, { left, top, width: 1, height }, colour);
-  fillBox(canvas, { left: left + width - 1, top, width: 1, height }, colour);
+  fillBox(canvas, { left, top, width, height: 1 }, color);
+  fillBox(canvas, { left, top: top + height - 1, width, height: 1 }, color);
+  fillBox(canvas, { left, top, width: 1, height }, color);
+  fillBox(canvas, { left: left + width - 1, top, width: 1, height }, color);
 }
 
 /** Copies a picture onto the canvas with its upper left corner at (left, top); what lies outside is left out. */
@@ -65,19 +66,19 @@ export function paste(canvas: Raster, picture: Raster, left: number, top: number
   }
 }
 
-/** Paints a colour through a mask of coverages (0..255, row-major), which is how text gets onto a picture. */
-export function stamp(canvas: Raster, mask: { data: Uint8Array; width: number; height: number }, left: number, top: number, colour: Rgb): void {
+/** Paints a color through a mask of coverages (0..255, row-major), which is how text gets onto a picture. */
+export function stamp(canvas: Raster, mask: { data: Uint8Array; width: number; height: number }, left: number, top: number, color: Rgb): void {
   for (let y = Math.max(0, -top); y < Math.min(mask.height, canvas.height - top); y++) {
     for (let x = Math.max(0, -left); x < Math.min(mask.width, canvas.width - left); x++) {
       const coverage = mask.data[y * mask.width + x]!;
-      if (coverage > 0) blendPixel(canvas.data, 3 * ((y + top) * canvas.width + x + left), colour, coverage / 255);
+      if (coverage > 0) blendPixel(canvas.data, 3 * ((y + top) * canvas.width + x + left), color, coverage / 255);
     }
   }
 }
 
-function blendPixel(data: Uint8Array, at: number, colour: Rgb, opacity: number): void {
+function blendPixel(data: Uint8Array, at: number, color: Rgb, opacity: number): void {
   for (let channel = 0; channel < 3; channel++) {
-    data[at + channel] = Math.round(data[at + channel]! + opacity * (colour[channel]! - data[at + channel]!));
+    data[at + channel] = Math.round(data[at + channel]! + opacity * (color[channel]! - data[at + channel]!));
   }
 }
 
@@ -87,58 +88,13 @@ export function sharpOf(raster: Raster): Sharp {
   return sharp(data, { raw: { width, height, channels: 3 }, limitInputPixels: false });
 }
 
-/**
- * The raster as the bytes of an uncompressed PNG: quick to make, and a sharp instance made from it writes PNG where
- * no format is asked for, while one over raw pixels would write raw pixels.
- */
-export function pngOf(raster: Raster): Promise<Buffer> {
-  return sharpOf(raster).png({ compressionLevel: 0 }).toBuffer();
-}
-
-/**
- * A sharp instance that takes RGB pixels as a stream and writes them as an uncompressed PNG unless it is told otherwise, by
- * a format of the caller's or by the extension of a file. Deflate finds next to nothing in a photo under colours: at
- * sharp's own level it takes twice the time of all the rest, for 8 % of the size.
- */
-export function pngOfPixels(width: number, height: number): Sharp {
-  return obeyingExtensions(sharp({ raw: { width, height, channels: 3 }, limitInputPixels: false }).png({ compressionLevel: 0 }));
-}
-
-/** sharp goes by a file's extension only where no format was chosen, and over pixels one must be: PNG is that here. */
-function obeyingExtensions(picture: Sharp): Sharp {
-  const toFile = picture.toFile.bind(picture);
-  const clone = picture.clone.bind(picture);
-  picture.toFile = ((...given: Parameters<Sharp['toFile']>) => {
-    const format = FORMAT_OF_EXTENSION.get(typeof given[0] === 'string' ? extname(given[0]).toLowerCase() : '');
-    // Where sharp no longer told the format, files would be PNG whatever their name says; test/images/overlay.test.ts looks.
-    if (format !== undefined && (picture as unknown as { options?: { formatOut?: string } }).options?.formatOut === 'png') picture.toFormat(format);
-    return toFile(...given);
-  }) as Sharp['toFile'];
-  picture.clone = () => obeyingExtensions(clone());
-  return picture;
-}
-
-const FORMAT_OF_EXTENSION = new Map<string, Parameters<Sharp['toFormat']>[0]>([
-  ['.jpg', 'jpeg'],
-  ['.jpeg', 'jpeg'],
-  ['.jpe', 'jpeg'],
-  ['.webp', 'webp'],
-  ['.avif', 'avif' as 'heif'],
-  ['.heif', 'heif'],
-  ['.tif', 'tiff'],
-  ['.tiff', 'tiff'],
-  ['.gif', 'gif'],
-  ['.jp2', 'jp2'],
-  ['.jxl', 'jxl'],
-]);
-
 /** What a sharp instance shows, as RGB at the given width (its own width where none is given), alpha on white. */
 export async function rasterOf(image: Sharp, width?: number): Promise<Raster> {
-  const shown = image.clone().flatten({ background: '#ffffff' }).toColourspace('srgb');
+  const shown = image.clone().flatten({ background: '#ffffff' }).toColorspace('srgb');
   // The user's own pipeline may hold a resize, and sharp keeps only the last one, so its result is taken first.
   const own = await shown.raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true });
   const channels = own.info.channels as 1 | 2 | 3 | 4;
-  const whole = sharp(own.data, { raw: { width: own.info.width, height: own.info.height, channels }, limitInputPixels: false }).toColourspace('srgb');
+  const whole = sharp(own.data, { raw: { width: own.info.width, height: own.info.height, channels }, limitInputPixels: false }).toColorspace('srgb');
   const sized = width === undefined || width === own.info.width ? whole : whole.resize({ width });
   const { data, info } = await sized.raw().toBuffer({ resolveWithObject: true });
   return { data, width: info.width, height: info.height };

@@ -35,8 +35,8 @@ export type Interpolation = 'bilinear' | 'nearest';
 /**
  * The taps of pixels [0, pixels) over a grid of `cells` that covers [start, start + extent) in pixel coordinates.
  *
- * Both sides count from half-pixel centres (`align_corners=False` of PyTorch, and what OpenCV and Pillow do), so a cell
- * of the map lies over just those pixels that it was computed from; past the outermost centres the edge value goes on.
+ * Both sides count from half-pixel centers (`align_corners=False` of PyTorch, and what OpenCV and Pillow do), so a cell
+ * of the map lies over just those pixels that it was computed from; past the outermost centers the edge value goes on.
  */
 export function axisTaps(pixels: number, start: number, extent: number, cells: number, interpolation: Interpolation): AxisTaps {
   const low = new Int32Array(pixels);

@@ -1,11 +1,10 @@
-import sharp, { type Sharp } from 'sharp';
-
 import { SightlineError } from '../support/errors.js';
 import { shown } from '../support/cut.js';
-import { createCanvas, fillBox, PALETTE, pngOf, type Raster } from './canvas.js';
+import { createCanvas, fillBox, PALETTE, type Raster } from './canvas.js';
 import { checkOptions, checkText, checkTexts, checkWhole } from './checks.js';
 import { colormapTable, type Colormap } from './colormaps.js';
 import { rangeOf } from './heat.js';
+import { Picture } from './picture.js';
 import { layOut, type RasterCell } from './sheet.js';
 
 /** A small array to be shown as a picture, such as one head's attention or one channel of the queries. */
@@ -21,7 +20,7 @@ export interface Plane {
 /**
  * How numbers become brightness.
  * - `minmax`: each plane from its own smallest to its own largest number.
- * - `sigmoid`: x becomes 1 / (1 + e^-x), so zero is the middle of the colour map, and signs contrast.
+ * - `sigmoid`: x becomes 1 / (1 + e^-x), so zero is the middle of the color map, and signs contrast.
  * - `none`: the numbers as they are, cut to [0, 1]; planes can then be compared with each other.
  */
 export type Contrast = 'minmax' | 'sigmoid' | 'none';
@@ -45,7 +44,7 @@ export interface PlanesOptions {
 }
 
 /**
- * One sheet of many small arrays, each number a square of one colour, row by row in the order given.
+ * One sheet of many small arrays, each number a square of one color, row by row in the order given.
  *
  * A number that is not finite is left blank and its plane's caption says `NaN`; a plane of equal numbers under
  * `minmax` is left blank and says `flat`.
@@ -53,7 +52,7 @@ export interface PlanesOptions {
  * @throws SightlineError INVALID_INPUT for a shape that does not fit its data or no plane at all, INVALID_OPTION for an
  * option out of range.
  */
-export async function planesSheet(planes: readonly Plane[], options: PlanesOptions = {}): Promise<Sharp> {
+export async function planesSheet(planes: readonly Plane[], options: PlanesOptions = {}): Promise<Picture> {
   checkOptions('planesSheet', options);
   checkText('title', options.title);
   checkTexts('columnHeads', options.columnHeads);
@@ -72,7 +71,7 @@ export async function planesSheet(planes: readonly Plane[], options: PlanesOptio
   for (let first = 0; first < cells.length; first += columns) rows.push(cells.slice(first, first + columns));
   const { title, columnHeads, rowHeads } = options;
   const sheet = await layOut(rows, { cellWidth: widest * scale, title, columnHeads, rowHeads, gap: 8 });
-  return sharp(await pngOf(sheet), { limitInputPixels: false });
+  return new Picture(() => Promise.resolve(sheet));
 }
 
 function tile(plane: Plane, table: Uint8Array, contrast: Contrast, scale: number): RasterCell {

@@ -2,14 +2,15 @@ import sharp, { type Sharp } from 'sharp';
 
 import { SightlineError } from '../support/errors.js';
 import { shown } from '../support/cut.js';
+import { createCanvas, PALETTE, paste, rasterOf, type Raster, type Rgb } from './canvas.js';
 import { checkOptions, checkText, checkTexts, checkWhole } from './checks.js';
-import { createCanvas, PALETTE, paste, pngOf, rasterOf, type Raster, type Rgb } from './canvas.js';
+import { Picture } from './picture.js';
 import { drawLines, linesHeight, renderParagraph, type TextLine } from './text.js';
 
 /** One picture of a sheet with the text below it. */
 export interface SheetCell {
-  /** A sharp instance, or the bytes of an encoded picture. */
-  readonly image: Sharp | Uint8Array;
+  /** An overlay or another picture of sightline's, a sharp instance, or the bytes of an encoded picture. */
+  readonly image: Picture | Sharp | Uint8Array;
   /** Text below the picture, at most two lines. */
   readonly caption?: string | undefined;
 }
@@ -30,12 +31,12 @@ export interface SheetOptions {
 
 /**
  * Sets pictures into one: rows by columns, with captions, column heads, row heads and a title. Rows may differ in
- * length, and `null` leaves a place empty. The result writes PNG where no other format is asked for.
+ * length, and `null` leaves a place empty.
  *
  * @throws SightlineError INVALID_INPUT when there is no picture or a cell is none, INVALID_OPTION for a width out of range or a
  * text that is no string.
  */
-export async function contactSheet(cells: readonly (readonly (SheetCell | null)[])[], options: SheetOptions = {}): Promise<Sharp> {
+export async function contactSheet(cells: readonly (readonly (SheetCell | null)[])[], options: SheetOptions = {}): Promise<Picture> {
   checkOptions('contactSheet', options);
   const { cellWidth = 224, background } = options;
   checkWhole('cellWidth', cellWidth, 16, 4096);
@@ -50,13 +51,14 @@ export async function contactSheet(cells: readonly (readonly (SheetCell | null)[
       await Promise.all(
         row.map(async (cell) => {
           if (cell === null) return null;
-          const image = cell.image instanceof Uint8Array ? sharp(cell.image) : cell.image;
+          const image = cell.image instanceof Picture ? await cell.image.sharp() : cell.image instanceof Uint8Array ? sharp(cell.image) : cell.image;
           return { picture: await rasterOf(image, cellWidth), caption: cell.caption ?? '' };
         }),
       ),
     );
   }
-  return sharp(await pngOf(await layOut(rows, { ...options, cellWidth })), { limitInputPixels: false });
+  const sheet = await layOut(rows, { ...options, cellWidth });
+  return new Picture(() => Promise.resolve(sheet));
 }
 
 function checkColor(color: unknown): void {
@@ -129,22 +131,22 @@ export async function layOut(rows: readonly (readonly (RasterCell | null)[])[], 
   const gridHeight = heights.reduce((sum, { picture, caption }) => sum + picture + caption, 0) + (rows.length - 1) * gap;
 
   const canvas = createCanvas(margin + side + gridWidth + margin, gridTop + gridHeight + margin, background);
-  drawLines(canvas, title, { left: margin, top: margin, width: side + gridWidth, colour: PALETTE.ink });
+  drawLines(canvas, title, { left: margin, top: margin, width: side + gridWidth, color: PALETTE.ink });
   heads.forEach((lines, column) => {
     // Heads of one line stand at the foot of a two-line band, near their pictures.
     const top = gridTop - Math.round(size / 2) - linesHeight(lines);
-    drawLines(canvas, lines, { left: margin + side + column * (cellWidth + gap), top, width: cellWidth, align: 'centre', colour: PALETTE.ink });
+    drawLines(canvas, lines, { left: margin + side + column * (cellWidth + gap), top, width: cellWidth, align: 'center', color: PALETTE.ink });
   });
   let top = gridTop;
   rows.forEach((row, r) => {
     const { picture: height, caption } = heights[r]!;
     const lines = sides[r] ?? [];
-    drawLines(canvas, lines, { left: margin, top: top + Math.round((height - linesHeight(lines)) / 2), width: sideWidth, align: 'right', colour: PALETTE.ink });
+    drawLines(canvas, lines, { left: margin, top: top + Math.round((height - linesHeight(lines)) / 2), width: sideWidth, align: 'right', color: PALETTE.ink });
     row.forEach((cell, column) => {
       if (cell === null) return;
       const left = margin + side + column * (cellWidth + gap);
       paste(canvas, cell.picture, left + Math.round((cellWidth - cell.picture.width) / 2), top + Math.round((height - cell.picture.height) / 2));
-      drawLines(canvas, captions[r]![column]!, { left, top: top + height + captionGap, width: cellWidth, align: 'centre', colour: PALETTE.muted });
+      drawLines(canvas, captions[r]![column]!, { left, top: top + height + captionGap, width: cellWidth, align: 'center', color: PALETTE.muted });
     });
     top += height + caption + gap;
   });

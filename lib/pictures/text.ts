@@ -82,13 +82,13 @@ export function linesHeight(lines: readonly TextLine[]): number {
 export function drawLines(
   canvas: Raster,
   lines: readonly TextLine[],
-  place: { left: number; top: number; width: number; align?: 'left' | 'centre' | 'right'; colour: Rgb },
+  place: { left: number; top: number; width: number; align?: 'left' | 'center' | 'right'; color: Rgb },
 ): void {
   let top = place.top;
   for (const line of lines) {
     const free = place.width - line.width;
-    const shift = place.align === 'centre' ? Math.round(free / 2) : place.align === 'right' ? free : 0;
-    stamp(canvas, line, place.left + shift, top, place.colour);
+    const shift = place.align === 'center' ? Math.round(free / 2) : place.align === 'right' ? free : 0;
+    stamp(canvas, line, place.left + shift, top, place.color);
     top += line.height;
   }
 }

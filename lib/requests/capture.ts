@@ -120,7 +120,7 @@ function recordCapture(options: CaptureOptions, inspection: Inspection): PlanDes
   if (options.input) plan.output('input', model.image);
   for (const [name, value] of captured) plan.output(name, value);
   if (options.gradients) {
-    if (inspection.isQuantized) throw new SightlineError('METHOD_NOT_APPLICABLE', 'Gradients cannot be captured: the weights are quantised, and quantised operators have no gradients.');
+    if (inspection.isQuantized) throw new SightlineError('METHOD_NOT_APPLICABLE', 'Gradients cannot be captured: the weights are quantized, and quantized operators have no gradients.');
     const { logits, score } = model.output;
     plan.rankBy(logits);
     plan.output('logits', logits);

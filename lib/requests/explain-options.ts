@@ -8,11 +8,13 @@ import { suggestion } from '../support/nearest.js';
 import { readOptions } from '../support/options.js';
 import type { Run, Value } from '../symbolic/index.js';
 import { FUSIONS, type CommonOptions, type ExplainRequest } from './explain.js';
+import { topOption } from './predict.js';
 import { checkTargetCount } from './targets.js';
 
 const className = z.union([z.number(), z.string()]);
 const target = z.union([className, z.strictObject({ of: className, against: className })]);
-const commonSchema = z.strictObject({
+/** Options of every method. */
+export const commonSchema = z.strictObject({
   targets: z
     .union([z.array(target), z.array(z.array(target))], { error: "a list of class indices, labels, topK or { of, against } is expected, such as ['top1']" })
     .optional(),
@@ -24,6 +26,7 @@ const commonSchema = z.strictObject({
   size: z.enum(['grid', 'image']).optional(),
   raw: z.boolean().optional(),
   memory: z.int().min(1).optional(),
+  top: topOption.optional(),
   maxPixels: z.int().min(1).optional(),
   signal: z.instanceof(AbortSignal, { error: 'an AbortSignal is expected' }).optional(),
 });
@@ -32,7 +35,8 @@ const MOST_LAYERS = 1000;
 /** Each records a plan of its own, on the JavaScript thread. */
 const MOST_METHODS = 100;
 
-const layerSchema = z.strictObject({
+/** Options of methods that explain layers. */
+export const layerSchema = z.strictObject({
   layer: z.union([z.string().min(1), z.array(z.string().min(1)).min(1).max(MOST_LAYERS)]).optional(),
   fusion: z.enum(FUSIONS).default('mean'),
   augmentationSmoothing: z.boolean().default(false),
@@ -57,8 +61,12 @@ export function parseExplainOptions(options: object): ExplainRequest {
     else if (name === 'options' && typeof asked === 'object') own = value as Record<string, unknown>;
     else own[name] = value;
   }
-  // Before each of a million is looked at.
-  if (Array.isArray(common['targets'])) for (const list of [common['targets'], ...(common['targets'] as unknown[])]) if (Array.isArray(list) && !Array.isArray(list[0])) checkTargetCount(list.length);
+  const { targets } = common;
+  if (Array.isArray(targets)) {
+    // Before each of a million is looked at.
+    if (!Array.isArray(targets[0])) checkTargetCount(targets.length);
+    for (const list of targets) if (Array.isArray(list)) checkTargetCount(list.length);
+  }
   const { layer, ...fused } = check(layerSchema, layering, method.name);
   const request = {
     method,

@@ -1,15 +1,13 @@
 import type { Inspection } from '../engine/inspection.js';
 import type { PlanDescription } from '../engine/plan-description.js';
 import type { MapResult } from '../methods/method.js';
-import { normalisationOf, type ModelCard } from '../models/card.js';
+import { normalizationOf, type ModelCard } from '../models/card.js';
 import { cut, shown } from '../support/cut.js';
 import { SightlineError } from '../support/errors.js';
 import { equal, flip, max, mean, min, scaleToUnit, stack, SymbolicModel, top, upsample, Value, type Run, type ScoreOf } from '../symbolic/index.js';
 import { PlanRecorder } from '../symbolic/recorder.js';
 import type { ExplainRequest, Score } from './explain.js';
-
-/** How many predictions each explanation lists. */
-const PREDICTIONS = 5;
+import { DEFAULT_TOP } from './predict.js';
 
 /** A request with the layers that it explains of one model; null for a method without layers. */
 export type LayeredRequest = Omit<ExplainRequest, 'layers'> & { readonly layers: readonly string[] | null };
@@ -36,7 +34,7 @@ export const prefixOf = (at: number): string => `${at}/`;
  */
 export function recordExplanations(requests: readonly LayeredRequest[], inspection: Inspection, card: ModelCard): PlanDescription {
   const plan = new PlanRecorder(requests[0]!.method.name);
-  const model = new SymbolicModel(plan, inspection, undefined, undefined, normalisationOf(card.input));
+  const model = new SymbolicModel(plan, inspection, undefined, undefined, normalizationOf(card.input));
   requests.forEach((request, at) => {
     plan.method = request.method.name;
     recordOne(request, model, card.name, prefixOf(at));
@@ -74,7 +72,7 @@ function recordOne(request: LayeredRequest, images: SymbolicModel, modelName: st
   for (const [name, figure] of Object.entries(figures)) output(`figure:${name}`, figure);
   if (inspection.classes > 0) {
     const { logits, probabilities } = model.scoring;
-    const best = top(probabilities, PREDICTIONS);
+    const best = top(probabilities, common.top ?? DEFAULT_TOP);
     plan.rankBy(logits);
     output('bestScores', best.values);
     output('bestClasses', best.indices);

@@ -22,6 +22,8 @@ export interface CommonOptions {
   readonly size?: 'grid' | 'image' | undefined;
   /** Leaves the map's own values; by default each map is brought to [0, 1]. */
   readonly raw?: boolean | undefined;
+  /** How many of the best classes `predictions` lists: 1 to 1,000,000, all where the model has fewer. Default 5. */
+  readonly top?: number | undefined;
   /** Bytes that one chunk of a sampling method may take: 1 or more. Default 1 GiB. */
   readonly memory?: number | undefined;
   /**
@@ -88,7 +90,7 @@ export interface Explanation<Name extends string = MethodName, Settings = Method
   readonly method: Name;
   /** The method's options as they took effect. */
   readonly options: Settings;
-  /** The best classes by probability, best first. */
+  /** The best classes by probability, best first: as many as `top` says. */
   readonly predictions: readonly Prediction[];
   /** One per target, in the order asked for; of `deep-feature-factorization` one per concept. */
   readonly maps: readonly HeatMap<Layer>[];

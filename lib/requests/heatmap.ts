@@ -1,6 +1,5 @@
-import type { Sharp } from 'sharp';
-
 import { overlay, type OverlayOptions } from '../pictures/overlay.js';
+import type { Picture } from '../pictures/picture.js';
 import type { PreparedInput } from '../images/inputs.js';
 
 /** A class of the model. */
@@ -57,10 +56,12 @@ export class HeatMap<Layer extends string | null = string | null> {
   }
 
   /**
-   * The map painted over its image, as a sharp instance: `.toFile('out.png')`, `.jpeg().toBuffer()`. What the model did
-   * not see of the image (beyond the crop) stays as it is.
+   * The map painted over its image: `.toFile('out.png')`, `.toBuffer()`, `.sharp()`. What the model did not see of the image
+   * (beyond the crop) stays as it is.
+   *
+   * @throws SightlineError INVALID_OPTION, at once
    */
-  overlay(options: Omit<OverlayOptions, 'box'> = {}): Sharp {
+  overlay(options: Omit<OverlayOptions, 'box'> = {}): Picture {
     const { image, box } = this.#source.picture();
     return overlay(image, this, { stretch: true, ...options, box });
   }

@@ -14,7 +14,7 @@ import { PlanRecorder } from '../symbolic/recorder.js';
 
 /** Options of `predict`. */
 export interface PredictOptions {
-  /** How many of the best classes to list: 1 to 1,000,000. Default 5. */
+  /** How many of the best classes to list: 1 to 1,000,000, all where the model has fewer. Default 5. */
   readonly top?: number | undefined;
   /** Aborting rejects with ABORTED. Default: none. */
   readonly signal?: AbortSignal | undefined;
@@ -33,9 +33,12 @@ export interface Predicted {
 /** More than any model has classes. */
 const MOST = 1_000_000;
 const TOP = `give a whole number from 1 to ${MOST}`;
+/** How many of the best classes an answer lists; 5 where it is left out. */
+export const topOption = z.int({ error: TOP }).min(1, { error: TOP }).max(MOST, { error: TOP });
+export const DEFAULT_TOP = 5;
 
 const schema = z.strictObject({
-  top: z.int({ error: TOP }).min(1, { error: TOP }).max(MOST, { error: TOP }).default(5),
+  top: topOption.default(DEFAULT_TOP),
   signal: z.instanceof(AbortSignal, { error: 'an AbortSignal is expected' }).optional(),
 });
 

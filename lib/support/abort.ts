@@ -29,8 +29,9 @@ export function onAbort(signal: AbortSignal | undefined, callback: () => void): 
   };
 }
 
-export function abortedBy(signal: AbortSignal | undefined): SightlineError {
-  return new SightlineError('ABORTED', 'The request was aborted.', { cause: signal?.reason });
+/** The error of an aborted call: its `cause` is the reason of the signal. */
+export function abortedBy(signal: AbortSignal | undefined, message = 'The request was aborted.'): SightlineError {
+  return new SightlineError('ABORTED', message, { cause: signal?.reason });
 }
 
 /** @throws SightlineError ABORTED */

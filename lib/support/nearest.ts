@@ -1,5 +1,5 @@
 /**
- * Number of single-character edits between two names, where swapping two neighbours counts as one edit
+ * Number of single-character edits between two names, where swapping two neighbors counts as one edit
  * (optimal string alignment), because `gard-cam` is the commonest kind of slip.
  */
 export function editDistance(a: string, b: string): number {
@@ -43,7 +43,7 @@ export function nearestNames(name: string, known: Iterable<string>, limit = 3): 
   }
   // Sorting by name second keeps the answer independent of the order in which names were listed.
   scored.sort((x, y) => x.score - y.score || (x.candidate < y.candidate ? -1 : 1));
-  // A clear favourite stands alone; others are named only when they are about as near.
+  // A clear favorite stands alone; others are named only when they are about as near.
   const worst = (scored[0]?.score ?? 0) + 0.15;
   return scored.filter(({ score }) => score <= worst).slice(0, limit).map(({ candidate }) => candidate);
 }

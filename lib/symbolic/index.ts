@@ -3,7 +3,7 @@
  * code then runs for every batch.
  */
 export { add, div, maximum, minimum, mul, sub, Value, type Axis, type Operand } from './value.js';
-export { Run, RULES, SymbolicModel, type Normalisation, type Rule, type RunOptions, type ScoreOf } from './model.js';
+export { Run, RULES, SymbolicModel, type Normalization, type Rule, type RunOptions, type ScoreOf } from './model.js';
 export { equal, greater, greaterEqual, less, lessEqual, not, oneHot, where } from './conditions.js';
 export { contract } from './contraction.js';
 export {

@@ -101,7 +101,7 @@ export function unravel<const Sizes extends Readonly<Record<string, number>>>(sa
   return numbers as { readonly [Name in keyof Sizes]: Value };
 }
 
-/** `count` rounds of state = body(state): activation maximisation. */
+/** `count` rounds of state = body(state): activation maximization. */
 export function iterate(start: Value, count: number, body: (state: Value, round: Value) => Value): Value {
   checkCount('iterate', count);
   const plan = start.block.plan;

@@ -132,7 +132,7 @@ export interface ScoreOf {
 }
 
 /** How pixels become what the model gets: (value - mean) / std of R, G and B in [0, 1]. */
-export interface Normalisation {
+export interface Normalization {
   /** Mean of each channel. */
   readonly mean: readonly number[];
   /** Standard deviation of each channel. */
@@ -152,7 +152,7 @@ export class SymbolicModel {
     /** The images, and the run on them, which models that explain other scores of the same images share. */
     private readonly seen: { image: Value | null; run: number | null; ruled: number | null } = { image: null, run: null, ruled: null },
     /** By which a method knows what black and white are to the model. */
-    readonly normalisation: Normalisation = { mean: [0, 0, 0], std: [1, 1, 1] },
+    readonly normalization: Normalization = { mean: [0, 0, 0], std: [1, 1, 1] },
   ) {}
 
   /** The preprocessed images: [batch, channels, height, width]. */
@@ -170,12 +170,12 @@ export class SymbolicModel {
 
   /** The same model, looking at other images. */
   lookingAt(image: Value): SymbolicModel {
-    return new SymbolicModel(this.plan, this.inspection, this.explained, { image, run: null, ruled: null }, this.normalisation);
+    return new SymbolicModel(this.plan, this.inspection, this.explained, { image, run: null, ruled: null }, this.normalization);
   }
 
   /** The same model and images, of which another score is explained. @internal */
   explaining(explained: ScoreOf): SymbolicModel {
-    return new SymbolicModel(this.plan, this.inspection, explained, this.seen, this.normalisation);
+    return new SymbolicModel(this.plan, this.inspection, explained, this.seen, this.normalization);
   }
 
   /** The run on the images themselves, shared by everything that reads from it. */

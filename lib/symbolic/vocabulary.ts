@@ -174,11 +174,11 @@ export function zeroSmallest(value: Value, ratio: number, keepFirst: boolean): V
 export interface Interpolation {
   /** Default `bilinear`. */
   readonly mode?: 'bilinear' | 'bicubic' | 'nearest';
-  /** Whether corners lie on corners, rather than half-pixel centres on their places (the default). */
+  /** Whether corners lie on corners, rather than half-pixel centers on their places (the default). */
   readonly alignCorners?: boolean;
 }
 
-/** To `height` x `width`, bilinear with half-pixel centres unless told otherwise. The last axes are height and width. */
+/** To `height` x `width`, bilinear with half-pixel centers unless told otherwise. The last axes are height and width. */
 export function upsample(value: Value, height: number, width: number, { mode = 'bilinear', alignCorners = false }: Interpolation = {}): Value {
   return step('upsample', value, value.axes, { size: [height, width], mode, align_corners: alignCorners });
 }
@@ -225,7 +225,7 @@ export function pick(value: Value, index: Value, axis: Axis = value.axes[1] ?? '
 
 /**
  * The projection of each place on the first principal component of the channels: [batch, channels, height, width] to
- * [batch, height, width]. Channels are centred over space. Its sign is such that the largest magnitude is positive.
+ * [batch, height, width]. Channels are centered over space. Its sign is such that the largest magnitude is positive.
  */
 export function principalComponent(value: Value): Value {
   return step('principal_component', value, ['batch', 'height', 'width']);

@@ -1,6 +1,6 @@
 import { SightlineError } from '../support/errors.js';
 import type { Naming } from '../models/card.js';
-import type { SkeletonCard } from '../models/catalogue.js';
+import type { SkeletonCard } from '../models/catalog.js';
 import type { Assignment, TensorPart, WeightPlan } from '../engine/weight-plan.js';
 import { keyMap, namingsOf, type Place } from './key-maps.js';
 

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 
 import { probeArchive } from '../../lib/archives/isolation.js';
+import { until } from '../concurrency/models.js';
 import { Model, type LoadOptions } from '../../lib/index.js';
 import { sightline, useBuiltCommand } from '../cli/command.js';
 import { archivePath } from '../support/models.js';
@@ -88,7 +89,7 @@ describe('a probe in a process of its own', () => {
        process.send({ kind: 'refused', code: 'INTERNAL', message: JSON.stringify(told) }, () => process.exit(0));`,
     );
     process.env['SIGHTLINE_SECRET'] = 'token';
-    const failure = await probeArchive({ path: 'a.pt', dtype: 'f32', optimize: true, trust: false, maxArchiveBytes: 1, input: null }, {}, probe).then(
+    const failure = await probeArchive({ path: 'a.pt', dtype: 'f32', optimize: true, trust: false, maxArchiveBytes: 1, input: null }, {}, undefined, probe).then(
       () => null,
       (error: Error) => error,
     );
@@ -97,6 +98,20 @@ describe('a probe in a process of its own', () => {
     expect(told.names.filter((name) => !['TMPDIR', 'CUDA_VISIBLE_DEVICES', 'LD_LIBRARY_PATH', 'DYLD_LIBRARY_PATH', 'OMP_NUM_THREADS', 'NODE_CHANNEL_FD', 'NODE_CHANNEL_SERIALIZATION_MODE'].includes(name))).toEqual([]);
     expect(told).toMatchObject({ files: [], input: true, execArgv: [] });
     expect(existsSync(told.cwd)).toBe(false);
+  });
+
+  it('is killed when the signal is aborted', async () => {
+    const probe = join(scratch, 'endless-probe.mjs');
+    const told = join(scratch, 'endless-probe.pid');
+    writeFileSync(probe, `import { writeFileSync } from 'node:fs';\nwriteFileSync(${JSON.stringify(told)}, String(process.pid));\nsetInterval(() => undefined, 1000);\n`);
+    const abort = new AbortController();
+    const reason = new Error('no longer needed');
+    const probing = probeArchive({ path: 'a.pt', dtype: 'f32', optimize: true, trust: false, maxArchiveBytes: 1, input: null }, {}, abort.signal, probe).catch((error: unknown) => error);
+    await until('the probe to start', () => existsSync(told) && readFileSync(told, 'utf8') !== '');
+    abort.abort(reason);
+    expect(await probing).toMatchObject({ name: 'AbortError', code: 'ABORTED', cause: reason });
+    const pid = Number(readFileSync(told, 'utf8'));
+    expect(() => process.kill(pid, 0)).toThrow(expect.objectContaining({ code: 'ESRCH' }));
   });
 
   it.each([{ seconds: 0 }, { megabytes: 1 }, { minutes: 1 }, 'yes'])('is not taken with %o', async (isolate) => {

@@ -1,7 +1,7 @@
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 
-import { INK, SERIES } from '../../lib/bench/plots/colours.js';
+import { INK, SERIES } from '../../lib/bench/plots/colors.js';
 import { costPlot, latencyPlot, throughputPlot } from '../../lib/bench/plots/plots.js';
 import { doublingScale, linearScale, logScale } from '../../lib/bench/plots/scales.js';
 import { escapeText } from '../../lib/bench/plots/svg.js';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 
 import { resolveModel } from '../../lib/model/locate.js';
-import { bundledModels } from '../../lib/models/bundled.js';
+import { bundledNames } from '../../lib/models/bundled.js';
 import { defaultCard } from '../../lib/models/card.js';
 import { editDistance, nearestNames, suggestion } from '../../lib/support/nearest.js';
 
@@ -58,8 +58,8 @@ describe('resolveModel', () => {
   });
 
   it('lists cards that have their archive or their weights', async () => {
-    expect(await bundledModels(folder)).toEqual(['net', 'resnet-tiny-shapes', 'vit-tiny-shapes']);
-    expect(await bundledModels(join(folder, 'none'))).toEqual([]);
+    expect(await bundledNames(folder)).toEqual(['net', 'resnet-tiny-shapes', 'vit-tiny-shapes']);
+    expect(await bundledNames(join(folder, 'none'))).toEqual([]);
   });
 
   it('takes a bundled name', async () => {
@@ -79,7 +79,7 @@ describe('resolveModel', () => {
   });
 
   it('suggests for an unknown name', async () => {
-    await expect(resolveModel('vit-tiny-shape', folder)).rejects.toEqual(error('UNKNOWN_MODEL', /^There is no model "vit-tiny-shape", neither bundled, nor in the catalogue, nor as a file\. Did you mean "vit-tiny-shapes"\?$/));
+    await expect(resolveModel('vit-tiny-shape', folder)).rejects.toEqual(error('UNKNOWN_MODEL', /^There is no model "vit-tiny-shape", neither bundled, nor in the catalog, nor as a file\. Did you mean "vit-tiny-shapes"\?$/));
     await expect(resolveModel('qqq', folder)).rejects.toEqual(error('UNKNOWN_MODEL', /Known: net, resnet-tiny-shapes and vit-tiny-shapes\.$/));
     await expect(resolveModel('', folder)).rejects.toEqual(error('UNKNOWN_MODEL', /There is no model ""/));
   });

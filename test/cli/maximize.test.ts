@@ -32,7 +32,7 @@ describe('maximize', () => {
     expect(answer.pictures.map(({ step }) => step)).toEqual([0, 10, 20]);
     expect(answer.activations.map(({ step }) => step)).toEqual([0, 8, 10, 18, 20]);
     expect(answer.activation).toBeGreaterThan(answer.activations[0]!.activation);
-    expect(answer.options).toMatchObject({ steps: 20, every: 10, seed: 3, parametrisation: 'fourier', of: 'feature' });
+    expect(answer.options).toMatchObject({ steps: 20, every: 10, seed: 3, parametrization: 'fourier', of: 'feature' });
     expect(readdirSync(path.join(out, 'deep')).sort()).toEqual(['channel-step-0000.png', 'channel-step-0010.png', 'channel-step-0020.png', 'channel.png']);
     const pixels = (file: string): Promise<Buffer> => sharp(file).raw().toBuffer();
     const last = await pixels(answer.picture);
@@ -55,9 +55,9 @@ describe('maximize', () => {
   });
 
   it('takes every setting', async () => {
-    const settings = ['--parametrisation', 'pixel', '--decorrelate', '--learning-rate', '0.1', '--l2', '0.5', '--total-variation', '0.25', '--jitter', '1', '--blur', '3,0.5,2'];
+    const settings = ['--parametrization', 'pixel', '--decorrelate', '--learning-rate', '0.1', '--l2', '0.5', '--total-variation', '0.25', '--jitter', '1', '--blur', '3,0.5,2'];
     const { options } = await ask('--node', 'blocks.0', '--channel', '0', '--steps', '2', ...settings, '--out', path.join(temporaryFolder(), 'x.png'));
-    expect(options).toMatchObject({ parametrisation: 'pixel', decorrelate: true, learningRate: 0.1, l2: 0.5, totalVariation: 0.25, jitter: 1, blur: { size: 3, sigma: 0.5, every: 2 } });
+    expect(options).toMatchObject({ parametrization: 'pixel', decorrelate: true, learningRate: 0.1, l2: 0.5, totalVariation: 0.25, jitter: 1, blur: { size: 3, sigma: 0.5, every: 2 } });
     const fourier = await ask('--node', 'blocks.0', '--channel', '0', '--steps', '2', '--decay', '0.8', '--no-decorrelate', '--out', path.join(temporaryFolder(), 'x.png'));
     expect(fourier.options).toMatchObject({ decay: 0.8, decorrelate: false });
   });

@@ -118,29 +118,29 @@ describe('models', () => {
       bytes: number;
       classes: number;
       accuracy: { singleObjectTop1: number };
-      licence: string;
+      license: string;
       input: { width: number };
     }
     const { models } = await answerOf<{ models: Listed[] }>('models');
     const resnet = models.find(({ name }) => name === 'resnet-tiny-shapes')!;
-    expect(resnet).toMatchObject({ classes: 12, licence: 'Apache-2.0', input: { width: 224 }, bytes: statSync(resnet.path).size });
+    expect(resnet).toMatchObject({ classes: 12, license: 'Apache-2.0', input: { width: 224 }, bytes: statSync(resnet.path).size });
     expect(resnet.accuracy.singleObjectTop1).toBeGreaterThanOrEqual(0.98);
     const imagenet = models.find(({ name }) => name === 'efficientnet-lite0')!;
-    expect(imagenet).toMatchObject({ classes: 1000, licence: 'Apache-2.0', bytes: statSync(imagenet.path).size });
+    expect(imagenet).toMatchObject({ classes: 1000, license: 'Apache-2.0', bytes: statSync(imagenet.path).size });
     const { stdout } = await sightline('models');
     for (const { name } of models) expect(stdout).toContain(`${name}: `);
   });
 
-  it('lists what can be pulled, with size, parameters and licence', async () => {
-    const { catalogue } = await answerOf<{ catalogue: { name: string; bytes: number; parameters: number; licence: string; repository: string }[] }>('models');
-    expect(catalogue.find(({ name }) => name === 'vit_base_patch16_224')).toMatchObject({
+  it('lists what can be pulled, with size, parameters and license', async () => {
+    const { catalog } = await answerOf<{ catalog: { name: string; bytes: number; parameters: number; license: string; repository: string }[] }>('models');
+    expect(catalog.find(({ name }) => name === 'vit_base_patch16_224')).toMatchObject({
       parameters: 86_567_656,
       bytes: 346_270_624,
-      licence: 'Apache-2.0',
+      license: 'Apache-2.0',
       repository: 'timm/vit_base_patch16_224.augreg2_in21k_ft_in1k',
     });
     const { stdout } = await sightline('models');
-    for (const { name, licence } of catalogue) expect(stdout).toMatch(new RegExp(`^  ${name} +\\d.* MB  .*${licence}`, 'm'));
+    for (const { name, license } of catalog) expect(stdout).toMatch(new RegExp(`^  ${name} +\\d.* MB  .*${license}`, 'm'));
   });
 });
 

@@ -65,7 +65,7 @@ const REFUSALS: readonly (readonly [what: string, args: readonly string[], code:
   ['a truncated archive', explain(truncated, 'cam'), 'NOT_TORCHSCRIPT', /truncated\.pt/],
   ['a forward of two inputs', explain(twoInputs, 'cam'), 'UNSUPPORTED_MODEL', /wants another input/],
   ['a card with a misspelt field', explain(badCard, 'cam'), 'INVALID_CARD', /bad-card\.json/],
-  ['a gradient method of quantised weights', explain(quantised, 'grad-cam'), 'METHOD_NOT_APPLICABLE', /quantised/],
+  ['a gradient method of quantised weights', explain(quantised, 'grad-cam'), 'METHOD_NOT_APPLICABLE', /quantized/],
   ['rollout of a model without attention', explain(convNet, 'attention-rollout'), 'METHOD_NOT_APPLICABLE', /it has no attention/],
   ['rollout of an MLP', explain(mlp, 'attention-rollout'), 'METHOD_NOT_APPLICABLE', /it has no attention/],
   ['rollout of a ResNet', explain(resnet, 'attention-rollout'), 'METHOD_NOT_APPLICABLE', /it has no attention/],

@@ -2,7 +2,7 @@ import { getEventListeners } from 'node:events';
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
-import { Model, stats } from '../../lib/index.js';
+import { Model, SightlineError, stats } from '../../lib/index.js';
 import { cardOf, CNN, gate, imagesOf, until, VIT } from './models.js';
 
 const codeOf = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'resolved', ({ code }: { code?: string }) => code ?? 'no code');
@@ -82,7 +82,69 @@ describe('an abort behind another request', () => {
     const reason = new Error('the client hung up');
     const work = model.explain(imagesOf({ height: 88, width: 80 }, 1), { method: 'grad-cam', signal: abort.signal }).catch((error: unknown) => error);
     abort.abort(reason);
-    expect(await work).toMatchObject({ name: 'SightlineError', code: 'ABORTED', cause: reason });
+    expect(await work).toMatchObject({ name: 'AbortError', code: 'ABORTED', cause: reason });
+  });
+});
+
+describe('an abort of what makes a model ready, while the engine is busy', () => {
+  let model: Model;
+  let release: () => Promise<void>;
+  beforeEach(async () => {
+    model = await Model.load(CNN.path, { device: 'cpu', card: cardOf(CNN) });
+    const { method, started } = gate();
+    const abort = new AbortController();
+    const work = codeOf(model.explain(imagesOf(CNN, 1), { method, signal: abort.signal, memory: 1 }));
+    await started();
+    release = async () => {
+      abort.abort();
+      expect(await work).toBe('ABORTED');
+    };
+  });
+  afterEach(async () => {
+    await release();
+    await model.close();
+  });
+
+  it('Model.load rejects at once with the reason, and frees what it loads in the background', async () => {
+    const abort = new AbortController();
+    const reason = new Error('the client hung up');
+    const loading = Model.load(VIT.path, { device: 'cpu', card: cardOf(VIT), signal: abort.signal }).catch((error: unknown) => error);
+    abort.abort(reason);
+    const error = await loading;
+    expect(error).toBeInstanceOf(SightlineError);
+    expect(error).toMatchObject({ name: 'AbortError', code: 'ABORTED', cause: reason });
+    // The engine still computes: nothing of the load had to end first.
+    expect(stats()).toMatchObject({ running: 1 });
+    await release();
+    await until('the other model to be freed', () => stats().models === 1);
+    const { predictions } = (await model.predict(imagesOf(CNN, 1)))[0]!;
+    expect(predictions).toHaveLength(5);
+  });
+
+  it('inspect rejects at once with the reason, and the next call at that size is answered', async () => {
+    const abort = new AbortController();
+    const reason = new Error('the client hung up');
+    const inspecting = model.inspect({ height: 96, width: 72, signal: abort.signal }).catch((error: unknown) => error);
+    abort.abort(reason);
+    expect(await inspecting).toMatchObject({ name: 'AbortError', code: 'ABORTED', cause: reason });
+    expect(stats()).toMatchObject({ running: 1 });
+    await release();
+    expect(await model.inspect({ height: 96, width: 72 })).toMatchObject({ height: 96, width: 72 });
+  });
+
+  it('a signal that was aborted before begins nothing', async () => {
+    const signal = AbortSignal.abort();
+    // Not even the file is looked for.
+    expect(await codeOf(Model.load('no/such.pt', { signal }))).toBe('ABORTED');
+    expect(await codeOf(model.inspect({ signal }))).toBe('ABORTED');
+  });
+
+  it.each([[{ height: 64 }], [{ width: 64 }], [{ height: 0, width: 64 }], [{ height: 64, width: 16385 }], [{ height: 1.5, width: 64 }], [{ size: 64 }], [{ signal: 'now' }]])('inspect refuses %j', async (options) => {
+    expect(await codeOf(model.inspect(options as never))).toBe('INVALID_OPTION');
+  });
+
+  it.each([['now'], [{}], [null]])('Model.load refuses %j as a signal', async (signal) => {
+    expect(await codeOf(Model.load(VIT.path, { signal: signal as never }))).toBe('INVALID_OPTION');
   });
 });
 

@@ -35,7 +35,7 @@ describe('64 explanations at once leave the event loop free', () => {
   });
 });
 
-it.runIf(existsSync('/proc/self/schedstat'))('as many threads compute as the last model asked for', async () => {
+it.runIf(existsSync('/proc/self/schedstat'))('as many threads compute as were asked for last, for all models', async () => {
   const ending = await runChild(threads);
   expectEnding(ending, { stages: ['end'] });
   expect(ending.reports).toEqual([3, 1, 2].map((count) => ({ asked: count, said: count, computing: count })));

@@ -12,12 +12,13 @@ export interface PublicName {
   readonly type: string;
 }
 
-const INDEX = fileURLToPath(new URL('../../lib/index.ts', import.meta.url));
+/** `sightline` and `sightline/bench`. */
+const ENTRIES = ['index.ts', 'bench/index.ts'].map((file) => fileURLToPath(new URL(`../../lib/${file}`, import.meta.url)));
 const CONFIG = fileURLToPath(new URL('../../tsconfig.json', import.meta.url));
 
 const { config } = ts.readConfigFile(CONFIG, (path) => ts.sys.readFile(path)) as { config: object };
 const { options } = ts.parseJsonConfigFileContent(config, ts.sys, fileURLToPath(new URL('../..', import.meta.url)));
-const program = ts.createProgram([INDEX], options);
+const program = ts.createProgram(ENTRIES, options);
 const checker = program.getTypeChecker();
 
 const resolved = (symbol: ts.Symbol): ts.Symbol => (symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol);
@@ -28,8 +29,11 @@ function exportsOf(symbol: ts.Symbol, prefix: string): [string, ts.Symbol][] {
   return checker.getExportsOfModule(symbol).map((each) => [`${prefix}${each.name}`, resolved(each)]);
 }
 
-const face = checker.getSymbolAtLocation(program.getSourceFile(INDEX)!)!;
-const named = exportsOf(face, '').flatMap(([name, symbol]) => (symbol.flags & ts.SymbolFlags.ValueModule ? exportsOf(symbol, `${name}.`) : [[name, symbol] as [string, ts.Symbol]]));
+/** Such as `z`, which has documentation of its own. */
+const isForeign = (symbol: ts.Symbol): boolean => symbol.declarations?.every((each) => each.getSourceFile().fileName.includes('/node_modules/')) ?? false;
+const entries = ENTRIES.map((file) => checker.getSymbolAtLocation(program.getSourceFile(file)!)!);
+const own = entries.flatMap((entry) => exportsOf(entry, '')).filter(([, symbol]) => !isForeign(symbol));
+const named = own.flatMap(([name, symbol]) => (symbol.flags & ts.SymbolFlags.ValueModule ? exportsOf(symbol, `${name}.`) : [[name, symbol] as [string, ts.Symbol]]));
 
 function describe(name: string, symbol: ts.Symbol): PublicName {
   const declaration = symbol.declarations?.[0];
@@ -49,7 +53,7 @@ export const MEMBERS: readonly PublicName[] = named.flatMap(([name, symbol]) => 
       const declaration = property.declarations?.[0];
       if (declaration === undefined || declaration.getSourceFile().fileName.includes('node_modules')) return false;
       const flags = ts.getCombinedModifierFlags(declaration);
-      return (flags & ts.ModifierFlags.Private) === 0 && !property.name.startsWith('__') && !isInternal(property);
+      return (flags & ts.ModifierFlags.Private) === 0 && !/^(?:__|#)/.test(property.name) && !isInternal(property);
     })
     .map((property) => describe(`${name}.${property.name}`, property));
 });

@@ -44,7 +44,7 @@ it('one-file', async () => {
   expect(await explainFile(photo('coffee.jpg'), out('overlay.png'))).toBe('espresso');
   await using direct = await Model.load('efficientnet-lite0');
   const [explained] = await direct.explain(photo('coffee.jpg'), { method: 'cam' });
-  const expected = await explained!.maps[0]!.overlay({ legend: true }).png().toBuffer();
+  const expected = await explained!.maps[0]!.overlay({ legend: true }).toBuffer();
   const pixels = (picture: string | Buffer): Promise<Buffer> => sharp(picture).raw().toBuffer();
   expect((await pixels(out('overlay.png'))).equals(await pixels(expected))).toBe(true);
 });
@@ -120,7 +120,7 @@ it('contact-sheet sets each overlay in its place', async () => {
   expect(info.width).toBe(22 + cell + 12 + cell + 22);
   const explained = await model.explain(picture('000.png'), [{ method: 'grad-cam' }, { method: 'gradient' }]);
   for (const [column, { maps }] of explained[0]!.entries()) {
-    const overlay = await sharp(await maps[0]!.overlay().png().toBuffer()).resize(cell).removeAlpha().raw().toBuffer();
+    const overlay = await sharp(await maps[0]!.overlay().toBuffer()).resize(cell).removeAlpha().raw().toBuffer();
     const distance = (top: number): number => {
       let sum = 0;
       for (let y = 0; y < cell; y += 8) for (let x = 0; x < 3 * cell; x++) sum += Math.abs(data[3 * ((top + y) * info.width + 22 + column * (cell + 12)) + x]! - overlay[3 * y * cell + x]!);

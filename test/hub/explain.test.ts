@@ -3,7 +3,7 @@ import { join } from 'node:path';
 
 import { describe, expect, it } from 'vitest';
 
-import { skeletonOf } from '../../lib/models/catalogue.js';
+import { skeletonOf } from '../../lib/models/catalog.js';
 import { DEMO, MAIN, ROOT, useBuiltCommand, type Outcome } from '../cli/command.js';
 import { safetensorsOf, seeded } from '../support/checkpoints.js';
 import { environmentOf, useHub } from './fixtures.js';

@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 
 import { pullFrom } from '../../lib/hub/pull.js';
-import { HURRY, catalogueCard, catalogueOf, filesBelow, safetensors, sha256, useHub, vitRepository } from './fixtures.js';
+import { HURRY, catalogCard, catalogOf, filesBelow, safetensors, sha256, useHub, vitRepository } from './fixtures.js';
 
-const NONE = catalogueOf();
+const NONE = catalogOf();
 const weights = safetensors(200_000);
 const CUT = Math.floor(0.37 * weights.length);
 
@@ -129,19 +129,19 @@ describe('wrong contents', () => {
     expect(filesBelow(cache).some((file) => file.endsWith('model.safetensors'))).toBe(false);
   });
 
-  it('are noticed against the catalogue before a byte is fetched', async () => {
+  it('are noticed against the catalog before a byte is fetched', async () => {
     const { hub } = await useHub();
     hub.add('timm/tiny', { 'model.safetensors': { lfs: weights } });
-    const catalogue = catalogueOf(catalogueCard('tiny', { sha256: sha256(safetensors(3)) }));
-    await expect(pullFrom(catalogue, 'tiny', {}, HURRY)).rejects.toMatchObject({ code: 'WRONG_HASH', message: expect.stringContaining('where the catalogue has') });
+    const catalog = catalogOf(catalogCard('tiny', { sha256: sha256(safetensors(3)) }));
+    await expect(pullFrom(catalog, 'tiny', {}, HURRY)).rejects.toMatchObject({ code: 'WRONG_HASH', message: expect.stringContaining('where the catalog has') });
     expect(hub.transfersOf('model.safetensors')).toEqual([]);
   });
 });
 
 describe('a hub that refuses', () => {
-  it('a name tells that it may be private, and what is near in the catalogue', async () => {
+  it('a name tells that it may be private, and what is near in the catalog', async () => {
     const { hub } = await useHub();
-    await expect(pullFrom(catalogueOf(catalogueCard('tiny')), 'me/tiny', {}, HURRY)).rejects.toMatchObject({
+    await expect(pullFrom(catalogOf(catalogCard('tiny')), 'me/tiny', {}, HURRY)).rejects.toMatchObject({
       code: 'HUB_REFUSED',
       message: `The hub at ${hub.endpoint} has no public repository me/tiny: check the name, or, if it is private, set HF_TOKEN to a token that may read it. Did you mean "tiny"?`,
     });
@@ -268,7 +268,7 @@ describe('cancelling', () => {
     hub.failWith(({ server }) => (server === 'cdn' ? { piece: 40_000, pauseMs: 20 } : undefined));
     const stop = new AbortController();
     const cancelled = pullFrom(NONE, 'me/flowers', { signal: stop.signal, onProgress: ({ file, done }) => void (file === 'model.safetensors' && done >= 120_000 && stop.abort()) }, HURRY);
-    await expect(cancelled).rejects.toMatchObject({ code: 'ABORTED', message: 'The pull was cancelled; what has arrived is kept, and the next one goes on from there.' });
+    await expect(cancelled).rejects.toMatchObject({ name: 'AbortError', code: 'ABORTED', cause: stop.signal.reason as unknown, message: 'The pull was aborted. What has arrived is kept, and the next pull goes on from there.' });
     const arrived = statSync(partialOf(cache)).size;
     expect(arrived).toBeGreaterThanOrEqual(120_000);
     expect(filesBelow(cache).some((file) => file.endsWith('.lock'))).toBe(false);

@@ -7,7 +7,7 @@ import { onTestFinished, vi } from 'vitest';
 
 import type { Patience } from '../../lib/hub/connection.js';
 import type { PulledCard } from '../../lib/hub/pulled-card.js';
-import type { Catalogue } from '../../lib/hub/sought.js';
+import type { Catalog } from '../../lib/hub/sought.js';
 import { LoopbackHub } from '../support/hub.js';
 
 /** Waits that a test can afford. */
@@ -63,8 +63,8 @@ export function vitRepository(weights: Buffer) {
   return { 'config.json': VIT_CONFIG, 'preprocessor_config.json': VIT_PREPROCESSOR, 'model.safetensors': { lfs: weights } };
 }
 
-/** A card as the catalogue has them. */
-export function catalogueCard(name: string, weights: Partial<PulledCard['weights']> = {}): PulledCard {
+/** A card as the catalog has them. */
+export function catalogCard(name: string, weights: Partial<PulledCard['weights']> = {}): PulledCard {
   return {
     name,
     architecture: 'test_vit',
@@ -73,8 +73,8 @@ export function catalogueCard(name: string, weights: Partial<PulledCard['weights
   };
 }
 
-export function catalogueOf(...cards: PulledCard[]): Catalogue {
-  return { catalogue: () => Promise.resolve(cards), catalogued: (name) => Promise.resolve(cards.find((card) => card.name === name) ?? null) };
+export function catalogOf(...cards: PulledCard[]): Catalog {
+  return { catalog: () => Promise.resolve(cards), cataloged: (name) => Promise.resolve(cards.find((card) => card.name === name) ?? null) };
 }
 
 /** A folder that goes when the running test ends. */

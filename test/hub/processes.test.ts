@@ -11,11 +11,11 @@ import { acquireLock, ownPlace } from '../../lib/hub/lock.js';
 import { pullFrom } from '../../lib/hub/pull.js';
 import { MAIN, ROOT, useBuiltCommand } from '../cli/command.js';
 import type { LoopbackHub } from '../support/hub.js';
-import { HURRY, catalogueOf, environmentOf, filesBelow, safetensors, sha256, temporaryFolder, useHub, vitRepository } from './fixtures.js';
+import { HURRY, catalogOf, environmentOf, filesBelow, safetensors, sha256, temporaryFolder, useHub, vitRepository } from './fixtures.js';
 
 useBuiltCommand();
 
-const NONE = catalogueOf();
+const NONE = catalogOf();
 const weights = safetensors(500_000);
 
 interface Ended {
@@ -98,7 +98,7 @@ describe('processes', () => {
     interrupted.process.kill('SIGINT');
     const { code, stdout, stderr } = await interrupted.ended;
     expect([code, stdout]).toEqual([130, '']);
-    expect(stderr).toContain('sightline: The pull was cancelled; what has arrived is kept, and the next one goes on from there.');
+    expect(stderr).toContain('sightline: The pull was aborted. What has arrived is kept, and the next pull goes on from there.');
     expect(filesBelow(cache).some((file) => file.endsWith('.lock'))).toBe(false);
     const arrived = partialBytes(cache);
     hub.failWith(() => undefined);
@@ -114,13 +114,13 @@ describe('processes', () => {
     expect(stderr).toMatch(/^ {2}model\.safetensors: 2\.0 MB of 2\.0 MB \(100 %\)/);
     const again = await startPull(hub, home, 'me/flowers', '--json').ended;
     expect(JSON.parse(again.stdout)).toMatchObject({ name: 'me/flowers', architecture: 'vit_small_patch16', repository: 'me/flowers', revision: 'main', commit, labels: ['rose', 'tulip', 'daisy'], transferred: 0, files: [{ bytes: weights.length }] });
-    // By a name of the catalogue that ships, whose repository is on this hub too.
+    // By a name of the catalog that ships, whose repository is on this hub too.
     hub.add('timm/test_vit.r160_in1k', { 'model.safetensors': { lfs: weights } });
     const named = await startPull(hub, home, 'test_vit', '--json').ended;
     expect(JSON.parse(named.stdout)).toMatchObject({ name: 'test_vit', architecture: 'test_vit', repository: 'timm/test_vit.r160_in1k', labels: 'imagenet-1k', transferred: weights.length });
     const mistyped = await startPull(hub, home, 'vit_bas_patch16_224').ended;
     expect([mistyped.code, mistyped.stdout]).toEqual([2, '']);
-    expect(mistyped.stderr).toMatch(/^sightline: There is no model "vit_bas_patch16_224" in the catalogue.* Did you mean "vit_base_patch16_224"/);
+    expect(mistyped.stderr).toMatch(/^sightline: There is no model "vit_bas_patch16_224" in the catalog.* Did you mean "vit_base_patch16_224"/);
     hub.failWith(() => ({ status: 401, headers: { 'x-error-code': 'GatedRepo' } }));
     const refused = await startPull(hub, home, 'me/gated', '--json').ended;
     expect(refused.code).toBe(2);

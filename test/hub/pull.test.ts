@@ -5,9 +5,9 @@ import { describe, expect, it, vi } from 'vitest';
 
 import { findPulledIn } from '../../lib/hub/find.js';
 import { pullFrom, type PullProgress } from '../../lib/hub/pull.js';
-import { HURRY, VIT_CONFIG, VIT_PREPROCESSOR, catalogueCard, catalogueOf, filesBelow, safetensors, sha256, temporaryFolder, useHub, vitRepository } from './fixtures.js';
+import { HURRY, VIT_CONFIG, VIT_PREPROCESSOR, catalogCard, catalogOf, filesBelow, safetensors, sha256, temporaryFolder, useHub, vitRepository } from './fixtures.js';
 
-const NONE = catalogueOf();
+const NONE = catalogOf();
 
 /** The one file of that name below a folder. */
 function findFile(folder: string, name: string): string {
@@ -54,14 +54,14 @@ describe('pull', () => {
     expect(hub.transfersOf('model.safetensors').filter(({ server }) => server === 'cdn')).toHaveLength(1);
   });
 
-  it('fetches by the catalogue, which needs nothing but the weights', async () => {
+  it('fetches by the catalog, which needs nothing but the weights', async () => {
     const { hub } = await useHub();
     hub.add('timm/tiny', { 'model.safetensors': { lfs: weights }, 'README.md': 'hello' });
-    const catalogue = catalogueOf(catalogueCard('tiny', { sha256: sha256(weights) }));
-    expect(await findPulledIn(catalogue, 'tiny')).toBeNull();
-    const pulled = await pullFrom(catalogue, 'tiny', {}, HURRY);
+    const catalog = catalogOf(catalogCard('tiny', { sha256: sha256(weights) }));
+    expect(await findPulledIn(catalog, 'tiny')).toBeNull();
+    const pulled = await pullFrom(catalog, 'tiny', {}, HURRY);
     expect(pulled).toMatchObject({ card: { name: 'tiny', architecture: 'test_vit' }, transferred: weights.length });
-    expect(await findPulledIn(catalogue, 'tiny')).toEqual({ card: pulled.card, files: pulled.files, commit: pulled.commit });
+    expect(await findPulledIn(catalog, 'tiny')).toEqual({ card: pulled.card, files: pulled.files, commit: pulled.commit });
     expect(hub.requests.some(({ url }) => url.endsWith('README.md'))).toBe(false);
   });
 
@@ -134,7 +134,7 @@ describe('pull', () => {
     ['tini', 'UNKNOWN_MODEL', 'Did you mean "tiny"?'],
   ])('refuses the name %s', async (name, code, message) => {
     const { hub, home } = await useHub();
-    await expect(pullFrom(catalogueOf(catalogueCard('tiny')), name, {}, HURRY)).rejects.toMatchObject({ code, message: expect.stringContaining(message) });
+    await expect(pullFrom(catalogOf(catalogCard('tiny')), name, {}, HURRY)).rejects.toMatchObject({ code, message: expect.stringContaining(message) });
     expect([hub.requests, filesBelow(home)]).toEqual([[], []]);
   });
 
@@ -167,24 +167,24 @@ describe('pull', () => {
 });
 
 describe('a local file', () => {
-  it("becomes a catalogue model's weights, if the hash is right", async () => {
+  it("becomes a catalog model's weights, if the hash is right", async () => {
     const { hub, cache } = await useHub();
     const folder = temporaryFolder();
     const file = join(folder, 'downloaded.safetensors');
     writeFileSync(file, weights);
-    const catalogue = catalogueOf(catalogueCard('tiny', { sha256: sha256(weights) }));
-    const pulled = await pullFrom(catalogue, 'tiny', { fromFile: file }, HURRY);
+    const catalog = catalogOf(catalogCard('tiny', { sha256: sha256(weights) }));
+    const pulled = await pullFrom(catalog, 'tiny', { fromFile: file }, HURRY);
     expect(sha256(readFileSync(pulled.files[0]!))).toBe(sha256(weights));
     expect(pulled.files[0]!.startsWith(join(cache, 'models--timm--tiny', 'snapshots'))).toBe(true);
-    expect(await findPulledIn(catalogue, 'tiny')).toMatchObject({ files: pulled.files });
+    expect(await findPulledIn(catalog, 'tiny')).toMatchObject({ files: pulled.files });
     expect(hub.requests).toEqual([]);
 
     // What the hub has then costs no second transfer.
     hub.add('timm/tiny', { 'model.safetensors': { lfs: weights } });
-    expect((await pullFrom(catalogue, 'tiny', {}, HURRY)).transferred).toBe(0);
+    expect((await pullFrom(catalog, 'tiny', {}, HURRY)).transferred).toBe(0);
 
     writeFileSync(file, safetensors(10));
-    await expect(pullFrom(catalogue, 'tiny', { fromFile: file }, HURRY)).rejects.toMatchObject({ code: 'WRONG_HASH', message: expect.stringContaining('is not the file that the catalogue means by tiny') });
+    await expect(pullFrom(catalog, 'tiny', { fromFile: file }, HURRY)).rejects.toMatchObject({ code: 'WRONG_HASH', message: expect.stringContaining('is not the file that the catalog means by tiny') });
   });
 
   it('becomes a repository of its own, with the config beside it', async () => {
@@ -203,13 +203,13 @@ describe('a local file', () => {
   it('must be safetensors', async () => {
     await useHub();
     const folder = temporaryFolder();
-    const catalogue = catalogueOf(catalogueCard('tiny'));
+    const catalog = catalogOf(catalogCard('tiny'));
     for (const [name, bytes] of Object.entries({ 'pickle.bin': Buffer.from('PK\x03\x04 and so on'), 'short.safetensors': weights.subarray(0, 20), 'empty.safetensors': Buffer.alloc(0) })) {
       writeFileSync(join(folder, name), bytes);
-      await expect(pullFrom(catalogue, 'tiny', { fromFile: join(folder, name) }, HURRY)).rejects.toMatchObject({ code: 'INVALID_OPTION', message: expect.stringContaining('is no safetensors file') });
+      await expect(pullFrom(catalog, 'tiny', { fromFile: join(folder, name) }, HURRY)).rejects.toMatchObject({ code: 'INVALID_OPTION', message: expect.stringContaining('is no safetensors file') });
     }
-    await expect(pullFrom(catalogue, 'tiny', { fromFile: join(folder, 'nothing') }, HURRY)).rejects.toMatchObject({ code: 'FILE_NOT_FOUND' });
-    await expect(pullFrom(catalogue, 'tiny', { fromFile: folder }, HURRY)).rejects.toMatchObject({ code: 'NOT_A_FILE' });
+    await expect(pullFrom(catalog, 'tiny', { fromFile: join(folder, 'nothing') }, HURRY)).rejects.toMatchObject({ code: 'FILE_NOT_FOUND' });
+    await expect(pullFrom(catalog, 'tiny', { fromFile: folder }, HURRY)).rejects.toMatchObject({ code: 'NOT_A_FILE' });
   });
 });
 
@@ -237,11 +237,11 @@ describe('findPulled', () => {
     expect(await findPulledIn(NONE, 'me/flowers')).toBeNull();
   });
 
-  it("does not take another file for the catalogue's", async () => {
+  it("does not take another file for the catalog's", async () => {
     const { hub } = await useHub();
     hub.add('timm/tiny', { 'model.safetensors': { lfs: weights } });
-    await pullFrom(catalogueOf(catalogueCard('tiny')), 'tiny', {}, HURRY);
-    expect(await findPulledIn(catalogueOf(catalogueCard('tiny', { sha256: sha256(weights) })), 'tiny')).not.toBeNull();
-    expect(await findPulledIn(catalogueOf(catalogueCard('tiny', { sha256: sha256(safetensors(3)) })), 'tiny')).toBeNull();
+    await pullFrom(catalogOf(catalogCard('tiny')), 'tiny', {}, HURRY);
+    expect(await findPulledIn(catalogOf(catalogCard('tiny', { sha256: sha256(weights) })), 'tiny')).not.toBeNull();
+    expect(await findPulledIn(catalogOf(catalogCard('tiny', { sha256: sha256(safetensors(3)) })), 'tiny')).toBeNull();
   });
 });

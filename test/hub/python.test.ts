@@ -5,9 +5,9 @@ import { describe, expect, it } from 'vitest';
 import { findPulledIn } from '../../lib/hub/find.js';
 import { pullFrom } from '../../lib/hub/pull.js';
 import { findPythonHub, runPython } from '../support/python-hub.js';
-import { HURRY, catalogueOf, environmentOf, safetensors, sha256, useHub, vitRepository } from './fixtures.js';
+import { HURRY, catalogOf, environmentOf, safetensors, sha256, useHub, vitRepository } from './fixtures.js';
 
-const NONE = catalogueOf();
+const NONE = catalogOf();
 const weights = safetensors(50_000);
 const python = findPythonHub();
 

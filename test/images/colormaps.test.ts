@@ -14,13 +14,13 @@ it('holds the colours of matplotlib', async () => {
   }
 });
 
-it('knows the published ends of viridis and that grey is grey', () => {
+it('knows the published ends of viridis and that gray is gray', () => {
   expect([...colormapTable('viridis').subarray(0, 3)]).toEqual([68, 1, 84]);
   expect([...colormapTable('viridis').subarray(765)]).toEqual([253, 231, 36]);
-  expect([...colormapTable('grey').subarray(3 * 77, 3 * 77 + 3)]).toEqual([77, 77, 77]);
+  expect([...colormapTable('gray').subarray(3 * 77, 3 * 77 + 3)]).toEqual([77, 77, 77]);
 });
 
 it('suggests the nearest name, and is not fooled by names of Object.prototype', () => {
-  expect(() => colormapTable('virdis' as Colormap)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION', message: 'There is no colour map "virdis". Did you mean "viridis"?' }));
+  expect(() => colormapTable('virdis' as Colormap)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION', message: 'There is no color map "virdis". Did you mean "viridis"?' }));
   expect(() => colormapTable('constructor' as Colormap)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
 });

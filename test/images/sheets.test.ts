@@ -1,8 +1,9 @@
 import sharp, { type Sharp } from 'sharp';
 import { describe, expect, it } from 'vitest';
 
-import { createCanvas, fillBox, paste, pngOf, strokeBox, type Rgb } from '../../lib/pictures/canvas.js';
+import { createCanvas, fillBox, paste, strokeBox, type Rgb } from '../../lib/pictures/canvas.js';
 import { colormapTable } from '../../lib/pictures/colormaps.js';
+import { Picture } from '../../lib/pictures/picture.js';
 import { planesSheet, type Plane, type PlanesOptions } from '../../lib/pictures/planes.js';
 import { contactSheet, type SheetCell, type SheetOptions } from '../../lib/pictures/sheet.js';
 
@@ -12,8 +13,8 @@ const BLUE: Rgb = [0, 0, 255];
 const picture = (width: number, height: number, background: Rgb) =>
   sharp({ create: { width, height, channels: 3, background: { r: background[0], g: background[1], b: background[2] } } });
 
-async function read(result: Sharp) {
-  const { data, info } = await result.raw().toBuffer({ resolveWithObject: true });
+async function read(result: Picture) {
+  const { data, info } = await (await result.sharp()).raw().toBuffer({ resolveWithObject: true });
   const at = (x: number, y: number): number[] => [...data.subarray(info.channels * (y * info.width + x), info.channels * (y * info.width + x) + 3)];
   /** The smallest rectangle that holds all pixels of exactly this colour. */
   const extent = (colour: readonly number[]) => {
@@ -47,7 +48,7 @@ describe('canvas', () => {
     const canvas = createCanvas(5, 5, [0, 0, 0]);
     fillBox(canvas, { left: 2, top: 2, width: 1, height: 1 }, [200, 100, 50], 0.5);
     strokeBox(canvas, { left: 0, top: 0, width: 5, height: 5 }, BLUE);
-    const shown = await read(sharp(await pngOf(canvas)));
+    const shown = await read(new Picture(() => Promise.resolve(canvas)));
     expect(shown.at(2, 2)).toEqual([100, 50, 25]);
     expect(shown.at(1, 1)).toEqual([0, 0, 0]);
     for (const [x, y] of [[0, 0], [4, 0], [0, 4], [4, 4], [2, 0], [0, 2]] as const) expect(shown.at(x, y)).toEqual([0, 0, 255]);

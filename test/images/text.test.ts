@@ -128,16 +128,16 @@ describe('renderParagraph', () => {
 it('drawLines aligns within its column and cuts at the edge of the canvas', async () => {
   const lines = [await renderLine('HH', style)];
   const { width } = lines[0]!;
-  const inkedColumns = (align: 'left' | 'centre' | 'right', columnWidth: number): [number, number] => {
+  const inkedColumns = (align: 'left' | 'center' | 'right', columnWidth: number): [number, number] => {
     const canvas = createCanvas(200, 30);
-    drawLines(canvas, lines, { left: 20, top: 4, width: columnWidth, align, colour: [0, 0, 0] });
+    drawLines(canvas, lines, { left: 20, top: 4, width: columnWidth, align, color: [0, 0, 0] });
     const inked = Array.from({ length: 200 }, (_, x) => Array.from({ length: 30 }, (_, y) => canvas.data[3 * (y * 200 + x)]!).some((value) => value < 255));
     return [inked.indexOf(true), inked.lastIndexOf(true)];
   };
   expect(inkedColumns('left', 100)).toEqual([20, 20 + width - 1]);
   expect(inkedColumns('right', 100)).toEqual([120 - width, 119]);
-  expect(inkedColumns('centre', 100)[0]).toBe(20 + Math.round((100 - width) / 2));
+  expect(inkedColumns('center', 100)[0]).toBe(20 + Math.round((100 - width) / 2));
   const canvas = createCanvas(10, 5);
-  drawLines(canvas, lines, { left: 5, top: -8, width: 100, colour: [0, 0, 0] });
+  drawLines(canvas, lines, { left: 5, top: -8, width: 100, color: [0, 0, 0] });
   expect(canvas.data.some((value) => value < 255)).toBe(true);
 });

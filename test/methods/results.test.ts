@@ -4,7 +4,7 @@ import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { Model, SightlineError, type Explanation } from '../../lib/index.js';
+import { Model, SightlineError, type Explanation, type Predicted } from '../../lib/index.js';
 import { cardOf, CNN } from '../concurrency/models.js';
 
 describe('results that leave the process or the thread', () => {
@@ -39,6 +39,21 @@ describe('results that leave the process or the thread', () => {
       expect(copy).toMatchObject({ image: 'image-0', method: 'grad-cam', options: explained.options, predictions: explained.predictions });
     }
     port1.close();
+  });
+
+  it('list as many of the best classes as are asked for, the first of all of them', async () => {
+    const image = fileURLToPath(new URL('../images/fixtures/photo-444.jpg', import.meta.url));
+    const [{ predictions: all }] = (await model.predict(image, { top: 7 })) as [Predicted];
+    expect(all).toHaveLength(7);
+    for (const [top, count] of [[1, 1], [3, 3], [7, 7], [1000, 7], [undefined, 5]] as const) {
+      const [{ predictions }] = (await model.explain(image, { method: 'grad-cam', top })) as [Explanation];
+      expect(predictions.map(({ index, label }) => [index, label])).toEqual(all.slice(0, count).map(({ index, label }) => [index, label]));
+      predictions.forEach(({ score }, i) => expect(score).toBeCloseTo(all[i]!.score, 6));
+    }
+    // Each of several methods its own.
+    const [[two, four]] = (await model.explain(image, [{ method: 'grad-cam', top: 2 }, { method: 'gradient', top: 4 }])) as unknown as [[Explanation, Explanation]];
+    expect([two.predictions.length, four.predictions.length]).toEqual([2, 4]);
+    for (const top of [0, 1.5, -1, 1_000_001, '3']) await expect(model.explain(image, { method: 'grad-cam', top: top as number })).rejects.toMatchObject({ code: 'INVALID_OPTION', message: expect.stringMatching(/top.*whole number from 1 to 1000000/) as string });
   });
 
   it('errors keep their code and sentence', async () => {

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 import { Model, pull } from '../../lib/index.js';
-import { catalogue } from '../../lib/models/catalogue.js';
+import { catalog } from '../../lib/models/catalog.js';
 import { temporaryFolder, useHub } from '../hub/fixtures.js';
 import { findPython, runPython } from '../support/python.js';
 import { expectRounded, nudged, type Pixels } from '../support/rounding.js';
@@ -16,9 +16,9 @@ const SEED = 7;
 // All of them take minutes and gigabytes: SIGHTLINE_WHOLE_CATALOGUE=1. One of each kind stands for them otherwise.
 const EACH_KIND = ['test_vit', 'test_convnext', 'resnet18', 'deit_tiny_distilled_patch16_224', 'dinov2_small_registers', 'swin_tiny_patch4_window7_224'];
 const isWhole = process.env['SIGHTLINE_WHOLE_CATALOGUE'] === '1';
-const cards = (await catalogue()).filter(({ name }) => isWhole || EACH_KIND.includes(name));
+const cards = (await catalog()).filter(({ name }) => isWhole || EACH_KIND.includes(name));
 
-describe.skipIf(python === null)('a checkpoint of the catalogue, pulled and loaded', () => {
+describe.skipIf(python === null)('a checkpoint of the catalog, pulled and loaded', () => {
   it.each(cards.map((card) => [card.name, card] as const))('%s gives the logits of its library, and the maps of an export', async (name, card) => {
     const { hub } = await useHub();
     const folder = temporaryFolder();

@@ -1,4 +1,4 @@
-import type { SkeletonCard } from '../../lib/models/catalogue.js';
+import type { SkeletonCard } from '../../lib/models/catalog.js';
 
 export type Values = Map<string, { shape: number[]; values: Float32Array }>;
 

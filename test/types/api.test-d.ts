@@ -1,7 +1,35 @@
 import { assertType, describe, expectTypeOf, it } from 'vitest';
-import { z } from 'zod';
+import type { Sharp } from 'sharp';
 
-import { defineMethod, Model, type Capture, type Explanation, type HeatMap, type Input, type NamedOptions, type Prediction, symbolic } from '../../lib/index.js';
+import {
+  bundledModels,
+  contactSheet,
+  defineMethod,
+  describeMethod,
+  describeMethods,
+  ERROR_CODES,
+  getThreads,
+  Model,
+  planesSheet,
+  setThreads,
+  symbolic,
+  z,
+  type Capture,
+  type ErrorCode,
+  type Explanation,
+  type GeneratedImage,
+  type HeatMap,
+  type Input,
+  type MethodDescription,
+  type ModelCard,
+  type ModelInspection,
+  type NamedOptions,
+  type Picture,
+  type PictureFormat,
+  type Prediction,
+  type SightlineError,
+} from '../../lib/index.js';
+import { bench, type BenchReport } from '../../lib/bench/index.js';
 
 declare const model: Model;
 declare const image: Input;
@@ -96,7 +124,71 @@ describe('capture', () => {
   });
 });
 
+describe('pictures', () => {
+  it('are of a class of our own', () => {
+    const map = {} as HeatMap;
+    expectTypeOf(map.overlay({ legend: true })).toEqualTypeOf<Picture>();
+    expectTypeOf(contactSheet([[{ image: map.overlay() }, { image: {} as Sharp }, { image: new Uint8Array() }, null]])).toEqualTypeOf<Promise<Picture>>();
+    expectTypeOf(planesSheet([])).toEqualTypeOf<Promise<Picture>>();
+    expectTypeOf<GeneratedImage['picture']>().returns.toEqualTypeOf<Picture>();
+    const picture = map.overlay();
+    expectTypeOf(picture.toBuffer({ format: 'webp', quality: 80 })).toEqualTypeOf<Promise<Buffer>>();
+    expectTypeOf(picture.sharp()).toEqualTypeOf<Promise<Sharp>>();
+    expectTypeOf(picture.toFile('a.png')).resolves.toEqualTypeOf<{ readonly width: number; readonly height: number; readonly bytes: number; readonly format: PictureFormat }>();
+    // @ts-expect-error there is no such format
+    void picture.toBuffer({ format: 'bmp' });
+    // @ts-expect-error steps of sharp start from sharp()
+    void picture.resize(10);
+  });
+});
+
+describe('what is known without a model', () => {
+  it('is typed', () => {
+    expectTypeOf(describeMethods()).toEqualTypeOf<MethodDescription[]>();
+    expectTypeOf(describeMethod('grad-cam').options.properties['eigenSmoothing']!.description).toEqualTypeOf<string | undefined>();
+    // @ts-expect-error there is no such method
+    describeMethod('gard-cam');
+    expectTypeOf(bundledModels()).toEqualTypeOf<Promise<ModelCard[]>>();
+    expectTypeOf<keyof typeof ERROR_CODES>().toEqualTypeOf<ErrorCode>();
+    expectTypeOf<SightlineError['code']>().toEqualTypeOf<ErrorCode>();
+    expectTypeOf(getThreads()).toEqualTypeOf<number>();
+    expectTypeOf(setThreads(2)).toEqualTypeOf<void>();
+    // @ts-expect-error a number is expected
+    setThreads('2');
+  });
+
+  it('has its benchmark apart', () => {
+    expectTypeOf(bench({ models: ['resnet-tiny-shapes'] })).toEqualTypeOf<Promise<BenchReport>>();
+  });
+});
+
 describe('Model', () => {
+  it('is aborted by signals', () => {
+    const { signal } = new AbortController();
+    expectTypeOf(Model.load('vit.pt', { signal })).toEqualTypeOf<Promise<Model>>();
+    expectTypeOf(model.inspect({ signal })).toEqualTypeOf<Promise<ModelInspection>>();
+    expectTypeOf(model.inspect({ height: 224, width: 224, signal })).toEqualTypeOf<Promise<ModelInspection>>();
+    expectTypeOf(model.inspect()).toEqualTypeOf<Promise<ModelInspection>>();
+    // @ts-expect-error a controller is no signal
+    void model.inspect({ signal: new AbortController() });
+  });
+
+  it('has notes to read, and not to write', () => {
+    expectTypeOf(model.notes).toEqualTypeOf<readonly string[]>();
+    // @ts-expect-error nobody adds to them
+    model.notes.push('a note');
+    // @ts-expect-error nobody replaces them
+    model.notes = [];
+  });
+
+  it('lists as many classes as are asked for', () => {
+    void model.explain(image, { method: 'grad-cam', top: 3 });
+    void model.explain(image, { top: 3 });
+    void model.predict(image, { top: 3 });
+    // @ts-expect-error a number is expected
+    void model.explain(image, { method: 'grad-cam', top: '3' });
+  });
+
   it('is disposable', () => {
     expectTypeOf<Model>().toExtend<AsyncDisposable>();
     // @ts-expect-error only load makes one

@@ -6,7 +6,7 @@ import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 
 import { binding } from '../../lib/engine/binding.js';
 import { Model, type LoadOptions, type ModelCard, type Tensor } from '../../lib/index.js';
-import { skeletonOf } from '../../lib/models/catalogue.js';
+import { skeletonOf } from '../../lib/models/catalog.js';
 import { locateModel } from '../../lib/model/locate.js';
 import { safetensorsOf, seeded, type Values } from '../support/checkpoints.js';
 import { plainCard } from '../support/models.js';

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 
 import { SightlineError } from '../../lib/index.js';
-import { architectures, skeletonOf, type SkeletonCard } from '../../lib/models/catalogue.js';
+import { architectures, skeletonOf, type SkeletonCard } from '../../lib/models/catalog.js';
 import type { Naming } from '../../lib/models/card.js';
 import type { TensorPart } from '../../lib/engine/weight-plan.js';
 import { planWeights } from '../../lib/weights/plan.js';

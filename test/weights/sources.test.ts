@@ -5,7 +5,7 @@ import path from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 
 import type { Naming } from '../../lib/models/card.js';
-import { skeletonOf } from '../../lib/models/catalogue.js';
+import { skeletonOf } from '../../lib/models/catalog.js';
 import { planWeights } from '../../lib/weights/plan.js';
 import { readHeader } from '../../lib/weights/safetensors.js';
 import { findPython, ROOT, runPython } from '../support/python.js';

@@ -1,4 +1,4 @@
-import { GRID_OPACITY, INK, seriesColour } from './colours.js';
+import { GRID_OPACITY, INK, seriesColor } from './colors.js';
 import { doublingScale, linearScale, logScale, type Scale } from './scales.js';
 import { element, rounded, textElement } from './svg.js';
 
@@ -22,8 +22,8 @@ const NUMBER_WIDTH = 30;
 
 export interface Series {
   readonly name: string;
-  /** Index of its colour. */
-  readonly colour: number;
+  /** Index of its color. */
+  readonly color: number;
   readonly dash?: string;
   readonly points: readonly { readonly x: number; readonly y: number }[];
 }
@@ -33,7 +33,7 @@ export interface LineChart {
   readonly xLabel: string;
   readonly yLabel: string;
   readonly yScale: 'linear' | 'log';
-  /** Further values that the y axis must reach, so that neighbouring panels can be compared by eye. */
+  /** Further values that the y axis must reach, so that neighboring panels can be compared by eye. */
   readonly yReach?: readonly number[];
   readonly series: readonly Series[];
 }
@@ -55,8 +55,8 @@ export function linePanel({ title, xLabel, yLabel, yScale, yReach = [], series }
       ...yAxisTexts(y, yLabel, bottom),
       ...x.ticks.map((tick) => label(tickText(tick), { x: x.at(tick), y: bottom + 18, 'text-anchor': 'middle' })),
       label(xLabel, { x: (LEFT + right) / 2, y: bottom + 38, 'text-anchor': 'middle' }),
-      ...series.flatMap(({ name, colour, dash, points: own }, i) => {
-        const stroke = seriesColour(colour);
+      ...series.flatMap(({ name, color, dash, points: own }, i) => {
+        const stroke = seriesColor(color);
         const path = [...own].sort((a, b) => a.x - b.x).map((point) => `${rounded(x.at(point.x))},${rounded(y.at(point.y))}`);
         return [
           element('polyline', { points: path.join(' '), fill: 'none', stroke, 'stroke-width': 2, 'stroke-dasharray': dash }),
@@ -72,7 +72,7 @@ export interface BarChart {
   readonly title: string;
   readonly xLabel: string;
   /** Groups from top to bottom, each with its bars. `low` and `high` bound the middle half. */
-  readonly groups: readonly { readonly name: string; readonly bars: readonly { readonly name: string; readonly colour: number; readonly value: number; readonly low: number; readonly high: number }[] }[];
+  readonly groups: readonly { readonly name: string; readonly bars: readonly { readonly name: string; readonly color: number; readonly value: number; readonly low: number; readonly high: number }[] }[];
   /** Where a line stands, and what it is. */
   readonly reference: { readonly value: number; readonly name: string };
 }
@@ -86,7 +86,7 @@ export function barPanel({ title, xLabel, groups, reference }: BarChart): Panel 
   const bottom = TOP + 14 + heights.reduce((sum, height) => sum + height, 0);
   const highest = Math.max(reference.value, ...groups.flatMap(({ bars }) => bars.map(({ value, high }) => Math.max(value, high))));
   const x = linearScale(highest, left, right);
-  const names = new Map(groups.flatMap(({ bars }) => bars.map((bar): [string, number] => [bar.name, bar.colour])));
+  const names = new Map(groups.flatMap(({ bars }) => bars.map((bar): [string, number] => [bar.name, bar.color])));
   const at = x.at(reference.value);
   // Beside its bar and whisker; where the reference line would run through it, beside that.
   const numberLeft = (end: number): number => (end + 6 < at + 3 && end + 6 + NUMBER_WIDTH > at ? at + 6 : end + 6);
@@ -97,7 +97,7 @@ export function barPanel({ title, xLabel, groups, reference }: BarChart): Panel 
     for (const [j, bar] of bars.entries()) {
       const middle = top + j * BAR + BAR / 2;
       drawn.push(
-        element('rect', { x: left, y: middle - 6, width: x.at(bar.value) - left, height: 12, fill: seriesColour(bar.colour) }, [textElement('title', {}, `${name}, ${bar.name}: ${bar.value.toFixed(2)} ${xLabel}`)]),
+        element('rect', { x: left, y: middle - 6, width: x.at(bar.value) - left, height: 12, fill: seriesColor(bar.color) }, [textElement('title', {}, `${name}, ${bar.name}: ${bar.value.toFixed(2)} ${xLabel}`)]),
         rule({ x1: x.at(bar.low), x2: x.at(bar.high), y1: middle, y2: middle }, { opacity: 1, 'stroke-width': 1.5 }),
         label(bar.value.toFixed(2), { x: numberLeft(Math.max(x.at(bar.value), x.at(bar.high))), y: middle + 4 }),
       );
@@ -114,9 +114,9 @@ export function barPanel({ title, xLabel, groups, reference }: BarChart): Panel 
       ...drawn,
       rule({ x1: at, x2: at, y1: TOP + 10, y2: bottom }, { opacity: 1, 'stroke-width': 1.5, 'stroke-dasharray': '5 3' }),
       label(reference.name, { x: at, y: TOP + 4, 'text-anchor': 'middle' }),
-      ...[...names].flatMap(([name, colour], i) => {
+      ...[...names].flatMap(([name, color], i) => {
         const [keyLeft, keyTop] = [16 + LEGEND_COLUMN * (i % LEGEND_COLUMNS), bottom + 48 + LEGEND_LINE * Math.floor(i / LEGEND_COLUMNS)];
-        return [element('rect', { x: keyLeft, y: keyTop, width: 12, height: 12, fill: seriesColour(colour), class: 'key' }), label(name, { x: keyLeft + 18, y: keyTop + 10 })];
+        return [element('rect', { x: keyLeft, y: keyTop, width: 12, height: 12, fill: seriesColor(color), class: 'key' }), label(name, { x: keyLeft + 18, y: keyTop + 10 })];
       }),
     ].join('\n'),
   };

@@ -10,7 +10,7 @@ export function throughputPlot(report: BenchReport): string | null {
       xLabel: 'images per batch',
       yLabel: 'images/s',
       yScale: 'linear',
-      series: jobs.map((job, colour): Series => ({ name: nameOf(job), colour, points: rows.filter((row) => row.job === job).map(({ batch, imagesPerSecond }) => ({ x: batch, y: imagesPerSecond.median })) })),
+      series: jobs.map((job, color): Series => ({ name: nameOf(job), color, points: rows.filter((row) => row.job === job).map(({ batch, imagesPerSecond }) => ({ x: batch, y: imagesPerSecond.median })) })),
     });
   });
   return panels.length === 0 ? null : documentOf('Throughput by batch size', panels);
@@ -36,7 +36,7 @@ export function latencyPlot(report: BenchReport): string | null {
         yLabel: 'latency, ms',
         yScale: 'log',
         yReach: reach,
-        series: PERCENTILES.map(([name, dash], colour): Series => ({ name, colour, ...(dash !== undefined && { dash }), points: own.map(({ concurrency, milliseconds }) => ({ x: concurrency, y: milliseconds[name] })) })),
+        series: PERCENTILES.map(([name, dash], color): Series => ({ name, color, ...(dash !== undefined && { dash }), points: own.map(({ concurrency, milliseconds }) => ({ x: concurrency, y: milliseconds[name] })) })),
       };
       return linePanel(chart);
     });
@@ -55,7 +55,7 @@ export function costPlot(report: BenchReport): string | null {
       reference: { value: 1, name: 'plain forward' },
       groups: jobsOf(rows).map((job) => ({
         name: job,
-        bars: rows.filter((row) => row.job === job).map(({ batch, ratio: { median, low, high } }) => ({ name: `batch ${batch}`, colour: batches.indexOf(batch), value: median, low, high })),
+        bars: rows.filter((row) => row.job === job).map(({ batch, ratio: { median, low, high } }) => ({ name: `batch ${batch}`, color: batches.indexOf(batch), value: median, low, high })),
       })),
     }),
   );

@@ -6,11 +6,11 @@ export interface Mixing {
   /** The share of a block's output that a token keeps of itself. */
   readonly residualWeight: number;
   /** Whether rows are divided by their sums. */
-  readonly rowNormalisation: boolean;
+  readonly rowNormalization: boolean;
 }
 
 /** Each row of [batch, queries, keys] divided by its sum. A row of zeros stays zero. */
-export function normalisedRows(matrix: Value): Value {
+export function normalizedRows(matrix: Value): Value {
   return matrix.div(sum(matrix, 'keys').add(1e-30));
 }
 
@@ -18,11 +18,11 @@ export function normalisedRows(matrix: Value): Value {
  * (1 - w) A + w I, each row divided by its sum: what a token becomes is in part what it was (Abnar & Zuidema 2020,
  * section 3, with w = 0.5). [batch, queries, keys].
  */
-export function mixed(attention: Value, { residualWeight: weight, rowNormalisation }: Mixing): Value {
+export function mixed(attention: Value, { residualWeight: weight, rowNormalization }: Mixing): Value {
   const joined = weight === 0 ? attention : attention.mul(1 - weight).add(eyeLike(attention).mul(weight));
-  if (!rowNormalisation) return joined;
+  if (!rowNormalization) return joined;
   // With a residual a row sums to at least its weight. Without one, a row that was discarded whole stays zero.
-  return weight === 0 ? normalisedRows(joined) : joined.div(sum(joined, 'keys'));
+  return weight === 0 ? normalizedRows(joined) : joined.div(sum(joined, 'keys'));
 }
 
 /** A token's row of the product of all blocks' matrices, last block leftmost, or of their sum: [batch, height, width]. */

@@ -2,7 +2,7 @@ import { attentionFlow as maximumFlow, constant, expandLike, type SymbolicModel,
 import { hasGlobalAttention } from '../conditions.js';
 import { defineMethod } from '../method.js';
 import { withPresets } from '../presets.js';
-import { mixed, normalisedRows } from './aggregate.js';
+import { mixed, normalizedRows } from './aggregate.js';
 import { blocksBetween } from './blocks.js';
 import { fuseHeads } from './heads.js';
 import { tokenOf } from './rows.js';
@@ -46,9 +46,9 @@ export const attentionFlow = defineMethod({
   map: ({ model, options }) => {
     const token = tokenOf(model, options.row);
     const layers = blocksBetween(model, options).map((block) =>
-      mixed(fuseHeads(model, block, model.output.attention(block), options.headFusion), { residualWeight: options.residualWeight, rowNormalisation: true }),
+      mixed(fuseHeads(model, block, model.output.attention(block), options.headFusion), { residualWeight: options.residualWeight, rowNormalization: true }),
     );
     const flow = token === null ? maximumFlow([...layers, poolingLayer(model, layers[0]!)], 0) : maximumFlow(layers, token);
-    return model.patches(normalisedRows(flow), 'keys');
+    return model.patches(normalizedRows(flow), 'keys');
   },
 });

@@ -5,7 +5,7 @@ import { SPACE } from '../axes.js';
 import { hasGlobalAttention } from '../conditions.js';
 import { flag } from '../fields.js';
 import { defineMethod, type MapResult } from '../method.js';
-import { mixed, normalisedRows } from './aggregate.js';
+import { mixed, normalizedRows } from './aggregate.js';
 import { chosenBlocks } from './blocks.js';
 import { carryDown, rowOf, tokenOf } from './rows.js';
 import { FIELDS, ROW } from './settings.js';
@@ -22,7 +22,7 @@ interface Parts {
 
 const squaredLength = (vectors: Value): Value => sum(square(vectors), 'channels');
 const length = (vectors: Value): Value => sqrt(squaredLength(vectors));
-const centred = (vectors: Value): Value => vectors.sub(mean(vectors, 'channels'));
+const centered = (vectors: Value): Value => vectors.sub(mean(vectors, 'channels'));
 
 /**
  * |v_ij|² of v_ij = sum over heads h of A_hij f_h(x_j): [batch, queries, keys].
@@ -42,7 +42,7 @@ function partsOf(model: SymbolicModel, block: number, variant: Variant): Parts {
   const attention = run.attention(block);
   const gamma = variant === 'residual-norm' ? model.normWeight(block) : null;
   // What a layer norm does to a part of its input, but for the division by the whole input's deviation.
-  const part = (vectors: Value): Value => (gamma === null ? vectors : centred(vectors).mul(gamma));
+  const part = (vectors: Value): Value => (gamma === null ? vectors : centered(vectors).mul(gamma));
 
   // f_h(x_j), without the projection's bias, which belongs to no token: [batch, heads, keys, channels].
   const values = rename(rename(run.value(block), 'channels', 'size'), 'tokens', 'keys');
@@ -66,7 +66,7 @@ function partsOf(model: SymbolicModel, block: number, variant: Variant): Parts {
 
 /** The deviation of each token that a layer norm divides by: [batch, queries]. 1e-6 is the epsilon of most vision transformers. */
 function deviation(tokens: Value): Value {
-  return rename(sqrt(mean(square(centred(tokens)), 'channels').add(1e-6)), 'tokens', 'queries');
+  return rename(sqrt(mean(square(centered(tokens)), 'channels').add(1e-6)), 'tokens', 'queries');
 }
 
 /**
@@ -104,7 +104,7 @@ export const attentionNorms = defineMethod({
     const parts = chosenBlocks(model, options).map((block) => partsOf(model, block, variant));
     // Without the residual in the vectors, rollout adds it as it does to attention.
     const residualWeight = variant === '2020' ? 0.5 : 0;
-    const matrices = parts.map(({ norms }) => (rollout ? mixed(normalisedRows(norms), { residualWeight, rowNormalisation: true }) : norms));
+    const matrices = parts.map(({ norms }) => (rollout ? mixed(normalizedRows(norms), { residualWeight, rowNormalization: true }) : norms));
     const token = tokenOf(model, row);
     const ofRow = (values: Value): Value => (token === null ? mean(model.patches(values, 'queries'), SPACE) : select(values, 'queries', token));
     const overBlocks = (figure: (mixing: Value) => Value): Value => parts.map(({ mixing }) => figure(mixing)).reduce((total, next) => add(total, next)).div(parts.length);

@@ -28,9 +28,9 @@ export const gradientRollout = defineMethod({
       presets: {
         'vit-explain': { headFusion: 'gradient-weighted', discardRatio: 0.9 },
         // Generic attention explainability: `gae` up to the factor 2 to the power of the number of blocks.
-        'chefer-2021-gae': { rowNormalisation: false },
+        'chefer-2021-gae': { rowNormalization: false },
         // The baseline "GradCAM" of Chefer's CVPR paper: the last block's attention as the features of Grad-CAM.
-        'chefer-2021-attention-grad-cam': { headFusion: 'grad-cam', startBlock: -1, residualWeight: 0, rowNormalisation: false },
+        'chefer-2021-attention-grad-cam': { headFusion: 'grad-cam', startBlock: -1, residualWeight: 0, rowNormalization: false },
       },
       // Bugs included: other blocks' gradients, of the scores before the softmax; columns divided by row sums; the map
       // divided by its maximum.

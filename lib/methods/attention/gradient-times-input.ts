@@ -18,7 +18,7 @@ const hasAttention = ({ attention, unknownAttention }: Inspection): string | nul
 
 export const canPropagate = (rule: 'attn-lrp' | 'cp-lrp'): ((inspection: Inspection) => string | null) => all(hasGradients, hasAttention, followsRule(rule));
 
-/** Each pixel's relevance, signed: its value times what the rule brings back to it, summed over the colour channels. */
+/** Each pixel's relevance, signed: its value times what the rule brings back to it, summed over the color channels. */
 export function pixelRelevance(model: SymbolicModel, rule: 'attn-lrp' | 'cp-lrp', gammas: z.output<typeof gammaOptions>): Value {
   const run = model.run(model.image, { rule, ...gammas });
   return sum(run.image.mul(grad(run.score, run.image)), 'channels');

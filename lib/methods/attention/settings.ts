@@ -35,7 +35,7 @@ export const FIELDS = {
   row: nameOrNumber(ROWS, 'one token'),
   block: z.int({ error: BLOCK }),
   residualWeight: z.number({ error: 'give a number of at least 0 and below 1' }).min(0, { error: 'it must be at least 0' }).lt(1, { error: 'it must be below 1, or no attention would be left' }),
-  rowNormalisation: flag,
+  rowNormalization: flag,
   discardRatio: z.number({ error: 'give a number of at least 0 and below 1' }).min(0, { error: 'it must be at least 0' }).lt(1, { error: 'it must be below 1, or no attention would be left' }),
   combine: z.enum(['product', 'sum'], { error: "give 'product' or 'sum'" }),
 } as const;
@@ -60,11 +60,11 @@ export const AGGREGATION = {
   /** The weight w of the identity in (1 - w) A + w I; in [0, 1). */
   residualWeight: FIELDS.residualWeight,
   /** Whether rows are divided by their sums. */
-  rowNormalisation: FIELDS.rowNormalisation,
+  rowNormalization: FIELDS.rowNormalization,
   /** Product of the blocks' matrices (rollout), or their sum. */
   combine: FIELDS.combine,
   ...ROW,
 };
 
 /** The settings of Abnar and Zuidema's rollout. */
-export const ABNAR = { discardRatio: 0, startBlock: 0, endBlock: -1, residualWeight: 0.5, rowNormalisation: true, combine: 'product', row: 'classifier' } as const;
+export const ABNAR = { discardRatio: 0, startBlock: 0, endBlock: -1, residualWeight: 0.5, rowNormalization: true, combine: 'product', row: 'classifier' } as const;

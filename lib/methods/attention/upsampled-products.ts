@@ -35,7 +35,7 @@ export interface AxisBasis {
   readonly outOf: Float32Array;
 }
 
-/** For one axis of `from` places upsampled to `to >= from`, half-pixel centres. */
+/** For one axis of `from` places upsampled to `to >= from`, half-pixel centers. */
 export function axisBasis(from: number, to: number): AxisBasis {
   const factor = cholesky(gram(from, to), from);
   return { into: Float32Array.from(factor), outOf: Float32Array.from(inverseOfLower(factor, from)) };

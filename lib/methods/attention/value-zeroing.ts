@@ -4,7 +4,7 @@ import { concatenate, contract, pick, rename, sqrt, square, sum, transpose, type
 import { all, hasGlobalAttention } from '../conditions.js';
 import { flag } from '../fields.js';
 import { defineMethod } from '../method.js';
-import { normalisedRows } from './aggregate.js';
+import { normalizedRows } from './aggregate.js';
 import { blockOutputOf, hasBlockOutputs } from './block-outputs.js';
 import { chosenBlocks } from './blocks.js';
 import { carryDown, rowOf } from './rows.js';
@@ -38,7 +38,7 @@ function scores(model: SymbolicModel, block: number): Value {
     return cosineDistance(outputOf(sums.sub(lost)), before);
   });
   const matrix = rename(rename(turns, 'tokens', 'queries'), 'sample', 'keys');
-  return normalisedRows(transpose(matrix, ['batch', 'queries', 'keys']));
+  return normalizedRows(transpose(matrix, ['batch', 'queries', 'keys']));
 }
 
 /**

@@ -27,7 +27,7 @@ const componentCam = ({ name, isClassSpecific, of }: { readonly name: string; re
 export const eigenCam = componentCam({ name: 'eigen-cam', isClassSpecific: false, of: (model, layer) => principalComponent(activationsOf(model, layer)) });
 
 /**
- * KPCA-CAM: Eigen-CAM with a kernel. Places are compared by tanh(x y / channels + 1), x and y being their centred
+ * KPCA-CAM: Eigen-CAM with a kernel. Places are compared by tanh(x y / channels + 1), x and y being their centered
  * channels; the map is the first component of that matrix, negative parts cut off.
  *
  * Karmani et al., KPCA-CAM: Visual Explainability of Deep Computer Vision Models Using Kernel PCA, MMSP 2024.

@@ -22,7 +22,7 @@ const hasBiases = (inspection: Inspection): string | null => {
 export const fullGrad = defineMethod({
   name: 'full-grad',
   options: z.strictObject({
-    /** `pytorch-grad-cam`: each channel of each term to [0, 1] by itself, half-pixel centres; otherwise as the authors' code. */
+    /** `pytorch-grad-cam`: each channel of each term to [0, 1] by itself, half-pixel centers; otherwise as the authors' code. */
     compat: compatWith('pytorch-grad-cam'),
   }),
   usesLayer: false,

@@ -16,13 +16,13 @@ interface Settings extends Mixing {
 }
 
 /**
- * Its division of columns by row sums is what its residual and normalisation are: no other will do beside it.
+ * Its division of columns by row sums is what its residual and normalization are: no other will do beside it.
  *
  * @throws SightlineError INVALID_OPTION
  */
-function checkSettings({ residualWeight, rowNormalisation, combine }: Settings): void {
-  if (residualWeight === 0.5 && rowNormalisation && combine === 'product') return;
-  throw new SightlineError('INVALID_OPTION', "compat 'vit-explain' fixes residualWeight 0.5, rowNormalisation true and combine 'product'; leave these options out, or leave out compat.");
+function checkSettings({ residualWeight, rowNormalization, combine }: Settings): void {
+  if (residualWeight === 0.5 && rowNormalization && combine === 'product') return;
+  throw new SightlineError('INVALID_OPTION', "compat 'vit-explain' fixes residualWeight 0.5, rowNormalization true and combine 'product'; leave these options out, or leave out compat.");
 }
 
 /**

@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 import { abs, max, mean, min, sum, type Value } from '../../symbolic/index.js';
 
-/** How three numbers per pixel, one for each colour channel, become one. */
+/** How three numbers per pixel, one for each color channel, become one. */
 export const CHANNELS = ['max-abs', 'sum-abs', 'mean-abs', 'sum', 'mean', 'max', 'min'] as const;
 export type Channels = (typeof CHANNELS)[number];
 

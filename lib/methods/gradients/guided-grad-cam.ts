@@ -30,7 +30,7 @@ export const guidedGradCam = defineMethod({
     {
       /** How Grad-CAM is brought to the image's size. */
       interpolation: oneOf('bilinear', 'bicubic', 'nearest'),
-      /** How the product's colour channels become one number. */
+      /** How the product's color channels become one number. */
       channels: channelsSchema,
     },
     { interpolation: 'bilinear', channels: 'max-abs' },

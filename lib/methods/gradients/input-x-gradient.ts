@@ -14,7 +14,7 @@ import { channelsSchema, overChannels } from './channels.js';
 export const inputXGradient = defineMethod({
   name: 'input-x-gradient',
   options: z.strictObject({
-    /** How the colour channels become one number. The sum keeps the shares' total. */
+    /** How the color channels become one number. The sum keeps the shares' total. */
     channels: channelsSchema.default('sum'),
   }),
   usesLayer: false,

@@ -49,8 +49,8 @@ const integrate =
     const baseline = baselineOf(model, options.baseline);
     const way = baseline === null ? image : image.sub(baseline);
     const gradients = accumulate(way, steps, (sample) => {
-      const travelled = way.mul(take(points, sample));
-      const run = model.run(baseline === null ? travelled : travelled.add(baseline));
+      const traveled = way.mul(take(points, sample));
+      const run = model.run(baseline === null ? traveled : traveled.add(baseline));
       return grad(run.score, run.image).mul(take(weights, sample));
     });
     if (!options.multiplyByInputs) return overChannels(gradients, channels);
@@ -79,11 +79,11 @@ export const integratedGradients = defineMethod({
       steps: count(1),
       /** How the points lie and are weighted. */
       quadrature: z.enum(QUADRATURES, { error: `one of ${QUADRATURES.join(', ')} is expected` }),
-      /** Where the line begins: `zero` (the model's mean colour), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per colour channel, after normalisation. */
+      /** Where the line begins: `zero` (the model's mean color), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per color channel, after normalization. */
       baseline: baselineSchema,
       /** False leaves out the difference: where along the line the model is sensitive, without completeness. */
       multiplyByInputs: flag,
-      /** How the colour channels become one number. The sum keeps the attributions' total. */
+      /** How the color channels become one number. The sum keeps the attributions' total. */
       channels: channelsSchema,
     },
     { steps: 50, quadrature: 'gauss-legendre', baseline: 'zero', multiplyByInputs: true, channels: 'sum' },

@@ -19,7 +19,7 @@ export const occlusion = defineMethod({
       window: pixels,
       /** Pixels from one window to the next, or [down, across]. */
       stride: pixels,
-      /** What is put in the window: `zero` (the model's mean colour), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per colour channel, after normalisation. */
+      /** What is put in the window: `zero` (the model's mean color), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per color channel, after normalization. */
       baseline: baselineSchema,
       /** What a pixel gets of the windows that cover it. */
       overlap: oneOf('mean', 'sum'),

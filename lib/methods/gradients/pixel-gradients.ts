@@ -10,7 +10,7 @@ const pixelGradient = ({ name, rule }: { readonly name: string; readonly rule?: 
   defineMethod({
     name,
     options: z.strictObject({
-      /** How the colour channels become one number. */
+      /** How the color channels become one number. */
       channels: channelsSchema.default('max-abs'),
     }),
     usesLayer: false,
@@ -23,7 +23,7 @@ const pixelGradient = ({ name, rule }: { readonly name: string; readonly rule?: 
   });
 
 /**
- * Saliency: the class score's gradient with respect to each pixel, the largest magnitude of its colour channels.
+ * Saliency: the class score's gradient with respect to each pixel, the largest magnitude of its color channels.
  *
  * Simonyan, Vedaldi & Zisserman, Deep Inside Convolutional Networks: Visualising Image Classification Models and Saliency
  * Maps, ICLR workshop 2014.

@@ -59,7 +59,7 @@ export const rise = defineMethod({
       grid: pixels,
       /** How likely each cell shows the image; above 0, below 1. */
       probability: z.number({ error: SHARE }).gt(0, { error: SHARE }).lt(1, { error: SHARE }),
-      /** What is seen where the image is not: `zero` (the model's mean colour), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per colour channel, after normalisation. */
+      /** What is seen where the image is not: `zero` (the model's mean color), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per color channel, after normalization. */
       baseline: baselineSchema,
       /** What the sum is divided by: `coverage`, how much each pixel was shown; `expected`, as in the paper: masks times probability. */
       denominator: oneOf('coverage', 'expected'),

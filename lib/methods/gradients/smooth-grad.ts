@@ -30,7 +30,7 @@ export const smoothGrad = defineMethod({
       seed,
       /** What is averaged: the gradient with its sign, its magnitude, or its square. */
       average: oneOf('gradient', 'absolute', 'square'),
-      /** How the colour channels become one number. */
+      /** How the color channels become one number. */
       channels: channelsSchema,
     },
     { samples: 50, noise: 0.15, noiseUnit: 'range', seed: 0, average: 'gradient', channels: 'sum-abs' },

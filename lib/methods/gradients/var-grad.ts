@@ -28,7 +28,7 @@ export const varGrad = defineMethod({
       of: oneOf('gradient', 'absolute'),
       /** Divides by samples - 1 rather than by samples: a factor that only raw maps show. */
       unbiased: flag,
-      /** How the colour channels become one number. */
+      /** How the color channels become one number. */
       channels: channelsSchema,
     },
     { samples: 50, noise: 0.15, noiseUnit: 'range', seed: 0, of: 'gradient', unbiased: true, channels: 'sum' },

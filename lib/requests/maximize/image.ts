@@ -1,5 +1,4 @@
-import sharp, { type OutputInfo, type Sharp } from 'sharp';
-
+import { Picture, type PictureOptions } from '../../pictures/picture.js';
 import type { RawImage } from '../../images/source.js';
 
 /** An image that was made rather than taken. */
@@ -22,14 +21,13 @@ export class GeneratedImage {
     return { data, width, height, channels: 3 };
   }
 
-  /** As a sharp instance: `.resize(512).png().toBuffer()`. */
-  picture(): Sharp {
-    const { data, width, height } = this.pixels();
-    return sharp(data, { raw: { width, height, channels: 3 }, limitInputPixels: false });
+  /** As a picture: `.toFile('unit.png')`, `.toBuffer()`, `.sharp()`. */
+  picture(): Picture {
+    return new Picture(() => Promise.resolve(this.pixels()));
   }
 
-  /** Writes it in the format of the extension. */
-  toFile(path: string): Promise<OutputInfo> {
-    return this.picture().toFile(path);
+  /** Writes it in the format of the extension, as `picture().toFile` does. */
+  toFile(path: string, options: PictureOptions = {}): ReturnType<Picture['toFile']> {
+    return this.picture().toFile(path, options);
   }
 }

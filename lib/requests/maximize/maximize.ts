@@ -5,9 +5,9 @@ import type { Inspection } from '../../engine/inspection.js';
 import { GeneratedImage } from './image.js';
 import { resolveObjective } from './objective.js';
 import type { MaximizeProgress, MaximizeRequest } from './options.js';
-import { parametrisationOf } from './parametrisation.js';
+import { parametrizationOf } from './parametrization.js';
 import { givenForStart, givenForSteps, recordStart, recordSteps, type Given, type Recipe } from './plans.js';
-import { normalisationOf, type ModelCard } from '../../models/card.js';
+import { normalizationOf, type ModelCard } from '../../models/card.js';
 import type { PlanDescription } from '../../engine/plan-description.js';
 
 export { GeneratedImage } from './image.js';
@@ -26,11 +26,11 @@ export {
   type ProjectionObjective,
 } from './options.js';
 
-/** What was maximised, by how much, and the picture of it. */
+/** What was maximized, by how much, and the picture of it. */
 export interface Maximized {
   /** The image after the last step. */
   readonly image: GeneratedImage;
-  /** What was maximised, in words: `channel 3 of layer4`. */
+  /** What was maximized, in words: `channel 3 of layer4`. */
   readonly objective: string;
   /** Of `image`. */
   readonly activation: number;
@@ -56,7 +56,7 @@ export interface Workshop {
 }
 
 /**
- * Activation maximisation: gradient ascent on an image (Erhan et al. 2009), by Adam on pixels or on the spectrum (Olah et
+ * Activation maximization: gradient ascent on an image (Erhan et al. 2009), by Adam on pixels or on the spectrum (Olah et
  * al. 2017).
  *
  * @throws SightlineError UNKNOWN_NODE, UNKNOWN_TARGET, INVALID_OPTION, METHOD_NOT_APPLICABLE before anything is computed
@@ -64,13 +64,13 @@ export interface Workshop {
 export async function maximize(request: MaximizeRequest, { inspection, card, labels, run }: Workshop): Promise<Maximized> {
   const { height, width, channels } = inspection;
   if (card.input.order === 'bgr') throw new SightlineError('METHOD_NOT_APPLICABLE', 'The model takes its channels in the order BGR, and maximize makes RGB images.');
-  if (channels !== 3) throw new SightlineError('METHOD_NOT_APPLICABLE', `The model takes images of ${channels} channels, and maximize makes colour images.`);
+  if (channels !== 3) throw new SightlineError('METHOD_NOT_APPLICABLE', `The model takes images of ${channels} channels, and maximize makes color images.`);
   const objective = resolveObjective(request, inspection, labels);
   const jitter = checkedJitter(request.jitter, height, width);
   checkBlur(request.blur?.size, height, width);
   const { onProgress, signal: _, ...settled } = { ...request, jitter };
-  const parametrisation = parametrisationOf(settled, height, width);
-  const recipe: Recipe = { request: settled, inspection, objective, parametrisation, card: normalisationOf(card.input) };
+  const parametrization = parametrizationOf(settled, height, width);
+  const recipe: Recipe = { request: settled, inspection, objective, parametrization, card: normalizationOf(card.input) };
   const { steps, every } = settled;
 
   const activations: { step: number; activation: number }[] = [];

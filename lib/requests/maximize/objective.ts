@@ -5,7 +5,7 @@ import { mean, narrow, select, square, type Axis, type Run, type Value } from '.
 import { resolveTargets } from '../targets.js';
 import type { GridPlace, MaximizeRequest } from './options.js';
 
-/** What is maximised, checked against a model. */
+/** What is maximized, checked against a model. */
 export interface Objective {
   /** In words, such as `channel 3 of layer4`. */
   readonly name: string;
@@ -19,7 +19,7 @@ export interface Objective {
  * @throws SightlineError UNKNOWN_NODE, UNKNOWN_TARGET, INVALID_OPTION, METHOD_NOT_APPLICABLE
  */
 export function resolveObjective(request: MaximizeRequest, inspection: Inspection, labels: readonly string[]): Objective {
-  if (inspection.isQuantized) throw new SightlineError('METHOD_NOT_APPLICABLE', 'Nothing can be maximized: the weights are quantised, and quantised operators have no gradients.');
+  if (inspection.isQuantized) throw new SightlineError('METHOD_NOT_APPLICABLE', 'Nothing can be maximized: the weights are quantized, and quantized operators have no gradients.');
   if (request.class !== undefined) return classObjective(request.class, inspection, labels);
   if (request.of === 'attention') return attentionObjective(request, inspection);
   if (request.of === 'query' || request.of === 'key' || request.of === 'value') return projectionObjective(request, request.of, inspection);

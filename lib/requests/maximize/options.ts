@@ -27,7 +27,7 @@ export interface ClassObjective {
 
 /**
  * A module's output. With `channel`, its mean over the places; without, the mean square of all channels, since the mean
- * of normalised states says nothing. `unit` or `token` leaves one place; without them all places count, of tokens the
+ * of normalized states says nothing. `unit` or `token` leaves one place; without them all places count, of tokens the
  * patches.
  */
 export interface FeatureObjective {
@@ -81,7 +81,7 @@ export interface ProjectionObjective {
   readonly class?: undefined;
 }
 
-/** What is maximised. */
+/** What is maximized. */
 export type MaximizeObjective = ClassObjective | FeatureObjective | AttentionObjective | ProjectionObjective;
 
 /** How far an image has come. */
@@ -90,7 +90,7 @@ export interface MaximizeProgress {
   readonly step: number;
   /** Of how many. */
   readonly steps: number;
-  /** What is maximised, of the image as it is: without jitter and penalties. */
+  /** What is maximized, of the image as it is: without jitter and penalties. */
   readonly activation: number;
   /** With `every`: at step 0, at each multiple of it, and at the end. */
   readonly image?: GeneratedImage;
@@ -117,14 +117,14 @@ export interface MaximizeSettings {
   /** Adam's epsilon, added to the root of the second moment. Default 1e-8. */
   readonly epsilon?: number | undefined;
   /** What Adam moves: `fourier` (default), the spectrum scaled by 1 / frequency^decay, or `pixel`, each pixel by itself. */
-  readonly parametrisation?: 'fourier' | 'pixel' | undefined;
-  /** Of `fourier`: 0 weighs all frequencies alike, larger numbers favour low ones. Default 1, as natural images. */
+  readonly parametrization?: 'fourier' | 'pixel' | undefined;
+  /** Of `fourier`: 0 weighs all frequencies alike, larger numbers favor low ones. Default 1, as natural images. */
   readonly decay?: number | undefined;
-  /** Moves along the axes of ImageNet's colour covariance rather than R, G and B. Default true for `fourier`. */
+  /** Moves along the axes of ImageNet's color covariance rather than R, G and B. Default true for `fourier`. */
   readonly decorrelate?: boolean | undefined;
   /** Weight of the mean square of the preprocessed image, which is subtracted. Default 0. */
   readonly l2?: number | undefined;
-  /** Weight of the total variation, which is subtracted: mean absolute difference of neighbouring pixels in [0, 1]. Default 0. */
+  /** Weight of the total variation, which is subtracted: mean absolute difference of neighboring pixels in [0, 1]. Default 0. */
   readonly totalVariation?: number | undefined;
   /** The image is shifted round by up to so many pixels, anew at each step. Default 4, but at most 1/16 of the shorter side. */
   readonly jitter?: number | undefined;
@@ -164,7 +164,7 @@ const schema = z.strictObject({
   learningRate: z.number().positive('a number above 0 is expected').default(0.05),
   betas: z.tuple([beta, beta]).default([0.9, 0.999]),
   epsilon: z.number().positive('a number above 0 is expected').default(1e-8),
-  parametrisation: z.enum(['fourier', 'pixel'], { error: 'fourier or pixel is expected' }).default('fourier'),
+  parametrization: z.enum(['fourier', 'pixel'], { error: 'fourier or pixel is expected' }).default('fourier'),
   decay: weight.max(4, 'a number from 0 to 4 is expected').optional(),
   decorrelate: z.boolean().optional(),
   l2: weight.default(0),
@@ -199,7 +199,7 @@ export function parseMaximizeOptions(options: MaximizeOptions): MaximizeRequest 
   const refuse = (sentence: string): never => {
     throw new SightlineError('INVALID_OPTION', sentence);
   };
-  const { node, of, head, channel, token, unit, parametrisation } = request;
+  const { node, of, head, channel, token, unit, parametrization } = request;
   if (request.class !== undefined) {
     const other = (['node', 'of', 'channel', 'unit', 'head', 'token'] as const).find((name) => request[name] !== undefined);
     if (other !== undefined) refuse(`"class" and "${other}" were both given; maximize takes either a class or a node.`);
@@ -210,11 +210,11 @@ export function parseMaximizeOptions(options: MaximizeOptions): MaximizeRequest 
   if (attends && channel !== undefined) refuse('Attention probabilities have no channels; leave "channel" out, or set "of" to query, key or value.');
   if (of === 'feature' && head !== undefined) refuse('A feature has no heads; leave "head" out, or set "of" to attention, query, key or value.');
   if (!attends && unit !== undefined && token !== undefined) refuse('"unit" and "token" both name a place; give one of them.');
-  if (parametrisation === 'pixel' && request.decay !== undefined) refuse('"decay" weighs frequencies, which the pixel parametrisation has none of; leave it out, or set "parametrisation" to fourier.');
+  if (parametrization === 'pixel' && request.decay !== undefined) refuse('"decay" weighs frequencies, which the pixel parametrization has none of; leave it out, or set "parametrization" to fourier.');
   return {
     ...request,
     ...(request.class === undefined && { of: attends ? 'attention' : (of ?? 'feature') }),
-    decorrelate: request.decorrelate ?? parametrisation === 'fourier',
+    decorrelate: request.decorrelate ?? parametrization === 'fourier',
     decay: request.decay ?? 1,
   };
 }

@@ -1,6 +1,6 @@
 import type { Tensor } from '../../engine/native-types.js';
 import type { Inspection } from '../../engine/inspection.js';
-import type { Normalisation } from '../../symbolic/model.js';
+import type { Normalization } from '../../symbolic/model.js';
 import {
   abs,
   concatenate,
@@ -27,7 +27,7 @@ import type { PlanDescription } from '../../engine/plan-description.js';
 import { PlanRecorder } from '../../symbolic/recorder.js';
 import type { Objective } from './objective.js';
 import type { MaximizeRequest } from './options.js';
-import type { Parametrisation } from './parametrisation.js';
+import type { Parametrization } from './parametrization.js';
 
 /** All that a plan is recorded from. */
 export interface Recipe {
@@ -35,8 +35,8 @@ export interface Recipe {
   readonly request: MaximizeRequest & { readonly jitter: number };
   readonly inspection: Inspection;
   readonly objective: Objective;
-  readonly parametrisation: Parametrisation;
-  readonly card: Normalisation;
+  readonly parametrization: Parametrization;
+  readonly card: Normalization;
 }
 
 /** Tensors that go along with a request. */
@@ -56,10 +56,10 @@ const MEMORY = 2 ** 30;
  * Outputs `state` [slots, ...parameters], `shifts` [steps, 2] in [0, 1) where there is jitter, `image`, `activation`.
  */
 export function recordStart(recipe: Recipe): PlanDescription {
-  const { request, parametrisation, inspection } = recipe;
+  const { request, parametrization, inspection } = recipe;
   const plan = new PlanRecorder('maximize');
   const model = new SymbolicModel(plan, inspection);
-  const zeros = model.given('zeros', parametrisation.axes);
+  const zeros = model.given('zeros', parametrization.axes);
   const drawn = concatenate(zeros, 1, (sample) => noise(zeros, sample, request.seed, 'normal'));
   const parameters = mul(select(drawn, 'sample', 0), START_DEVIATION);
   plan.output('state', stack([parameters, zeros, zeros], 'slots'));
@@ -71,8 +71,8 @@ export function recordStart(recipe: Recipe): PlanDescription {
   return plan.finish(MEMORY, inspection);
 }
 
-export function givenForStart({ request, parametrisation }: Recipe): Given {
-  return { zeros: zeros([1, ...parametrisation.shape]), ...(request.jitter > 0 && { pair: zeros([1, 2]) }) };
+export function givenForStart({ request, parametrization }: Recipe): Given {
+  return { zeros: zeros([1, ...parametrization.shape]), ...(request.jitter > 0 && { pair: zeros([1, 2]) }) };
 }
 
 /**
@@ -82,12 +82,12 @@ export function givenForStart({ request, parametrisation }: Recipe): Given {
  * Outputs `state`, `image`, `activation`.
  */
 export function recordSteps(recipe: Recipe, count: number): PlanDescription {
-  const { request, inspection, objective, parametrisation } = recipe;
+  const { request, inspection, objective, parametrization } = recipe;
   const { betas, epsilon, blur, jitter } = request;
   const plan = new PlanRecorder('maximize');
   const model = new SymbolicModel(plan, inspection);
   const table = (name: string): Value => model.given(name, ['batch', 'step']);
-  const start = model.given('state', ['batch', 'slots', ...parametrisation.axes.slice(1)]);
+  const start = model.given('state', ['batch', 'slots', ...parametrization.axes.slice(1)]);
   const rates = table('rate');
   const corrections = table('correction');
   const shifts = jitter > 0 ? { rows: table('rows'), columns: table('columns') } : null;
@@ -96,7 +96,7 @@ export function recordSteps(recipe: Recipe, count: number): PlanDescription {
   const end = iterate(start, count, (state, round) => {
     const [parameters, first, second] = Array.from({ length: SLOTS }, (_, slot) => select(state, 'slots', slot)) as [Value, Value, Value];
     const leaf = variable(parameters);
-    const image = parametrisation.image(leaf);
+    const image = parametrization.image(leaf);
     const shifted = shifts === null ? image : roll(image, pick(shifts.rows, round), pick(shifts.columns, round));
     const reached = objective.of(model.run(preprocessed(shifted, recipe)));
     const slope = grad(penalised(reached, image, recipe), leaf);
@@ -106,7 +106,7 @@ export function recordSteps(recipe: Recipe, count: number): PlanDescription {
     const size = mul(sqrt(secondMoment), pick(corrections, round)).add(epsilon);
     const moved = parameters.add(mul(div(firstMoment, size), pick(rates, round)));
     if (blur === undefined || smooths === null) return stack([moved, firstMoment, secondMoment], 'slots');
-    const smoothed = parametrisation.smoothed(moved, blur.size, blur.sigma);
+    const smoothed = parametrization.smoothed(moved, blur.size, blur.sigma);
     return stack([moved.add(mul(sub(smoothed, moved), pick(smooths, round))), firstMoment, secondMoment], 'slots');
   });
   plan.output('state', end);
@@ -115,12 +115,12 @@ export function recordSteps(recipe: Recipe, count: number): PlanDescription {
 }
 
 /** What `count` steps from step `done` on need. Adam's corrections are computed in double precision. */
-export function givenForSteps({ request, parametrisation }: Recipe, state: Tensor, shifts: Tensor | undefined, done: number, count: number): Given {
+export function givenForSteps({ request, parametrization }: Recipe, state: Tensor, shifts: Tensor | undefined, done: number, count: number): Given {
   const { learningRate, betas, blur, jitter } = request;
   const table = (of: (step: number) => number): Tensor => ({ data: Float32Array.from({ length: count }, (_, i) => of(done + i)), shape: [1, count] });
   const shift = (direction: number) => (step: number) => Math.floor(shifts!.data[2 * step + direction]! * (2 * jitter + 1)) - jitter;
   return {
-    state: { data: state.data, shape: [1, SLOTS, ...parametrisation.shape] },
+    state: { data: state.data, shape: [1, SLOTS, ...parametrization.shape] },
     rate: table((step) => learningRate / (1 - betas[0] ** (step + 1))),
     correction: table((step) => 1 / Math.sqrt(1 - betas[1] ** (step + 1))),
     ...(shifts && { rows: table(shift(0)), columns: table(shift(1)) }),
@@ -129,7 +129,7 @@ export function givenForSteps({ request, parametrisation }: Recipe, state: Tenso
 }
 
 function outputImage(plan: PlanRecorder, model: SymbolicModel, recipe: Recipe, parameters: Value): void {
-  const image = recipe.parametrisation.image(parameters);
+  const image = recipe.parametrization.image(parameters);
   plan.output('image', image);
   plan.output('activation', recipe.objective.of(model.run(preprocessed(image, recipe))));
 }
@@ -149,7 +149,7 @@ function penalised(reached: Value, image: Value, recipe: Recipe): Value {
   return rest;
 }
 
-/** The mean absolute difference of neighbours along an axis: [batch]. */
+/** The mean absolute difference of neighbors along an axis: [batch]. */
 function variation(image: Value, axis: 'height' | 'width', length: number): Value {
   return mean(abs(sub(narrow(image, axis, 1, length - 1), narrow(image, axis, 0, length - 1))), ['channels', 'height', 'width']);
 }

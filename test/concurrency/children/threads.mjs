@@ -1,7 +1,7 @@
 // How many threads compute, as the operating system counts them.
 import { readFileSync, readdirSync } from 'node:fs';
 
-import { Model, versions } from '../../../dist/index.js';
+import { getThreads, Model, setThreads, versions } from '../../../dist/index.js';
 import { report, RESNET, RESNET_OPTIONS, stage, tensor } from '../../lifecycle/children/support.mjs';
 
 /** Nanoseconds on a processor, by thread. */
@@ -18,9 +18,13 @@ async function computing(model) {
   return spent.filter((time) => time > most / 5).length;
 }
 
-for (const threads of [3, 1, 2]) {
-  const model = await Model.load(RESNET, { ...RESNET_OPTIONS, threads });
-  report({ asked: threads, said: versions().threads, computing: await computing(model) });
-  await model.close();
+const model = await Model.load(RESNET, RESNET_OPTIONS);
+for (const threads of [3, 1]) {
+  setThreads(threads);
+  report({ asked: threads, said: getThreads(), computing: await computing(model) });
 }
+// The option of a load is the same number, also for the models that are there.
+const other = await Model.load(RESNET, { ...RESNET_OPTIONS, threads: 2 });
+report({ asked: 2, said: versions().threads, computing: await computing(model) });
+await Promise.all([model.close(), other.close()]);
 stage('end');

@@ -55,26 +55,26 @@ describe('formulas on three tokens', () => {
     [0.1, 0.8, 0.1],
     [0.3, 0.3, 0.4],
   ];
-  const AS_IN_THE_PAPER = { residualWeight: 0.5, rowNormalisation: true };
+  const AS_IN_THE_PAPER = { residualWeight: 0.5, rowNormalization: true };
 
   it('adds half of the identity: 0.5 [0.2 0.6 0.2] + 0.5 [1 0 0]', async () => {
     close(await compute([A], ([a]) => firstRow(mixed(a!, AS_IN_THE_PAPER))), [0.6, 0.3, 0.1]);
   });
 
   it('weighs the identity as told, and leaves it out at 0', async () => {
-    close(await compute([A], ([a]) => firstRow(mixed(a!, { residualWeight: 0.75, rowNormalisation: true }))), [0.8, 0.15, 0.05]);
-    close(await compute([A], ([a]) => firstRow(mixed(a!, { residualWeight: 0, rowNormalisation: true }))), [0.2, 0.6, 0.2]);
+    close(await compute([A], ([a]) => firstRow(mixed(a!, { residualWeight: 0.75, rowNormalization: true }))), [0.8, 0.15, 0.05]);
+    close(await compute([A], ([a]) => firstRow(mixed(a!, { residualWeight: 0, rowNormalization: true }))), [0.2, 0.6, 0.2]);
   });
 
   it('divides rows by their sums: [2 6 2] becomes [12 6 2] / 20 with the residual of 10', async () => {
     const large = A.map((row) => row.map((value) => value * 10));
-    close(await compute([large], ([a]) => firstRow(mixed(a!, { residualWeight: 0.5, rowNormalisation: true }))), [3 / 11, 6 / 11, 2 / 11]);
-    close(await compute([large], ([a]) => firstRow(mixed(a!, { residualWeight: 0.5, rowNormalisation: false }))), [1.5, 3, 1]);
+    close(await compute([large], ([a]) => firstRow(mixed(a!, { residualWeight: 0.5, rowNormalization: true }))), [3 / 11, 6 / 11, 2 / 11]);
+    close(await compute([large], ([a]) => firstRow(mixed(a!, { residualWeight: 0.5, rowNormalization: false }))), [1.5, 3, 1]);
   });
 
   it('keeps a row without any entry at zero instead of NaN', async () => {
     const empty = [[0, 0, 0], ...A.slice(1)];
-    close(await compute([empty], ([a]) => firstRow(mixed(a!, { residualWeight: 0, rowNormalisation: true }))), [0, 0, 0]);
+    close(await compute([empty], ([a]) => firstRow(mixed(a!, { residualWeight: 0, rowNormalization: true }))), [0, 0, 0]);
   });
 
   it('multiplies the last block from the left: row 0 of B A', async () => {
@@ -132,7 +132,7 @@ describe('rows of a rollout', () => {
       isClassSpecific: false,
       reasonAgainst: () => null,
       map: ({ model: seen }) => {
-        const flow = seen.output.attentions.map((attention, block) => mixed(fuseHeads(seen, block, attention, 'max'), { residualWeight: 0.5, rowNormalisation: true }));
+        const flow = seen.output.attentions.map((attention, block) => mixed(fuseHeads(seen, block, attention, 'max'), { residualWeight: 0.5, rowNormalization: true }));
         const row = carryDown(rowOf(seen, flow.at(-1)!, 'classifier'), flow);
         return split(row, 'keys', { height: 1, width: seen.inspection.attention[0]!.keys });
       },

@@ -18,7 +18,7 @@ describe('settings of the family', () => {
 
   it('are reported as they took effect: defaults, then the preset, then what was given', async () => {
     const [plain] = await model.explain(IMAGE, { method: 'attention-rollout' });
-    const defaults = { headFusion: 'mean', discardRatio: 0, startBlock: 0, endBlock: -1, residualWeight: 0.5, rowNormalisation: true, combine: 'product', row: 'classifier' };
+    const defaults = { headFusion: 'mean', discardRatio: 0, startBlock: 0, endBlock: -1, residualWeight: 0.5, rowNormalization: true, combine: 'product', row: 'classifier' };
     expect(plain!.options).toEqual(defaults);
     const [preset] = await model.explain(IMAGE, { method: 'attention-rollout', preset: 'vit-explain' });
     expect(preset!.options).toEqual({ ...defaults, preset: 'vit-explain', headFusion: 'max', discardRatio: 0.9 });
@@ -65,7 +65,7 @@ describe('settings of the family', () => {
       { method: 'attention-rollout', startBlock: 1 },
       { method: 'attention-rollout', endBlock: 0 },
       { method: 'attention-rollout', residualWeight: 0.2 },
-      { method: 'attention-rollout', headFusion: 'max', rowNormalisation: false },
+      { method: 'attention-rollout', headFusion: 'max', rowNormalization: false },
       { method: 'attention-rollout', combine: 'sum' },
       { method: 'attention-rollout', row: 'patches' },
       { method: 'attention-rollout', row: 5 },

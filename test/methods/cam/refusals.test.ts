@@ -62,6 +62,6 @@ describe('models that a method cannot explain', () => {
 
   it.each(['grad-cam++', 'hires-cam', 'layer-cam', 'eigen-grad-cam', 'shapley-cam', 'finer-cam', 'full-grad', 'eigen-cam', 'kpca-cam', 'fem', 'random-cam'] as const)('%s: quantised weights', async (method) => {
     await using model = await loadSmall('quantised-static');
-    await expect(model.explain(randomTensor(1, 32, 48), { method })).rejects.toMatchObject({ code: 'METHOD_NOT_APPLICABLE', message: expect.stringMatching(/quantised/) });
+    await expect(model.explain(randomTensor(1, 32, 48), { method })).rejects.toMatchObject({ code: 'METHOD_NOT_APPLICABLE', message: expect.stringMatching(/quantized/) });
   });
 });

@@ -62,7 +62,7 @@ describe('models that a method cannot explain', () => {
 
   it.each(['gradient', 'input-x-gradient', 'smooth-grad', 'var-grad', 'integrated-gradients', 'guided-backprop', 'guided-grad-cam', 'deconvnet'] as const)('%s: quantised weights', async (method) => {
     await using model = await loadSmall('quantised-static');
-    await expect(explainWith(model, randomTensor(1, 32, 48), method)).rejects.toMatchObject({ code: 'METHOD_NOT_APPLICABLE', message: expect.stringMatching(/quantised operators have no gradients/) as string });
+    await expect(explainWith(model, randomTensor(1, 32, 48), method)).rejects.toMatchObject({ code: 'METHOD_NOT_APPLICABLE', message: expect.stringMatching(/quantized operators have no gradients/) as string });
   });
 
   it.each([

@@ -36,8 +36,8 @@ describe('repeatability', () => {
     expect(bits(other.image)).not.toEqual(bits(first.image));
   });
 
-  it.each(['pixel', 'fourier'] as const)('keeps requests that run side by side apart (%s)', async (parametrisation) => {
-    const options = { ...CHANNEL, steps: 6, parametrisation };
+  it.each(['pixel', 'fourier'] as const)('keeps requests that run side by side apart (%s)', async (parametrization) => {
+    const options = { ...CHANNEL, steps: 6, parametrization };
     const alone = [await model.maximize({ ...options, seed: 1 }), await model.maximize({ ...options, seed: 2 })];
     const together = await Promise.all([model.maximize({ ...options, seed: 1 }), model.maximize({ ...options, seed: 2 })]);
     together.forEach(({ image }, i) => expect(bits(image)).toEqual(bits(alone[i]!.image)));
@@ -55,8 +55,8 @@ describe('options', () => {
     ['epsilon', {}, { epsilon: 1 }],
     ['l2', {}, { l2: 5 }],
     ['totalVariation', {}, { totalVariation: 5 }],
-    ['blurred pixels', { parametrisation: 'pixel' }, { parametrisation: 'pixel', blur: { size: 5, sigma: 2, every: 2 } }],
-    ['correlated pixels', { parametrisation: 'pixel' }, { parametrisation: 'pixel', decorrelate: true }],
+    ['blurred pixels', { parametrization: 'pixel' }, { parametrization: 'pixel', blur: { size: 5, sigma: 2, every: 2 } }],
+    ['correlated pixels', { parametrization: 'pixel' }, { parametrization: 'pixel', decorrelate: true }],
   ] as const)('%s changes the image', async (_, without, chosen) => {
     const plain = await model.maximize({ ...CHANNEL, steps: 4, ...without });
     const changed = await model.maximize({ ...CHANNEL, steps: 4, ...chosen });
@@ -72,7 +72,7 @@ describe('options', () => {
   const contrast = ({ data }: GeneratedImage): number => data.reduce((total, value) => total + value ** 2, 0) / data.length;
 
   it('smooths by total variation and by blur, and darkens by L2 where black is zero', async () => {
-    const settings = { ...CHANNEL, steps: 40, parametrisation: 'pixel', jitter: 0 } as const;
+    const settings = { ...CHANNEL, steps: 40, parametrization: 'pixel', jitter: 0 } as const;
     const plain = await model.maximize(settings);
     expect(roughness((await model.maximize({ ...settings, totalVariation: 20 })).image)).toBeLessThan(0.5 * roughness(plain.image));
     expect(roughness((await model.maximize({ ...settings, blur: { size: 5, sigma: 1.5, every: 1 } })).image)).toBeLessThan(0.5 * roughness(plain.image));
@@ -90,7 +90,7 @@ describe('options', () => {
       learningRate: 0.05,
       betas: [0.9, 0.999],
       epsilon: 1e-8,
-      parametrisation: 'fourier',
+      parametrization: 'fourier',
       decay: 1,
       decorrelate: true,
       l2: 0,
@@ -226,8 +226,8 @@ describe('what cannot be done is refused in one sentence, before anything is com
     ['a beta of one', { ...CHANNEL, betas: [0.9, 1] }, 'INVALID_OPTION', /betas\.1: a decay rate/],
     ['a negative penalty', { ...CHANNEL, l2: -1 }, 'INVALID_OPTION', /l2: a weight/],
     ['too much jitter', { ...CHANNEL, jitter: 48 }, 'INVALID_OPTION', /A jitter of 48 pixels/],
-    ['an unknown parametrisation', { ...CHANNEL, parametrisation: 'wavelet' }, 'INVALID_OPTION', /parametrisation: fourier or pixel/],
-    ['decay of pixels', { ...CHANNEL, parametrisation: 'pixel', decay: 1 }, 'INVALID_OPTION', /decay/],
+    ['an unknown parametrization', { ...CHANNEL, parametrization: 'wavelet' }, 'INVALID_OPTION', /parametrization: fourier or pixel/],
+    ['decay of pixels', { ...CHANNEL, parametrization: 'pixel', decay: 1 }, 'INVALID_OPTION', /decay/],
     ['an unknown option', { ...CHANNEL, rate: 1 }, 'INVALID_OPTION', /no option "rate"/],
     ['a picture each zero steps', { ...CHANNEL, every: 0 }, 'INVALID_OPTION', /every: at least 1/],
   ])('%s', async (_, options, code, sentence) => {
@@ -271,13 +271,13 @@ describe('what cannot be done is refused in one sentence, before anything is com
 
   it('a quantised model', async () => {
     await using quantised = await loadSmall('quantised-static');
-    expect(await refused(quantised, { class: 0 })).toMatchObject({ code: 'METHOD_NOT_APPLICABLE', message: expect.stringContaining('quantised') as string });
+    expect(await refused(quantised, { class: 0 })).toMatchObject({ code: 'METHOD_NOT_APPLICABLE', message: expect.stringContaining("quantized") as string });
   });
 });
 
 it('refuses a part that has no gradient at the start, rather than hand out noise', async () => {
   await using large = await Model.load('resnet-tiny-shapes', { device: 'cpu', card: plainCard(96, 80) });
   // A unit of a ReLU that lets nothing through on a grey image.
-  const error = await large.maximize({ node: 'layer4', channel: 9, unit: { row: 1, column: 2 }, parametrisation: 'pixel', jitter: 0, steps: 3 }).then(() => null, (each: unknown) => each);
+  const error = await large.maximize({ node: 'layer4', channel: 9, unit: { row: 1, column: 2 }, parametrization: 'pixel', jitter: 0, steps: 3 }).then(() => null, (each: unknown) => each);
   expect(error).toMatchObject({ code: 'INVALID_OPTION', message: expect.stringContaining('zero everywhere') as string });
 });

@@ -27,7 +27,7 @@ const RESNET: readonly Kind[] = [
   },
   {
     name: 'a channel of pixels',
-    options: { node: 'layer2', channel: 17, parametrisation: 'pixel' },
+    options: { node: 'layer2', channel: 17, parametrization: 'pixel' },
     taps: { features: ['layer2'] },
     measured: ({ features }) => mean(range(0, 28).flatMap((row) => range(0, 28).map((column) => at(features['layer2']!, 0, 17, row, column)))),
   },

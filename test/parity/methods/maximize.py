@@ -34,19 +34,19 @@ IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 PLAIN = ([0.0, 0.0, 0.0], [1.0, 1.0, 1.0])
 
 DEFAULTS = {
-    'steps': STEPS, 'learningRate': 0.05, 'betas': [0.9, 0.999], 'epsilon': 1e-8, 'parametrisation': 'fourier', 'decay': 1.0,
+    'steps': STEPS, 'learningRate': 0.05, 'betas': [0.9, 0.999], 'epsilon': 1e-8, 'parametrization': 'fourier', 'decay': 1.0,
     'l2': 0.0, 'totalVariation': 0.0, 'jitter': 8, 'blur': None, 'seed': 0,
 }
 
 CASES = {
     'channel': ('resnet', 224, 224, {'node': 'layer2', 'channel': 5}),
-    'class': ('resnet', 96, 80, {'class': 2, 'parametrisation': 'pixel', 'jitter': 0, 'l2': 0.3, 'totalVariation': 2.0}),
-    'unit': ('resnet', 224, 224, {'node': 'layer3', 'channel': 9, 'unit': {'row': 3, 'column': 2}, 'parametrisation': 'pixel', 'decorrelate': True, 'jitter': 3, 'seed': 1}),
+    'class': ('resnet', 96, 80, {'class': 2, 'parametrization': 'pixel', 'jitter': 0, 'l2': 0.3, 'totalVariation': 2.0}),
+    'unit': ('resnet', 224, 224, {'node': 'layer3', 'channel': 9, 'unit': {'row': 3, 'column': 2}, 'parametrization': 'pixel', 'decorrelate': True, 'jitter': 3, 'seed': 1}),
     'odd-size': ('resnet', 75, 61, {'node': 'layer2', 'channel': 17, 'blur': {'size': 5, 'sigma': 1.5, 'every': 3}, 'decay': 0.85, 'jitter': 4, 'seed': 1}),
-    'layer': ('resnet', 61, 75, {'node': 'layer2', 'parametrisation': 'pixel', 'blur': {'size': 3, 'sigma': 0.8, 'every': 2}, 'jitter': 2, 'seed': 2}),
+    'layer': ('resnet', 61, 75, {'node': 'layer2', 'parametrization': 'pixel', 'blur': {'size': 3, 'sigma': 0.8, 'every': 2}, 'jitter': 2, 'seed': 2}),
     'head': ('vit', 224, 224, {'node': 'blocks.3.attn', 'head': 1, 'seed': 4}),
     'patch': ('vit', 224, 224, {'node': 'blocks.4', 'of': 'attention', 'unit': {'row': 5, 'column': 8}, 'jitter': 0, 'decorrelate': False}),
-    'key': ('vit', 224, 224, {'node': 'blocks.2.attn', 'of': 'key', 'head': 2, 'channel': 7, 'parametrisation': 'pixel', 'betas': [0.8, 0.99], 'jitter': 5, 'seed': 1}),
+    'key': ('vit', 224, 224, {'node': 'blocks.2.attn', 'of': 'key', 'head': 2, 'channel': 7, 'parametrization': 'pixel', 'betas': [0.8, 0.99], 'jitter': 5, 'seed': 1}),
     'value': ('vit', 224, 224, {'node': 'blocks.1', 'of': 'value', 'unit': {'row': 2, 'column': 11}, 'jitter': 0}),
     'token': ('vit', 224, 224, {'node': 'blocks.5', 'token': 0, 'decay': 0.5, 'decorrelate': False, 'totalVariation': 1.0}),
     'difference': ('vit', 224, 224, {'class': {'of': 3, 'against': 7}, 'learningRate': 0.02, 'seed': 1}),
@@ -70,7 +70,7 @@ class Parametrisation:
         self.options, self.height, self.width, self.dtype = options, height, width, dtype
         root = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]], dtype=torch.float64)
         self.colours = (root / root.norm(dim=0).max()).to(dtype)
-        self.is_pixel = options['parametrisation'] == 'pixel'
+        self.is_pixel = options['parametrization'] == 'pixel'
         if not self.is_pixel:
             frequency = torch.hypot(torch.fft.fftfreq(height, dtype=torch.float64)[:, None], torch.fft.rfftfreq(width, dtype=torch.float64)[None])
             self.scale = (frequency.clamp(min=1 / max(height, width)) ** -options['decay'] / 4).to(dtype)
@@ -208,7 +208,7 @@ def main(names: list[str]) -> None:
         print(f'{case:12} activation {float(activations[0]):9.4f} to {float(activations[-1]):9.4f}; float32 from float64: activations {float(rounding[0]):.1e} (relative), image {float(rounding[1]):.1e}, moments {float(rounding[2]):.1e}', flush=True)
         sample = image[:, ::stride, ::stride].contiguous()
         tensors = {name: value.float() for name, value in {'activations': activations, 'image': sample, 'moments': moments, 'rounding': rounding}.items()}
-        told = {key: value for key, value in options.items() if value is not None and not (key == 'decay' and options['parametrisation'] == 'pixel')}
+        told = {key: value for key, value in options.items() if value is not None and not (key == 'decay' and options['parametrization'] == 'pixel')}
         metadata = {'options': json.dumps(told), 'model': model, 'height': str(height), 'width': str(width), 'stride': str(stride), 'torch': torch.__version__}
         save_reference(tensors, HERE / f'maximize-{case}.safetensors', metadata)
 

@@ -1,8 +1,8 @@
 import { constant, mul, realFromSpectrum, rename, sigmoid, sum, blur as smooth, transpose, type Axis, type Value } from '../../symbolic/index.js';
 import type { MaximizeRequest } from './options.js';
 
-/** An image as a function of the numbers that are optimised. */
-export interface Parametrisation {
+/** An image as a function of the numbers that are optimized. */
+export interface Parametrization {
   /** Of the parameters, the batch axis first. */
   readonly axes: readonly Axis[];
   /** For one image, without the batch axis. */
@@ -14,10 +14,10 @@ export interface Parametrisation {
 }
 
 /**
- * Square root of the covariance of ImageNet's colours (rows R, G, B; columns its axes), as measured by Olah et al. 2017,
+ * Square root of the covariance of ImageNet's colors (rows R, G, B; columns its axes), as measured by Olah et al. 2017,
  * section "Preconditioning and parameterization". Divided below by the length of its longest column.
  */
-const COLOUR_ROOT = [
+const COLOR_ROOT = [
   [0.26, 0.09, 0.02],
   [0.27, 0, -0.05],
   [0.27, -0.09, 0.03],
@@ -26,10 +26,10 @@ const COLOUR_ROOT = [
 /** Olah et al. divide the image by 4 before the sigmoid, which keeps the start away from its flat ends. */
 const SPECTRUM_GAIN = 1 / 4;
 
-/** What `request` optimises, at one image size. */
-export function parametrisationOf(request: MaximizeRequest, height: number, width: number): Parametrisation {
+/** What `request` optimizes, at one image size. */
+export function parametrizationOf(request: MaximizeRequest, height: number, width: number): Parametrization {
   const visible = (image: Value): Value => sigmoid(request.decorrelate ? correlated(image) : image);
-  if (request.parametrisation === 'pixel') {
+  if (request.parametrization === 'pixel') {
     return {
       axes: ['batch', 'channels', 'height', 'width'],
       shape: [3, height, width],
@@ -62,11 +62,11 @@ function cycles(row: number, height: number): number {
   return (row <= height / 2 ? row : row - height) / height;
 }
 
-/** From the axes of ImageNet's colours to R, G, B. */
+/** From the axes of ImageNet's colors to R, G, B. */
 function correlated(image: Value): Value {
-  const longest = Math.max(...[0, 1, 2].map((column) => Math.hypot(...COLOUR_ROOT.map((row) => row[column]!))));
-  const matrix = constant(image, Float32Array.from(COLOUR_ROOT.flat(), (entry) => entry / longest), { colours: 3, channels: 3 });
-  return transpose(rename(sum(mul(image, matrix), 'channels'), 'colours', 'channels'), ['batch', 'channels', 'height', 'width']);
+  const longest = Math.max(...[0, 1, 2].map((column) => Math.hypot(...COLOR_ROOT.map((row) => row[column]!))));
+  const matrix = constant(image, Float32Array.from(COLOR_ROOT.flat(), (entry) => entry / longest), { colors: 3, channels: 3 });
+  return transpose(rename(sum(mul(image, matrix), 'channels'), 'colors', 'channels'), ['batch', 'channels', 'height', 'width']);
 }
 
 function gaussian(size: number, sigma: number): number[] {

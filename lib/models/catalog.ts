@@ -8,7 +8,7 @@ import { parseCard, type ModelCard, type ModelWeights } from './card.js';
 import { BUNDLED_MODELS } from './labels.js';
 
 /** A pretrained model that `sightline pull` fetches: the card of a checkpoint on the hub. */
-export type CatalogueCard = ModelCard & { readonly architecture: string; readonly weights: ModelWeights; readonly parameters: number; readonly flops: number };
+export type CatalogCard = ModelCard & { readonly architecture: string; readonly weights: ModelWeights; readonly parameters: number; readonly flops: number };
 
 /** A length in pixels or channels, or what it follows: the number of classes, or of tokens (so, of patches). */
 const length = z.union([z.int().min(1), z.literal(['classes', 'tokens'])]);
@@ -36,18 +36,18 @@ const skeletonSchema = z.strictObject({
 export type SkeletonCard = z.infer<typeof skeletonSchema>;
 
 /**
- * Every model of the catalogue, by name.
+ * Every model of the catalog, by name.
  *
  * @param folder for tests; default the package's `models/`
  * @throws SightlineError INVALID_CARD
  */
-export async function catalogue(folder: string = BUNDLED_MODELS): Promise<CatalogueCard[]> {
-  const names = await catalogueNames(folder);
-  return Promise.all(names.map((name) => readCatalogueCard(name, folder)));
+export async function catalog(folder: string = BUNDLED_MODELS): Promise<CatalogCard[]> {
+  const names = await catalogNames(folder);
+  return Promise.all(names.map((name) => readCatalogCard(name, folder)));
 }
 
-/** The names of the catalogue's models, sorted. */
-export async function catalogueNames(folder: string = BUNDLED_MODELS): Promise<string[]> {
+/** The names of the catalog's models, sorted. */
+export async function catalogNames(folder: string = BUNDLED_MODELS): Promise<string[]> {
   let files: string[];
   try {
     files = await readdir(join(folder, 'catalogue'));
@@ -61,9 +61,9 @@ export async function catalogueNames(folder: string = BUNDLED_MODELS): Promise<s
     .sort();
 }
 
-/** The catalogue's card of that name, null where there is none. */
-export async function catalogued(name: string, folder: string = BUNDLED_MODELS): Promise<CatalogueCard | null> {
-  return (await catalogueNames(folder)).includes(name) ? readCatalogueCard(name, folder) : null;
+/** The catalog's card of that name, null where there is none. */
+export async function cataloged(name: string, folder: string = BUNDLED_MODELS): Promise<CatalogCard | null> {
+  return (await catalogNames(folder)).includes(name) ? readCatalogCard(name, folder) : null;
 }
 
 /** The names of the architectures that checkpoints can be loaded into, sorted. */
@@ -101,12 +101,12 @@ function parseSkeletonCard(text: string, path: string): SkeletonCard {
   throw new SightlineError('INVALID_CARD', `The card ${path} is damaged; install the package again.`, { cause });
 }
 
-async function readCatalogueCard(name: string, folder: string): Promise<CatalogueCard> {
+async function readCatalogCard(name: string, folder: string): Promise<CatalogCard> {
   const path = join(folder, 'catalogue', `${name}.json`);
   const card = parseCard(await readFile(path, 'utf8'), path);
   const { architecture, weights, parameters, flops } = card;
   if (architecture === undefined || weights === undefined || parameters === undefined || flops === undefined) {
-    throw new SightlineError('INVALID_CARD', `The card ${path} of the catalogue must have "architecture", "weights", "parameters" and "flops".`);
+    throw new SightlineError('INVALID_CARD', `The card ${path} of the catalog must have "architecture", "weights", "parameters" and "flops".`);
   }
   return { ...card, architecture, weights, parameters, flops };
 }

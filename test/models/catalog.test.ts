@@ -7,13 +7,13 @@ import { afterAll, describe, expect, it } from 'vitest';
 
 import { Model, SightlineError } from '../../lib/index.js';
 import { parseCard, type ModelCard } from '../../lib/models/card.js';
-import { architectures, catalogue, catalogued, skeletonOf, type SkeletonCard } from '../../lib/models/catalogue.js';
+import { architectures, catalog, cataloged, skeletonOf, type SkeletonCard } from '../../lib/models/catalog.js';
 import { plainCard } from '../support/models.js';
 
-const cards = await catalogue();
+const cards = await catalog();
 const names = await architectures();
 
-describe('the catalogue', () => {
+describe('the catalog', () => {
   it('has the models that users of timm know by these names, each with a skeleton and its own facts', async () => {
     expect(cards.map(({ name }) => name)).toEqual(expect.arrayContaining(['resnet50', 'vit_base_patch16_224', 'deit_tiny_distilled_patch16_224', 'swin_tiny_patch4_window7_224', 'dinov2_small', 'test_vit']));
     for (const card of cards) {
@@ -33,9 +33,9 @@ describe('the catalogue', () => {
   });
 
   it('finds a card by its name, and none by another, or by a path', async () => {
-    expect((await catalogued('resnet50'))?.weights.repository).toBe('timm/resnet50.a1_in1k');
-    expect(await catalogued('resnet51')).toBeNull();
-    expect(await catalogued('../vit-tiny-shapes')).toBeNull();
+    expect((await cataloged('resnet50'))?.weights.repository).toBe('timm/resnet50.a1_in1k');
+    expect(await cataloged('resnet51')).toBeNull();
+    expect(await cataloged('../vit-tiny-shapes')).toBeNull();
   });
 
   it('refuses cards whose weights lie outside of a repository, or are named by nobody', () => {

@@ -1,0 +1,94 @@
+// Written by `npm run document` from the doc comments of the methods and of their options. Do not edit.
+export default {
+  "gradient": {
+    "description": "Saliency: the class score's gradient with respect to each pixel, the largest magnitude of its color channels.\n\nSimonyan, Vedaldi & Zisserman, Deep Inside Convolutional Networks: Visualising Image Classification Models and Saliency Maps, ICLR workshop 2014.",
+    "options": {
+      "channels": "How the color channels become one number."
+    }
+  },
+  "input-x-gradient": {
+    "description": "Input times gradient: each pixel's first-order share of the score, with its sign. In a model without biases the shares sum to the score.\n\nShrikumar et al., Not Just a Black Box: Learning Important Features Through Propagating Activation Differences, 2016.",
+    "options": {
+      "channels": "How the color channels become one number. The sum keeps the shares' total."
+    }
+  },
+  "smooth-grad": {
+    "description": "SmoothGrad: the mean gradient over noisy copies of the image. With `average: 'square'` SmoothGrad squared, the mean of the squares.\n\nSmilkov et al., SmoothGrad: removing noise by adding noise, 2017. Squares: Hooker et al., A Benchmark for Interpretability Methods in Deep Neural Networks, NeurIPS 2019.",
+    "options": {
+      "samples": "Noisy copies of each image.",
+      "noise": "Standard deviation of the Gaussian noise, in `noiseUnit`.",
+      "noiseUnit": "`range`: a share of the difference between the image's largest and smallest value; `absolute`: the model's input units.",
+      "seed": "Of the noise: the same seed gives the same map.",
+      "average": "What is averaged: the gradient with its sign, its magnitude, or its square.",
+      "channels": "How the color channels become one number.",
+      "compat": "The package whose numbers the map reproduces. Default: none, the definition of the paper."
+    }
+  },
+  "var-grad": {
+    "description": "VarGrad: the variance of the gradient over noisy copies of the image.\n\nAdebayo et al., Local Explanation Methods for Deep Neural Networks Lack Sensitivity to Parameter Values, ICLR workshop 2018.",
+    "options": {
+      "samples": "Noisy copies of each image.",
+      "noise": "Standard deviation of the Gaussian noise, in `noiseUnit`.",
+      "noiseUnit": "`range`: a share of the difference between the image's largest and smallest value; `absolute`: the model's input units.",
+      "seed": "Of the noise: the same seed gives the same map.",
+      "of": "Whose variance: the gradient's with its sign, or its magnitude's.",
+      "unbiased": "Divides by samples - 1 rather than by samples: a factor that only raw maps show.",
+      "channels": "How the color channels become one number.",
+      "compat": "The package whose numbers the map reproduces. Default: none, the definition of the paper."
+    }
+  },
+  "integrated-gradients": {
+    "description": "Integrated gradients: the gradient averaged along the straight line from a baseline to the image, times the difference of both. The attributions sum to what the score gains from baseline to image (completeness); by how much they miss it is told by the figures `completenessError` and `relativeCompletenessError`.\n\nSundararajan, Taly & Yan, Axiomatic Attribution for Deep Networks, ICML 2017.",
+    "options": {
+      "steps": "Points on the line at which the gradient is taken.",
+      "quadrature": "How the points lie and are weighted.",
+      "baseline": "Where the line begins: `zero` (the model's mean color), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per color channel, after normalization.",
+      "multiplyByInputs": "False leaves out the difference: where along the line the model is sensitive, without completeness.",
+      "channels": "How the color channels become one number. The sum keeps the attributions' total.",
+      "compat": "The package whose numbers the map reproduces. Default: none, the definition of the paper."
+    }
+  },
+  "guided-backprop": {
+    "description": "Guided backpropagation: the gradient with respect to each pixel, where every ReLU lets back only positive gradients through, and those only where it let the activation through. Smooth activations (GELU, SiLU) are treated as ReLUs are: what their derivative lets back is cut to its positive part.\n\nSpringenberg et al., Striving for Simplicity: The All Convolutional Net, ICLR workshop 2015.",
+    "options": {
+      "channels": "How the color channels become one number."
+    }
+  },
+  "guided-grad-cam": {
+    "description": "Guided Grad-CAM: guided backpropagation times the layer's Grad-CAM, which is brought to the image's size.\n\nSelvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization, ICCV 2017.",
+    "options": {
+      "interpolation": "How Grad-CAM is brought to the image's size.",
+      "channels": "How the product's color channels become one number.",
+      "compat": "The package whose numbers the map reproduces. Default: none, the definition of the paper."
+    }
+  },
+  "deconvnet": {
+    "description": "Deconvolutional network: the gradient with respect to each pixel, where every ReLU lets back the positive gradients, whatever its activation was. Smooth activations (GELU, SiLU) are treated as ReLUs are.\n\nZeiler & Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014.",
+    "options": {
+      "channels": "How the color channels become one number."
+    }
+  },
+  "occlusion": {
+    "description": "Occlusion: how far the score falls when a window of the image is hidden, for windows all over the image; each pixel gets the mean of the windows that cover it. Needs no gradients.\n\nZeiler & Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014.",
+    "options": {
+      "window": "The window's size in pixels, or [height, width].",
+      "stride": "Pixels from one window to the next, or [down, across].",
+      "baseline": "What is put in the window: `zero` (the model's mean color), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per color channel, after normalization.",
+      "overlap": "What a pixel gets of the windows that cover it.",
+      "edge": "`clip`: the last windows are cut off at the image's edge; `inside`: only whole windows, so the last pixels may stay uncovered, at 0.",
+      "compat": "The package whose numbers the map reproduces. Default: none, the definition of the paper."
+    }
+  },
+  "rise": {
+    "description": "RISE: the mean score of randomly masked images, at each pixel over the masks that show it, weighted by how much they do. Masks are coarse random grids, smoothly enlarged and cut at a random offset. Needs no gradients.\n\nPetsiuk, Das & Saenko, RISE: Randomized Input Sampling for Explanation of Black-box Models, BMVC 2018. The paper reads probabilities: `score: 'probability'`.",
+    "options": {
+      "masks": "Masks, and runs of the model, for each image.",
+      "grid": "Cells of the coarse grid, or [down, across].",
+      "probability": "How likely each cell shows the image; above 0, below 1.",
+      "baseline": "What is seen where the image is not: `zero` (the model's mean color), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per color channel, after normalization.",
+      "denominator": "What the sum is divided by: `coverage`, how much each pixel was shown; `expected`, as in the paper: masks times probability.",
+      "seed": "Of the masks: the same seed gives the same map.",
+      "compat": "The package whose numbers the map reproduces. Default: none, the definition of the paper."
+    }
+  }
+} as const;
