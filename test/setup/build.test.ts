@@ -161,7 +161,7 @@ describe('npm run build', () => {
 
   it('refuses a task that does not exist', async () => {
     const outcome = await runProgram(process.execPath, [path.join(ROOT, 'scripts/run.mjs'), 'tset'], { env: { PATH } });
-    expect(sentence(outcome)).toBe('sightline: There is no task "tset": it is one of build, test, test:gpu, demo.');
+    expect(sentence(outcome)).toBe('sightline: There is no task "tset": it is one of build, test, test:gpu, demo, zoo.');
   });
 });
 
