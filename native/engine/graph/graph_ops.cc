@@ -15,7 +15,7 @@ namespace sightline {
 
 namespace {
 
-at::Tensor mark(const at::Tensor& x, std::string /*path*/) { return x; }
+at::Tensor mark(const at::Tensor& x, std::string /*path*/, int64_t /*element*/) { return x; }
 
 at::Tensor leaf(const at::Tensor& x) {
   return at::GradMode::is_enabled() ? x.detach().requires_grad_(true) : x;
@@ -35,7 +35,7 @@ TORCH_LIBRARY_FRAGMENT(sightline, library) {
   // Two installations of the package in one process are two copies of this file on one LibTorch, which ends the process
   // when an operator is defined twice. The first copy's serve both; it is never unloaded.
   if (c10::Dispatcher::singleton().findSchema({"sightline::leaf", ""})) return;
-  library.def("mark(Tensor(a) x, str path) -> Tensor(a)", &mark);
+  library.def("mark(Tensor(a) x, str path, int element) -> Tensor(a)", &mark);
   library.def("leaf(Tensor x) -> Tensor", &leaf);
   library.def("sketch(Tensor x) -> Tensor", &sketch);
 }

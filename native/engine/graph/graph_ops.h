@@ -10,7 +10,8 @@
 
 namespace sightline {
 
-// sightline::mark(Tensor(a) x, str path) -> Tensor(a): returns x; names it while a graph is being straightened.
+// sightline::mark(Tensor(a) x, str path, int element) -> Tensor(a): returns x; names it while a graph is being straightened. The
+// element is the place in the tuple that the module returns, and -1 where it returns x alone.
 c10::Symbol mark_symbol();
 // sightline::leaf(Tensor x) -> Tensor: cuts the autograd graph at x and makes x its leaf. Without gradients, x.
 c10::Symbol leaf_symbol();

@@ -48,17 +48,16 @@ bool is_forward(const std::string& method) {
   return method.find_first_not_of("0123456789", 7) == std::string::npos;
 }
 
-Value* insert_mark(Graph& graph, Value* value, const std::string& path) {
-  return graph.insert(mark_symbol(), {value, graph.insertConstant(path)});
+Value* insert_mark(Graph& graph, Value* value, const std::string& path, int64_t element) {
+  return graph.insert(mark_symbol(), {value, graph.insertConstant(path), graph.insertConstant(element)});
 }
 
-// Marks what `call` returns, before the call is inlined. Of a tuple every tensor is marked: the first by the path, as
-// a forward hook's user would say it, the others by `path[i]`.
+// Marks what `call` returns, before the call is inlined. Of a tuple every tensor is marked.
 void mark_output(Graph& graph, Node* call, const std::string& path) {
   Value* output = call->output();
   WithInsertPoint point(call->next());
   if (is_tensor(output)) {
-    Value* marked = insert_mark(graph, output, path);
+    Value* marked = insert_mark(graph, output, path, -1);
     output->replaceAllUsesAfterNodeWith(marked->node(), marked);
     return;
   }
@@ -66,13 +65,9 @@ void mark_output(Graph& graph, Node* call, const std::string& path) {
   if (!tuple) return;
   Node* unpack = graph.insertNode(graph.createTupleUnpack(output));
   std::vector<Value*> elements;
-  bool first = true;
   for (size_t i = 0; i < unpack->outputs().size(); ++i) {
     Value* element = unpack->outputs()[i];
-    if (is_tensor(element)) {
-      element = insert_mark(graph, element, first ? path : path + "[" + std::to_string(i) + "]");
-      first = false;
-    }
+    if (is_tensor(element)) element = insert_mark(graph, element, path, static_cast<int64_t>(i));
     elements.push_back(element);
   }
   // Only named tuples carry a schema, and only those may be passed on.

@@ -1,5 +1,6 @@
 #include "engine/graph/marks.h"
 
+#include <limits>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -11,21 +12,38 @@ using torch::jit::Graph;
 using torch::jit::Node;
 using torch::jit::Value;
 
-std::vector<NamedValue> resolve_marks(Graph& graph) {
+std::vector<NamedValue> resolve_marks(Graph& graph, const std::unordered_set<const Node*>& untrue) {
+  // Of the latest call of a path: the last element of its tuple seen so far, and whether one of them has the path as its name.
+  struct Call {
+    int64_t last_element = std::numeric_limits<int64_t>::max();
+    bool is_named = false;
+  };
   std::vector<NamedValue> nodes;
+  std::unordered_map<std::string, Call> latest;
   std::unordered_map<std::string, int> calls;
   for (auto it = graph.nodes().begin(); it != graph.nodes().end();) {
     Node* node = *it++;
     if (node->kind() != mark_symbol()) continue;
-    std::string name = constant_of(node->input(1))->toStringRef();
-    const int call = calls[name]++;
-    if (call > 0) name += ":" + std::to_string(call);
+    const std::string path = constant_of(node->input(1))->toStringRef();
+    const int64_t element = constant_of(node->input(2))->toInt();
+    Call& call = latest[path];
+    if (element <= call.last_element) call = {};
+    call.last_element = element;
     Value* value = node->input(0);
     // The mark's type was recorded by tracing; the marked value's may be that of an untyped unpacking.
     if (!recorded_sizes(value)) value->setType(node->output()->type());
     node->output()->replaceAllUsesWith(value);
+    const auto sizes = recorded_sizes(value);
+    // A traced module returns the sizes that it has computed as well, each a tensor of no dimension: no image's values.
+    const bool is_whole_number = sizes && sizes->empty();
+    if (!is_whole_number) {
+      std::string name = call.is_named ? path + "[" + std::to_string(element) + "]" : path;
+      call.is_named = true;
+      const int number = calls[name]++;
+      if (number > 0) name += ":" + std::to_string(number);
+      if (untrue.count(node) == 0) nodes.push_back({name, value});
+    }
     node->destroy();
-    nodes.push_back({name, value});
   }
   return nodes;
 }

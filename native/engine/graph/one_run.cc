@@ -21,6 +21,48 @@ using torch::jit::Value;
 
 namespace {
 
+// Numbers tensors and their memory. Weak references keep the addresses from being given to others, and hold no memory.
+class Identities {
+ public:
+  void record(const Value* value, const c10::IValue& seen) {
+    std::vector<TensorIdentity> found;
+    collect(seen, found);
+    if (!found.empty()) numbers_[value->unique()] = std::move(found);
+  }
+
+  TensorIdentities take() { return std::move(numbers_); }
+
+ private:
+  void collect(const c10::IValue& seen, std::vector<TensorIdentity>& found) {
+    if (seen.isTensor()) {
+      const auto& tensor = seen.toTensor();
+      if (!tensor.defined()) return;
+      const int64_t of_tensor = number(tensor.unsafeGetTensorImpl(), [&] { tensors_.emplace_back(tensor.getIntrusivePtr()); });
+      const bool has_storage = tensor.has_storage();
+      const int64_t of_memory = has_storage ? number(tensor.storage().unsafeGetStorageImpl(), [&] { memories_.push_back(tensor.storage().getWeakStorageImpl()); }) : of_tensor;
+      found.push_back({of_tensor, of_memory});
+    } else if (seen.isList()) {
+      for (const c10::IValue& each : seen.toListRef()) collect(each, found);
+    } else if (seen.isTuple()) {
+      for (const c10::IValue& each : seen.toTupleRef().elements()) collect(each, found);
+    } else if (seen.isGenericDict()) {
+      for (const auto& each : seen.toGenericDict()) collect(each.value(), found);
+    }
+  }
+
+  template <class Keep>
+  int64_t number(const void* address, Keep keep) {
+    const auto [place, is_new] = known_.emplace(address, static_cast<int64_t>(known_.size()));
+    if (is_new) keep();
+    return place->second;
+  }
+
+  TensorIdentities numbers_;
+  std::unordered_map<const void*, int64_t> known_;
+  std::vector<c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>> tensors_;
+  std::vector<c10::weak_intrusive_ptr<c10::StorageImpl>> memories_;
+};
+
 // Puts observers into a graph, which write down what runs while it runs.
 class Writer {
  public:
@@ -29,12 +71,15 @@ class Writer {
     observe(observed_.graph()->block());
   }
 
-  std::shared_ptr<Graph> finish() {
+  OneRun finish() {
     for (Value* output : observed_.graph()->outputs()) straight_->registerOutput(written_.at(output));
-    return straight_;
+    return {straight_, identities_.take()};
   }
 
-  void set_input_type(size_t i, const at::Tensor& tensor) { straight_->inputs()[i]->setType(c10::TensorType::create(tensor)); }
+  void set_input(size_t i, const at::Tensor& tensor) {
+    straight_->inputs()[i]->setType(c10::TensorType::create(tensor));
+    identities_.record(straight_->inputs()[i], tensor);
+  }
 
  private:
   using Values = at::ArrayRef<Value*>;
@@ -68,6 +113,7 @@ class Writer {
     Node* copy = straight_->appendNode(straight_->createClone(node, [this](Value* value) { return written_.at(value); }));
     for (size_t i = 0; i < outputs.size(); ++i) {
       written_[node->outputs()[i]] = copy->outputs()[i];
+      identities_.record(copy->outputs()[i], outputs[i]);
       if (!outputs[i].isTensor()) continue;
       const auto& tensor = outputs[i].toTensor();
       copy->outputs()[i]->setType(tensor.defined() ? c10::TensorType::create(tensor) : c10::TensorType::get());
@@ -115,19 +161,20 @@ class Writer {
 
   ProfilingRecord& observed_;
   std::shared_ptr<Graph> straight_ = std::make_shared<Graph>();
+  Identities identities_;
   std::unordered_map<Value*, Value*> written_;  // of the observed graph: what stands for it in the straight one
 };
 
 }  // namespace
 
-std::shared_ptr<Graph> write_down_one_run(const std::shared_ptr<Graph>& graph, Stack& stack) {
+OneRun write_down_one_run(const std::shared_ptr<Graph>& graph, Stack& stack) {
   // LibTorch makes observing nodes of a record only, which comes with observers of its own.
   const auto record = ProfilingRecord::instrumentGraph(graph);
   ProfilingRecord::removeProfileCounter(record->graph()->block());
   ProfilingRecord::removeProfilingNodes(record->graph()->block());
   Writer writer(*record);
   for (size_t i = 0; i < stack.size(); ++i) {
-    if (stack[i].isTensor()) writer.set_input_type(i, stack[i].toTensor());
+    if (stack[i].isTensor()) writer.set_input(i, stack[i].toTensor());
   }
   const torch::jit::Code code(record->graph(), "one run");
   torch::jit::InterpreterState(code).run(stack);

@@ -9,11 +9,13 @@
 #include <torch/csrc/jit/runtime/interpreter.h>
 
 #include <unordered_map>
+#include <utility>
 
 #include "engine/errors.h"
 #include "engine/graph/graph_ops.h"
 #include "engine/graph/image_axes.h"
 #include "engine/graph/inlining.h"
+#include "engine/graph/mutation.h"
 #include "engine/graph/one_run.h"
 #include "engine/graph/spelled_out.h"
 
@@ -63,31 +65,6 @@ void join_cast_lists(Graph& graph) {
   }
 }
 
-// Replaces `relu_` and its like by `relu`, so that a tap before an in-place operator keeps what a forward hook saw.
-// The pass replaces the values of in-place operators, so those are carried through it as outputs; carrying others
-// would pin the very buffers that it must free.
-void functionalise(const std::shared_ptr<Graph>& graph, std::vector<NamedValue>& nodes) {
-  join_cast_lists(*graph);
-  torch::jit::RemoveListMutation(graph);
-  const size_t before = graph->outputs().size();
-  std::vector<size_t> carried;
-  for (size_t i = 0; i < nodes.size(); ++i) {
-    const Node* node = nodes[i].value->node();
-    const std::string kind = node->kind().toUnqualString();
-    if (node->kind().is_aten() && !kind.empty() && kind.back() == '_') {
-      carried.push_back(i);
-      graph->registerOutput(nodes[i].value);
-    }
-  }
-  torch::jit::RemoveTensorMutation(graph);
-  for (size_t i = 0; i < carried.size(); ++i) {
-    Value* replacement = graph->outputs()[before + i];
-    if (!recorded_sizes(replacement)) replacement->setType(nodes[carried[i]].value->type());
-    nodes[carried[i]].value = replacement;
-  }
-  while (graph->outputs().size() > before) graph->eraseOutput(graph->outputs().size() - 1);
-}
-
 }  // namespace
 
 StraightGraph straighten(const torch::jit::Module& module, const at::Tensor& example, const OutputChoice& choice, const FirstRunGuard& guard) {
@@ -97,15 +74,16 @@ StraightGraph straighten(const torch::jit::Module& module, const at::Tensor& exa
   torch::jit::EliminateDeadCode(inlined);
   if (guard.insert) guard.insert(*inlined);
 
-  std::shared_ptr<Graph> graph;
+  OneRun run;
   try {
     at::AutoGradMode with_gradients(true);
     torch::jit::Stack stack{module._ivalue(), example.detach().clone().requires_grad_(example.is_floating_point())};
-    graph = write_down_one_run(inlined->copy(), stack);
+    run = write_down_one_run(inlined->copy(), stack);
   } catch (...) {
     throw translate_current_exception("INVALID_INPUT", "The model does not run on images of " + size_text(example));
   }
 
+  auto graph = run.graph;
   if (guard.remove) guard.remove(*graph);
   torch::jit::LowerSimpleTuples(graph);
   bind_parameters(*graph, module);
@@ -113,7 +91,8 @@ StraightGraph straighten(const torch::jit::Module& module, const at::Tensor& exa
   result.graph = graph;
   result.original = inlined;
   result.was_training = was_training;
-  result.nodes = resolve_marks(*graph);
+  const auto untrue = remove_mutation(*graph, std::move(run.identities));
+  result.nodes = resolve_marks(*graph, untrue);
   const auto outputs = returned_values(graph->outputs()[0]);
   const auto [chosen, returned] = outputs.at(choose_output(outputs, choice, size_text(example)));
   result.output = chosen;
@@ -122,7 +101,8 @@ StraightGraph straighten(const torch::jit::Module& module, const at::Tensor& exa
   graph->registerOutput(returned);
   torch::jit::EliminateDeadCode(graph);
   forget_dead_names(*graph, result.nodes);
-  functionalise(graph, result.nodes);
+  join_cast_lists(*graph);
+  torch::jit::RemoveListMutation(graph);
   // Lists of axes become constants that inspection can read, and what does not depend on the image is computed once.
   torch::jit::ConstantPropagation(graph);
   spell_out(*graph, result.nodes);
