@@ -248,6 +248,13 @@ Napi::Object info_to_js(Napi::Env env, const NetworkInfo& info) {
   object.Set("unknownAttention", static_cast<double>(info.unknown_attention));
   object.Set("hasParallelAttention", info.has_parallel_attention);
   object.Set("targetLayer", info.target_layer);
+  object.Set("placesLostAt", env.Null());
+  if (info.places_lost_at) {
+    auto lost = Napi::Object::New(env);
+    lost.Set("node", info.places_lost_at->node);
+    lost.Set("operator", info.places_lost_at->op);
+    object.Set("placesLostAt", lost);
+  }
   object.Set("operators", static_cast<double>(info.operators));
   object.Set("activationBytes", static_cast<double>(info.activation_bytes));
   object.Set("flops", count_to_js(env, info.flops));

@@ -70,6 +70,19 @@ int64_t recorded_bytes(const torch::jit::Value* value) {
   return elements * static_cast<int64_t>(c10::elementSize(recorded_dtype(value).value_or(at::kFloat)));
 }
 
+std::unordered_set<const torch::jit::Value*> sources_of(const torch::jit::Value* value) {
+  std::unordered_set<const torch::jit::Value*> found{value};
+  std::vector<const torch::jit::Value*> queue{value};
+  while (!queue.empty()) {
+    const torch::jit::Value* next = queue.back();
+    queue.pop_back();
+    for (const torch::jit::Value* input : next->node()->inputs()) {
+      if (found.insert(input).second) queue.push_back(input);
+    }
+  }
+  return found;
+}
+
 bool is_tensor(const torch::jit::Value* value) { return value->type()->isSubtypeOf(*c10::TensorType::get()); }
 
 bool is_aten(const torch::jit::Node* node, const char* name) {

@@ -6,11 +6,18 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/graph/graph_ops.h"
+
 namespace sightline {
 
 using torch::jit::Value;
 
 bool Places::has(const Value* value) const { return depends(value) && places_of(value).defined(); }
+
+bool Places::is_lost(const Value* value) const {
+  if (!depends(value)) return false;
+  return is_tensor(value) ? !places_of(value).defined() : value->type()->isSubtypeOf(*c10::ListType::ofTensors()) && !list_of(value);
+}
 
 std::optional<bool> Places::tells_apart(const Value* value, int64_t axis) const {
   const auto places = places_of(value);

@@ -194,8 +194,7 @@ void Places::follow(const Node* node) {
     return;
   }
   const bool is_pair = std::any_of(inputs.begin(), inputs.end(), [&](const Value* input) { return pairs_.count(input) != 0; });
-  if (moves_elements(node)) {
-    if (!run(node, true)) return;
+  if (moves_elements(node) && run(node, true)) {
     for (const Value* output : node->outputs()) {
       // A list may have had more appended to it than was seen.
       const auto sizes = recorded_sizes(output);
@@ -210,6 +209,7 @@ void Places::follow(const Node* node) {
     at::Tensor result;
     try {
       result = result_of(node, output);
+      if (!result.defined()) result = of_one_place(node, output);
     } catch (const c10::Error&) {
       continue;  // operands that do not go together as they usually do, such as grouped queries: not known
     }
