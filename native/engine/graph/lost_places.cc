@@ -28,7 +28,7 @@ const Node* first_loss(const Value* lost, const Places& places) {
   while (!queue.empty()) {
     const Node* node = queue.back()->node();
     queue.pop_back();
-    if (!node->kind().is_prim() && node->isBefore(first)) first = node;
+    if (node->kind() != c10::prim::ListConstruct && node->isBefore(first)) first = node;
     for (const Value* input : node->inputs()) {
       if (places.is_lost(input) && seen.insert(input).second) queue.push_back(input);
     }

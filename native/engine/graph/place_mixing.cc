@@ -171,6 +171,8 @@ at::Tensor Places::of_elementwise(const Node* node, const Value* output, const s
   std::vector<std::vector<int64_t>> lost;
   for (const Value* input : node->inputs()) {
     if (!is_tensor(input) || !depends(input)) continue;
+    // Another tensor's type only.
+    if (input != node->input(0) && is_any_of(node, {"to", "type_as"})) break;
     if (pairs_.count(input) != 0) pairs_.insert(output);
     const auto places = places_of(input);
     if (!places.defined()) {

@@ -4,7 +4,6 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "engine/graph/graph_ops.h"
 
@@ -36,11 +35,13 @@ bool Places::is_map(const Value* value, int64_t rows, int64_t columns) const {
 
 bool Places::is_even(const int64_t* numbers, int64_t height, int64_t width) const {
   const double down = height_ / static_cast<double>(height), across = width_ / static_cast<double>(width);
-  const auto near = [](double x, double y) { return std::abs(x - y) <= kResolution; };
   for (int64_t i = 0; i < height * width; ++i) {
     const auto row = static_cast<double>(i / width), column = static_cast<double>(i % width);
     const Box& box = boxes_[static_cast<size_t>(numbers[i])];
-    if (!near(box.top, row * down) || !near(box.bottom, (row + 1) * down) || !near(box.left, column * across) || !near(box.right, (column + 1) * across)) return false;
+    if (numbers[i] == 0 || box.top < row * down - kResolution || box.bottom > (row + 1) * down + kResolution || box.left < column * across - kResolution ||
+        box.right > (column + 1) * across + kResolution) {
+      return false;
+    }
   }
   return true;
 }

@@ -49,7 +49,8 @@ class Places {
     double top, bottom, left, right;  // in pixels
   };
 
-  // Whether these places divide the whole image evenly, row by row.
+  // Whether each of these places lies in its own cell of an even grid over the whole image, row by row: every second place of a
+  // finer grid does so too, as what a convolution with a stride reads first.
   bool is_even(const int64_t* numbers, int64_t height, int64_t width) const;
   int64_t number_of(const Box& box);
   at::Tensor grid(int64_t rows, int64_t columns);
@@ -59,6 +60,7 @@ class Places {
   at::Tensor combined(const at::Tensor& a, const at::Tensor& b, bool& conflicts) const;
 
   void follow(const torch::jit::Node* node);
+  void pass_on(const torch::jit::Node* node);
   // Of one output; undefined where it is not known.
   at::Tensor result_of(const torch::jit::Node* node, const torch::jit::Value* output);
   at::Tensor of_padding(const torch::jit::Node* node) const;
