@@ -134,8 +134,13 @@ export interface Inspection {
   readonly tokens: TokenGrid | null;
   /** The linear layer after average pooling; null where the model does not end so. */
   readonly head: PooledHead | null;
-  /** What CAM methods explain unless told otherwise: the last spatial feature, or the last attention's input. */
+  /** What CAM methods explain unless told otherwise: the last spatial feature, or the last attention's input. Empty where none is known. */
   readonly targetLayer: string;
+  /**
+   * The operator at which the places of the image are lost, and the module that it is in or leads to: features with space follow it
+   * whose places are not known, so `targetLayer` is empty. Null where places are followed to the end.
+   */
+  readonly placesLostAt: { readonly node: string; readonly operator: string } | null;
   /** Operators of one run of the whole model. */
   readonly operators: number;
   /** Bytes of all activations of one image. */

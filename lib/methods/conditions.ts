@@ -28,7 +28,8 @@ export const hasPooledHead: Condition = ({ head, nodes }) => {
   return null;
 };
 
-export const hasTargetLayer: Condition = ({ targetLayer, nodes }) => {
+export const hasTargetLayer: Condition = ({ targetLayer, placesLostAt, nodes }) => {
+  if (targetLayer === '' && placesLostAt !== null) return `the places of the image are lost at "${placesLostAt.node}" (${placesLostAt.operator}); name a layer with \`layer\``;
   if (targetLayer === '') return 'no layer with spatial axes was found; name one with `layer`';
   const node = nodes.find(({ name }) => name === targetLayer);
   return node?.layout === 'tokens' && node.grid === null ? `the tokens of "${targetLayer}" do not lie in a grid of patches` : null;

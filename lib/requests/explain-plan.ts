@@ -24,6 +24,12 @@ function chooseLayers(request: ExplainRequest, inspection: Inspection, cardLayer
   return [cardLayer ?? inspection.targetLayer];
 }
 
+/** Why a request cannot be answered: of the layers that it names, if any, rather than of the automatic one. */
+function reasonAgainst({ method, layers }: LayeredRequest, inspection: Inspection): string | null {
+  if (layers === null) return method.reasonAgainst(inspection);
+  return layers.map((layer) => method.reasonAgainst({ ...inspection, targetLayer: layer })).find((reason) => reason !== null) ?? null;
+}
+
 /** Names of one method's outputs in a plan of several. */
 export const prefixOf = (at: number): string => `${at}/`;
 
@@ -46,7 +52,7 @@ export function recordExplanations(requests: readonly LayeredRequest[], inspecti
 function recordOne(request: LayeredRequest, images: SymbolicModel, modelName: string, prefix: string): void {
   const { method, common } = request;
   const { inspection, plan } = images;
-  const reason = method.reasonAgainst(inspection);
+  const reason = reasonAgainst(request, inspection);
   if (reason !== null) throw new SightlineError('METHOD_NOT_APPLICABLE', `${method.name} cannot explain ${modelName}: ${reason}.`, { details: { method: method.name } });
 
   if (inspection.classes === 0 && method.isClassSpecific && typeof common.score !== 'function') {

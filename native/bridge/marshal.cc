@@ -251,6 +251,13 @@ Napi::Object info_to_js(Napi::Env env, const NetworkInfo& info) {
   for (const auto& [rule, reason] : info.rule_reasons) reasons.Set(rule, reason);
   object.Set("ruleReasons", reasons);
   object.Set("targetLayer", info.target_layer);
+  object.Set("placesLostAt", env.Null());
+  if (info.places_lost_at) {
+    auto lost = Napi::Object::New(env);
+    lost.Set("node", info.places_lost_at->node);
+    lost.Set("operator", info.places_lost_at->op);
+    object.Set("placesLostAt", lost);
+  }
   object.Set("operators", static_cast<double>(info.operators));
   object.Set("activationBytes", static_cast<double>(info.activation_bytes));
   object.Set("flops", count_to_js(env, info.flops));

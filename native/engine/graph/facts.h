@@ -61,6 +61,11 @@ struct PooledHead {
   at::Tensor bias;    // [classes] or undefined
 };
 
+// The operator at which the places of the image were lost, such as "aten::fft_fft2", and the module that it is in or leads to.
+struct LostPlaces {
+  std::string node, op;
+};
+
 struct NetworkInfo {
   int64_t channels;       // of the images
   bool is_channels_last;  // whether the archive itself takes them as [N, H, W, channels]; here they are [N, channels, H, W]
@@ -81,8 +86,9 @@ struct NetworkInfo {
   std::vector<SiteInfo> attention;
   std::optional<TokenInfo> tokens;
   std::optional<PooledHead> head;
-  // As find_target_layer says.
+  // As find_target_layer says; empty where places are lost behind it.
   std::string target_layer;
+  std::optional<LostPlaces> places_lost_at;
   int64_t operators;         // of one whole run
   int64_t activation_bytes;  // of all values of one run on one image, what a run with gradients may have to keep
   std::optional<int64_t> flops;       // of one run on one image; see flops.h

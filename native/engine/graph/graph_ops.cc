@@ -8,6 +8,7 @@
 #include <torch/csrc/jit/ir/constants.h>
 #include <torch/library.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 
@@ -68,6 +69,40 @@ int64_t recorded_bytes(const torch::jit::Value* value) {
   int64_t elements = 1;
   for (const int64_t size : *sizes) elements *= size;
   return elements * static_cast<int64_t>(c10::elementSize(recorded_dtype(value).value_or(at::kFloat)));
+}
+
+namespace {
+
+bool writes_into(const torch::jit::Use& use) {
+  const auto* schema = use.user->maybeSchema();
+  if (schema == nullptr || use.offset >= schema->arguments().size()) return false;
+  const auto* alias = schema->arguments()[use.offset].alias_info();
+  return alias != nullptr && alias->isWrite();
+}
+
+}  // namespace
+
+bool is_written_to(const torch::jit::Value* value) {
+  return std::any_of(value->uses().begin(), value->uses().end(), writes_into);
+}
+
+std::unordered_set<const torch::jit::Value*> sources_of(const torch::jit::Value* value) {
+  std::unordered_set<const torch::jit::Value*> found{value};
+  std::vector<const torch::jit::Value*> queue{value};
+  while (!queue.empty()) {
+    const torch::jit::Value* next = queue.back();
+    queue.pop_back();
+    std::vector<const torch::jit::Node*> makers{next->node()};
+    for (const auto& use : next->uses()) {
+      if (writes_into(use) && use.user->isBefore(value->node())) makers.push_back(use.user);
+    }
+    for (const torch::jit::Node* node : makers) {
+      for (const torch::jit::Value* input : node->inputs()) {
+        if (found.insert(input).second) queue.push_back(input);
+      }
+    }
+  }
+  return found;
 }
 
 bool is_tensor(const torch::jit::Value* value) { return value->type()->isSubtypeOf(*c10::TensorType::get()); }

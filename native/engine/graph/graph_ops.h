@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
+#include <unordered_set>
 #include <vector>
 
 namespace sightline {
@@ -25,6 +26,11 @@ std::optional<std::vector<int64_t>> recorded_sizes(const torch::jit::Value* valu
 std::optional<at::ScalarType> recorded_dtype(const torch::jit::Value* value);
 // Of a value with recorded sizes; 0 for others.
 int64_t recorded_bytes(const torch::jit::Value* value);
+
+// Whether a node writes into a value, such as `append` into a list.
+bool is_written_to(const torch::jit::Value* value);
+// All that a value is computed from, what was written into it, and itself.
+std::unordered_set<const torch::jit::Value*> sources_of(const torch::jit::Value* value);
 
 bool is_tensor(const torch::jit::Value* value);
 // Whether the node is `aten::NAME`, whatever its overload.

@@ -10,6 +10,7 @@
 #include "engine/graph/flops.h"
 #include "engine/graph/graph_ops.h"
 #include "engine/graph/layouts.h"
+#include "engine/graph/lost_places.h"
 #include "engine/graph/pooled_head.h"
 #include "engine/graph/target_layer.h"
 
@@ -159,6 +160,9 @@ NetworkInfo inspect_graph(StraightGraph& straight, const Places& places, const s
                               flops.after_probabilities(site), flops.bytes_after(site.result), {}, {}});
   }
   info.target_layer = find_target_layer(straight, sites, info);
+  // What a pooled head averages is all that is read.
+  if (!info.head || info.head->layout == Layout::Tokens) info.places_lost_at = find_lost_places(straight, places, info.target_layer);
+  if (info.places_lost_at) info.target_layer.clear();
   for (const Node* node : straight.graph->nodes()) {
     if (node->kind() == c10::prim::Constant) continue;
     ++info.operators;

@@ -9,11 +9,30 @@
 
 #include "engine/graph/graph_ops.h"
 #include "engine/graph/place_operators.h"
+#include "engine/graph/pointwise_proof.h"
 
 namespace sightline {
 
 using torch::jit::Node;
 using torch::jit::Value;
+
+namespace {
+
+bool is_constant_along(const at::Tensor& places, int64_t axis) { return places.equal(places.narrow(axis, 0, 1).expand(places.sizes())); }
+
+// Whether a tensor of these sizes, broadcast to one that tells places apart, is the same at all of them, as a gate of channels is.
+bool scales_alike(const at::Tensor& places, const std::vector<int64_t>& sizes) {
+  const auto shift = places.dim() - static_cast<int64_t>(sizes.size());
+  bool tells_apart = false;
+  for (int64_t axis = 0; axis < places.dim(); ++axis) {
+    if (is_constant_along(places, axis)) continue;
+    tells_apart = true;
+    if (axis >= shift && sizes[static_cast<size_t>(axis - shift)] != 1) return false;
+  }
+  return tells_apart && shift >= 0;
+}
+
+}  // namespace
 
 at::Tensor Places::result_of(const Node* node, const Value* output) {
   const auto sizes = recorded_sizes(output);
@@ -40,7 +59,7 @@ at::Tensor Places::result_of(const Node* node, const Value* output) {
     const bool is_elementwise = node->inputs().size() > 1 && is_tensor(node->input(1));  // the larger of two
     return is_elementwise ? of_elementwise(node, output, *sizes) : of_reduction(node, *sizes);
   }
-  return keeps_shape(node) ? of_elementwise(node, output, *sizes) : at::Tensor();
+  return keeps_shape(node) || is_proven_pointwise(node) ? of_elementwise(node, output, *sizes) : at::Tensor();
 }
 
 // Unlike the plain operator it is not run itself, since it takes quantised numbers only.
@@ -100,12 +119,16 @@ at::Tensor Places::of_reduction(const Node* node, const std::vector<int64_t>& si
   const auto from = places_of(node->input(0));
   if (!from.defined()) return {};
   std::vector<int64_t> axes;
-  for (const Value* input : node->inputs().slice(1)) {
-    const auto constant = constant_of(input);
-    const auto list = constant && constant->isIntList() ? constant->toIntVector() : std::vector<int64_t>{};
-    if (!list.empty()) axes = list;
-    if (constant && constant->isInt() && axes.empty() && input == node->input(1)) axes = {constant->toInt()};
-    if (!axes.empty()) break;
+  const auto* schema = node->maybeSchema();
+  for (size_t i = 1; schema != nullptr && i < node->inputs().size(); ++i) {
+    // By its name: a norm's order is a number too.
+    if (schema->arguments().at(i).name() != "dim") continue;
+    const auto constant = constant_of(node->input(i));
+    const auto found = known_.find(node->input(i));
+    if (!constant && found == known_.end()) return {};
+    const auto& dim = constant ? *constant : found->second;
+    if (dim.isIntList()) axes = dim.toIntVector();
+    if (dim.isInt()) axes = {dim.toInt()};
   }
   if (axes.empty()) {
     axes.resize(static_cast<size_t>(from.dim()));
@@ -115,16 +138,56 @@ at::Tensor Places::of_reduction(const Node* node, const std::vector<int64_t>& si
   return c10::multiply_integers(sizes) == result.numel() ? result.reshape(sizes) : at::Tensor();
 }
 
+at::Tensor Places::of_one_place(const Node* node, const Value* output) {
+  const auto sizes = recorded_sizes(output);
+  std::vector<at::Tensor> each;
+  for (const Value* input : node->inputs()) {
+    if (!depends(input)) continue;
+    if (is_lost(input) || pairs_.count(input) != 0) return {};
+    const auto parts = is_tensor(input) ? std::vector<at::Tensor>{places_of(input)} : list_of(input).value_or(std::vector<at::Tensor>{});
+    if (parts.empty()) return {};
+    for (const auto& part : parts) {
+      const auto first = part.reshape(-1).slice(0, 0, 1);
+      if (first.numel() == 0 || !part.equal(first.reshape(std::vector<int64_t>(static_cast<size_t>(part.dim()), 1)).expand(part.sizes()))) return {};
+      each.push_back(first);
+    }
+  }
+  if (!sizes || each.empty()) return {};
+  return united(at::cat(each), 0).expand(*sizes);
+}
+
+bool Places::is_proven_pointwise(const Node* node) const {
+  const Value* moved = nullptr;
+  for (const Value* input : node->inputs()) {
+    if (!depends(input)) continue;
+    if (moved != nullptr || !has(input)) return false;
+    moved = input;
+  }
+  return moved != nullptr && is_pointwise_by_run(node, moved);
+}
+
 at::Tensor Places::of_elementwise(const Node* node, const Value* output, const std::vector<int64_t>& sizes) {
   at::Tensor result;
+  std::vector<std::vector<int64_t>> lost;
   for (const Value* input : node->inputs()) {
     if (!is_tensor(input) || !depends(input)) continue;
-    const auto places = places_of(input);
-    if (!places.defined()) return {};
+    // Another tensor's type only.
+    if (input != node->input(0) && is_any_of(node, {"to", "type_as"})) break;
     if (pairs_.count(input) != 0) pairs_.insert(output);
+    const auto places = places_of(input);
+    if (!places.defined()) {
+      const auto of_lost = recorded_sizes(input);
+      if (!of_lost) return {};
+      lost.push_back(*of_lost);
+      continue;
+    }
     bool conflicts = false;
     result = result.defined() ? combined(result, places, conflicts) : places;
     if (conflicts && pairs_.count(output) == 0) return {};
+  }
+  if (!lost.empty() && (!result.defined() || result.sizes() != at::IntArrayRef(sizes) || pairs_.count(output) != 0)) return {};
+  for (const auto& each : lost) {
+    if (!scales_alike(result, each)) return {};
   }
   if (!result.defined() || result.dim() > static_cast<int64_t>(sizes.size())) return {};
   try {

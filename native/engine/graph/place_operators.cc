@@ -55,7 +55,7 @@ bool is_window(const Node* node) {
 
 bool is_reduction(const Node* node) {
   return is_one_of(node, {"mean", "sum", "amax", "amin", "max", "min", "norm", "linalg_vector_norm", "linalg_norm", "std", "var", "logsumexp", "prod",
-                          "argmax", "argmin", "median", "nanmean"});
+                          "argmax", "argmin", "median", "nanmean", "frobenius_norm", "var_mean", "std_mean", "aminmax"});
 }
 
 }  // namespace sightline

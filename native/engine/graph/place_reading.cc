@@ -4,13 +4,19 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
-#include <cmath>
+
+#include "engine/graph/graph_ops.h"
 
 namespace sightline {
 
 using torch::jit::Value;
 
 bool Places::has(const Value* value) const { return depends(value) && places_of(value).defined(); }
+
+bool Places::is_lost(const Value* value) const {
+  if (!depends(value)) return false;
+  return is_tensor(value) ? !places_of(value).defined() : value->type()->isSubtypeOf(*c10::ListType::ofTensors()) && !list_of(value);
+}
 
 std::optional<bool> Places::tells_apart(const Value* value, int64_t axis) const {
   const auto places = places_of(value);
@@ -29,11 +35,13 @@ bool Places::is_map(const Value* value, int64_t rows, int64_t columns) const {
 
 bool Places::is_even(const int64_t* numbers, int64_t height, int64_t width) const {
   const double down = height_ / static_cast<double>(height), across = width_ / static_cast<double>(width);
-  const auto near = [](double x, double y) { return std::abs(x - y) <= kResolution; };
   for (int64_t i = 0; i < height * width; ++i) {
     const auto row = static_cast<double>(i / width), column = static_cast<double>(i % width);
     const Box& box = boxes_[static_cast<size_t>(numbers[i])];
-    if (!near(box.top, row * down) || !near(box.bottom, (row + 1) * down) || !near(box.left, column * across) || !near(box.right, (column + 1) * across)) return false;
+    if (numbers[i] == 0 || box.top < row * down - kResolution || box.bottom > (row + 1) * down + kResolution || box.left < column * across - kResolution ||
+        box.right > (column + 1) * across + kResolution) {
+      return false;
+    }
   }
   return true;
 }

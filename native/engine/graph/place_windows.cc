@@ -1,6 +1,7 @@
 #include "engine/graph/places.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/col2im.h>
 #include <ATen/ops/constant_pad_nd.h>
 
 #include <vector>
@@ -54,7 +55,7 @@ at::Tensor Places::of_window(const Node* node, const std::vector<int64_t>& sizes
   return {};
 }
 
-// Overlapping patches, laid one over another and summed: each lies where it was taken from.
+// Patches laid side by side, or overlapping ones that are summed: each lies where it was taken from.
 at::Tensor Places::of_folding(const Node* node, const std::vector<int64_t>& sizes) {
   const auto from = places_of(node->input(0));
   const auto kernel = constant_of(node->input(2)), dilation = constant_of(node->input(3)), padding = constant_of(node->input(4)), stride = constant_of(node->input(5));
@@ -62,6 +63,8 @@ at::Tensor Places::of_folding(const Node* node, const std::vector<int64_t>& size
     if (!each || !each->isIntList() || each->toIntVector().size() != 2) return {};
   }
   if (!from.defined() || from.dim() != 3 || sizes.size() != 4) return {};
+  const bool is_apart = kernel->toIntVector() == stride->toIntVector() && dilation->toIntVector() == std::vector<int64_t>{1, 1};
+  if (is_apart) return at::col2im(from, at::IntArrayRef(sizes).slice(2), kernel->toIntVector(), dilation->toIntVector(), padding->toIntVector(), stride->toIntVector());
   int64_t patches[2];
   for (size_t i = 0; i < 2; ++i) {
     patches[i] = (sizes[i + 2] + 2 * padding->toIntVector()[i] - dilation->toIntVector()[i] * (kernel->toIntVector()[i] - 1) - 1) / stride->toIntVector()[i] + 1;

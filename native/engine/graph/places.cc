@@ -168,6 +168,23 @@ bool Places::run(const Node* node, bool on_places) {
   return true;
 }
 
+// A value under another name, or one of a list.
+void Places::pass_on(const Node* node) {
+  const Value *from = node->input(0), *to = node->output();
+  if (!is_tensor(to)) return;
+  at::Tensor places;
+  if (is_tensor(from)) {
+    places = places_of(from);
+  } else if (const auto parts = is_written_to(from) ? std::nullopt : list_of(from)) {
+    const auto index = node->inputs().size() == 2 ? constant_of(node->input(1)) : std::nullopt;
+    if (!index || !index->isInt()) return;
+    const auto count = static_cast<int64_t>(parts->size()), at = index->toInt() < 0 ? index->toInt() + count : index->toInt();
+    if (at >= 0 && at < count) places = parts->at(static_cast<size_t>(at));
+  }
+  if (places.defined()) known_[to] = places;
+  if (pairs_.count(from) != 0) pairs_.insert(to);
+}
+
 void Places::follow(const Node* node) {
   if (node->kind() == c10::prim::Constant) return;
   const auto inputs = node->inputs();
@@ -193,9 +210,12 @@ void Places::follow(const Node* node) {
     if (pairs_.count(node->input(0)) != 0) pairs_.insert(node->outputs().begin(), node->outputs().end());
     return;
   }
+  if (is_dependent && (node->kind() == c10::prim::unchecked_cast || is_aten(node, "__getitem__"))) {
+    pass_on(node);
+    return;
+  }
   const bool is_pair = std::any_of(inputs.begin(), inputs.end(), [&](const Value* input) { return pairs_.count(input) != 0; });
-  if (moves_elements(node)) {
-    if (!run(node, true)) return;
+  if (moves_elements(node) && run(node, true)) {
     for (const Value* output : node->outputs()) {
       // A list may have had more appended to it than was seen.
       const auto sizes = recorded_sizes(output);
@@ -210,6 +230,7 @@ void Places::follow(const Node* node) {
     at::Tensor result;
     try {
       result = result_of(node, output);
+      if (!result.defined()) result = of_one_place(node, output);
     } catch (const c10::Error&) {
       continue;  // operands that do not go together as they usually do, such as grouped queries: not known
     }

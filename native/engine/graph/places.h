@@ -3,8 +3,8 @@
 // Each entry of each value has a place: the box of the image that it belongs to, or none (a class token, a register). The
 // pixels have theirs by definition. Operators that only move elements are run on the numbers of the places; convolutions and
 // pooling make a new even grid of their output; elementwise operators keep places, or the smaller of two; what sums over an
-// axis unites the places along it. Whatever is not known to do one of these has unknown places, and so has all that is computed
-// from it. No conclusion is drawn from a size or a name.
+// axis unites the places along it; what is made of one place is of that place. Whatever is not known to do one of these has
+// unknown places, and so has all that is computed from it, but for what scales each place alike. No conclusion is drawn from a size or a name.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -30,6 +30,8 @@ class Places {
 
   // Whether the places of all entries are known.
   bool has(const torch::jit::Value* value) const;
+  // Whether it depends on the image and its places, or those of a list's tensors, are not known.
+  bool is_lost(const torch::jit::Value* value) const;
   // Whether some of its entries belong to two places, as those of an attention matrix do.
   bool is_of_pairs(const torch::jit::Value* value) const { return pairs_.count(value) != 0; }
   // Whether axes `rows` and `columns` are the image's, in order and in full, and no other axis tells places apart.
@@ -47,7 +49,8 @@ class Places {
     double top, bottom, left, right;  // in pixels
   };
 
-  // Whether these places divide the whole image evenly, row by row.
+  // Whether each of these places lies in its own cell of an even grid over the whole image, row by row: every second place of a
+  // finer grid does so too, as what a convolution with a stride reads first.
   bool is_even(const int64_t* numbers, int64_t height, int64_t width) const;
   int64_t number_of(const Box& box);
   at::Tensor grid(int64_t rows, int64_t columns);
@@ -57,6 +60,7 @@ class Places {
   at::Tensor combined(const at::Tensor& a, const at::Tensor& b, bool& conflicts) const;
 
   void follow(const torch::jit::Node* node);
+  void pass_on(const torch::jit::Node* node);
   // Of one output; undefined where it is not known.
   at::Tensor result_of(const torch::jit::Node* node, const torch::jit::Value* output);
   at::Tensor of_padding(const torch::jit::Node* node) const;
@@ -67,6 +71,10 @@ class Places {
   at::Tensor of_product(const at::Tensor& a, const at::Tensor& b, const torch::jit::Value* output);
   at::Tensor of_einsum(const torch::jit::Node* node, const torch::jit::Value* output);
   at::Tensor of_reduction(const torch::jit::Node* node, const std::vector<int64_t>& sizes);
+  // Of what is computed from one place only, whatever the operator does.
+  at::Tensor of_one_place(const torch::jit::Node* node, const torch::jit::Value* output);
+  // Whether an operator of one tensor that depends on the image is pointwise.
+  bool is_proven_pointwise(const torch::jit::Node* node) const;
   at::Tensor of_elementwise(const torch::jit::Node* node, const torch::jit::Value* output, const std::vector<int64_t>& sizes);
   // A tensor's places: zeros where it does not depend on the image.
   at::Tensor places_of(const torch::jit::Value* value) const;

@@ -40,20 +40,6 @@ std::string last_attention_input(const StraightGraph& straight, const AttentionS
   return {};
 }
 
-// All that a value is computed from, and itself.
-std::unordered_set<const Value*> sources_of(const Value* value) {
-  std::unordered_set<const Value*> found{value};
-  std::vector<const Value*> queue{value};
-  while (!queue.empty()) {
-    const Value* next = queue.back();
-    queue.pop_back();
-    for (const Value* input : next->node()->inputs()) {
-      if (found.insert(input).second) queue.push_back(input);
-    }
-  }
-  return found;
-}
-
 // The map that a model returns, and what becomes it place by place: there each place explains itself alone.
 std::unordered_set<const Value*> returned_map(const StraightGraph& straight) {
   std::unordered_set<const Value*> found;
