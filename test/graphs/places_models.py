@@ -9,6 +9,7 @@ that layer in float64, and by how much PyTorch's own float32 map differs from it
 import json
 import sys
 from pathlib import Path
+from typing import List, Optional
 
 import torch
 from torch import nn
@@ -102,6 +103,42 @@ class InPlace(nn.Module):
         return x
 
 
+class Appended(nn.Module):
+    """Scripted, lists are written into; an optional is cast."""
+
+    def __init__(self, from_none):
+        super().__init__()
+        self.from_none = from_none
+        self.mix = nn.Conv2d(16, 8, 1)
+
+    def forward(self, x, shortcut: Optional[torch.Tensor] = None):
+        if shortcut is None:
+            shortcut = x
+        parts: List[torch.Tensor] = []
+        if not self.from_none:
+            parts = [x[:, :4]]
+            parts.append(x[:, 4:])
+            parts.append(F.hardswish(parts[0]))
+            parts.append(parts[-2] * 2.0)
+        else:
+            for part in x.split(4, 1):
+                parts.append(part)
+                parts.append(part.sigmoid())
+        out = self.mix(torch.cat(parts, 1))
+        out += shortcut
+        return out
+
+
+class Scripted(nn.Module):
+    def __init__(self, middle):
+        super().__init__()
+        self.stem, self.middle, self.after, self.fc = nn.Conv2d(3, 8, 3, 4, 1), middle, nn.Conv2d(8, 8, 3, 1, 1), nn.Linear(16, 6)
+
+    def forward(self, x):
+        x = self.after(self.middle(self.stem(x)))
+        return self.fc(torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1))
+
+
 class Inner(nn.Module):
     """A product of each map with itself is no pointwise operator, though its shape stays."""
 
@@ -119,6 +156,8 @@ MODELS = {
     "response-norm": (lambda: between(Block()), "after"),
     "channel-gate": (lambda: between(ChannelGate()), "after"),
     "spectral-gate": (lambda: between(SpectralGate()), "after"),
+    "appended": (lambda: Scripted(Appended(False)), "after"),
+    "appended-to-none": (lambda: Scripted(Appended(True)), "after"),
     "spectrum": (lambda: between(Spectrum()), None),
     "matrix-exponential": (lambda: between(Inner()), None),
     "halves": (halves, ""),
@@ -143,7 +182,8 @@ def main(folder):
         model = seeded(make())
         x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
         with torch.no_grad():
-            torch.jit.trace(model, x, check_trace=False, strict=False).save(str(folder / f"{name}.pt"))
+            archive = torch.jit.script(model) if isinstance(model, Scripted) else torch.jit.trace(model, x, check_trace=False, strict=False)
+            archive.save(str(folder / f"{name}.pt"))
             entry = {"input": numbers(x), "logits": numbers(model(x))}
         if layer != "":
             single, double = grad_cam(model, x, layer or "stem"), grad_cam(seeded(make()).double(), x.double(), layer or "stem")

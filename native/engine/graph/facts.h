@@ -61,7 +61,7 @@ struct PooledHead {
   at::Tensor bias;    // [classes] or undefined
 };
 
-// The operator at which the places of the image were lost, such as "aten::fft_fft2", and the module that it is in or leads to.
+// The operator at which the places of the image were lost, such as "fft_fft2", and the module that it is in or leads to.
 struct LostPlaces {
   std::string node, op;
 };

@@ -82,8 +82,13 @@ bool writes_into(const torch::jit::Use& use) {
 
 }  // namespace
 
-bool is_written_to(const torch::jit::Value* value) {
-  return std::any_of(value->uses().begin(), value->uses().end(), writes_into);
+std::vector<const torch::jit::Node*> writers_of(const torch::jit::Value* value) {
+  std::vector<const torch::jit::Node*> found;
+  for (const auto& use : value->uses()) {
+    if (writes_into(use)) found.push_back(use.user);
+  }
+  std::sort(found.begin(), found.end(), [](const auto* a, const auto* b) { return a->isBefore(b); });
+  return found;
 }
 
 std::unordered_set<const torch::jit::Value*> sources_of(const torch::jit::Value* value) {
@@ -93,8 +98,8 @@ std::unordered_set<const torch::jit::Value*> sources_of(const torch::jit::Value*
     const torch::jit::Value* next = queue.back();
     queue.pop_back();
     std::vector<const torch::jit::Node*> makers{next->node()};
-    for (const auto& use : next->uses()) {
-      if (writes_into(use) && use.user->isBefore(value->node())) makers.push_back(use.user);
+    for (const torch::jit::Node* writer : writers_of(next)) {
+      if (writer->isBefore(value->node())) makers.push_back(writer);
     }
     for (const torch::jit::Node* node : makers) {
       for (const torch::jit::Value* input : node->inputs()) {

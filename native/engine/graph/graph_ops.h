@@ -27,8 +27,8 @@ std::optional<at::ScalarType> recorded_dtype(const torch::jit::Value* value);
 // Of a value with recorded sizes; 0 for others.
 int64_t recorded_bytes(const torch::jit::Value* value);
 
-// Whether a node writes into a value, such as `append` into a list.
-bool is_written_to(const torch::jit::Value* value);
+// The nodes that write into a value, such as `append` into a list, in the order in which they run.
+std::vector<const torch::jit::Node*> writers_of(const torch::jit::Value* value);
 // All that a value is computed from, what was written into it, and itself.
 std::unordered_set<const torch::jit::Value*> sources_of(const torch::jit::Value* value);
 

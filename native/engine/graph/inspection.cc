@@ -23,12 +23,6 @@ namespace {
 
 constexpr int kHeadSearchDepth = 24;
 
-std::string operator_name(const Node* node) {
-  std::string name = node->kind().toUnqualString();
-  if (is_convolution(node)) return "conv2d";
-  return name.empty() || name.front() != '_' ? name : name.substr(1);
-}
-
 // What a convolution or a batch norm adds to each channel.
 at::Tensor channel_bias(const Node* node) {
   if (is_convolution(node)) return constant_tensor(node->input(2)).value_or(at::Tensor());

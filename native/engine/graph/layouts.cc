@@ -1,5 +1,6 @@
 #include "engine/graph/layouts.h"
 
+#include "engine/graph/convolution_node.h"
 #include "engine/graph/graph_ops.h"
 
 namespace sightline {
@@ -30,6 +31,12 @@ std::string name_of(const StraightGraph& straight, const Value* value) {
     if (best.empty() || node.name.size() < best.size()) best = node.name;
   }
   return best;
+}
+
+std::string operator_name(const torch::jit::Node* node) {
+  std::string name = node->kind().toUnqualString();
+  if (is_convolution(node)) return "conv2d";
+  return name.empty() || name.front() != '_' ? name : name.substr(1);
 }
 
 bool has_space(const NodeInfo& node) {

@@ -18,6 +18,8 @@ Layout layout_of(const torch::jit::Value* value, const Places& places);
 std::optional<PatchGrid> grid_of(const torch::jit::Value* value, const Places& places);
 // Whether it has more places than one, and it is known where they lie.
 bool has_space(const NodeInfo& node);
+// Such as "conv2d" or "batch_norm".
+std::string operator_name(const torch::jit::Node* node);
 // The shortest of a value's names; empty where it has none.
 std::string name_of(const StraightGraph& straight, const torch::jit::Value* value);
 // The tensor that a value holds, where it is a constant.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/graph/graph_ops.h"
+#include "engine/graph/layouts.h"
 
 namespace sightline {
 
@@ -53,7 +54,7 @@ std::optional<LostPlaces> find_lost_places(const StraightGraph& straight, const 
     if (!places.is_lost(node.value) || !looks_spatial(node.value) || leading.count(node.value) == 0) continue;
     if (sources_of(node.value).count(from) == 0) continue;
     const Node* first = first_loss(node.value, places);
-    LostPlaces lost{first->scopeName(), first->kind().toQualString()};
+    LostPlaces lost{first->scopeName(), operator_name(first)};
     // Without a module of its own it is told by the first that reads it.
     for (size_t i = 0; lost.node.empty() && i < straight.nodes.size(); ++i) {
       if (reads(straight.nodes[i].value, first)) lost.node = straight.nodes[i].name;

@@ -36,7 +36,11 @@ Places::Places(const Graph& graph, const Value* image, int64_t height, int64_t w
     dependent_.insert(image);
     known_[image] = grid(height, width).expand(*sizes);
   }
-  for (const Node* node : graph.nodes()) follow(node);
+  for (const Node* node : graph.nodes()) {
+    followed_ = node;
+    follow(node);
+  }
+  followed_ = nullptr;
 }
 
 int64_t Places::number_of(const Box& box) {
@@ -117,11 +121,18 @@ std::optional<std::vector<at::Tensor>> Places::list_of(const Value* value) const
       if (!of_half) return std::nullopt;
       parts.insert(parts.end(), of_half->begin(), of_half->end());
     }
+  } else if (const auto constant = constant_of(value)) {
+    if (!constant->isList() || !constant->toListRef().empty()) return std::nullopt;
   } else {
     const auto found = known_.find(value);
     if (found == known_.end() || !found->second.isTensorList()) return std::nullopt;
     parts = found->second.toTensorVector();
     if (!depends(value)) std::transform(parts.begin(), parts.end(), parts.begin(), [](const at::Tensor& part) { return zeros(part.sizes()); });
+  }
+  for (const Node* writer : writers_of(value)) {
+    if (followed_ != nullptr && !writer->isBefore(followed_)) break;
+    if (!is_aten(writer, "append") || writer->input(0) != value) return std::nullopt;
+    parts.push_back(places_of(writer->input(1)));
   }
   if (std::any_of(parts.begin(), parts.end(), [](const at::Tensor& part) { return !part.defined(); })) return std::nullopt;
   return parts;
@@ -175,7 +186,7 @@ void Places::pass_on(const Node* node) {
   at::Tensor places;
   if (is_tensor(from)) {
     places = places_of(from);
-  } else if (const auto parts = is_written_to(from) ? std::nullopt : list_of(from)) {
+  } else if (const auto parts = list_of(from)) {
     const auto index = node->inputs().size() == 2 ? constant_of(node->input(1)) : std::nullopt;
     if (!index || !index->isInt()) return;
     const auto count = static_cast<int64_t>(parts->size()), at = index->toInt() < 0 ? index->toInt() + count : index->toInt();
@@ -198,6 +209,7 @@ void Places::follow(const Node* node) {
     return;
   }
   if (is_dependent) dependent_.insert(node->outputs().begin(), node->outputs().end());
+  if (is_aten(node, "append")) dependent_.insert(node->input(0));
   if (node->kind() == c10::prim::ListConstruct) return;  // read where the list is
   if (node->kind() == c10::prim::ListUnpack) {
     if (is_dependent) {

@@ -84,6 +84,7 @@ class Places {
   bool run(const torch::jit::Node* node, bool on_places);
 
   double height_, width_;
+  const torch::jit::Node* followed_ = nullptr;  // lists are as they are when it runs; once all have run, as they are at the end
   std::vector<Box> boxes_;                          // by number; 0 is no place
   std::map<std::array<int64_t, 4>, int64_t> numbers_;
   std::map<std::pair<int64_t, int64_t>, at::Tensor> grids_;
