@@ -35,6 +35,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) { exports.Set("ans
 NODE_API_MODULE(sightline, Init)
 `,
     'lib/index.ts': 'export const answer: number = 42;\n',
+    'lib/bench/index.ts': 'export const runs: number = 42;\n',
     'lib/page.html': '<p>42</p>\n',
   });
   const libtorch = copyLibTorch(path.join(root, '..', 'libtorch'));
