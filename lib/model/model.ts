@@ -229,8 +229,9 @@ export class Model {
     const { classes, channels, isChannelsLast } = inspection;
     if (classes === 0) return;
     // One prediction on every device: weights are packed and kernels are chosen before the first request, not by it. Calls at
-    // once go to different devices: each takes the one with the least to do.
-    await Promise.all(this.pool.members.map(() => this.predict({ data: new Float32Array(channels * height * width), shape: isChannelsLast ? [1, height, width, channels] : [1, channels, height, width] }, { signal })));
+    // once go to different devices: each takes the one with the least to do. No batch of theirs waits for more images.
+    const blank = { data: new Float32Array(channels * height * width), shape: isChannelsLast ? [1, height, width, channels] : [1, channels, height, width] };
+    await Promise.all(this.pool.members.map(() => this.ask(blank, { ...predictRequest({ signal }), maxDelay: 0 })));
   }
 
   private async ask<Answer>(images: Input | readonly Input[], request: Request<Answer>): Promise<Answer[]> {

@@ -34,6 +34,8 @@ interface Window {
   /** Plans that no other call could know. */
   readonly ownPlans: KeptPlans;
   readonly signal: AbortSignal | undefined;
+  /** How long a batch waits for more images, in milliseconds. */
+  readonly maxDelay: number;
   /** Gives up the places that were kept for it in the queue, once it is there itself. */
   readonly admitted: () => void;
 }
@@ -57,7 +59,7 @@ export class Submissions {
    *
    * @returns one answer for each image
    */
-  async ask<Answer>(images: Input | readonly Input[], { signal, maxPixels = this.limits.maxPixels, question }: Request<Answer>): Promise<Answer[]> {
+  async ask<Answer>(images: Input | readonly Input[], { signal, maxPixels = this.limits.maxPixels, maxDelay = this.queue.maxDelay, question }: Request<Answer>): Promise<Answer[]> {
     throwIfAborted(signal);
     const list = Array.isArray(images) ? (images as readonly Input[]) : [images as Input];
     const items = list.flatMap((input, i) => splitInput(input, `image-${i}`));
@@ -67,7 +69,7 @@ export class Submissions {
       if (this.card.known === null && isTensorInput(input)) await untilAborted(this.card.findAt(input.shape[2]!, input.shape[3]!), signal);
       const model = this.card.required;
       let asked: Question<Answer> | null = null;
-      return this.inWindows(items, { ...this.limits, maxPixels, signal }, async (window) => {
+      return this.inWindows(items, { ...this.limits, maxPixels, maxDelay, signal }, async (window) => {
         asked ??= question(model, items.length);
         return this.submit(window, asked);
       });
@@ -76,7 +78,7 @@ export class Submissions {
 
   /** The same of one image that is ready for the engine. Its plans are looked for in `ownPlans` where the question has no key. */
   async askOne<Answer>(input: PreparedInput, question: Question<Answer>, signal: AbortSignal | undefined, ownPlans: KeptPlans): Promise<Answer> {
-    const [answer] = await this.submit({ inputs: [input], first: 0, ownPlans, signal, admitted: () => undefined }, question);
+    const [answer] = await this.submit({ inputs: [input], first: 0, ownPlans, signal, maxDelay: this.queue.maxDelay, admitted: () => undefined }, question);
     return answer!;
   }
 
@@ -86,7 +88,7 @@ export class Submissions {
 
   private async inWindows<Answer>(
     items: readonly HandedInput[],
-    options: DecodeLimits & { readonly signal: AbortSignal | undefined },
+    options: DecodeLimits & Pick<Window, 'signal' | 'maxDelay'>,
     submit: (window: Window) => Promise<Answer[]>,
   ): Promise<Answer[]> {
     const size = Math.min(Math.max(16, 2 * this.queue.maxBatch), this.queue.maxQueue);
@@ -113,7 +115,7 @@ export class Submissions {
           if (outcome.status === 'rejected') throw outcome.reason;
           return outcome.value;
         });
-        before = submit({ inputs, first: start, ownPlans, signal: options.signal, admitted: giveUp }).finally(giveUp);
+        before = submit({ inputs, first: start, ownPlans, signal: options.signal, maxDelay: options.maxDelay, admitted: giveUp }).finally(giveUp);
       } catch (error) {
         giveUp();
         throw error;
@@ -134,7 +136,7 @@ export class Submissions {
     };
   }
 
-  private async submit<Answer>({ inputs, first, ownPlans, signal, admitted }: Window, question: Question<Answer>): Promise<Answer[]> {
+  private async submit<Answer>({ inputs, first, ownPlans, signal, maxDelay, admitted }: Window, question: Question<Answer>): Promise<Answer[]> {
     throwIfAborted(signal);
     const native = binding();
     const inspections = await untilAborted(Promise.all(inputs.map(({ request }) => this.inspections.at(request.height, request.width))), signal);
@@ -154,7 +156,7 @@ export class Submissions {
           return { ...request, targets: targets.map(({ of }) => of), against: targets.map(({ against }) => against) };
         });
         const plan = plans[start]!;
-        this.pool.run(requests, this.queue.maxBatch, (handle, portion) => native.run(handle, plan, token, portion, this.queue), promises);
+        this.pool.run(requests, this.queue.maxBatch, (handle, portion) => native.run(handle, plan, token, portion, { ...this.queue, maxDelay }), promises);
         start = end;
       }
       admitted();

@@ -27,5 +27,7 @@ export interface Question<Answer> {
 export interface Request<Answer> {
   readonly signal: AbortSignal | undefined;
   readonly maxPixels?: number | undefined;
+  /** How long its batch waits for more images, in milliseconds. Default: the model's. */
+  readonly maxDelay?: number | undefined;
   readonly question: (model: KnownModel, images: number) => Question<Answer>;
 }
