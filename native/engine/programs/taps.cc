@@ -2,6 +2,7 @@
 
 #include "engine/errors.h"
 #include "engine/graph/fused_attention.h"
+#include "engine/graph/graph_ops.h"
 #include "engine/graph/residual_stream.h"
 #include "engine/relevance/rules.h"
 
