@@ -58,11 +58,15 @@ void forget_tokens(NetworkInfo& info) {
 void prove_places(const c10::IValue& self, const at::Tensor& example, const Tappable& tappable, NetworkInfo& info) {
   if (!info.tokens) return;
   const auto& tokens = *info.tokens;
-  size_t first = 0;
-  while (tappable.sites[first].tokens != tappable.sites[first].keys) ++first;
+  const auto first = std::find_if(tappable.sites.begin(), tappable.sites.end(), [](const AttentionSite& site) { return site.tokens == site.keys; });
+  if (first == tappable.sites.end()) {
+    // No attention between the tokens themselves: nothing at hand could prove where they lie.
+    forget_tokens(info);
+    return;
+  }
   at::NoGradGuard no_gradients;
   auto graph = tappable.master->copy();
-  set_outputs(*graph, {graph->outputs()[tappable.site_outputs[first][0]]});
+  set_outputs(*graph, {graph->outputs()[tappable.site_outputs[static_cast<size_t>(first - tappable.sites.begin())][0]]});
   torch::jit::EraseShapeInformation(graph);
   const Program until_first_tokens(std::move(graph), false, 0, false);
   const auto generator = at::make_generator<at::CPUGeneratorImpl>(2);
