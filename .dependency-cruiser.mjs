@@ -1,14 +1,14 @@
-// The rooms of lib/ (docs/architecture.md) and who may import whom: `npm run lint:rooms`. By dependency-cruiser, since it sees
-// type imports, circles and packages alike, which a check of our own would have to learn one by one.
+// The rooms of lib/ (docs/architecture.md) and who may import whom: `npm run lint:rooms`. By dependency-cruiser, since
+// it sees type imports, circles and packages alike, which a check of our own would have to learn one by one.
 
 /** Top down. A room imports from lower floors, and not from the rooms beside it. */
 const FLOORS = [
   ['demo'],
-  ['cli', 'processes'],
-  ['bench'],
+  ['cli', 'processes', 'page'],
+  ['bench', 'service'],
   ['model'],
   ['requests'],
-  ['pictures'],
+  ['pictures', 'metrics'],
   ['images', 'methods', 'hub', 'archives', 'weights'],
   ['models', 'symbolic'],
   ['engine'],
@@ -25,7 +25,12 @@ const upward = (rooms, floor) => ({
   comment: 'A room imports from lower floors only; move what both need down, or hand it in.',
   severity: 'error',
   from: { path: `^lib/(${rooms.join('|')})/` },
-  to: { path: `^lib/(?:${FLOORS.slice(0, floor + 1).flat().join('|')})/`, pathNot: '^lib/$1/' },
+  to: {
+    path: `^lib/(?:${FLOORS.slice(0, floor + 1)
+      .flat()
+      .join('|')})/`,
+    pathNot: '^lib/$1/',
+  },
 });
 
 /** @type {import('dependency-cruiser').IConfiguration} */
@@ -33,7 +38,8 @@ export default {
   forbidden: [
     {
       name: 'no-circle',
-      comment: 'Files that import each other, by types too, are one file in two pieces; give what they share a place below both.',
+      comment:
+        'Files that import each other, by types too, are one file in two pieces; give what they share a place below both.',
       severity: 'error',
       from: {},
       to: { circular: true },
@@ -62,14 +68,23 @@ export default {
     },
     {
       name: 'methods-know-the-vocabulary',
-      comment: 'A method is a formula: it imports lib/symbolic, its options (zod), errors, and the types of what is known of a model.',
+      comment:
+        'A method is a formula: it imports lib/symbolic, its options (zod), errors, and the types of what is known of a model.',
       severity: 'error',
       from: { path: '^lib/methods/' },
-      to: { pathNot: ['^lib/(?:methods|symbolic)/', '^lib/support/errors\\.ts$', '^lib/engine/inspection\\.ts$', '^node_modules/zod/'] },
+      to: {
+        pathNot: [
+          '^lib/(?:methods|symbolic)/',
+          '^lib/support/errors\\.ts$',
+          '^lib/engine/inspection\\.ts$',
+          '^node_modules/zod/',
+        ],
+      },
     },
     {
       name: 'methods-know-types-of-the-engine',
-      comment: 'Of lib/engine, methods and the vocabulary import types, and the table of operations; nothing that runs.',
+      comment:
+        'Of lib/engine, methods and the vocabulary import types, and the table of operations; nothing that runs.',
       severity: 'error',
       from: { path: '^lib/(?:methods|symbolic)/' },
       to: { path: '^lib/engine/', pathNot: '^lib/engine/operations\\.ts$', dependencyTypesNot: ['type-only'] },
@@ -97,7 +112,8 @@ export default {
     },
     {
       name: 'setup-needs-node-alone',
-      comment: 'lib/setup is read before any package is installed; node-gyp-build is asked for where a prebuilt addon is there.',
+      comment:
+        'lib/setup is read before any package is installed; node-gyp-build is asked for where a prebuilt addon is there.',
       severity: 'error',
       from: { path: '^lib/setup/' },
       to: { pathNot: '^lib/setup/|^node_modules/node-gyp-build/', dependencyTypesNot: ['core'] },

@@ -5,16 +5,27 @@ import globals from 'globals';
 import tseslint from 'typescript-eslint';
 
 /** Names that begin with _ are there for their place. */
-const unused = { argsIgnorePattern: '^_', varsIgnorePattern: '^_', caughtErrorsIgnorePattern: '^_', destructuredArrayIgnorePattern: '^_', ignoreRestSiblings: true };
+const unused = {
+  argsIgnorePattern: '^_',
+  varsIgnorePattern: '^_',
+  caughtErrorsIgnorePattern: '^_',
+  destructuredArrayIgnorePattern: '^_',
+  ignoreRestSiblings: true,
+};
 
 export default defineConfig(
-  { ignores: ['build/', 'coverage/', 'dist/', 'out/', 'prebuilds/', 'test/hub/configs/', 'lib/requests/documentation/'] },
+  {
+    ignores: ['build/', 'coverage/', 'dist/', 'out/', 'prebuilds/', 'test/hub/configs/', 'lib/requests/documentation/'],
+  },
   eslint.configs.recommended,
   tseslint.configs.recommendedTypeChecked,
   {
     languageOptions: {
       globals: globals.node,
-      parserOptions: { project: ['./tsconfig.test.json', './tsconfig.scripts.json'], tsconfigRootDir: import.meta.dirname },
+      parserOptions: {
+        project: ['./tsconfig.test.json', './tsconfig.scripts.json', './lib/page/tsconfig.json'],
+        tsconfigRootDir: import.meta.dirname,
+      },
     },
     plugins: { '@stylistic': stylistic },
     rules: {
@@ -22,7 +33,10 @@ export default defineConfig(
       eqeqeq: 'error',
       // Names from files are checked for control characters on purpose.
       'no-control-regex': 'off',
-      '@stylistic/max-len': ['error', { code: 120, ignoreStrings: true, ignoreTemplateLiterals: true, ignoreRegExpLiterals: true, ignoreUrls: true }],
+      '@stylistic/max-len': [
+        'error',
+        { code: 120, ignoreStrings: true, ignoreTemplateLiterals: true, ignoreRegExpLiterals: true, ignoreUrls: true },
+      ],
       '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],
       '@typescript-eslint/no-import-type-side-effects': 'error',
       '@typescript-eslint/no-misused-promises': 'error',
@@ -36,6 +50,14 @@ export default defineConfig(
       // An abort's reason, and what a child sent, may be anything.
       '@typescript-eslint/only-throw-error': 'off',
       '@typescript-eslint/prefer-promise-reject-errors': 'off',
+    },
+  },
+  {
+    files: ['lib/page/**'],
+    languageOptions: { globals: globals.browser },
+    rules: {
+      // Handlers of events are handed over as they are.
+      '@typescript-eslint/unbound-method': 'off',
     },
   },
   {
@@ -71,7 +93,12 @@ export default defineConfig(
   },
   {
     // Modules whose types stand in a .d.mts beside them, which TypeScript reads in their place.
-    files: ['lib/setup/{addon,libtorch}.mjs', 'scripts/{check-native-rooms,document-options,environment,setup,symbol-versions}.mjs', 'test/support/progress.mjs'],
+    files: [
+      'lib/setup/{addon,file-lock,libtorch}.mjs',
+      'scripts/{check-native-rooms,document-options,environment,setup,symbol-versions}.mjs',
+      'test/exported/comparison.mjs',
+      'test/support/progress.mjs',
+    ],
     extends: [tseslint.configs.disableTypeChecked],
     languageOptions: { parserOptions: { project: false } },
   },

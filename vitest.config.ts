@@ -2,20 +2,29 @@ import { fileURLToPath } from 'node:url';
 
 import { defineConfig } from 'vitest/config';
 
-// `npm run test:gpu` runs the tests that need a GPU, and only those; `npm test` runs all the others.
+// `npm run test:gpu` runs the tests that need a GPU, `npm run test:device` those on the emulated device, which a GPU
+// passes as well; `npm test` runs all the others.
 const gpu = process.env['SIGHTLINE_GPU'] === '1';
+const device = gpu || process.env['SIGHTLINE_DEVICE'] === '1';
+const ON_DEVICE = ['test/device/**/*.test.ts'];
+const ON_GPU = ['test/gpu/**/*.test.ts'];
 
 export default defineConfig({
   // The examples name the package as its users do: this is the built one.
   resolve: {
     // The longer name first: an alias stands for what begins with it too.
-    alias: ['bench/', ''].map((entry) => ({ find: entry === '' ? 'sightline' : 'sightline/bench', replacement: fileURLToPath(new URL(`dist/${entry}index.js`, import.meta.url)) })),
+    alias: [
+      ['sightline/bench', 'bench/index'],
+      ['sightline/http', 'service/http'],
+      ['sightline/fastify', 'service/fastify'],
+      ['sightline', 'index'],
+    ].map(([find, file]) => ({ find: find!, replacement: fileURLToPath(new URL(`dist/${file}.js`, import.meta.url)) })),
   },
   test: {
-    include: [gpu ? 'test/gpu/**/*.test.ts' : 'test/**/*.test.ts'],
-    exclude: gpu ? [] : ['test/gpu/**'],
+    include: gpu ? [...ON_GPU, ...ON_DEVICE] : device ? ON_DEVICE : ['test/**/*.test.ts'],
+    exclude: device ? [] : [...ON_GPU, ...ON_DEVICE],
     typecheck: {
-      enabled: !gpu,
+      enabled: !device,
       include: ['test/**/*.test-d.ts'],
       tsconfig: 'tsconfig.test.json',
     },

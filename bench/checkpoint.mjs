@@ -1,8 +1,9 @@
 /**
- * What loading a checkpoint costs, beside reading its file: node --expose-gc bench/checkpoint.mjs FILE.safetensors ARCHITECTURE
+ * What loading a checkpoint costs, beside reading its file: node --expose-gc bench/checkpoint.mjs FILE.safetensors
+ * ARCHITECTURE
  *
- * `models/skeletons.py --weights vit_base_patch16 --out FILE.safetensors` writes one. Rounds alternate; the memory is Linux's
- * peak of the resident set (VmHWM) over what was there before, by the weights' bytes.
+ * `models/skeletons.py --weights vit_base_patch16 --out FILE.safetensors` writes one. Rounds alternate; the memory is
+ * Linux's peak of the resident set (VmHWM) over what was there before, by the weights' bytes.
  */
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -17,12 +18,13 @@ if (file === undefined || architecture === undefined) throw new Error('Give a sa
 const card = { ...defaultCard(file), architecture };
 
 /** @param {string} key @returns {number} MB */
-const status = (key) => (Number(new RegExp(`${key}:\\s+(\\d+)`).exec(readFileSync('/proc/self/status', 'utf8'))?.[1]) * 1024) / 1e6;
+const status = (key) =>
+  (Number(new RegExp(`${key}:\\s+(\\d+)`).exec(readFileSync('/proc/self/status', 'utf8'))?.[1]) * 1024) / 1e6;
 
 /** @template T @param {() => Promise<T>} work */
 async function measured(work) {
   globalThis.gc?.();
-  writeFileSync('/proc/self/clear_refs', '5'); // the peak starts anew
+  writeFileSync('/proc/self/clear_refs', '5'); // the peak starts from here
   const before = status('VmRSS');
   const begun = performance.now();
   const result = await work();
@@ -46,10 +48,20 @@ for (let round = 0; round < 5; round++) {
   await binding().close(loading.result.handle);
   const whole = await measured(() => Model.load(file, { device: 'cpu', card }));
   await whole.result.close();
-  rounds.push({ read: reading.ms, load: loading.ms, loadPeak: loading.peak / weights, ready: whole.ms, readyPeak: whole.peak / weights });
+  rounds.push({
+    read: reading.ms,
+    load: loading.ms,
+    loadPeak: loading.peak / weights,
+    ready: whole.ms,
+    readyPeak: whole.peak / weights,
+  });
 }
 const median = (key) => rounds.map((round) => round[key]).sort((a, b) => a - b)[2];
 console.log(`${file}: ${weights.toFixed(0)} MB, medians of 5 rounds`);
 console.log(`reading it into memory ${median('read').toFixed(0)} ms`);
-console.log(`weights set ${median('load').toFixed(0)} ms (${(median('load') / median('read')).toFixed(2)} x reading), peak ${median('loadPeak').toFixed(2)} x its size`);
-console.log(`ready to answer (graph read and proved, warmed up) ${median('ready').toFixed(0)} ms, peak ${median('readyPeak').toFixed(2)} x its size`);
+console.log(
+  `weights set ${median('load').toFixed(0)} ms (${(median('load') / median('read')).toFixed(2)} x reading), peak ${median('loadPeak').toFixed(2)} x its size`,
+);
+console.log(
+  `ready to answer (graph read and proved, warmed up) ${median('ready').toFixed(0)} ms, peak ${median('readyPeak').toFixed(2)} x its size`,
+);

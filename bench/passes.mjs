@@ -1,12 +1,13 @@
 #!/usr/bin/env node
 /**
- * Writes the tables of docs/cost.md: how many forward passes, runs from a layer on, and gradients each method takes, counted
- * in the plans that the engine runs, and what they come to.
+ * Writes the tables of docs/cost.md: how many forward passes, runs from a layer on, and gradients each method takes,
+ * counted in the plans that the engine runs, and what they come to.
  *
  *   npm run build && node bench/passes.mjs [--measured bench.json]
- *   node bench/passes.mjs --inspect resnet50=resnet50.pt     # takes a model's inspection down anew
+ *   node bench/passes.mjs --inspect resnet50=resnet50.pt     # writes a model's inspection again
  *
- * ResNet50 and ViT-B/16 are known by their inspections in bench/passes/, since their archives do not come with the package.
+ * ResNet50 and ViT-B/16 are known by their inspections in bench/passes/, since their archives do not come with the
+ * package.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -19,7 +20,9 @@ import { METHOD_NAMES, Model } from '../dist/index.js';
 import { recorder } from './passes/record.mjs';
 import { modelTable, passTable, replaceSection } from './passes/table.mjs';
 
-const { values } = parseArgs({ options: { measured: { type: 'string' }, inspect: { type: 'string', multiple: true, default: [] } } });
+const { values } = parseArgs({
+  options: { measured: { type: 'string' }, inspect: { type: 'string', multiple: true, default: [] } },
+});
 const inspectionFile = (/** @type {string} */ name) => new URL(`passes/${name}.json`, import.meta.url);
 
 /** @param {string} archive @returns {Promise<import('../dist/engine/inspection.js').Inspection>} */
@@ -33,13 +36,19 @@ async function inspect(archive) {
 for (const asked of values.inspect) {
   const [name = '', archive = ''] = asked.split(/=(.*)/s);
   if (!/^\w+$/.test(name) || archive === '') throw new Error(`--inspect takes NAME=ARCHIVE, not ${asked}.`);
-  const text = JSON.stringify(await inspect(archive), null, 1).replace(/\n {3,}/g, ' ').replace(/\n {2}\}/g, ' }').replace(/\n {2}\]/g, ' ]');
+  const text = JSON.stringify(await inspect(archive), null, 1)
+    .replace(/\n {3,}/g, ' ')
+    .replace(/\n {2}\}/g, ' }')
+    .replace(/\n {2}\]/g, ' ]');
   writeFileSync(inspectionFile(name), `${text}\n`);
   console.log(`wrote bench/passes/${name}.json`);
 }
 
 const report = values.measured === undefined ? null : await readReport(values.measured);
-const known = (/** @type {string} */ name) => ({ name, inspection: JSON.parse(readFileSync(inspectionFile(name), 'utf8')) });
+const known = (/** @type {string} */ name) => ({
+  name,
+  inspection: JSON.parse(readFileSync(inspectionFile(name), 'utf8')),
+});
 const shipped = async (/** @type {string} */ name) => ({ name, inspection: await inspect(name) });
 const residual = [known('resnet50'), await shipped('resnet-tiny-shapes')];
 const transformers = [known('vit_b_16'), await shipped('vit-tiny-shapes')];

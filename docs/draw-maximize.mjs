@@ -32,11 +32,21 @@ for (const [name, parts] of Object.entries(PARTS)) {
   const row = [];
   for (const part of parts) {
     const { image, objective, activation, activations } = await model.maximize({ ...part, seed: 7 });
-    row.push({ image: image.picture(), caption: `${objective}: ${activations[0].activation.toPrecision(2)} to ${activation.toPrecision(3)}` });
+    row.push({
+      image: image.picture(),
+      caption: `${objective}: ${activations[0].activation.toPrecision(2)} to ${activation.toPrecision(3)}`,
+    });
     console.error(`${name} ${objective}`);
   }
   rows.push(row);
   await model.close();
 }
-const sheet = await contactSheet(rows, { cellWidth: 168, rowHeads: Object.keys(PARTS).map((name) => name.replace('-tiny-shapes', '')) });
-await (await sheet.sharp()).png({ palette: true, quality: 90 }).toFile(fileURLToPath(new URL('pictures/maximize.png', import.meta.url)));
+const sheet = await contactSheet(rows, {
+  cellWidth: 168,
+  rowHeads: Object.keys(PARTS).map((name) => name.replace('-tiny-shapes', '')),
+});
+await (
+  await sheet.sharp()
+)
+  .png({ palette: true, quality: 90 })
+  .toFile(fileURLToPath(new URL('pictures/maximize.png', import.meta.url)));

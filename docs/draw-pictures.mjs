@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * Draws the picture of each method's page: what it says of one demo picture with two objects, by the shipped models that
- * it applies to. Methods that run the model hundreds of times come last, with fewer samples than their defaults.
+ * Draws the picture of each method's page: what it says of one demo picture with two objects, by the shipped models
+ * that it applies to. Methods that run the model hundreds of times come last, with fewer samples than their defaults.
  *
  *   npm run build && node docs/draw-pictures.mjs [METHOD...]
  */
@@ -22,7 +22,9 @@ const FEWER = {
   'ss-cam': { samples: 2, targets: ['top1'] },
 };
 const asked = process.argv.slice(2);
-const names = METHOD_NAMES.filter((name) => asked.length === 0 || asked.includes(name)).sort((a, b) => Object.keys(FEWER).indexOf(a) - Object.keys(FEWER).indexOf(b));
+const names = METHOD_NAMES.filter((name) => asked.length === 0 || asked.includes(name)).sort(
+  (a, b) => Object.keys(FEWER).indexOf(a) - Object.keys(FEWER).indexOf(b),
+);
 
 const archives = ['resnet-tiny-shapes', 'vit-tiny-shapes'];
 const models = await Promise.all(archives.map((archive) => Model.load(archive, { device: 'cpu' })));
@@ -35,11 +37,16 @@ for (const name of names) {
   for (const [m, model] of models.entries()) {
     if (!inspections[m].methods.find((method) => method.name === name)?.applies) continue;
     const [explained] = await model.explain(IMAGE, { method: name, targets: ['top2'], ...FEWER[name] });
-    const maps = explained.maps.filter(({ data }, i) => i === 0 || data.some((value, at) => value !== explained.maps[0].data[at]));
+    const maps = explained.maps.filter(
+      ({ data }, i) => i === 0 || data.some((value, at) => value !== explained.maps[0].data[at]),
+    );
     const cells = await Promise.all(
       maps.map(async (map) => ({
         image: map.overlay({ width: CELL }),
-        caption: maps.length > 1 || FEWER[name] ? `${map.target.label}${map.state === 'ok' ? '' : ` (${map.state})`}` : 'all classes',
+        caption:
+          maps.length > 1 || FEWER[name]
+            ? `${map.target.label}${map.state === 'ok' ? '' : ` (${map.state})`}`
+            : 'all classes',
       })),
     );
     rows.push([{ image: readFileSync(IMAGE), caption: 'image' }, ...cells]);
@@ -47,7 +54,11 @@ for (const name of names) {
   }
   if (rows.length === 0) throw new Error(`${name} applies to neither shipped model.`);
   const sheet = await contactSheet(rows, { cellWidth: CELL, rowHeads });
-  await (await sheet.sharp()).png({ palette: true, quality: 90 }).toFile(fileURLToPath(new URL(`pictures/${name}.png`, import.meta.url)));
+  await (
+    await sheet.sharp()
+  )
+    .png({ palette: true, quality: 90 })
+    .toFile(fileURLToPath(new URL(`pictures/${name}.png`, import.meta.url)));
   console.error(name);
 }
 await Promise.all(models.map((model) => model.close()));

@@ -1,7 +1,12 @@
 /** One picture that compares methods: a row for each photo, a column for each method. */
 import { contactSheet, type MethodName, type Model, type NamedOptions, type SheetCell } from 'sightline';
 
-export async function compareMethods(model: Model, photos: readonly string[], methods: readonly MethodName[], out: string): Promise<void> {
+export async function compareMethods(
+  model: Model,
+  photos: readonly string[],
+  methods: readonly MethodName[],
+  out: string,
+): Promise<void> {
   // All methods read from the same forward pass.
   const requests = methods.map((method) => ({ method }) as NamedOptions<MethodName>);
   const explained = await model.explain(photos, requests);

@@ -1,4 +1,6 @@
-/** Takes uploads in Express 5 (field `image` of a form) and answers with predictions, or with the overlay for `?as=png`. */
+/**
+ * Takes uploads in Express 5 (field `image` of a form) and answers with predictions, or with the overlay for `?as=png`.
+ */
 import express, { type Express, type NextFunction, type Request, type Response } from 'express';
 import multer from 'multer';
 import { SightlineError, type Model } from 'sightline';
@@ -21,7 +23,11 @@ export function createApp(model: Model): Express {
     // Who closes the page no longer waits for the answer.
     const gone = new AbortController();
     response.on('close', () => gone.abort());
-    const [explained] = await model.explain(request.file.buffer, { method: 'cam', maxPixels: 50_000_000, signal: gone.signal });
+    const [explained] = await model.explain(request.file.buffer, {
+      method: 'cam',
+      maxPixels: 50_000_000,
+      signal: gone.signal,
+    });
     const { predictions, maps } = explained!;
     if (request.query['as'] === 'png') response.type('png').send(await maps[0]!.overlay().toBuffer());
     else response.json({ predictions, peak: maps[0]!.peak() });

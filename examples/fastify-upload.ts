@@ -15,8 +15,14 @@ export async function createServer(model: Model): Promise<FastifyInstance> {
 
   server.post('/explain', async (request, reply) => {
     const file = await request.file();
-    if (file === undefined) return await reply.code(400).send({ error: 'Send a form with a file in the field "image".' });
-    const [explained] = await model.explain(await file.toBuffer(), { method: 'cam', size: 'grid', maxPixels: 50_000_000 });
+    if (file === undefined) {
+      return await reply.code(400).send({ error: 'Send a form with a file in the field "image".' });
+    }
+    const [explained] = await model.explain(await file.toBuffer(), {
+      method: 'cam',
+      size: 'grid',
+      maxPixels: 50_000_000,
+    });
     const { predictions, maps } = explained!;
     return { predictions, map: { shape: maps[0]!.shape, data: Array.from(maps[0]!.data) } };
   });

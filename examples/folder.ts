@@ -7,7 +7,11 @@ import { SightlineError, type Model } from 'sightline';
 
 const AT_ONCE = 8;
 
-export async function explainFolder(model: Model, folder: string, out: string): Promise<{ done: number; refused: string[] }> {
+export async function explainFolder(
+  model: Model,
+  folder: string,
+  out: string,
+): Promise<{ done: number; refused: string[] }> {
   const files = (await readdir(folder)).filter((file) => /\.(jpe?g|png|webp)$/i.test(file)).sort();
   await mkdir(out, { recursive: true });
   const table = createWriteStream(path.join(out, 'predictions.csv'));

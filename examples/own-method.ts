@@ -1,4 +1,7 @@
-/** A method of one's own: gradient times activation, summed over channels without ReLU, so that it also shows what speaks against. */
+/**
+ * A method of one's own: gradient times activation, summed over channels without ReLU, so that it also shows what
+ * speaks against.
+ */
 import { defineMethod, symbolic, z, type Model } from 'sightline';
 
 /** Made once: plans are kept by the method's object. */
@@ -18,6 +21,11 @@ const signedCam = defineMethod({
 });
 
 export async function evidence(model: Model, image: string, of: 'both' | 'for' | 'against'): Promise<Float32Array> {
-  const [explained] = await model.explain(image, { method: signedCam, options: { evidence: of }, size: 'grid', raw: true });
+  const [explained] = await model.explain(image, {
+    method: signedCam,
+    options: { evidence: of },
+    size: 'grid',
+    raw: true,
+  });
   return explained!.maps[0]!.data;
 }

@@ -10,11 +10,21 @@ export interface Region {
 }
 
 /** For a model whose output is [N, classes, H, W]. The map says which pixels raise the class's scores in the region. */
-export async function explainRegion(model: Model, image: Input, classIndex: number, region: Region): Promise<{ score: number; map: Float32Array }> {
+export async function explainRegion(
+  model: Model,
+  image: Input,
+  classIndex: number,
+  region: Region,
+): Promise<{ score: number; map: Float32Array }> {
   const score = ({ output }: symbolic.Run): symbolic.Value => {
     const mask = symbolic.select(output, output.axes[1]!, classIndex);
     const [rows, columns] = mask.axes.slice(1) as [string, string];
-    const part = symbolic.narrow(symbolic.narrow(mask, rows, region.top, region.height), columns, region.left, region.width);
+    const part = symbolic.narrow(
+      symbolic.narrow(mask, rows, region.top, region.height),
+      columns,
+      region.left,
+      region.width,
+    );
     return symbolic.sum(part, [rows, columns]);
   };
   const [explained] = await model.explain(image, { method: 'gradient', score, raw: true });

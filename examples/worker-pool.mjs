@@ -1,4 +1,7 @@
-/** Explains images in worker threads. The engine's threads are shared, so what this gains is JavaScript: its own work on results. */
+/**
+ * Explains images in worker threads. The engine's threads are shared, so what this gains is JavaScript: its own work on
+ * results.
+ */
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';

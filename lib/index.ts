@@ -4,8 +4,18 @@ import type { DeviceMemory, NativeStats, NativeVersions } from './engine/native-
 
 export { Model } from './model/model.js';
 export type { LoadOptions } from './model/load.js';
+export type { CloseOptions } from './model/close-options.js';
+export type { ShuffleOptions } from './model/shuffle-options.js';
 export type { InspectOptions, ModelInspection } from './model/inspections.js';
-export { findPulled, pull, type Pulled, type PulledCard, type PulledModel, type PullOptions, type PullProgress } from './hub/index.js';
+export {
+  findPulled,
+  type Pulled,
+  type PulledCard,
+  type PulledModel,
+  type PullOptions,
+  type PullProgress,
+} from './hub/index.js';
+export { pull } from './model/pull.js';
 export { catalog, type CatalogCard } from './models/catalog.js';
 export { bundledModels, DEFAULT_MODEL } from './models/bundled.js';
 export type { ModelWeights } from './models/card.js';
@@ -43,19 +53,41 @@ export {
   type Maximized,
   type ProjectionObjective,
 } from './requests/maximize/maximize.js';
+export type {
+  EvaluateOptions,
+  EvaluateProgress,
+  JudgedMethod,
+  Judgement,
+  JudgingMetric,
+  MetricCurve,
+} from './requests/evaluate/evaluate.js';
+export type { Box, ObjectPlace } from './requests/evaluate/mask.js';
+export { Evaluation, type Summary, type SummaryOptions } from './requests/evaluate/evaluation.js';
+export { METRIC_NAMES, type MetricName } from './metrics/index.js';
+export { defineMetric, type Metric, type MetricFamily, type MetricInput, type MetricResult } from './metrics/metric.js';
 export type { Input, TensorInput } from './images/inputs.js';
-export type { ImageInput, RawImage } from './images/source.js';
+export type { ImageInput, RawImage } from './images/image-input.js';
 export type { OverlayOptions } from './pictures/overlay.js';
 export type { Raster } from './pictures/canvas.js';
 export type { Picture, PictureFormat, PictureOptions } from './pictures/picture.js';
 export type { Colormap } from './pictures/colormaps.js';
-export type { Applicability, AttentionInfo, Inspection, Layout, NodeInfo, PooledHead, TokenGrid } from './engine/inspection.js';
+export type {
+  Applicability,
+  AttentionInfo,
+  Inspection,
+  Layout,
+  NodeInfo,
+  PooledHead,
+  TokenGrid,
+} from './engine/inspection.js';
 export type { ModelCard, ModelInput } from './models/card.js';
 export type { ClassName, Target } from './requests/targets.js';
 export type { DeviceMemory, NativeStats, NativeVersions, Tensor } from './engine/native-types.js';
 export { getThreads, setThreads } from './engine/threads.js';
 export { METHOD_NAMES, type MethodName } from './methods/index.js';
-export { describeMethod, describeMethods, type MethodDescription, type OptionSchema, type OptionsSchema } from './requests/describe.js';
+export { describeMethod, describeMethods, type MethodDescription } from './requests/describe.js';
+export { describeMetrics, type MetricDescription } from './requests/describe-metrics.js';
+export type { OptionSchema, OptionsSchema } from './requests/options-schema.js';
 export { defineMethod, type MapResult, type Method, type MethodInput } from './methods/method.js';
 export * as symbolic from './symbolic/index.js';
 /** zod, by which a method of your own says what its options are. */
@@ -70,10 +102,10 @@ export function stats(): NativeStats {
 }
 
 /**
- * What LibTorch's allocator holds on a GPU; null on the CPU, which does not count.
+ * The memory that LibTorch's allocator holds on a GPU; null on the CPU, which does not count.
  *
  * @param device such as `cuda:0`
- * @param options.resetPeak start the peak anew, after it was read
+ * @param options.resetPeak reset the peak after it was read
  * @throws SightlineError INVALID_OPTION, DEVICE_UNAVAILABLE
  */
 export function deviceMemory(device: string, options: { readonly resetPeak?: boolean } = {}): DeviceMemory | null {

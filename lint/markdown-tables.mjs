@@ -1,6 +1,6 @@
 /**
- * A plugin of Prettier that leaves tables as they are written. Prettier pads each cell to the widest of its column: cells
- * that are sentences make lines of 400 columns, and one longer word changes every row.
+ * A plugin of Prettier that leaves tables as they are written. Prettier pads each cell to the widest of its column:
+ * cells that are sentences make lines of 400 columns, and one longer word changes every row.
  */
 import * as markdown from 'prettier/plugins/markdown';
 

@@ -24,8 +24,16 @@ export function pythonTools() {
   console.error('sightline: ruff, clang-format and clang-tidy are installed into build/lint ...');
   rmSync(FOLDER, { recursive: true, force: true });
   mkdirSync(FOLDER, { recursive: true });
-  must('python3', ['-m', 'venv', FOLDER], 'install Python 3.10 or later with venv (Debian and Ubuntu: apt install python3-venv)');
-  must(path.join(bin, 'python'), ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '-r', REQUIREMENTS], 'check the network, or the index in pip.conf');
+  must(
+    'python3',
+    ['-m', 'venv', FOLDER],
+    'install Python 3.10 or later with venv (Debian and Ubuntu: apt install python3-venv)',
+  );
+  must(
+    path.join(bin, 'python'),
+    ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '-r', REQUIREMENTS],
+    'check the network, or the index in pip.conf',
+  );
   writeFileSync(stamp, wanted);
   return bin;
 }
@@ -38,7 +46,11 @@ function must(program, args, remedy) {
 
 /** Files that git knows or would add, by their endings. @param {string[]} patterns such as `*.cc` */
 export function sources(...patterns) {
-  const { stdout, status } = spawnSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '--deduplicate', '-z', '--', ...patterns], { cwd: ROOT, encoding: 'utf8' });
+  const { stdout, status } = spawnSync(
+    'git',
+    ['ls-files', '--cached', '--others', '--exclude-standard', '--deduplicate', '-z', '--', ...patterns],
+    { cwd: ROOT, encoding: 'utf8' },
+  );
   if (status !== 0) throw new Error('git ls-files failed: lint and format run in a clone.');
   return stdout.split('\0').filter((file) => file !== '' && existsSync(path.join(ROOT, file)));
 }

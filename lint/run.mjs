@@ -1,4 +1,5 @@
-// `npm run lint`: every check on source text and on the package, as many at once as there are cores. All run, whatever fails.
+// `npm run lint`: every check on source text and on the package, as many at once as there are cores. All run, whatever
+// fails.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import os from 'node:os';
@@ -6,12 +7,15 @@ import path from 'node:path';
 import { pythonTools, ROOT } from './python.mjs';
 
 const bin = (/** @type {string} */ name) => path.join(ROOT, 'node_modules/.bin', name);
-if (!existsSync(path.join(ROOT, 'dist/index.d.ts'))) throw new Error('dist/ is missing, whose types are checked: run npm run build first.');
+if (!existsSync(path.join(ROOT, 'dist/index.d.ts'))) {
+  throw new Error('dist/ is missing, whose types are checked: run npm run build first.');
+}
 
 /** The longest first. @type {[what: string, program: string, ...args: string[]][]} */
 const checks = [
   ['ESLint', bin('eslint'), '.'],
   ['TypeScript, with the tests', bin('tsc'), '-p', 'tsconfig.test.json'],
+  ['TypeScript of the page, with its tests', bin('tsc'), '-p', 'lib/page/tsconfig.json'],
   ['form', process.execPath, 'lint/format.mjs', '--check'],
   ['JavaScript of scripts/ and lint/', bin('tsc'), '-p', 'tsconfig.scripts.json'],
   ['types as others resolve them', bin('attw'), '--pack', '.', '--profile', 'node16'],
@@ -32,7 +36,9 @@ function passes([what, program, ...args]) {
     child.stderr.on('data', (text) => (output += text));
     child.on('error', reject);
     child.on('close', (code) => {
-      console.log(`${code === 0 ? 'passed' : 'FAILED'}  ${what}  (${((performance.now() - started) / 1000).toFixed(1)} s)`);
+      console.log(
+        `${code === 0 ? 'passed' : 'FAILED'}  ${what}  (${((performance.now() - started) / 1000).toFixed(1)} s)`,
+      );
       if (code !== 0) console.log(output.trimEnd());
       resolve(code === 0);
     });

@@ -22,14 +22,21 @@ MASKS = {
     "vit": (
         "The masks were used in training: linear heads (not shipped) on the normalised tokens of blocks.3 and blocks.5 "
         "learn which class lies in each patch, and the class token's attention in the last two blocks is drawn onto "
-        "objects of any class. A random half of the patches was shown for the first 70 % of the steps. A second, short run (training.refined) saw "
+        "objects of any class. A random half of the patches was shown for the first 70 % of the steps. A "
+        "second, short run (training.refined) saw "
         "all patches and learnt besides that the evidence for a class, as Grad-CAM reads it at blocks.5.norm1, lies on "
         "that class's object."
     ),
 }
 DESCRIPTION = {
-    "resnet": "A bottleneck ResNet with seven blocks for 12 classes of textured shapes: small enough to ship, real enough to explain.",
-    "vit": "A pre-norm vision transformer, 6 blocks of 4 heads, 128 wide, for 12 classes of textured shapes: small enough to ship, real enough to explain.",
+    "resnet": (
+        "A bottleneck ResNet with seven blocks for 12 classes of textured shapes: small enough to ship, real "
+        "enough to explain."
+    ),
+    "vit": (
+        "A pre-norm vision transformer, 6 blocks of 4 heads, 128 wide, for 12 classes of textured shapes: small "
+        "enough to ship, real enough to explain."
+    ),
 }
 LAYER = {"resnet": "layer4", "vit": "blocks.5.norm1"}
 

@@ -3,9 +3,9 @@
     python models/catalogue.py            # writes models/catalogue/*.json; needs models/skeletons/*.json
     python models/skeletons.py --check    # compares them too
 
-Repositories, licences and preprocessing come from timm's own record of each model (its default weights), those of DINOv2
-from Facebook's repositories. Nothing is downloaded: a card has no SHA-256, `pull` verifies what it gets against the
-hash that the hub announces.
+Repositories, licences and preprocessing come from timm's own record of each model (its default weights), those of
+DINOv2 from Facebook's repositories. Nothing is downloaded: a card has no SHA-256, `pull` verifies what it gets against
+the hash that the hub announces.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from architectures import ARCHITECTURES
+from flops import count_flops
 from torchvision_import import import_torchvision
 
 HERE = Path(__file__).resolve().parent
@@ -49,20 +52,64 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("resnet101", "resnet101", "ResNet-101"),
     Entry("wide_resnet50_2", "wide_resnet50_2", "Wide ResNet-50-2"),
     Entry("resnext50_32x4d", "resnext50_32x4d", "ResNeXt-50 32x4d"),
-    Entry("convnext_tiny", "convnext_tiny", "ConvNeXt-T"),
-    *(Entry(f"vit_{size}_patch16_224", f"vit_{size}_patch16", f"ViT-{_SIZES[size]}/16") for size in ("tiny", "small", "base", "large")),
-    Entry("vit_base_patch32_224", "vit_base_patch32", "ViT-B/32"),
-    *(Entry(f"deit_{size}_patch16_224", f"vit_{size}_patch16", f"DeiT-{_SIZES[size]}/16") for size in ("tiny", "small", "base")),
     *(
-        Entry(f"deit_{size}_distilled_patch16_224", f"deit_{size}_distilled_patch16", f"DeiT-{_SIZES[size]}/16 distilled, with a distillation token")
+        Entry(f"convnext_{size}", f"convnext_{size}", f"ConvNeXt-{_SIZES[size][0]}")
         for size in ("tiny", "small", "base")
+    ),
+    Entry("convnextv2_tiny", "convnextv2_tiny", "ConvNeXt V2-T"),
+    *(Entry(f"efficientnet_b{size}", f"efficientnet_b{size}", f"EfficientNet-B{size}") for size in range(5)),
+    Entry("efficientnetv2_rw_s", "efficientnetv2_rw_s", "EfficientNetV2-S, as timm has it"),
+    Entry("tf_efficientnetv2_s", "tf_efficientnetv2_s", "EfficientNetV2-S, Google's"),
+    Entry("mobilenetv3_large_100", "mobilenetv3_large_100", "MobileNetV3-Large"),
+    Entry("mobilenetv3_small_100", "mobilenetv3_small_100", "MobileNetV3-Small"),
+    Entry("densenet121", "densenet121", "DenseNet-121"),
+    Entry("vgg16", "vgg16", "VGG-16"),
+    Entry("regnety_008", "regnety_008", "RegNetY-800MF"),
+    Entry("regnety_040", "regnety_040", "RegNetY-4GF"),
+    *(
+        Entry(f"vit_{size}_patch16_224", f"vit_{size}_patch16", f"ViT-{_SIZES[size]}/16")
+        for size in ("tiny", "small", "base", "large")
+    ),
+    Entry("vit_base_patch32_224", "vit_base_patch32", "ViT-B/32"),
+    Entry("vit_base_patch8_224", "vit_base_patch8", "ViT-B/8"),
+    *(
+        Entry(f"vit_{size}_patch16_384", f"vit_{size}_patch16", f"ViT-{_SIZES[size]}/16 at 384 px")
+        for size in ("tiny", "small", "base", "large")
+    ),
+    Entry("vit_base_patch32_384", "vit_base_patch32", "ViT-B/32 at 384 px"),
+    Entry("vit_base_patch16_clip_224", "vit_base_patch16_clip", "CLIP ViT-B/16"),
+    Entry("vit_base_patch32_clip_224", "vit_base_patch32_clip", "CLIP ViT-B/32"),
+    Entry("vit_base_patch16_clip_384", "vit_base_patch16_clip", "CLIP ViT-B/16 at 384 px"),
+    Entry("beit_base_patch16_224", "beit_base_patch16", "BEiT-B/16"),
+    Entry("beitv2_base_patch16_224", "beit_base_patch16", "BEiT v2-B/16"),
+    Entry("eva02_base_patch14_448", "eva02_base_patch14", "EVA-02-B/14 at 448 px"),
+    *(
+        Entry(f"deit_{size}_patch16_224", f"vit_{size}_patch16", f"DeiT-{_SIZES[size]}/16")
+        for size in ("tiny", "small", "base")
+    ),
+    *(
+        Entry(
+            f"deit_{size}_distilled_patch16_224",
+            f"deit_{size}_distilled_patch16",
+            f"DeiT-{_SIZES[size]}/16 distilled, with a distillation token",
+        )
+        for size in ("tiny", "small", "base")
+    ),
+    *(
+        Entry(f"deit3_{size}_patch16_{side}", f"deit3_{size}_patch16", f"DeiT III-{_SIZES[size]}/16{at}")
+        for size in ("small", "base")
+        for side, at in ((224, ""), (384, " at 384 px"))
     ),
     Entry("dinov2_small", "dinov2_small", "DINOv2 ViT-S/14 with a linear head"),
     Entry("dinov2_base", "dinov2_base", "DINOv2 ViT-B/14 with a linear head"),
     Entry("dinov2_small_registers", "dinov2_small_registers", "DINOv2 ViT-S/14 with four registers and a linear head"),
     Entry("dinov2_base_registers", "dinov2_base_registers", "DINOv2 ViT-B/14 with four registers and a linear head"),
     Entry("swin_tiny_patch4_window7_224", "swin_tiny_patch4_window7", "Swin-T"),
+    Entry("swin_small_patch4_window7_224", "swin_small_patch4_window7", "Swin-S"),
     Entry("swin_base_patch4_window7_224", "swin_base_patch4_window7", "Swin-B"),
+    Entry("swinv2_tiny_window8_256", "swinv2_tiny_window8", "Swin V2-T, windows of 8"),
+    Entry("swinv2_tiny_window16_256", "swinv2_tiny_window16", "Swin V2-T, windows of 16"),
+    Entry("maxvit_tiny_tf_224", "maxvit_tiny_tf", "MaxViT-T"),
     Entry("test_vit", "test_vit", "A very small ViT, for a first try"),
     Entry("test_resnet", "test_resnet", "A very small ResNet, for a first try"),
     Entry("test_convnext", "test_convnext", "A very small ConvNeXt, for a first try"),
@@ -80,6 +127,7 @@ def make_card(entry: Entry) -> dict[str, Any]:
     skeleton = json.loads((SKELETONS / f"{entry.architecture}.json").read_text())
     of_timm = ARCHITECTURES[entry.architecture].library == "timm"
     facts = _from_timm(entry.name) if of_timm else _from_facebook(entry.name)
+    parameters, flops = _counts(entry, skeleton, facts["input"]["width"])
     return {
         "name": entry.name,
         "description": f"{entry.title}; {facts['trained']}",
@@ -88,11 +136,11 @@ def make_card(entry: Entry) -> dict[str, Any]:
             "repository": facts["repository"],
             "file": "model.safetensors",
             "revision": facts["revision"],
-            "bytes": _bytes(skeleton),
+            "bytes": _bytes(skeleton, parameters),
             "naming": "timm" if of_timm else "huggingface",
         },
-        "parameters": skeleton["parameters"],
-        "flops": skeleton["flops"],
+        "parameters": parameters,
+        "flops": flops,
         "input": facts["input"],
         "labels": "imagenet-1k",
         "source": facts["source"],
@@ -101,18 +149,44 @@ def make_card(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _bytes(skeleton: dict[str, Any]) -> int:
+def _counts(entry: Entry, skeleton: dict[str, Any], side: int) -> tuple[int, int]:
+    """Parameters, and operations of an image of the card's size, which need not be the skeleton's usual one."""
+    if side == skeleton["size"]:
+        return skeleton["parameters"], skeleton["flops"]
+    with torch.device("meta"):
+        model = ARCHITECTURES[entry.architecture].build(size=side)
+    return sum(tensor.numel() for tensor in model.parameters()), count_flops(model, side)
+
+
+def _bytes(skeleton: dict[str, Any], parameters: int) -> int:
     """Of the checkpoint's tensors in float32, without the file's header."""
-    statistics = sum(math.prod(shape) for name, shape in skeleton["tensors"].items() if name.rpartition(".")[2].startswith("running_"))
+    statistics = sum(
+        math.prod(shape)
+        for name, shape in skeleton["tensors"].items()
+        if name.rpartition(".")[2].startswith("running_")
+    )
     counters = sum(name.endswith("num_batches_tracked") for name in skeleton["unused"])
-    return 4 * (skeleton["parameters"] + statistics) + 8 * counters
+    return 4 * (parameters + statistics) + 8 * counters
 
 
+# What a tag ends in; the longest that does.
 _TRAINED = {
     "in1k": "on ImageNet-1k",
     "in12k_ft_in1k": "on ImageNet-12k, then ImageNet-1k",
     "in21k_ft_in1k": "on ImageNet-21k, then ImageNet-1k",
     "in22k_ft_in1k": "on ImageNet-22k, then ImageNet-1k",
+    "laion2b_ft_in12k_in1k": "on pictures and texts of LAION-2B, then ImageNet-12k, then ImageNet-1k",
+    "fcmae_ft_in22k_in1k": "without labels, then on ImageNet-22k, then ImageNet-1k",
+    "in22k_ft_in22k_in1k": "without labels on ImageNet-22k, then with them, then on ImageNet-1k",
+    "in1k_ft_in22k_in1k": "without labels on ImageNet-1k, then on ImageNet-22k, then ImageNet-1k",
+}
+
+
+_LICENSES = {
+    "apache-2.0": "Apache-2.0",
+    "mit": "MIT",
+    "bsd-3-clause": "BSD-3-Clause",
+    "cc-by-nc-4.0": "CC-BY-NC-4.0",
 }
 
 
@@ -122,16 +196,27 @@ def _from_timm(name: str) -> dict[str, Any]:
 
     record = get_pretrained_cfg(name).to_dict()
     _, height, width = record["input_size"]
-    if record["crop_mode"] != "center" or record["num_classes"] != 1000:
+    squashed = record["crop_mode"] == "squash"
+    if record["crop_mode"] not in ("center", "squash") or record["num_classes"] != 1000:
         raise ValueError(f"{name}: a card cannot say {record['crop_mode']} or {record['num_classes']} classes")
+    if squashed and record["crop_pct"] != 1:
+        raise ValueError(f"{name}: a card of the catalogue crops nothing from squashed images")
     data = next(key for key in sorted(_TRAINED, key=len, reverse=True) if record["tag"].endswith(key))
     return {
         "repository": record["hf_hub_id"],
         "revision": "main",
         "trained": f"trained {_TRAINED[data]}, weights {record['tag']}",
         "source": f"timm {record['architecture']}.{record['tag']}",
-        "license": {"apache-2.0": "Apache-2.0", "mit": "MIT"}[record["license"]],
-        "input": _input(width, height, record["mean"], record["std"], math.floor(min(height, width) / record["crop_pct"]), record["interpolation"]),
+        "license": _LICENSES[record["license"]],
+        "input": _input(
+            width,
+            height,
+            record["mean"],
+            record["std"],
+            math.floor(min(height, width) / record["crop_pct"]),
+            record["interpolation"],
+            squashed,
+        ),
     }
 
 
@@ -147,15 +232,18 @@ def _from_facebook(name: str) -> dict[str, Any]:
     }
 
 
-def _input(width: int, height: int, mean: Any, std: Any, shorter: int, interpolation: str) -> dict[str, Any]:
+def _input(
+    width: int, height: int, mean: Any, std: Any, shorter: int, interpolation: str, squashed: bool = False
+) -> dict[str, Any]:
+    resize = {"mode": "exact", "size": [width, height]} if squashed else {"mode": "shorter-side", "size": shorter}
     return {
         "width": width,
         "height": height,
         "mean": list(mean),
         "std": list(std),
-        "resize": {"mode": "shorter-side", "size": shorter},
+        "resize": resize,
         "interpolation": interpolation,
-        "crop": "center",
+        "crop": "none" if squashed else "center",
     }
 
 
@@ -173,7 +261,9 @@ def differences() -> list[str]:
         elif path.read_text() != card_text(make_card(entry)):
             found.append(f"{path} differs from a fresh one")
     known = {f"{entry.name}.json" for entry in ENTRIES}
-    return found + [f"{path} is no card of the catalogue" for path in sorted(FOLDER.iterdir()) if path.name not in known]
+    return found + [
+        f"{path} is no card of the catalogue" for path in sorted(FOLDER.iterdir()) if path.name not in known
+    ]
 
 
 def main() -> int:

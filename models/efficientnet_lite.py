@@ -27,7 +27,9 @@ STAGES = (
 STEM, LAST = 32, 1280
 
 
-def conv_unit(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, activation: bool = True) -> nn.Sequential:
+def conv_unit(
+    inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, activation: bool = True
+) -> nn.Sequential:
     added = kernel - stride  # by "SAME", of an even side
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     if stride > 1:
@@ -41,7 +43,8 @@ def conv_unit(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: i
 
 
 class Block(nn.Module):
-    """Wider by a 1x1 convolution, each channel by itself, then narrow again; the input is added where its shape fits."""
+    """Wider by a 1x1 convolution, each channel by itself, then narrow again; the input is added where its shape
+    fits."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()

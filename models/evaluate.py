@@ -116,7 +116,12 @@ def main() -> int:
     if args.write:
         add_figures(
             archive.with_suffix(".json"),
-            {"singleObjectTop1": round(top1, 4), "images": args.single, "twoObjectsBothLead": round(both, 4), "seed": args.seed},
+            {
+                "singleObjectTop1": round(top1, 4),
+                "images": args.single,
+                "twoObjectsBothLead": round(both, 4),
+                "seed": args.seed,
+            },
             {"cases": 2 * args.double, "seed": args.seed, **shares},
         )
     short = [name for name, share in shares.items() if share < LEAST_POINTING and name != "attention-rollout"]

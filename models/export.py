@@ -1,10 +1,12 @@
-"""Exports an image classifier of torchvision, timm or Hugging Face as a TorchScript archive with its card.
+"""Exports an image classifier of torchvision, timm or Hugging Face as a program or an archive, with its card.
 
+    python models/export.py --library torchvision --model resnet50 --pretrained --format pt2 --out resnet50.pt2
     python models/export.py --library torchvision --model resnet50 --pretrained --out resnet50.pt
     python models/export.py --library timm --model vit_tiny_patch16_224 --seed 1 --mode script --out vit.pt
     python models/export.py --library huggingface --model google/vit-base-patch16-224 --pretrained --out vit-b.pt
 
-The model goes in as it is: no hook, no wrapper, no renamed output. The archive is then loaded again and run at
+`--format pt2` is torch.export, of which no code is ever run, `torchscript` is torch.jit. The model goes in as it is:
+no hook, no wrapper, no renamed output. The archive is then loaded again and run at
 another batch size; when its outputs are not the source's, it is deleted and the exit code is 1.
 The card beside it (same name, .json) takes the preprocessing from the library's own record of the model.
 """
@@ -107,7 +109,12 @@ def from_torchvision(args: argparse.Namespace) -> Source:
     model = get_model(args.model, weights=weights if args.pretrained else None, **options)
     notes: list[str] = []
     preprocessing = Preprocessing(
-        crop, crop, tuple(transform.mean), tuple(transform.std), "shorter-side", resize,
+        crop,
+        crop,
+        tuple(transform.mean),
+        tuple(transform.std),
+        "shorter-side",
+        resize,
         _interpolation(transform.interpolation.value, notes),
     )
     categories = list(weights.meta["categories"])
@@ -149,7 +156,10 @@ def from_timm(args: argparse.Namespace) -> Source:
     if crop_mode == "border":
         notes.append("timm pads the shorter side of this model's pictures; the card says centre crop")
     preprocessing = Preprocessing(
-        width, height, tuple(config["mean"]), tuple(config["std"]),
+        width,
+        height,
+        tuple(config["mean"]),
+        tuple(config["std"]),
         "exact" if crop_mode == "squash" else "shorter-side",
         math.floor(min(height, width) / config["crop_pct"]),
         _interpolation(config["interpolation"], notes),
@@ -175,7 +185,10 @@ def from_huggingface(args: argparse.Namespace) -> Source:
         chosen["attn_implementation"] = "sdpa" if args.attention == "fused" else "eager"
     bare = args.model in CONFIG_MAPPING
     if args.pretrained and bare:
-        raise ExportError(f"{args.model!r} is a kind of model, without weights: name a repository or a folder, or leave out --pretrained")
+        raise ExportError(
+            f"{args.model!r} is a kind of model, without weights: name a repository or a folder, or leave out "
+            "--pretrained"
+        )
     try:
         if args.pretrained:
             model = AutoModelForImageClassification.from_pretrained(args.model, dtype=torch.float32, **chosen)
@@ -187,7 +200,9 @@ def from_huggingface(args: argparse.Namespace) -> Source:
                 config.image_size = args.size
             model = AutoModelForImageClassification.from_config(config, **chosen)
     except (OSError, ValueError) as error:
-        raise ExportError(f"Hugging Face has no image classifier {args.model!r} here: {str(error).splitlines()[0]}") from error
+        raise ExportError(
+            f"Hugging Face has no image classifier {args.model!r} here: {str(error).splitlines()[0]}"
+        ) from error
     config = model.config
     notes: list[str] = []
     preprocessing = _processor(args, bare, config, notes)
@@ -245,7 +260,13 @@ def _processor(args: argparse.Namespace, bare: bool, config: Any, notes: list[st
     filters = {v: v.name.lower() for v in Image.Resampling}
     interpolation = _interpolation(filters[Image.Resampling(int(record.get("resample") or 2))], notes)
     return Preprocessing(
-        width, height, tuple(mean), tuple(std), mode, to, interpolation,
+        width,
+        height,
+        tuple(mean),
+        tuple(std),
+        mode,
+        to,
+        interpolation,
         "center" if cropped or mode == "shorter-side" else "none",
     )
 
@@ -265,7 +286,9 @@ def load_weights(model: nn.Module, path: Path) -> None:
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
-            raise ExportError(f"{path} is no state dict that torch.load(weights_only=True) reads: save model.state_dict().") from error
+            raise ExportError(
+                f"{path} is no state dict that torch.load(weights_only=True) reads: save model.state_dict()."
+            ) from error
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
@@ -276,7 +299,9 @@ def load_weights(model: nn.Module, path: Path) -> None:
         model.load_state_dict(state)
     except RuntimeError as error:
         lines = str(error).splitlines()
-        raise ExportError(f"{path} does not fit the model: {lines[1].strip() if len(lines) > 1 else lines[0]}") from error
+        raise ExportError(
+            f"{path} does not fit the model: {lines[1].strip() if len(lines) > 1 else lines[0]}"
+        ) from error
 
 
 def leaves(output: Any) -> list[Tensor]:
@@ -288,6 +313,14 @@ def leaves(output: Any) -> list[Tensor]:
     if isinstance(output, (tuple, list)):
         return [t for value in output for t in leaves(value)]
     return []
+
+
+def program(model: nn.Module, example: Tensor, path: Path) -> None:
+    """Any number of images, of one size."""
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        exported = torch.export.export(model, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+        torch.export.save(exported, str(path))
 
 
 def archive(model: nn.Module, example: Tensor, mode: str, gradients: bool, path: Path) -> None:
@@ -305,7 +338,10 @@ def archive(model: nn.Module, example: Tensor, mode: str, gradients: bool, path:
 def difference(model: nn.Module, path: Path, example: Tensor) -> float:
     """The largest difference between the archive's outputs and the source's, as a share of the largest output."""
     wanted = leaves(model(example))
-    loaded = torch.jit.load(str(path), map_location="cpu")
+    if path.suffix == ".pt2":
+        loaded = torch.export.load(str(path)).module()
+    else:
+        loaded = torch.jit.load(str(path), map_location="cpu")
     found = leaves(loaded(example))
     if not wanted or len(wanted) != len(found):
         raise ExportError(f"The archive gives {len(found)} tensors, the source {len(wanted)}.")
@@ -316,6 +352,18 @@ def difference(model: nn.Module, path: Path, example: Tensor) -> float:
         gap = float((a - b).abs().max() / a.abs().max().clamp_min(1e-12))
         worst = max(worst, gap if math.isfinite(gap) else math.inf)
     return worst
+
+
+def how(args: argparse.Namespace) -> str:
+    if args.format == "pt2":
+        return "exported"
+    return "traced" if args.mode == "trace" else "scripted"
+
+
+def other_way(args: argparse.Namespace) -> str:
+    if args.format == "pt2":
+        return "--format torchscript"
+    return f"--mode {'trace' if args.mode == 'script' else 'script'}"
 
 
 def export(args: argparse.Namespace) -> tuple[Path, Path, float]:
@@ -337,15 +385,25 @@ def export(args: argparse.Namespace) -> tuple[Path, Path, float]:
     # is right: a failure leaves no half-made archive and takes no earlier one away.
     with tempfile.TemporaryDirectory(prefix=".export-", dir=out.parent) as folder:
         made = Path(folder) / out.name
-        archive(model, example, args.mode, not args.no_grad, made)
+        if args.format == "pt2":
+            program(model, example, made)
+        else:
+            archive(model, example, args.mode, not args.no_grad, made)
         gap = difference(model, made, other)
         if gap > TOLERANCE:
             raise ExportError(
-                f"The archive's outputs differ from the source's by {gap:.1e} of their size at batch {CHECKED_BATCH}; it was deleted: try --mode {'trace' if args.mode == 'script' else 'script'}."
+                f"The archive's outputs differ from the source's by {gap:.1e} of their size at batch "
+                f"{CHECKED_BATCH}; it was deleted: try {other_way(args)}."
             )
         made.replace(out)
-    weights = f"weights of {args.weights.name}" if args.weights else "pretrained" if args.pretrained else f"random weights, seed {args.seed}"
-    about = ". ".join([f"{source.origin}, {weights}, {'traced' if args.mode == 'trace' else 'scripted'}", *source.notes]) + "."
+    weights = (
+        f"weights of {args.weights.name}"
+        if args.weights
+        else "pretrained"
+        if args.pretrained
+        else f"random weights, seed {args.seed}"
+    )
+    about = ". ".join([f"{source.origin}, {weights}, {how(args)}", *source.notes]) + "."
     card: dict[str, Any] = {
         "name": out.stem,
         "description": about,
@@ -364,19 +422,39 @@ def export(args: argparse.Namespace) -> tuple[Path, Path, float]:
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--library", choices=("torchvision", "timm", "huggingface"), required=True)
-    parser.add_argument("--model", required=True, help="the library's name; huggingface also takes a folder, or a kind such as vit")
+    parser.add_argument(
+        "--model", required=True, help="the library's name; huggingface also takes a folder, or a kind such as vit"
+    )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--pretrained", action="store_true", help="the library's default weights (downloads them)")
     which.add_argument("--seed", type=int, help="random weights from this seed (0 when nothing else is asked)")
     parser.add_argument("--weights", type=Path, help="load this state dict")
-    parser.add_argument("--mode", choices=("trace", "script"), default="trace")
+    parser.add_argument(
+        "--format",
+        choices=("pt2", "torchscript"),
+        help="pt2: a program of torch.export; torchscript: an archive of torch.jit (as --out ends, .pt2 or .pt)",
+    )
+    parser.add_argument("--mode", choices=("trace", "script"), default="trace", help="of torchscript")
     parser.add_argument("--size", type=int, help="input side in px, other than the library's")
-    parser.add_argument("--attention", choices=("fused", "plain"), help="timm, huggingface: with scaled_dot_product_attention, or written out")
-    parser.add_argument("--no-grad", action="store_true", help="trace with gradients off (torchvision's ViT then records its fused kernel)")
+    parser.add_argument(
+        "--attention",
+        choices=("fused", "plain"),
+        help="timm, huggingface: with scaled_dot_product_attention, or written out",
+    )
+    parser.add_argument(
+        "--no-grad",
+        action="store_true",
+        help="trace with gradients off (torchvision's ViT then records its fused kernel)",
+    )
     parser.add_argument("--out", type=Path, required=True, help="the archive; the card goes beside it as .json")
     args = parser.parse_args(argv)
-    if args.out.suffix not in (".pt", ".ts", ".torchscript"):
-        parser.error(f"--out {args.out} must end in .pt")
+    if args.format is None:
+        args.format = "pt2" if args.out.suffix == ".pt2" else "torchscript"
+    endings = (".pt2",) if args.format == "pt2" else (".pt", ".ts", ".torchscript")
+    if args.out.suffix not in endings:
+        parser.error(f"--out {args.out} must end in {endings[0]}")
+    if args.format == "pt2" and (args.mode != "trace" or args.no_grad):
+        parser.error("--mode and --no-grad are of --format torchscript")
     if args.attention and args.library == "torchvision":
         parser.error("--attention is for timm and huggingface; torchvision decides by itself (see --no-grad)")
     if args.size is not None and args.size < 1:
@@ -393,9 +471,10 @@ def main() -> int:
     except ExportError as error:
         print(error, file=sys.stderr)
         return 1
-    except Exception as error:  # the libraries' and the compiler's own errors: their first line says what
+    # The libraries' and the compiler's own errors: their first line says what.
+    except Exception as error:  # noqa: BLE001
         told = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        print(f"{args.library} {args.model} could not be exported ({args.mode}): {told.strip()}", file=sys.stderr)
+        print(f"{args.library} {args.model} could not be exported ({how(args)}): {told.strip()}", file=sys.stderr)
         return 1
     print(f"{out} and {card}: outputs equal the source's at batch {CHECKED_BATCH} (largest difference {gap:.1e})")
     return 0

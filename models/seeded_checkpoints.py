@@ -17,8 +17,18 @@ from torchvision_import import import_torchvision
 HUGGINGFACE_NORM_EPS = 1e-12
 
 _WIDTHS = {"tiny": (192, 3), "small": (384, 6), "base": (768, 12), "large": (1024, 16)}
-_RESNETS = {"resnet18": ("basic", [2, 2, 2, 2]), "resnet34": ("basic", [3, 4, 6, 3]), "resnet50": ("bottleneck", [3, 4, 6, 3]), "resnet101": ("bottleneck", [3, 4, 23, 3])}
-_SWINS = {"tiny": (96, [2, 2, 6, 2], [3, 6, 12, 24]), "base": (128, [2, 2, 18, 2], [4, 8, 16, 32])}
+_RESNETS = {
+    "resnet18": ("basic", [2, 2, 2, 2]),
+    "resnet34": ("basic", [3, 4, 6, 3]),
+    "resnet50": ("bottleneck", [3, 4, 6, 3]),
+    "resnet101": ("bottleneck", [3, 4, 23, 3]),
+}
+_SWINS = {
+    "tiny": (96, [2, 2, 6, 2], [3, 6, 12, 24]),
+    "small": (96, [2, 2, 18, 2], [3, 6, 12, 24]),
+    "base": (128, [2, 2, 18, 2], [4, 8, 16, 32]),
+}
+_CONVNEXTS = {"tiny": (96, 9), "small": (96, 27), "base": (128, 27), "large": (192, 27)}
 
 
 class NoSuchNaming(Exception):
@@ -44,9 +54,13 @@ def _torchvision(name: str, classes: int, side: int) -> nn.Module | None:
     import_torchvision()
     from torchvision.models import get_model
 
-    if name.startswith(("resnet", "wide_resnet", "resnext", "convnext")):
+    if name.startswith(("resnet", "wide_resnet", "resnext", "convnext_", "densenet")):
         return get_model(name, num_classes=classes)
-    models = {"swin_tiny_patch4_window7": "swin_t", "swin_base_patch4_window7": "swin_b"}
+    models = {
+        "swin_tiny_patch4_window7": "swin_t",
+        "swin_small_patch4_window7": "swin_s",
+        "swin_base_patch4_window7": "swin_b",
+    }
     if name in models:
         return get_model(models[name], num_classes=classes)
     models = {"vit_base_patch16": "vit_b_16", "vit_base_patch32": "vit_b_32", "vit_large_patch16": "vit_l_16"}
@@ -65,23 +79,41 @@ def _huggingface(name: str, classes: int, side: int) -> nn.Module | None:
         config = transformers.ResNetConfig(layer_type=layer, depths=depths, hidden_sizes=sizes, num_labels=classes)
         return transformers.ResNetForImageClassification(config)
     if kind == "convnext":
-        return transformers.ConvNextForImageClassification(transformers.ConvNextConfig(num_labels=classes))
+        width, depth = _CONVNEXTS[size]
+        sizes = [width * 2**stage for stage in range(4)]
+        return transformers.ConvNextForImageClassification(
+            transformers.ConvNextConfig(depths=[3, 3, depth, 3], hidden_sizes=sizes, num_labels=classes)
+        )
     if kind == "swin":
         width, depths, heads = _SWINS[size.partition("_")[0]]
-        return transformers.SwinForImageClassification(transformers.SwinConfig(embed_dim=width, depths=depths, num_heads=heads, num_labels=classes))
-    if kind not in ("vit", "deit"):
+        return transformers.SwinForImageClassification(
+            transformers.SwinConfig(embed_dim=width, depths=depths, num_heads=heads, num_labels=classes)
+        )
+    if kind not in ("vit", "deit") or not name.rpartition("patch")[2].isdigit():
         return None
     width, heads = _WIDTHS[size.partition("_")[0]]
     options = dict(
-        hidden_size=width, num_attention_heads=heads, intermediate_size=4 * width, num_hidden_layers=24 if width == 1024 else 12,
-        image_size=side, patch_size=int(name.rpartition("patch")[2]), num_labels=classes, layer_norm_eps=HUGGINGFACE_NORM_EPS,
+        hidden_size=width,
+        num_attention_heads=heads,
+        intermediate_size=4 * width,
+        num_hidden_layers=24 if width == 1024 else 12,
+        image_size=side,
+        patch_size=int(name.rpartition("patch")[2]),
+        num_labels=classes,
+        layer_norm_eps=HUGGINGFACE_NORM_EPS,
     )
     if kind == "vit":
-        return transformers.ViTForImageClassification._from_config(transformers.ViTConfig(**options), attn_implementation="sdpa")
-    return transformers.DeiTForImageClassificationWithTeacher._from_config(transformers.DeiTConfig(**options), attn_implementation="sdpa")
+        return transformers.ViTForImageClassification._from_config(
+            transformers.ViTConfig(**options), attn_implementation="sdpa"
+        )
+    return transformers.DeiTForImageClassificationWithTeacher._from_config(
+        transformers.DeiTConfig(**options), attn_implementation="sdpa"
+    )
 
 
-def configuration(architecture: Architecture, naming: str, model: nn.Module, classes: int, size: int | None) -> dict[str, Any]:
+def configuration(
+    architecture: Architecture, naming: str, model: nn.Module, classes: int, size: int | None
+) -> dict[str, Any]:
     """What stands in the repository's config.json."""
     if naming == "huggingface":
         return {**model.config.to_dict(), "architectures": [type(model).__name__]}
@@ -91,7 +123,10 @@ def configuration(architecture: Architecture, naming: str, model: nn.Module, cla
             "architecture": architecture.model,
             "num_classes": classes,
             "pretrained_cfg": {
-                **{key: model.pretrained_cfg[key] for key in ("mean", "std", "interpolation", "crop_pct", "crop_mode", "license")},
+                **{
+                    key: model.pretrained_cfg[key]
+                    for key in ("mean", "std", "interpolation", "crop_pct", "crop_mode", "license")
+                },
                 "input_size": [3, side, side],
                 "num_classes": classes,
             },
@@ -100,7 +135,9 @@ def configuration(architecture: Architecture, naming: str, model: nn.Module, cla
 
 
 @torch.no_grad()
-def write_checkpoint(architecture: Architecture, naming: str | None, seed: int, classes: int, size: int | None, out: Path) -> str:
+def write_checkpoint(
+    architecture: Architecture, naming: str | None, seed: int, classes: int, size: int | None, out: Path
+) -> str:
     """Writes the checkpoint, its configuration and a reference; returns a sentence that says so."""
     from safetensors.torch import save_file
 
@@ -114,7 +151,9 @@ def write_checkpoint(architecture: Architecture, naming: str | None, seed: int, 
     if chosen == "huggingface":
         _save_as_the_hub_has_it(model, out)
     else:
-        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, out, metadata={"format": "pt"})
+        save_file(
+            {name: tensor.contiguous() for name, tensor in model.state_dict().items()}, out, metadata={"format": "pt"}
+        )
     config_path, reference_path = out.with_suffix(".config.json"), out.with_suffix(".reference.safetensors")
     config_path.write_text(json.dumps(configuration(architecture, chosen, model, classes, size), indent=2) + "\n")
     save_file({"image": image, "logits": logits.contiguous()}, reference_path)

@@ -31,6 +31,22 @@ def empty_weights(model: nn.Module) -> None:
         tensor.data = zero.expand(tensor.shape)
 
 
+def share_tables(model: nn.Module) -> None:
+    """Lets equal tables that are no weights, such as Swin's masks and indices in every block, share their memory, so
+    that the archive holds each once."""
+    weights = {id(tensor) for tensor in model.state_dict(keep_vars=True).values()}
+    tables: list[torch.Tensor] = []
+    for module in model.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            if id(buffer) in weights:
+                continue
+            same = next((each for each in tables if each.dtype == buffer.dtype and torch.equal(each, buffer)), None)
+            if same is None:
+                tables.append(buffer)
+            else:
+                setattr(module, name, same.detach())  # a tensor of its own: tracing wants no two modules to share one
+
+
 def skeleton_members(traced: torch.jit.ScriptModule) -> dict[str, bytes]:
     """The archive's records by name, in the order in which they are written."""
     _drop_idle_calls(traced)
@@ -54,12 +70,16 @@ def skeleton_members(traced: torch.jit.ScriptModule) -> dict[str, bytes]:
 
 
 def _drop_idle_calls(traced: torch.jit.ScriptModule) -> None:
-    """Tracing keeps calls of modules that did nothing, such as `nn.Identity`, without arguments or result, at places that
-    differ from run to run: the one thing in a trace that does."""
+    """Tracing keeps calls of modules that did nothing, such as `nn.Identity`, without arguments or result, at places
+    that differ from run to run: the one thing in a trace that does."""
     for module in traced.modules():
         for name in module._c._method_names():
             for node in list(module._c._get_method(name).graph.nodes()):
-                if node.kind() == "prim::CallMethod" and node.output().type().kind() == "NoneType" and not node.output().uses():
+                if (
+                    node.kind() == "prim::CallMethod"
+                    and node.output().type().kind() == "NoneType"
+                    and not node.output().uses()
+                ):
                     node.destroy()
 
 

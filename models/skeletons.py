@@ -28,12 +28,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
-from architectures import ARCHITECTURES, Architecture
+from architectures import ALIKE, ARCHITECTURES, Architecture
+from flops import count_flops
 from seeded_values import seed_model, seeded_tensor
-from skeleton_archive import empty_weights, read_members, skeleton_members, write_archive
+from skeleton_archive import empty_weights, read_members, share_tables, skeleton_members, write_archive
 
 FOLDER = Path(__file__).resolve().parent / "skeletons"
 TRACED_BATCH, CHECKED_BATCH = 2, 3
@@ -57,6 +56,7 @@ def logits_of(output: Any) -> Tensor:
 def export(model: nn.Module, side: int) -> dict[str, bytes]:
     """The archive's records. Takes the weights of `model` away."""
     empty_weights(model)
+    share_tables(model)
     with warnings.catch_warnings(), torch.set_grad_enabled(True):
         warnings.simplefilter("ignore")  # the tracer's hints on Python branches; the check of the logits is the proof
         # strict=False lets the output be a dict, as transformers' is
@@ -81,7 +81,9 @@ def compare(archive: bytes, model: nn.Module, side: int, what: str) -> None:
     # Buffers that are no part of a checkpoint, such as Swin's masks, keep the archive's values.
     kept = {name for name, _ in model.named_buffers()} - weights.keys()
     if places.keys() != weights.keys() | kept:
-        raise SkeletonError(f"{what}: the archive's tensors are not the model's: {sorted(places.keys() ^ weights.keys() ^ kept)[:3]}")
+        raise SkeletonError(
+            f"{what}: the archive's tensors are not the model's: {sorted(places.keys() ^ weights.keys() ^ kept)[:3]}"
+        )
     for name, tensor in weights.items():
         places[name].data = tensor
     batch = images(CHECKED_BATCH, side, SEED + 1)
@@ -89,7 +91,9 @@ def compare(archive: bytes, model: nn.Module, side: int, what: str) -> None:
     if not torch.isfinite(wanted).all() or float(wanted.std()) < 1e-3:
         raise SkeletonError(f"{what}: the seeded model's own logits say nothing: {wanted.flatten()[:3].tolist()}")
     if not torch.equal(wanted, found):
-        raise SkeletonError(f"{what}: logits differ from the eager model's by up to {float((wanted - found).abs().max()):.1e}")
+        raise SkeletonError(
+            f"{what}: logits differ from the eager model's by up to {float((wanted - found).abs().max()):.1e}"
+        )
 
 
 def symbolic(usual: nn.Module, other: nn.Module) -> dict[str, list[int | str]]:
@@ -100,26 +104,13 @@ def symbolic(usual: nn.Module, other: nn.Module) -> dict[str, list[int | str]]:
         if name.rpartition(".")[2] in UNUSED:
             continue
         pairs = list(zip(tensor.shape, others[name].shape, strict=True))
-        shapes[name] = [
-            a if a == b else "classes" if (a, b) == (1000, OTHER_CLASSES) else "tokens" for a, b in pairs
-        ]
+        shapes[name] = [a if a == b else "classes" if (a, b) == (1000, OTHER_CLASSES) else "tokens" for a, b in pairs]
     return shapes
-
-
-@torch.no_grad()
-def count_flops(model: nn.Module, side: int) -> int:
-    """Of one image, a multiplication and its addition counted as two: convolutions, linear layers, matrix products."""
-    # Written out, as the counter knows no fused attention of the CPU.
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        model(images(1, side))
-    return counter.get_total_flops()
 
 
 def norm_epsilon(model: nn.Module) -> float | None:
     found = {module.eps for module in model.modules() if isinstance(module, nn.LayerNorm)}
-    if len(found) > 1:
-        raise SkeletonError(f"the layer norms have several epsilons: {sorted(found)}")
-    return next(iter(found), None)
+    return next(iter(found)) if len(found) == 1 else None
 
 
 def target_layer(model: nn.Module) -> str:
@@ -143,7 +134,9 @@ def make(architecture: Architecture) -> tuple[dict[str, bytes], bytes, dict[str,
     flops = count_flops(usual, architecture.size)
     parameters = sum(tensor.numel() for tensor in usual.parameters())
     epsilon = norm_epsilon(usual)
-    target = target_layer(usual)
+    target = architecture.target or target_layer(usual)
+    if target not in dict(usual.named_modules()):
+        raise SkeletonError(f"{architecture.name} has no module {target}")
     empty_weights(usual)  # of a large model, before the other is made
     other = seed_model(architecture.build(OTHER_CLASSES, architecture.other_size), SEED)
     other_side = architecture.other_size or architecture.size
@@ -155,6 +148,8 @@ def make(architecture: Architecture) -> tuple[dict[str, bytes], bytes, dict[str,
         "source": architecture.source,
         "sha256": hashlib.sha256(archive).hexdigest(),
         "size": architecture.size,
+        **({"fixedSize": True} if architecture.other_size is None else {}),
+        **({"alike": list(ALIKE[architecture.name])} if architecture.name in ALIKE else {}),
         "targetLayer": target,
         "parameters": parameters,
         "flops": flops,
@@ -217,7 +212,11 @@ def write_all(only: list[str] | None) -> None:
         _, archive, card = make(architecture)
         (FOLDER / f"{architecture.name}.pt").write_bytes(archive)
         (FOLDER / f"{architecture.name}.json").write_text(card_text(card))
-        print(f"{architecture.name}: {len(archive)} bytes, {card['parameters']} parameters, {time.perf_counter() - start:.1f} s", flush=True)
+        print(
+            f"{architecture.name}: {len(archive)} bytes, {card['parameters']} parameters, "
+            f"{time.perf_counter() - start:.1f} s",
+            flush=True,
+        )
 
 
 def check_all(only: list[str] | None) -> int:
@@ -251,7 +250,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--classes", type=int, default=1000)
     parser.add_argument("--size", type=int, help="px, the image side, where the architecture takes another")
-    parser.add_argument("--naming", choices=("timm", "torchvision", "huggingface", "sightline"), help="default: the source's own")
+    parser.add_argument(
+        "--naming", choices=("timm", "torchvision", "huggingface", "sightline"), help="default: the source's own"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE.safetensors")
     args = parser.parse_args()
     if (args.weights is None) != (args.out is None):

@@ -226,7 +226,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--data", type=Path, help="where the data is drawn to, once; default: /tmp/shapes-SEED-IMAGES")
     parser.add_argument("--checkpoint", type=Path, help="write the state here after each epoch")
-    parser.add_argument("--start-from", type=Path, help="refine these weights (archive or checkpoint) with a schedule of its own; the ViT then sees all patches and learns where its evidence belongs")
+    parser.add_argument(
+        "--start-from",
+        type=Path,
+        help=(
+            "refine these weights (archive or checkpoint) with a schedule of its own; the ViT then sees all "
+            "patches and learns where its evidence belongs"
+        ),
+    )
     parser.add_argument("--out", type=Path, help="the archive; default: beside this script")
     args = parser.parse_args()
     epochs = args.epochs or {"resnet": 3, "vit": 7}[args.model]
@@ -246,7 +253,7 @@ def main() -> None:
     total = epochs * each
     warm = min(200, total // 5)
     step, start = 0, time.time()
-    for epoch in range(epochs):
+    for _ in range(epochs):
         learner.train()
         right = seen = 0
         means: dict[str, float] = {}
@@ -276,7 +283,9 @@ def main() -> None:
     minutes = (time.time() - start) / 60
     save_archive(learner.model, out)
     about = {"images": args.images, "epochs": epochs, "batch": args.batch, "rate": peak, "seed": args.seed}
-    card = write_card(args.model, out, {**about, "threads": args.threads, "minutes": round(minutes, 1)}, args.start_from)
+    card = write_card(
+        args.model, out, {**about, "threads": args.threads, "minutes": round(minutes, 1)}, args.start_from
+    )
     print(f"{out} and {card} after {minutes:.1f} min; next: python models/evaluate.py --model {args.model} --write")
 
 

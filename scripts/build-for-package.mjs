@@ -1,6 +1,6 @@
 /**
- * Builds an addon for an installed package. Only the addon and its loader stay, in the cache; sources are read where npm
- * put them, and nothing there is written.
+ * Builds an addon for an installed package. Only the addon and its loader stay, in the cache; sources are read where
+ * npm put them, and nothing there is written.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync } from 'node:fs';
@@ -32,7 +32,14 @@ export async function buildForPackage(libtorch, env) {
   try {
     const modules = await toolsFolder(scratch, env);
     const output = path.join(scratch, 'addon');
-    await buildNative({ libtorch, out: path.join(scratch, 'cmake'), output, log, env: modules === null ? env : { ...env, NODE_PATH: modules }, from: modules });
+    await buildNative({
+      libtorch,
+      out: path.join(scratch, 'cmake'),
+      output,
+      log,
+      env: modules === null ? env : { ...env, NODE_PATH: modules },
+      from: modules,
+    });
     const target = builtAddons(env);
     mkdirSync(target, { recursive: true });
     for (const name of readdirSync(output)) renameSync(path.join(output, name), path.join(target, name));
@@ -61,13 +68,29 @@ async function toolsFolder(scratch, env) {
   mkdirSync(folder);
   await step(`${TOOLS.join(' and ')} for the build, from npm`, () => {
     const [program, ...before] = npmCommand(env);
-    const answer = spawnSync(program, [...before, 'install', '--prefix', folder, '--no-save', '--no-audit', '--no-fund', '--ignore-scripts', ...TOOLS.map((name) => `${name}@${devDependencies[name]}`)], {
-      cwd: folder,
-      env,
-      encoding: 'utf8',
-    });
+    const answer = spawnSync(
+      program,
+      [
+        ...before,
+        'install',
+        '--prefix',
+        folder,
+        '--no-save',
+        '--no-audit',
+        '--no-fund',
+        '--ignore-scripts',
+        ...TOOLS.map((name) => `${name}@${devDependencies[name]}`),
+      ],
+      {
+        cwd: folder,
+        env,
+        encoding: 'utf8',
+      },
+    );
     if (answer.status !== 0) {
-      throw new SetupError(`npm cannot install ${TOOLS.join(' and ')}, which the native build needs (${(answer.stderr ?? '').split('\n')[0] || answer.error?.message}): check the network, or install them in your project and run this again.`);
+      throw new SetupError(
+        `npm cannot install ${TOOLS.join(' and ')}, which the native build needs (${(answer.stderr ?? '').split('\n')[0] || answer.error?.message}): check the network, or install them in your project and run this again.`,
+      );
     }
   });
   return path.join(folder, 'node_modules');

@@ -2,7 +2,9 @@
 /**
  * Builds the addon with cmake-js against a LibTorch that is already here.
  *
- *   node scripts/build-native.mjs [--out FOLDER] [--tests]
+ *   node scripts/build-native.mjs [--out FOLDER] [--tests | --device]
+ *
+ * `--tests`: the programs of test/native as well. `--device`: of those only the emulated device.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { createWriteStream, existsSync, mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs';
@@ -21,6 +23,9 @@ const PROBE = path.join(PACKAGE_ROOT, 'scripts', 'probe.mjs');
 /** Each compiler of a file with LibTorch's headers takes up to about 1.5 GB. */
 const BYTES_PER_JOB = 2e9;
 
+/** The addon with its loader, the emulated device beside it, and the engine's tests on that. */
+const DEVICE_TARGETS = ['sightline', 'libtorch_loader', 'emulated_device', 'device_tests'];
+
 /** Hash of the sources; the LibTorch that they are built against is the other half of a stamp's key. */
 export function hashNativeSources() {
   return hashInputs({
@@ -37,12 +42,18 @@ export function hashNativeSources() {
  * @param {string} [options.log] the file for all that is said
  * @param {string | null} [options.from] the node_modules that has cmake-js, where it is not among this package's own
  * @param {boolean} [options.cudaGraphs] false: what is built runs with every build of LibTorch
- * @param {boolean} [options.tests] build engine_tests too
+ * @param {boolean | 'device'} [options.tests] build the programs of test/native too, or only the emulated device
  * @param {NodeJS.ProcessEnv} [options.env]
  */
 export async function buildNative({
-  libtorch, out = path.join(PACKAGE_ROOT, 'build'), output = path.join(PACKAGE_ROOT, 'build', 'Release'), log = path.join(out, 'native.log'),
-  from = null, cudaGraphs = true, tests = false, env = process.env,
+  libtorch,
+  out = path.join(PACKAGE_ROOT, 'build'),
+  output = path.join(PACKAGE_ROOT, 'build', 'Release'),
+  log = path.join(out, 'native.log'),
+  from = null,
+  cudaGraphs = true,
+  tests = false,
+  env = process.env,
 }) {
   const bin = cmakeJs(from);
   dropForeignCache(out, libtorch, output);
@@ -52,13 +63,24 @@ export async function buildNative({
     SIGHTLINE_OUTPUT: output,
     SIGHTLINE_CUDA_GRAPHS: cudaGraphs ? 'ON' : 'OFF',
     SIGHTLINE_SANITIZE: env.SIGHTLINE_SANITIZE ?? '',
-    SIGHTLINE_BUILD_TESTS: tests ? 'ON' : 'OFF',
+    SIGHTLINE_BUILD_TESTS: tests === false ? 'OFF' : 'ON',
   };
-  const shared = ['--directory', PACKAGE_ROOT, '--out', out, '--log-level', 'error',
-    ...Object.entries(definitions).map(([name, value]) => `--CD${name}=${value}`)];
+  const shared = [
+    '--directory',
+    PACKAGE_ROOT,
+    '--out',
+    out,
+    '--log-level',
+    'error',
+    ...Object.entries(definitions).map(([name, value]) => `--CD${name}=${value}`),
+  ];
   // configure and build, not compile: that answers a compile error by cleaning everything and building it again.
   await run([bin, 'configure', ...shared], log, 'w', env);
-  await run([bin, 'build', '--parallel', String(jobs(env)), ...shared], log, 'a', env);
+  const targets = tests === 'device' ? DEVICE_TARGETS : [null];
+  for (const target of targets) {
+    const chosen = target === null ? [] : ['--target', target];
+    await run([bin, 'build', '--parallel', String(jobs(env)), ...chosen, ...shared], log, 'a', env);
+  }
 }
 
 /**
@@ -70,7 +92,10 @@ export function probeAddon(env = process.env) {
   const answer = spawnSync(process.execPath, [PROBE], { env, encoding: 'utf8' });
   if (answer.status === 0) return { problem: null, versions: JSON.parse(answer.stdout) };
   const said = /^sightline: (.+?)\.?$/m.exec(answer.stderr)?.[1] ?? /Error: (.+)/.exec(answer.stderr)?.[1];
-  return { problem: said ?? (answer.signal ? `it ended its process with ${answer.signal}` : `exit code ${answer.status}`), versions: null };
+  return {
+    problem: said ?? (answer.signal ? `it ended its process with ${answer.signal}` : `exit code ${answer.status}`),
+    versions: null,
+  };
 }
 
 /** @param {string | null} from */
@@ -85,7 +110,8 @@ function cmakeJs(from) {
 }
 
 /**
- * CMake refuses a cache from another place, and keeps the libraries found for another LibTorch: start anew then.
+ * CMake refuses a cache from another place, and keeps the libraries found for another LibTorch: start from nothing
+ * then.
  * @param {string} out
  * @param {string} libtorch
  * @param {string} output where addons for another LibTorch go too, as they will not follow the sources any more
@@ -142,27 +168,41 @@ async function run(args, log, flags, env) {
 /** @param {string[]} lines @param {string} log */
 function describeFailure(lines, log) {
   const text = lines.join('\n');
-  const cmake = /CMake Error at [^\n]*:\s*\n([\s\S]*?)(?:\n\s*\n\s*\n|\n(?:Call Stack|-- |\S))/.exec(text)?.[1]?.replace(/\s+/g, ' ').trim();
+  const cmake = /CMake Error at [^\n]*:\s*\n([\s\S]*?)(?:\n\s*\n\s*\n|\n(?:Call Stack|-- |\S))/
+    .exec(text)?.[1]
+    ?.replace(/\s+/g, ' ')
+    .trim();
   if (cmake !== undefined && cmake !== '') return new SetupError(cmake);
   if (/Killed signal terminated program|virtual memory exhausted|internal compiler error: Killed/.test(text)) {
-    return new SetupError(`The compiler ran out of memory: free some, or build with one process at a time (CMAKE_BUILD_PARALLEL_LEVEL=1 ${SET_UP}).`);
+    return new SetupError(
+      `The compiler ran out of memory: free some, or build with one process at a time (CMAKE_BUILD_PARALLEL_LEVEL=1 ${SET_UP}).`,
+    );
   }
   const shown = lines.filter((line) => !/^\[\s*\d+(?:\/\d+|%)\]/.test(line)).slice(-60);
   if (shown.length > 0) console.error(shown.join('\n'));
-  const first = lines.find((line) => /\b(?:fatal )?error: |undefined reference to|^collect2: /.test(line)) ?? lines.find((line) => /error/i.test(line));
-  return new SetupError(`The native build failed${first === undefined ? '' : ` (${first.replace(`${PACKAGE_ROOT}/`, '').trim()})`}: mend that and run ${SET_UP}; all its output is in ${path.relative(process.cwd(), log) || log}.`);
+  const first =
+    lines.find((line) => /\b(?:fatal )?error: |undefined reference to|^collect2: /.test(line)) ??
+    lines.find((line) => /error/i.test(line));
+  return new SetupError(
+    `The native build failed${first === undefined ? '' : ` (${first.replace(`${PACKAGE_ROOT}/`, '').trim()})`}: repair that and run ${SET_UP}; all its output is in ${path.relative(process.cwd(), log) || log}.`,
+  );
 }
 
 /** @param {string[]} args */
 async function main(args) {
-  const { values } = parseArgs({ args, options: { out: { type: 'string' }, tests: { type: 'boolean' } } });
+  const { values } = parseArgs({
+    args,
+    options: { out: { type: 'string' }, tests: { type: 'boolean' }, device: { type: 'boolean' } },
+  });
   const { found } = findLibTorch();
-  if (found === null) throw new SetupError('There is no LibTorch here: run node scripts/setup.mjs, which fetches one, or set LIBTORCH.');
+  if (found === null) {
+    throw new SetupError('There is no LibTorch here: run node scripts/setup.mjs, which fetches one, or set LIBTORCH.');
+  }
   requireBuildTools();
   await buildNative({
     libtorch: found.root,
     ...(values.out === undefined ? {} : { out: path.resolve(PACKAGE_ROOT, values.out) }),
-    ...(values.tests === undefined ? {} : { tests: values.tests }),
+    ...(values.tests ? { tests: true } : values.device ? { tests: 'device' } : {}),
   });
 }
 

@@ -1,25 +1,40 @@
 /**
- * Compiles lib/ into dist/ and adds the CommonJS entries. The new dist replaces the old one at the end, so that a
- * failure leaves what was there and nothing stale survives.
+ * Compiles lib/ into dist/, builds the page there and adds the CommonJS entries. The new dist replaces the old one at
+ * the end, so that a failure leaves what was there and nothing stale survives.
  */
 import { spawn } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
+import { PICTURES, buildPage } from './build-page.mjs';
+import { CARRIED } from './npm-packages.mjs';
 import { SetupError } from '../lib/setup/setup-error.mjs';
 import { PACKAGE_ROOT, hashInputs } from '../lib/setup/stamps.mjs';
 
 const DIST = path.join(PACKAGE_ROOT, 'dist');
-/** What users import: `sightline` and `sightline/bench`. */
-const ENTRIES = ['index', 'bench/index'];
+/** What users import: `sightline`, `sightline/bench`, `sightline/http` and `sightline/fastify`. */
+const ENTRIES = ['index', 'bench/index', 'service/http', 'service/fastify'];
 
 export function hashTypeScriptInputs() {
-  return hashInputs({ paths: ['lib', 'tsconfig.json', 'package-lock.json'].map((name) => path.join(PACKAGE_ROOT, name)) });
+  return hashInputs({
+    paths: [
+      ...['lib', 'tsconfig.json', 'package-lock.json', 'scripts/build-page.mjs'].map((name) =>
+        path.join(PACKAGE_ROOT, name),
+      ),
+      PICTURES,
+    ],
+  });
 }
 
 /** @param {string} [inputs] hash of the last build's inputs */
 export function isTypeScriptBuilt(inputs) {
-  return inputs === hashTypeScriptInputs() && ENTRIES.every((entry) => existsSync(path.join(DIST, `${entry}.js`)) && existsSync(path.join(DIST, `${entry}.cjs`)));
+  // What was carried to another machine comes without all that it was built from, and without a compiler.
+  const isCarried = existsSync(path.join(PACKAGE_ROOT, CARRIED));
+  return (
+    (isCarried || inputs === hashTypeScriptInputs()) &&
+    existsSync(path.join(DIST, 'page/index.html')) &&
+    ENTRIES.every((entry) => existsSync(path.join(DIST, `${entry}.js`)) && existsSync(path.join(DIST, `${entry}.cjs`)))
+  );
 }
 
 export async function buildTypeScript() {
@@ -40,13 +55,17 @@ export async function buildTypeScript() {
     if (code !== 0) {
       process.stderr.write(output);
       const first = output.split('\n').find((line) => /error TS\d+/.test(line)) ?? '';
-      throw new SetupError(`The TypeScript build failed (${first.trim() || `exit code ${code}`}): mend that and run npm run build.`);
+      throw new SetupError(
+        `The TypeScript build failed (${first.trim() || `exit code ${code}`}): repair that and run npm run build.`,
+      );
     }
     copyAssets(path.join(PACKAGE_ROOT, 'lib'), staging);
+    await buildPage(path.join(staging, 'page'));
     // Node loads ES modules through require from 20.19 on, as long as none of them awaits at top level.
     for (const entry of ENTRIES) {
-      writeFileSync(path.join(staging, `${entry}.cjs`), "'use strict';\nmodule.exports = require('./index.js');\n");
-      writeFileSync(path.join(staging, `${entry}.d.cts`), "export * from './index.js';\n");
+      const module = `'./${path.basename(entry)}.js'`;
+      writeFileSync(path.join(staging, `${entry}.cjs`), `'use strict';\nmodule.exports = require(${module});\n`);
+      writeFileSync(path.join(staging, `${entry}.d.cts`), `export * from ${module};\n`);
     }
     rmSync(DIST, { recursive: true, force: true });
     renameSync(staging, DIST);
@@ -55,11 +74,17 @@ export async function buildTypeScript() {
   }
 }
 
-/** What the code reads at run time and the compiler leaves behind: pages, style sheets, JSON. @param {string} from @param {string} to */
+/**
+ * What the code reads at run time and the compiler leaves behind: pages, style sheets, JSON.
+ * @param {string} from
+ * @param {string} to
+ */
 function copyAssets(from, to) {
   for (const entry of readdirSync(from, { withFileTypes: true, recursive: true })) {
     if (!entry.isFile() || /\.[mc]?tsx?$/.test(entry.name)) continue;
     const source = path.join(entry.parentPath, entry.name);
+    // The page is built, not copied.
+    if (path.relative(from, source).startsWith(`page${path.sep}`)) continue;
     const target = path.join(to, path.relative(from, source));
     mkdirSync(path.dirname(target), { recursive: true });
     copyFileSync(source, target);

@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /**
  * Holds `native/` to its rooms: what each may include, and that no files include one another in a circle. Prints every
- * breach and ends with code 1 where there is one. No linter at hand knows rooms of C++ headers; lib's rooms are kept by one.
+ * breach and ends with code 1 where there is one. No linter at hand knows rooms of C++ headers; lib's rooms are kept by
+ * one.
  *
  *   node scripts/check-native-rooms.mjs [root of the project]
  */
@@ -14,7 +15,7 @@ const FLOORS = [
   ['native/bridge'],
   ['native/cuda'],
   ['native/engine/device'],
-  ['native/engine'], // model.*, weights.*, weight_scan.*
+  ['native/engine'], // model.*, weights.*, shuffled_weights.*, weight_scan.*, exported_*
   ['native/engine/steps'],
   ['native/engine/programs'],
   ['native/engine/programs/tuning'],
@@ -97,10 +98,16 @@ export function checkNativeRooms(root) {
         if (why !== undefined) breaches.push(`${at} includes "${quoted}": ${why}.`);
       }
       if (!file.startsWith('native/engine/')) continue;
-      if (/^#include <(napi|node_api|js_native_api)/.test(line)) breaches.push(`${at}: the engine includes no N-API; that is native/bridge's.`);
+      if (/^#include <(napi|node_api|js_native_api)/.test(line)) {
+        breaches.push(`${at}: the engine includes no N-API; that is native/bridge's.`);
+      }
       if (file.startsWith('native/engine/relevance/')) continue;
-      const name = [...line.matchAll(/"([a-z+-]+)"/g)].map((match) => match[1]).find((text) => text !== undefined && methods.has(text));
-      if (name !== undefined) breaches.push(`${at} names the method "${name}": the engine knows steps, lib/methods knows methods.`);
+      const name = [...line.matchAll(/"([a-z+-]+)"/g)]
+        .map((match) => match[1])
+        .find((text) => text !== undefined && methods.has(text));
+      if (name !== undefined) {
+        breaches.push(`${at} names the method "${name}": the engine knows steps, lib/methods knows methods.`);
+      }
     }
   }
   for (const circle of findCircles(includes)) breaches.push(`A circle of includes: ${circle.join(' -> ')}.`);
@@ -113,7 +120,9 @@ function methodNames(root) {
   const names = new Set();
   for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
     if (!name.endsWith('.ts')) continue;
-    for (const match of readFileSync(path.join(folder, name), 'utf8').matchAll(/\bname: '([a-z0-9+-]+)'/g)) names.add(match[1]);
+    for (const match of readFileSync(path.join(folder, name), 'utf8').matchAll(/\bname: '([a-z0-9+-]+)'/g)) {
+      names.add(match[1]);
+    }
   }
   for (const rule of ['gradient', 'guided-backprop', 'deconvnet', 'attn-lrp', 'cp-lrp', 'lrp']) names.delete(rule);
   return names;

@@ -16,6 +16,8 @@ export async function requireDiskSpace(folder, bytes, statfs = nodeStatfs) {
   const { bavail, bsize } = await statfs(folder);
   const free = bavail * bsize;
   if (free < bytes) {
-    throw new SetupError(`${folder} has ${megabytes(free)} free and LibTorch needs ${megabytes(bytes)} there: free some space, or set SIGHTLINE_CACHE to a folder on a larger disk.`);
+    throw new SetupError(
+      `${folder} has ${megabytes(free)} free and LibTorch needs ${megabytes(bytes)} there: free some space, or set SIGHTLINE_CACHE to a folder on a larger disk.`,
+    );
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Writes what doc comments say of the methods and their options to lib/requests/documentation/, where `describeMethods`
- * reads it at run time. Run it after a doc comment of a method or an option was changed:
+ * Writes what doc comments say of methods, metrics and their options to lib/requests/documentation/, where
+ * `describeMethods` and `describeMetrics` read it at run time. Run it after such a doc comment was changed:
  *
  *     npm run document
  */
@@ -14,19 +14,28 @@ const FOLDER = path.join(PACKAGE_ROOT, 'lib', 'requests', 'documentation');
 
 /** The types whose properties are options, by the name of their part. */
 const PROBE = `
+import type { METRICS, MetricName } from './metrics/index.js';
 import type { METHODS, MethodName } from './methods/index.js';
 import type { ATTENTION_METHODS } from './methods/attention/index.js';
 import type { CAM_METHODS } from './methods/cam/index.js';
 import type { GRADIENT_METHODS } from './methods/gradients/index.js';
 import type { CommonOptions, LayerOptions, MethodOptions } from './requests/explain.js';
-export type Options = { [Name in MethodName]: MethodOptions<Name> };
-export type Families = { cam: typeof CAM_METHODS; attention: typeof ATTENTION_METHODS; gradients: typeof GRADIENT_METHODS };
+import type { z } from 'zod';
+type MetricOptions = { [Name in MetricName]: z.input<(typeof METRICS)[Name]['options']> };
+export type Options = { [Name in MethodName]: MethodOptions<Name> } & MetricOptions;
+export type Families = {
+  cam: typeof CAM_METHODS;
+  attention: typeof ATTENTION_METHODS;
+  gradients: typeof GRADIENT_METHODS;
+  metrics: typeof METRICS;
+};
 export type Shared = { common: CommonOptions; layer: LayerOptions };
 `;
 
 /**
  * @typedef {{ readonly description: string, readonly options: Readonly<Record<string, string>> }} MethodDocumentation
- * @typedef {{ readonly families: Readonly<Record<string, Readonly<Record<string, MethodDocumentation>>>>, readonly shared: Readonly<Record<string, Readonly<Record<string, string>>>> }} Documentation
+ * @typedef {{ readonly families: Readonly<Record<string, Readonly<Record<string, MethodDocumentation>>>>, readonly
+ * shared: Readonly<Record<string, Readonly<Record<string, string>>>> }} Documentation
  */
 
 /**
@@ -35,7 +44,11 @@ export type Shared = { common: CommonOptions; layer: LayerOptions };
  */
 export function readDocumentation() {
   const config = path.join(PACKAGE_ROOT, 'tsconfig.json');
-  const { options } = ts.parseJsonConfigFileContent(ts.readConfigFile(config, ts.sys.readFile).config, ts.sys, PACKAGE_ROOT);
+  const { options } = ts.parseJsonConfigFileContent(
+    ts.readConfigFile(config, ts.sys.readFile).config,
+    ts.sys,
+    PACKAGE_ROOT,
+  );
   const probe = path.join(PACKAGE_ROOT, 'lib', 'documentation-probe.ts');
   const host = ts.createCompilerHost(options);
   const { fileExists, readFile } = host;
@@ -57,23 +70,36 @@ export function readDocumentation() {
   /** @param {ts.Symbol} symbol */
   const typeOf = (symbol) => checker.getNonNullableType(checker.getTypeOfSymbol(symbol));
   /** @param {ts.Type} type */
-  const commentsOf = (type) => Object.fromEntries(checker.getPropertiesOfType(type).map((each) => [each.name, commentOf(each)]));
+  const commentsOf = (type) =>
+    Object.fromEntries(checker.getPropertiesOfType(type).map((each) => [each.name, commentOf(each)]));
   const own = new Map(checker.getPropertiesOfType(typeNamed('Options')).map((each) => [each.name, typeOf(each)]));
 
   const families = Object.fromEntries(
     checker.getPropertiesOfType(typeNamed('Families')).map((family) => {
       const methods = checker.getPropertiesOfType(typeOf(family)).map((method) => {
         const options = /** @type {ts.Type} */ (own.get(method.name));
-        return [method.name, { description: commentOf(methodItself(checker, method)), options: isEmpty(checker, options) ? {} : commentsOf(options) }];
+        return [
+          method.name,
+          {
+            description: commentOf(methodItself(checker, method)),
+            options: isEmpty(checker, options) ? {} : commentsOf(options),
+          },
+        ];
       });
       return [family.name, Object.fromEntries(methods)];
     }),
   );
-  const shared = Object.fromEntries(checker.getPropertiesOfType(typeNamed('Shared')).map((each) => [each.name, commentsOf(typeOf(each))]));
+  const shared = Object.fromEntries(
+    checker.getPropertiesOfType(typeNamed('Shared')).map((each) => [each.name, commentsOf(typeOf(each))]),
+  );
   return { families, shared };
 }
 
-/** The constant that a row of a family's table names: its comment is the method's. @param {ts.TypeChecker} checker @param {ts.Symbol} row */
+/**
+ * The constant that a row of a family's table names: its comment is the method's.
+ * @param {ts.TypeChecker} checker
+ * @param {ts.Symbol} row
+ */
 function methodItself(checker, row) {
   const declaration = row.valueDeclaration;
   if (declaration === undefined) throw new Error(`${row.name} is declared nowhere.`);
@@ -84,7 +110,11 @@ function methodItself(checker, row) {
   return symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol;
 }
 
-/** Options of a method without any: no name is known to be one. @param {ts.TypeChecker} checker @param {ts.Type} type */
+/**
+ * Options of a method without any: no name is known to be one.
+ * @param {ts.TypeChecker} checker
+ * @param {ts.Type} type
+ */
 function isEmpty(checker, type) {
   return checker.getPropertiesOfType(type).length === 0;
 }
@@ -100,11 +130,13 @@ function flowing(comment) {
 
 /** @param {unknown} table */
 function moduleOf(table) {
-  return `// Written by \`npm run document\` from the doc comments of the methods and of their options. Do not edit.\nexport default ${JSON.stringify(table, null, 2)} as const;\n`;
+  return `// Written by \`npm run document\` from the doc comments of methods, metrics and their options. Do not edit.\nexport default ${JSON.stringify(table, null, 2)} as const;\n`;
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
   const { families, shared } = readDocumentation();
   mkdirSync(FOLDER, { recursive: true });
-  for (const [name, table] of Object.entries({ ...families, shared })) writeFileSync(path.join(FOLDER, `${name}.ts`), moduleOf(table));
+  for (const [name, table] of Object.entries({ ...families, shared })) {
+    writeFileSync(path.join(FOLDER, `${name}.ts`), moduleOf(table));
+  }
 }

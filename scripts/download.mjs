@@ -19,7 +19,8 @@ const CONNECT_MS = 15_000;
  * @param {string} request.sha256 lower-case hexadecimal
  * @param {string} request.label for the progress line
  * @param {NodeJS.ProcessEnv} request.env
- * @param {(bytes: number | null) => Promise<void>} request.beforeBody called with the announced size before a byte is written
+ * @param {(bytes: number | null) => Promise<void>} request.beforeBody called with the announced size before a byte is
+ * written
  */
 export async function download({ url, target, sha256, label, env, beforeBody }) {
   const agent = new EnvHttpProxyAgent({
@@ -38,7 +39,9 @@ export async function download({ url, target, sha256, label, env, beforeBody }) 
     });
     if (!response.ok || response.body === null) {
       await response.body?.cancel();
-      throw new SetupError(`${url} answered ${response.status} ${response.statusText}: check the address, or name another place with --mirror or --from-file.`);
+      throw new SetupError(
+        `${url} answered ${response.status} ${response.statusText}: check the address, or name another place with --mirror or --from-file.`,
+      );
     }
     const announced = Number(response.headers.get('content-length')) || null;
     await beforeBody(announced);
@@ -84,7 +87,9 @@ export async function hashFile(file) {
  */
 export function requireHash(what, actual, expected) {
   if (actual !== expected.toLowerCase()) {
-    throw new SetupError(`${what} has SHA-256 ${actual} and not ${expected.toLowerCase()}: it is damaged or another file, so nothing was installed; fetch it anew, or pass the right --sha256.`);
+    throw new SetupError(
+      `${what} has SHA-256 ${actual} and not ${expected.toLowerCase()}: it is damaged or another file, so nothing was installed; fetch it again, or pass the right --sha256.`,
+    );
   }
 }
 
@@ -92,12 +97,26 @@ export function requireHash(what, actual, expected) {
 function unreachable(url, error) {
   const cause = error?.cause ?? error;
   const reason = cause?.code ?? cause?.message ?? String(error);
-  return new SetupError(`${url} cannot be reached (${reason}): check the network, set HTTPS_PROXY, or name another place with --mirror or --from-file.`, { cause: error });
+  return new SetupError(
+    `${url} cannot be reached (${reason}): check the network, set HTTPS_PROXY, or name another place with --mirror or --from-file.`,
+    { cause: error },
+  );
 }
 
 /** @param {string} url @param {number} received @param {number | null} announced @param {any} error */
 function describeBreak(url, received, announced, error) {
-  if (error?.code === 'ENOSPC') return new SetupError(`The disk is full after ${received} bytes of ${url}: free some space, or set SIGHTLINE_CACHE to a folder on a larger disk.`, { cause: error });
-  const reason = error === null ? 'the connection closed' : (error?.cause?.code ?? error?.code ?? error?.cause?.message ?? error?.message);
-  return new SetupError(`${url} broke off after ${received} of ${announced ?? 'an unknown number of'} bytes (${reason}): try again, or name another place with --mirror or --from-file.`, { cause: error });
+  if (error?.code === 'ENOSPC') {
+    return new SetupError(
+      `The disk is full after ${received} bytes of ${url}: free some space, or set SIGHTLINE_CACHE to a folder on a larger disk.`,
+      { cause: error },
+    );
+  }
+  const reason =
+    error === null
+      ? 'the connection closed'
+      : (error?.cause?.code ?? error?.code ?? error?.cause?.message ?? error?.message);
+  return new SetupError(
+    `${url} broke off after ${received} of ${announced ?? 'an unknown number of'} bytes (${reason}): try again, or name another place with --mirror or --from-file.`,
+    { cause: error },
+  );
 }

@@ -8,8 +8,8 @@ export interface Finding {
   value: string;
   /** `problem`: sightline cannot work so; `warning`: it works, but slower or with less. */
   state: 'ok' | 'warning' | 'problem';
-  /** One sentence: how to mend it. There unless `state` is `ok`. */
-  mend?: string;
+  /** One sentence: how to repair it. There unless `state` is `ok`. */
+  remedy?: string;
 }
 
 export interface EnvironmentOptions {

@@ -25,7 +25,8 @@ import { unpack } from './unpack.mjs';
 const CUDA_13_DRIVER = '580';
 
 /** Libraries of the archives and wheels that sightline never loads: Python's, and those of LibTorch's own tests. */
-const NEEDLESS = /^(libtorch_python|libshm|libjitbackend_test|libtorchbind_test|libbackend_with_compiler|libaoti_custom_ops)/;
+const NEEDLESS =
+  /^(libtorch_python|libshm|libjitbackend_test|libtorchbind_test|libbackend_with_compiler|libaoti_custom_ops)/;
 
 /**
  * @typedef {object} Job
@@ -38,7 +39,8 @@ const NEEDLESS = /^(libtorch_python|libshm|libjitbackend_test|libtorchbind_test|
 
 /**
  * @param {object} [options]
- * @param {string} [options.variant] default: SIGHTLINE_LIBTORCH_VARIANT, else cpu, or cu130 where a GPU and its driver are present
+ * @param {string} [options.variant] default: SIGHTLINE_LIBTORCH_VARIANT, else cpu, or cu130 where a GPU and its driver
+ * are present
  * @param {string} [options.mirror] download root that mirrors the official one, or the address of one .zip
  * @param {string} [options.fromFile] archive or wheel on this machine; nothing is downloaded
  * @param {string} [options.sha256] what the archive must have; default: the pinned one
@@ -47,15 +49,31 @@ const NEEDLESS = /^(libtorch_python|libshm|libjitbackend_test|libtorchbind_test|
  * @param {(line: string) => void} [options.say]
  * @returns {Promise<string>} the root: the folder that holds lib/ and include/
  */
-export async function fetchLibTorch({ variant, mirror, fromFile, sha256, env = process.env, statfs, say = (line) => void process.stderr.write(`${line}\n`) } = {}) {
+export async function fetchLibTorch({
+  variant,
+  mirror,
+  fromFile,
+  sha256,
+  env = process.env,
+  statfs,
+  say = (line) => void process.stderr.write(`${line}\n`),
+} = {}) {
   const platform = currentPlatform();
   requirePlatform(platform);
-  if (sha256 !== undefined && !/^[0-9a-f]{64}$/i.test(sha256)) throw new SetupError(`--sha256 is ${sha256}, which is not 64 hexadecimal digits.`);
-  if (mirror !== undefined && !URL.canParse(mirror)) throw new SetupError(`--mirror is ${mirror}, which is not an address such as https://mirror.example/libtorch.`);
-  if (mirror !== undefined && fromFile !== undefined) throw new SetupError('--mirror and --from-file exclude each other: give one of them.');
+  if (sha256 !== undefined && !/^[0-9a-f]{64}$/i.test(sha256)) {
+    throw new SetupError(`--sha256 is ${sha256}, which is not 64 hexadecimal digits.`);
+  }
+  if (mirror !== undefined && !URL.canParse(mirror)) {
+    throw new SetupError(`--mirror is ${mirror}, which is not an address such as https://mirror.example/libtorch.`);
+  }
+  if (mirror !== undefined && fromFile !== undefined) {
+    throw new SetupError('--mirror and --from-file exclude each other: give one of them.');
+  }
   const wanted = variant ?? (env.SIGHTLINE_LIBTORCH_VARIANT || chooseVariant(env, say));
   const build = findBuild(wanted);
-  if (build === null) throw new SetupError(`The variant is ${wanted}, which must be cpu, or cu and three digits such as cu130.`);
+  if (build === null) {
+    throw new SetupError(`The variant is ${wanted}, which must be cpu, or cu and three digits such as cu130.`);
+  }
 
   const cache = libtorchCache(env);
   await makeCacheFolder(env);
@@ -98,7 +116,9 @@ async function fromAnywhere(build, job) {
       await emptyStaging(job.staging);
     }
   }
-  throw new SetupError(`LibTorch ${VERSION} could not be fetched for the reasons above: give this machine a network, or set LIBTORCH to a LibTorch that is there, or run node scripts/fetch-libtorch.mjs --from-file with an archive from another machine.`);
+  throw new SetupError(
+    `LibTorch ${VERSION} could not be fetched for the reasons above: give this machine a network, or set LIBTORCH to a LibTorch that is there, or run node scripts/fetch-libtorch.mjs --from-file with an archive from another machine.`,
+  );
 }
 
 /**
@@ -113,7 +133,9 @@ async function fromArchive(build, mirror, sha256, job) {
   }
   const expected = sha256 ?? build.sha256;
   if (expected === null) {
-    throw new SetupError(`No SHA-256 is known for LibTorch ${VERSION} ${build.variant}, and without one nothing is downloaded: pass --sha256 with the archive's, or choose --variant cpu or cu130.`);
+    throw new SetupError(
+      `No SHA-256 is known for LibTorch ${VERSION} ${build.variant}, and without one nothing is downloaded: pass --sha256 with the archive's, or choose --variant cpu or cu130.`,
+    );
   }
   const url = archiveUrl(build, mirror);
   const archive = path.join(job.staging, 'archive.zip');
@@ -124,7 +146,8 @@ async function fromArchive(build, mirror, sha256, job) {
     sha256: expected,
     label: `LibTorch ${VERSION} ${build.variant}`,
     env: job.env,
-    beforeBody: (announced) => requireDiskSpace(job.staging, (announced ?? build.archiveBytes) + build.unpackedBytes, job.statfs),
+    beforeBody: (announced) =>
+      requireDiskSpace(job.staging, (announced ?? build.archiveBytes) + build.unpackedBytes, job.statfs),
   });
   await rename(`${archive}.part`, archive);
   return install(archive, placeOfArchive, job);
@@ -138,7 +161,9 @@ async function fromArchive(build, mirror, sha256, job) {
  */
 async function fromLocalFile(file, build, sha256, job) {
   const archive = path.resolve(file);
-  if (!existsSync(archive) || !(await stat(archive)).isFile()) throw new SetupError(`--from-file is ${file}, and there is no such file.`);
+  if (!existsSync(archive) || !(await stat(archive)).isFile()) {
+    throw new SetupError(`--from-file is ${file}, and there is no such file.`);
+  }
   const isOfficial = path.basename(archive).replace('+', '%2B') === path.basename(build.file);
   const expected = sha256 ?? (isOfficial ? build.sha256 : null);
   if (expected !== null) requireHash(archive, await hashFile(archive), expected);
@@ -152,11 +177,21 @@ async function fromLocalFile(file, build, sha256, job) {
  */
 async function fromWheel(build, job) {
   const python = findPip(job.env);
-  await requireDiskSpace(job.staging, build.unpackedBytes + 700_000_000 + (build.nvidia.length > 0 ? 7_000_000_000 : 0), job.statfs);
+  await requireDiskSpace(
+    job.staging,
+    build.unpackedBytes + 700_000_000 + (build.nvidia.length > 0 ? 7_000_000_000 : 0),
+    job.statfs,
+  );
   job.say(`  LibTorch ${VERSION} ${build.variant} from the wheel of torch ${VERSION}, through ${python} -m pip`);
   // An index of the project has local versions (+cpu); the public one has a single build without that suffix.
   const requirements = [`torch==${VERSION}+${build.variant}`, `torch==${VERSION}`];
-  const wheel = await downloadTorchWheel({ python, requirements, arch: job.platform.arch, into: path.join(job.staging, 'wheel'), env: job.env });
+  const wheel = await downloadTorchWheel({
+    python,
+    requirements,
+    arch: job.platform.arch,
+    into: path.join(job.staging, 'wheel'),
+    env: job.env,
+  });
   return install(wheel, placeOfWheel, job, build.variant);
 }
 
@@ -173,7 +208,14 @@ async function fromWheel(build, job) {
 export async function downloadTorchWheel({ python, requirements, arch, into, env }) {
   const machine = arch === 'x64' ? 'x86_64' : 'aarch64';
   const foreign = ['312', '311', '313', '310', '314'].map((version) => [
-    '--python-version', version, '--implementation', 'cp', '--abi', `cp${version}`, '--platform', `manylinux_2_28_${machine}`,
+    '--python-version',
+    version,
+    '--implementation',
+    'cp',
+    '--abi',
+    `cp${version}`,
+    '--platform',
+    `manylinux_2_28_${machine}`,
   ]);
   /** @type {unknown} */
   let refusal;
@@ -215,13 +257,24 @@ async function install(archive, place, job, wanted = 'cpu') {
     place,
     beforeWrite: (bytes) => requireDiskSpace(job.staging, bytes, job.statfs),
   });
-  const seen = members === 0 ? { problem: 'it holds no LibTorch', version: null, cuda: null } : inspectLibTorch(root, job.platform);
-  if (seen.problem !== null) throw new SetupError(`${path.basename(archive)} is not usable: ${seen.problem}; fetch LibTorch ${VERSION} for Linux ${job.platform.arch}.`);
+  const seen =
+    members === 0
+      ? { problem: 'it holds no LibTorch', version: null, cuda: null }
+      : inspectLibTorch(root, job.platform);
+  if (seen.problem !== null) {
+    throw new SetupError(
+      `${path.basename(archive)} is not usable: ${seen.problem}; fetch LibTorch ${VERSION} for Linux ${job.platform.arch}.`,
+    );
+  }
   const variant = seen.cuda === null ? 'cpu' : `cu${seen.cuda.replace('.', '')}`;
   if (wanted !== 'cpu' && wanted !== variant) {
-    throw new SetupError(`${path.basename(archive)} is a build for ${variant} and not for ${wanted}: point PIP_INDEX_URL at an index that has that build, or choose another --variant.`);
+    throw new SetupError(
+      `${path.basename(archive)} is a build for ${variant} and not for ${wanted}: point PIP_INDEX_URL at an index that has that build, or choose another --variant.`,
+    );
   }
-  if (seen.cuda !== null && missingLibraries(root, job.env).length > 0) await addNvidiaLibraries(variant, folder, root, job);
+  if (seen.cuda !== null && missingLibraries(root, job.env).length > 0) {
+    await addNvidiaLibraries(variant, folder, root, job);
+  }
 
   const target = path.join(libtorchCache(job.env), `${seen.version.replace(/\+.*/, '')}-${variant}`);
   const whole = seen.cuda === null ? root : folder;
@@ -251,7 +304,9 @@ async function addNvidiaLibraries(variant, folder, root, job) {
   const requirements = findBuild(variant)?.nvidia ?? [];
   const missing = missingLibraries(root, job.env);
   if (requirements.length === 0) {
-    throw new SetupError(`LibTorch for ${variant} needs ${missing.slice(0, 3).join(', ')} of NVIDIA, which are not on this machine: install CUDA and cuDNN for it, or choose --variant cpu or cu130.`);
+    throw new SetupError(
+      `LibTorch for ${variant} needs ${missing.slice(0, 3).join(', ')} of NVIDIA, which are not on this machine: install CUDA and cuDNN for it, or choose --variant cpu or cu130.`,
+    );
   }
   job.say(`  NVIDIA's libraries for ${variant}, through pip`);
   const wheels = await downloadWheels({
@@ -263,11 +318,20 @@ async function addNvidiaLibraries(variant, folder, root, job) {
     env: job.env,
   });
   for (const wheel of wheels) {
-    await unpack({ archive: wheel, into: path.join(folder, 'nvidia'), label: path.basename(wheel).split('-')[0] ?? '', place: placeOfNvidia });
+    await unpack({
+      archive: wheel,
+      into: path.join(folder, 'nvidia'),
+      label: path.basename(wheel).split('-')[0] ?? '',
+      place: placeOfNvidia,
+    });
     await rm(wheel);
   }
   const still = missingLibraries(root, job.env);
-  if (still.length > 0) throw new SetupError(`LibTorch for ${variant} still lacks ${still.join(', ')}: install the package of NVIDIA that holds it, or choose --variant cpu.`);
+  if (still.length > 0) {
+    throw new SetupError(
+      `LibTorch for ${variant} still lacks ${still.join(', ')}: install the package of NVIDIA that holds it, or choose --variant cpu.`,
+    );
+  }
 }
 
 /**
@@ -294,7 +358,9 @@ function placeOfArchive(name) {
   const inside = /^libtorch\/(.+)$/.exec(name)?.[1];
   if (inside === undefined) return null;
   if (inside.startsWith('lib/')) return isNeeded(inside) ? inside : null;
-  return inside.startsWith('include/') || /^(build-version|build-hash|LICENSE|NOTICE)[^/]*$/.test(inside) ? inside : null;
+  return inside.startsWith('include/') || /^(build-version|build-hash|LICENSE|NOTICE)[^/]*$/.test(inside)
+    ? inside
+    : null;
 }
 
 /** @param {string} name @returns {string | null} */
@@ -325,7 +391,9 @@ function chooseVariant(env, say) {
   const { driver, gpus } = findNvidia(env);
   if (gpus.length === 0) return 'cpu';
   if (driver !== null && compareVersions(driver, CUDA_13_DRIVER) >= 0) return 'cu130';
-  say(`  The NVIDIA driver ${driver ?? '(unknown)'} is older than ${CUDA_13_DRIVER}, which CUDA 13 needs, so LibTorch for the CPU is taken`);
+  say(
+    `  The NVIDIA driver ${driver ?? '(unknown)'} is older than ${CUDA_13_DRIVER}, which CUDA 13 needs, so LibTorch for the CPU is taken`,
+  );
   return 'cpu';
 }
 
@@ -339,7 +407,9 @@ async function sweep(cache) {
   for (const name of await readdir(cache)) {
     if (!name.startsWith('.staging-')) continue;
     const info = await stat(path.join(cache, name)).catch(() => null);
-    if (info !== null && Date.now() - info.mtimeMs > 86_400_000) await rm(path.join(cache, name), { recursive: true, force: true });
+    if (info !== null && Date.now() - info.mtimeMs > 86_400_000) {
+      await rm(path.join(cache, name), { recursive: true, force: true });
+    }
   }
 }
 
@@ -370,14 +440,21 @@ async function main(args) {
       },
     }));
   } catch (error) {
-    throw new SetupError(`${/** @type {Error} */ (error).message.split('\n')[0]?.replace(/\.$/, '')}: --help lists what there is.`);
+    throw new SetupError(
+      `${/** @type {Error} */ (error).message.split('\n')[0]?.replace(/\.$/, '')}: --help lists what there is.`,
+    );
   }
   if (values.help) {
     console.log(HELP);
     return;
   }
   const options = Object.fromEntries(
-    Object.entries({ variant: values.variant, mirror: values.mirror, fromFile: values['from-file'], sha256: values.sha256 }).filter(([, value]) => value !== undefined),
+    Object.entries({
+      variant: values.variant,
+      mirror: values.mirror,
+      fromFile: values['from-file'],
+      sha256: values.sha256,
+    }).filter(([, value]) => value !== undefined),
   );
   console.log(await fetchLibTorch(options));
 }

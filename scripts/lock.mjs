@@ -1,6 +1,9 @@
 import { acquireLock } from '../lib/setup/file-lock.mjs';
 
-/** Set-up runs programs of others to their end, in which it shows no sign of life: npm's install takes minutes on a slow network. */
+/**
+ * Set-up runs programs of others to their end, in which it shows no sign of life: npm's install takes minutes on a slow
+ * network.
+ */
 const STALE_MS = 600_000;
 
 /**
@@ -14,7 +17,10 @@ const STALE_MS = 600_000;
 export async function withLock(file, work) {
   const lock = await acquireLock(file, {
     staleMs: STALE_MS,
-    onWait: (pid) => console.error(`sightline: waiting for another set-up in this folder${pid === null ? '' : ` (process ${pid})`} ...`),
+    onWait: (pid) =>
+      console.error(
+        `sightline: waiting for another set-up in this folder${pid === null ? '' : ` (process ${pid})`} ...`,
+      ),
   });
   try {
     return await work();

@@ -19,8 +19,14 @@ export function findNvidia(env = process.env) {
     timeout: 20_000,
   });
   if (smi.status === 0 && smi.stdout.trim() !== '') {
-    const rows = smi.stdout.trim().split('\n').map((line) => line.split(',').map((cell) => cell.trim()));
-    return { driver: rows[0]?.[2] ?? null, gpus: rows.map(([name, memory]) => ({ name: name ?? '', memory: memory ?? null })) };
+    const rows = smi.stdout
+      .trim()
+      .split('\n')
+      .map((line) => line.split(',').map((cell) => cell.trim()));
+    return {
+      driver: rows[0]?.[2] ?? null,
+      gpus: rows.map(([name, memory]) => ({ name: name ?? '', memory: memory ?? null })),
+    };
   }
   const driver = kernelDriver();
   return { driver, gpus: driver !== null && existsSync('/dev/nvidia0') ? [{ name: 'NVIDIA GPU', memory: null }] : [] };
@@ -29,7 +35,9 @@ export function findNvidia(env = process.env) {
 /** @returns {string | null} */
 function kernelDriver() {
   try {
-    return /Kernel Module(?: for \S+)?\s+([\d.]+)/.exec(readFileSync('/proc/driver/nvidia/version', 'utf8'))?.[1] ?? null;
+    return (
+      /Kernel Module(?: for \S+)?\s+([\d.]+)/.exec(readFileSync('/proc/driver/nvidia/version', 'utf8'))?.[1] ?? null
+    );
   } catch {
     return null;
   }

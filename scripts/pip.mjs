@@ -41,8 +41,22 @@ export async function downloadWheels({ python, requirements, options = [], into,
   await Promise.all([into, scratch].map((folder) => mkdir(folder, { recursive: true })));
   const child = spawn(
     python,
-    ['-m', 'pip', 'download', '--disable-pip-version-check', '--no-input', '--no-cache-dir', '--progress-bar', 'off',
-      '--only-binary', ':all:', '--dest', into, ...options, ...requirements],
+    [
+      '-m',
+      'pip',
+      'download',
+      '--disable-pip-version-check',
+      '--no-input',
+      '--no-cache-dir',
+      '--progress-bar',
+      'off',
+      '--only-binary',
+      ':all:',
+      '--dest',
+      into,
+      ...options,
+      ...requirements,
+    ],
     { env: { ...env, TMPDIR: scratch, PYTHONUNBUFFERED: '1', LC_ALL: 'C' }, stdio: ['ignore', 'pipe', 'pipe'] },
   );
   let output = '';
@@ -78,10 +92,20 @@ export async function downloadWheels({ python, requirements, options = [], into,
   return (await readdir(into)).filter((name) => name.endsWith('.whl')).map((name) => path.join(into, name));
 }
 
-/** @param {string} folder @returns {Promise<number>} bytes of all files below; what vanishes meanwhile counts nothing */
+/**
+ * @param {string} folder
+ * @returns {Promise<number>} bytes of all files below; what vanishes meanwhile counts nothing
+ */
 async function weigh(folder) {
   const entries = await readdir(folder, { recursive: true }).catch(() => []);
-  const sizes = await Promise.all(entries.map((name) => stat(path.join(folder, name)).then((s) => (s.isFile() ? s.size : 0), () => 0)));
+  const sizes = await Promise.all(
+    entries.map((name) =>
+      stat(path.join(folder, name)).then(
+        (s) => (s.isFile() ? s.size : 0),
+        () => 0,
+      ),
+    ),
+  );
   return sizes.reduce((sum, size) => sum + size, 0);
 }
 
@@ -92,14 +116,32 @@ export class NoSuchWheel extends SetupError {}
 function describeFailure(python, requirements, output) {
   const wanted = requirements.join(' ');
   if (/No space left on device/.test(output)) {
-    return new SetupError(`The disk is full while pip fetches ${wanted}: free some space, or set SIGHTLINE_CACHE to a folder on a larger disk.`);
+    return new SetupError(
+      `The disk is full while pip fetches ${wanted}: free some space, or set SIGHTLINE_CACHE to a folder on a larger disk.`,
+    );
   }
-  if (/Temporary failure in name resolution|Name or service not known|Failed to establish a new connection|NewConnectionError|ProxyError|ConnectTimeout|Network is unreachable|Max retries exceeded|ReadTimeout/.test(output)) {
-    return new SetupError(`pip cannot reach a Python index for ${wanted}: check the network, or set HTTPS_PROXY or PIP_INDEX_URL.`);
+  if (
+    /Temporary failure in name resolution|Name or service not known|Failed to establish a new connection|NewConnectionError|ProxyError|ConnectTimeout|Network is unreachable|Max retries exceeded|ReadTimeout/.test(
+      output,
+    )
+  ) {
+    return new SetupError(
+      `pip cannot reach a Python index for ${wanted}: check the network, or set HTTPS_PROXY or PIP_INDEX_URL.`,
+    );
   }
   if (/No matching distribution found/.test(output)) {
-    return new NoSuchWheel(`pip finds no wheel of ${wanted} for this machine: point PIP_INDEX_URL at an index that has it, or upgrade pip (${python} -m pip install --upgrade pip).`);
+    return new NoSuchWheel(
+      `pip finds no wheel of ${wanted} for this machine: point PIP_INDEX_URL at an index that has it, or upgrade pip (${python} -m pip install --upgrade pip).`,
+    );
   }
-  const last = output.split('\n').filter((line) => line.startsWith('ERROR:')).at(-1) ?? output.trim().split('\n').at(-1) ?? '';
-  return new SetupError(`pip could not fetch ${wanted}: ${last.replace(/^ERROR:\s*/, '').replace(/\.?$/, '')}; run "${python} -m pip download --no-deps ${wanted}" to see all it says.`);
+  const last =
+    output
+      .split('\n')
+      .filter((line) => line.startsWith('ERROR:'))
+      .at(-1) ??
+    output.trim().split('\n').at(-1) ??
+    '';
+  return new SetupError(
+    `pip could not fetch ${wanted}: ${last.replace(/^ERROR:\s*/, '').replace(/\.?$/, '')}; run "${python} -m pip download --no-deps ${wanted}" to see all it says.`,
+  );
 }

@@ -37,16 +37,26 @@ async function prebuild(minor) {
   const output = path.join(work, 'addon');
   await rm(work, { recursive: true, force: true });
   await mkdir(output, { recursive: true });
-  const libtorch = atHand(minor) ?? (await step(`LibTorch ${minor} out of a wheel`, () => fromWheel(minor, path.join(work, 'libtorch'))));
+  const libtorch =
+    atHand(minor) ??
+    (await step(`LibTorch ${minor} out of a wheel`, () => fromWheel(minor, path.join(work, 'libtorch'))));
   await step(`addon for LibTorch ${minor}`, async () => {
     await buildNative({ libtorch, out: path.join(work, 'cmake'), output, cudaGraphs: false });
     await mkdir(PREBUILDS, { recursive: true });
     for (const name of await readdir(output)) {
       const file = path.join(output, name);
       const stripped = spawnSync('strip', ['--strip-unneeded', file], { encoding: 'utf8' });
-      if (stripped.status !== 0) throw new SetupError(`strip, which comes with the compiler (binutils), cannot strip ${file}: ${stripped.error?.message ?? stripped.stderr.trim()}.`);
+      if (stripped.status !== 0) {
+        throw new SetupError(
+          `strip, which comes with the compiler (binutils), cannot strip ${file}: ${stripped.error?.message ?? stripped.stderr.trim()}.`,
+        );
+      }
       const newer = newerSymbols(file);
-      if (newer.length > 0) throw new SetupError(`${name} asks for symbols that older systems with LibTorch lack (${newer.join(', ')}): define them in native/portable/old_symbols.cc.`);
+      if (newer.length > 0) {
+        throw new SetupError(
+          `${name} asks for symbols that older systems with LibTorch lack (${newer.join(', ')}): define them in native/portable/old_symbols.cc.`,
+        );
+      }
       await rename(file, path.join(PREBUILDS, prebuiltName(name)));
     }
   });
@@ -66,7 +76,13 @@ function atHand(minor) {
  */
 async function fromWheel(minor, root) {
   const into = path.join(root, '..', 'wheel');
-  const wheel = await downloadTorchWheel({ python: findPip(process.env), requirements: [`torch==${minor}.*`], arch: process.arch, into, env: process.env });
+  const wheel = await downloadTorchWheel({
+    python: findPip(process.env),
+    requirements: [`torch==${minor}.*`],
+    arch: process.arch,
+    into,
+    env: process.env,
+  });
   await unpack({
     archive: wheel,
     into: root,
@@ -90,7 +106,9 @@ async function main(args) {
   if (wrong !== undefined) throw new SetupError(`--only is ${wrong}, which is none of ${all.join(', ')}.`);
   requireBuildTools();
   for (const minor of values.only ?? all) await prebuild(minor);
-  for (const name of (await readdir(PREBUILDS)).sort()) console.log(path.join(path.relative(process.cwd(), PREBUILDS), name));
+  for (const name of (await readdir(PREBUILDS)).sort()) {
+    console.log(path.join(path.relative(process.cwd(), PREBUILDS), name));
+  }
 }
 
 if (isMain(import.meta.url)) await runCommand(() => main(process.argv.slice(2)));

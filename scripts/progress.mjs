@@ -32,7 +32,9 @@ export class Progress {
     this.#done = done;
     const now = performance.now();
     const tenth = this.total ? Math.floor((10 * done) / this.total) : -1;
-    const due = this.stream.isTTY ? now - this.#shownAt > 100 : (tenth > this.#shownTenth && now - this.#shownAt > 1000) || now - this.#shownAt > 10_000;
+    const due = this.stream.isTTY
+      ? now - this.#shownAt > 100
+      : (tenth > this.#shownTenth && now - this.#shownAt > 1000) || now - this.#shownAt > 10_000;
     if (!due) return;
     this.#shownAt = now;
     this.#shownTenth = tenth;

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
  * Makes the engine ready to use: finds or fetches LibTorch, and has an addon for it. A checkout builds its own, against
- * the stamps of what was built before; a package has prebuilt ones and builds only for a LibTorch that none of them fits.
- * `npx sightline setup` and the tasks of a checkout come through here.
+ * the stamps of what was built before; a package has prebuilt ones and builds only for a LibTorch that none of them
+ * fits. `npx sightline setup` and the tasks of a checkout come through here.
  */
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
@@ -51,7 +51,12 @@ async function setUpCheckout(env) {
     stamps.forget('native');
     await buildNative({ libtorch: libtorch.root, env });
     prove(env, libtorch);
-    stamps.write('native', { sources, root: libtorch.root, version: libtorch.version, addon: findAddon(libtorch, env)?.file });
+    stamps.write('native', {
+      sources,
+      root: libtorch.root,
+      version: libtorch.version,
+      addon: findAddon(libtorch, env)?.file,
+    });
   });
 }
 
@@ -80,10 +85,14 @@ async function setUpPackage(env, build) {
 function prove(env, libtorch) {
   const { problem, versions } = probeAddon(env);
   if (problem !== null) {
-    throw new SetupError(`The addon does not load (${problem}): the LibTorch in ${libtorch.root} may be incomplete; set LIBTORCH to another, or remove it and run ${SET_UP} again.`);
+    throw new SetupError(
+      `The addon does not load (${problem}): the LibTorch in ${libtorch.root} may be incomplete; set LIBTORCH to another, or remove it and run ${SET_UP} again.`,
+    );
   }
   if (libtorch.cuda !== null && versions?.cudaDevices === 0 && findNvidia(env).gpus.length > 0) {
-    console.error('sightline: this LibTorch cannot use the GPU that is here, so the CPU is used; npx sightline doctor says more');
+    console.error(
+      'sightline: this LibTorch cannot use the GPU that is here, so the CPU is used; npx sightline doctor says more',
+    );
   }
 }
 
@@ -108,14 +117,18 @@ async function obtainLibTorch(env, stamps, headers) {
   const { fetchLibTorch } = await import('./fetch-libtorch.mjs');
   await step('LibTorch is not here and is fetched', () => fetchLibTorch({ env }));
   const fetched = findLibTorch({ env }).found;
-  if (fetched === null) throw new SetupError(`LibTorch was fetched into ${libtorchCache(env)} but is not found there: remove that folder and run this again.`);
+  if (fetched === null) {
+    throw new SetupError(
+      `LibTorch was fetched into ${libtorchCache(env)} but is not found there: remove that folder and run this again.`,
+    );
+  }
   stamps.write('libtorch', { key, found: fetched });
   return fetched;
 }
 
 /**
  * The last answer, where the same search would give it again. It spares starting Python, which takes longer than all
- * the rest: LIBTORCH and the cache come first and are looked at anew every time.
+ * the rest: LIBTORCH and the cache come first and are looked at again every time.
  * @param {NodeJS.ProcessEnv} env
  * @param {Stamps} stamps
  * @param {(string | null)[]} key

@@ -2,7 +2,10 @@ import { spawnSync } from 'node:child_process';
 import { compareVersions } from '../lib/setup/libtorch.mjs';
 import { SetupError } from '../lib/setup/setup-error.mjs';
 
-/** What LibTorch's own libraries ask for: where LibTorch loads, the addon must load too. @type {Record<string, string>} */
+/**
+ * What LibTorch's own libraries ask for: where LibTorch loads, the addon must load too.
+ * @type {Record<string, string>}
+ */
 const LIMITS = { GLIBC: '2.28', GLIBCXX: '3.4.22', CXXABI: '1.3.11', GCC: '3.4' };
 
 /**
@@ -22,7 +25,12 @@ export function newerSymbols(file) {
  */
 export function symbolVersions(file) {
   const answer = spawnSync('objdump', ['-T', file], { encoding: 'utf8', maxBuffer: 1e9 });
-  if (answer.status !== 0) throw new SetupError(`objdump, which comes with the compiler (binutils), cannot read ${file}: ${answer.error?.message ?? answer.stderr.trim()}.`);
-  return [...answer.stdout.matchAll(/\*UND\*\s+\S+\s+\(?(\w+?)_([\d.]+)\)?\s+(\S+)$/gm)]
-    .map(([, library = '', version = '', name = '']) => ({ name, library, version }));
+  if (answer.status !== 0) {
+    throw new SetupError(
+      `objdump, which comes with the compiler (binutils), cannot read ${file}: ${answer.error?.message ?? answer.stderr.trim()}.`,
+    );
+  }
+  return [...answer.stdout.matchAll(/\*UND\*\s+\S+\s+\(?(\w+?)_([\d.]+)\)?\s+(\S+)$/gm)].map(
+    ([, library = '', version = '', name = '']) => ({ name, library, version }),
+  );
 }

@@ -12,7 +12,9 @@ const GET_CMAKE = 'Debian and Ubuntu: apt install cmake; Fedora: dnf install cma
 
 export function requireNode(version = process.versions.node) {
   if (compareVersions(version, NODE) < 0) {
-    throw new SetupError(`sightline needs Node ${NODE} or later and this is ${version}: install a current Node, for instance with nvm install --lts.`);
+    throw new SetupError(
+      `sightline needs Node ${NODE} or later and this is ${version}: install a current Node, for instance with nvm install --lts.`,
+    );
   }
 }
 
@@ -33,7 +35,9 @@ export function requireCompiler(env = process.env) {
     );
   }
   if (!compilesCxx20(compiler.program, env)) {
-    throw new SetupError(`${compiler.program} (${compiler.version}) does not compile C++20: install g++ 11 or clang 14 or later (${GET_COMPILER}) and set CXX if it is not the default.`);
+    throw new SetupError(
+      `${compiler.program} (${compiler.version}) does not compile C++20: install g++ 11 or clang 14 or later (${GET_COMPILER}) and set CXX if it is not the default.`,
+    );
   }
 }
 
@@ -41,9 +45,13 @@ export function requireCompiler(env = process.env) {
 export function requireCMake(env = process.env) {
   const cmake = findCMake(env);
   if (cmake === null) throw new SetupError(`There is no CMake: install version ${CMAKE} or later (${GET_CMAKE}).`);
-  if (compareVersions(cmake, CMAKE) < 0) throw new SetupError(`CMake ${cmake} is too old: install version ${CMAKE} or later (${GET_CMAKE}).`);
+  if (compareVersions(cmake, CMAKE) < 0) {
+    throw new SetupError(`CMake ${cmake} is too old: install version ${CMAKE} or later (${GET_CMAKE}).`);
+  }
   if (!['ninja', 'make', 'gmake'].some((program) => runs(program, env))) {
-    throw new SetupError('There is neither make nor ninja, with one of which CMake builds: install one (Debian and Ubuntu: apt install ninja-build; Fedora: dnf install ninja-build).');
+    throw new SetupError(
+      'There is neither make nor ninja, with one of which CMake builds: install one (Debian and Ubuntu: apt install ninja-build; Fedora: dnf install ninja-build).',
+    );
   }
 }
 
@@ -68,12 +76,15 @@ export function findCMake(env = process.env) {
 }
 
 /** A program that uses the language and the library of C++20, as the version number alone says little of clang's. */
-const CXX20 = '#include <concepts>\n#include <span>\ntemplate <std::integral T> T f(std::span<T> s) { return s[0]; }\nint main() { int a[1] = {0}; return f(std::span<int>(a)); }\n';
+const CXX20 =
+  '#include <concepts>\n#include <span>\ntemplate <std::integral T> T f(std::span<T> s) { return s[0]; }\nint main() { int a[1] = {0}; return f(std::span<int>(a)); }\n';
 
 /** @param {string} program @param {NodeJS.ProcessEnv} env */
 export function compilesCxx20(program, env = process.env) {
   const [name = program, ...flags] = program.split(/\s+/);
-  return spawnSync(name, [...flags, '-std=c++20', '-fsyntax-only', '-x', 'c++', '-'], { env, input: CXX20 }).status === 0;
+  return (
+    spawnSync(name, [...flags, '-std=c++20', '-fsyntax-only', '-x', 'c++', '-'], { env, input: CXX20 }).status === 0
+  );
 }
 
 /** @param {string} program @param {NodeJS.ProcessEnv} env */

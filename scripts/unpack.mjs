@@ -18,7 +18,8 @@ const openZip = /** @type {(file: string, options: yauzl.Options) => Promise<yau
  * @param {string} request.into folder; created
  * @param {string} request.label for the progress line
  * @param {(name: string) => string | null} request.place path below `into` for a member, or null to leave it out
- * @param {(bytes: number) => Promise<void>} [request.beforeWrite] called with the unpacked size before a byte is written
+ * @param {(bytes: number) => Promise<void>} [request.beforeWrite] called with the unpacked size before a byte is
+ * written
  * @returns {Promise<number>} how many members were written
  */
 export async function unpack({ archive, into, label, place, beforeWrite }) {
@@ -39,14 +40,19 @@ export async function unpack({ archive, into, label, place, beforeWrite }) {
       zip.readEntry();
     });
   } catch (error) {
-    throw new SetupError(`${archive} is no zip archive that can be read (${/** @type {Error} */ (error).message}): fetch it anew.`, { cause: error });
+    throw new SetupError(
+      `${archive} is no zip archive that can be read (${/** @type {Error} */ (error).message}): fetch it again.`,
+      { cause: error },
+    );
   }
 
   try {
     const total = chosen.reduce((sum, { entry }) => sum + entry.uncompressedSize, 0);
     await beforeWrite?.(total);
     const progress = new Progress(label, total);
-    const openMember = /** @type {(entry: yauzl.Entry) => Promise<import('node:stream').Readable>} */ (promisify(zip.openReadStream.bind(zip)));
+    const openMember = /** @type {(entry: yauzl.Entry) => Promise<import('node:stream').Readable>} */ (
+      promisify(zip.openReadStream.bind(zip))
+    );
     const folders = new Set();
     let written = 0;
     for (const { entry, target } of chosen) {
@@ -69,7 +75,7 @@ export async function unpack({ archive, into, label, place, beforeWrite }) {
     throw new SetupError(
       full
         ? `The disk is full while unpacking ${archive}: free some space, or set SIGHTLINE_CACHE to a folder on a larger disk.`
-        : `${archive} cannot be unpacked (${/** @type {Error} */ (error).message}): fetch it anew.`,
+        : `${archive} cannot be unpacked (${/** @type {Error} */ (error).message}): fetch it again.`,
       { cause: error },
     );
   } finally {

@@ -12,16 +12,34 @@ import { timesOf } from './count.mjs';
 const sum = (a, b, sign = 1) => ({ flops: a.flops + sign * b.flops, bytes: a.bytes + sign * b.bytes });
 const NOTHING = { flops: 0, bytes: 0 };
 
-/** What lies behind a tapped value. @param {Inspection} inspection @param {Pick<Tap, 'kind' | 'node' | 'site'>} tap @returns {Cost} */
+/**
+ * The operators after a tapped value.
+ * @param {Inspection} inspection
+ * @param {Pick<Tap, 'kind' | 'node' | 'site'>} tap
+ * @returns {Cost}
+ */
 export function after(inspection, { kind, node, site }) {
-  const cost = (/** @type {{ flopsAfter: number | null, bytesAfter: number }} */ { flopsAfter, bytesAfter }) => ({ flops: flopsAfter ?? NaN, bytes: bytesAfter });
+  const cost = (/** @type {{ flopsAfter: number | null, bytesAfter: number }} */ { flopsAfter, bytesAfter }) => ({
+    flops: flopsAfter ?? NaN,
+    bytes: bytesAfter,
+  });
   if (kind === 'logits' || kind === 'output') return NOTHING;
   if (kind === 'image') return whole(inspection);
-  if (kind === 'node') return cost(/** @type {import('../../dist/engine/inspection.js').NodeInfo} */ (inspection.nodes.find(({ name }) => name === node)));
-  const attention = /** @type {import('../../dist/engine/inspection.js').AttentionInfo} */ (inspection.attention[site ?? -1]);
-  if (kind !== 'mixed' && kind !== 'residual') return cost(attention);
-  // The sum behind an attention is read by the block's next layer norm: what lies behind the one lies behind the other.
-  const norms = inspection.nodes.filter(({ operator, flopsAfter }) => operator === 'layer_norm' && (flopsAfter ?? NaN) < (attention.flopsAfter ?? NaN));
+  if (kind === 'node') {
+    return cost(
+      /** @type {import('../../dist/engine/inspection.js').NodeInfo} */ (
+        inspection.nodes.find(({ name }) => name === node)
+      ),
+    );
+  }
+  const attention = /** @type {import('../../dist/engine/inspection.js').AttentionInfo} */ (
+    inspection.attention[site ?? -1]
+  );
+  if (kind !== 'residual-mid' && kind !== 'residual') return cost(attention);
+  // The sum after an attention is read by the block's next layer norm: the same operators come after both.
+  const norms = inspection.nodes.filter(
+    ({ operator, flopsAfter }) => operator === 'layer_norm' && (flopsAfter ?? NaN) < (attention.flopsAfter ?? NaN),
+  );
   return norms.map(cost).reduce((most, next) => (next.flops > most.flops ? next : most), NOTHING);
 }
 
@@ -34,8 +52,9 @@ function extreme(costs, pick) {
 }
 
 /**
- * One pass. A run ends at the last thing that is read of it, a gradient leads from the score to the earliest value that it
- * is taken of: at least one product for each that the run took on the way (two in attention, of which one is counted).
+ * One pass. A run ends at the last thing that is read of it, a gradient leads from the score to the earliest value that
+ * it is taken of: at least one product for each that the run took on the way (two in attention, of which one is
+ * counted).
  *
  * @param {Pass} pass
  * @param {Inspection} inspection
@@ -45,7 +64,16 @@ export function costOf({ op, step, block }, inspection) {
   const taps = (step.taps ?? []).map((tap) => after(inspection, tap));
   const end = taps.length === 0 ? NOTHING : extreme(taps, Math.min);
   if (op === 'forward') return sum(whole(inspection), end, -1);
-  if (op === 'resume') return sum(extreme((step.replaces ?? []).map((tap) => after(inspection, tap)), Math.max), end, -1);
+  if (op === 'resume') {
+    return sum(
+      extreme(
+        (step.replaces ?? []).map((tap) => after(inspection, tap)),
+        Math.max,
+      ),
+      end,
+      -1,
+    );
+  }
 
   // Back from the score: through runs that were resumed, to what was read of the run that the gradient is taken in.
   const makerOf = (/** @type {number} */ register) => block.steps.find(({ outputs }) => outputs.includes(register));
@@ -71,10 +99,22 @@ export function costOf({ op, step, block }, inspection) {
     }
     if (seen.has(maker)) continue;
     seen.add(maker);
-    if (maker.op === 'resume') through = sum(through, costOf({ op: 'resume', step: maker, block, perTarget: false, loops: [], isTwice: false }, inspection));
+    if (maker.op === 'resume') {
+      through = sum(
+        through,
+        costOf({ op: 'resume', step: maker, block, perTarget: false, loops: [], isTwice: false }, inspection),
+      );
+    }
     wanted.push(...maker.inputs);
   }
-  const back = sum(extreme(asked.map(({ cost }) => cost), Math.max), ends.length === 0 ? NOTHING : extreme(ends, Math.min), -1);
+  const back = sum(
+    extreme(
+      asked.map(({ cost }) => cost),
+      Math.max,
+    ),
+    ends.length === 0 ? NOTHING : extreme(ends, Math.min),
+    -1,
+  );
   return sum(through, back.flops > 0 ? back : NOTHING);
 }
 

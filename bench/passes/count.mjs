@@ -4,7 +4,8 @@
  * @typedef {import('../../dist/engine/plan-description.js').PlanDescription} Plan
  * @typedef {import('../../dist/engine/plan-description.js').BlockDescription} Block
  * @typedef {import('../../dist/engine/plan-description.js').StepDescription} Step
- * @typedef {{ op: 'forward' | 'resume' | 'gradient', perTarget: boolean, loops: { count: number, limited: boolean }[], step: Step, block: Block, isTwice: boolean }} Pass
+ * @typedef {{ op: 'forward' | 'resume' | 'gradient', perTarget: boolean, loops: { count: number, limited: boolean }[],
+ * step: Step, block: Block, isTwice: boolean }} Pass
  *   `loops`: those around it, outermost first. `isTwice`: a gradient of a gradient.
  */
 
@@ -13,8 +14,8 @@ const RUNS = new Set(['forward', 'resume', 'gradient']);
 export const READS_TARGET = new Set(['score', 'asked', 'target', 'class_row']);
 
 /**
- * Every run and gradient of a plan. What runs per target is found as native/engine/steps/plan.cc finds it; a loop over samples
- * runs once for all targets, and in it only what depends on the target runs for each.
+ * Every run and gradient of a plan. What runs per target is found as native/engine/steps/plan.cc finds it; a loop over
+ * samples runs once for all targets, and in it only what depends on the target runs for each.
  *
  * @param {Plan} plan
  * @returns {Pass[]}
@@ -43,11 +44,26 @@ function walk(block, loops, parametersPerTarget, all, passes) {
   const gradients = new Set();
   for (const step of block.steps) {
     const { op, inputs, outputs, body, settings } = step;
-    const isOwn = READS_TARGET.has(op) || inputs.some((register) => perTarget.has(register)) || (body !== undefined && readsTarget(body));
+    const isOwn =
+      READS_TARGET.has(op) ||
+      inputs.some((register) => perTarget.has(register)) ||
+      (body !== undefined && readsTarget(body));
     if (body !== undefined) {
       const isSampled = op !== 'iterate';
-      const own = isSampled ? inputs.flatMap((register, i) => (perTarget.has(register) && i < body.parameters.length - 1 ? [body.parameters[i] ?? -1] : [])) : isOwn ? body.parameters : [];
-      walk(body, [...loops, { count: Number(settings['count']), limited: settings['limited'] === true }], new Set(own), all || (!isSampled && isOwn), passes);
+      const own = isSampled
+        ? inputs.flatMap((register, i) =>
+            perTarget.has(register) && i < body.parameters.length - 1 ? [body.parameters[i] ?? -1] : [],
+          )
+        : isOwn
+          ? body.parameters
+          : [];
+      walk(
+        body,
+        [...loops, { count: Number(settings['count']), limited: settings['limited'] === true }],
+        new Set(own),
+        all || (!isSampled && isOwn),
+        passes,
+      );
     }
     if (isOwn) for (const register of outputs) perTarget.add(register);
     if (!RUNS.has(op)) continue;
@@ -77,7 +93,11 @@ function descends(block, register, sources) {
   return false;
 }
 
-/** How often a pass runs for one image, and for each of `targets` where it depends on the class. @param {Pass} pass @param {number} targets */
+/**
+ * How often a pass runs for one image, and for each of `targets` where it depends on the class.
+ * @param {Pass} pass
+ * @param {number} targets
+ */
 export function timesOf({ loops, perTarget }, targets = 1) {
   return loops.reduce((product, { count }) => product * count, perTarget ? targets : 1);
 }

@@ -4,7 +4,8 @@
  * @typedef {import('../../dist/engine/inspection.js').Inspection} Inspection
  * @typedef {import('./count.mjs').Pass} Pass
  * @typedef {import('../../dist/engine/plan-description.js').PlanDescription} Plan
- * @typedef {{ name: string, inspection: Inspection }} Subject a model as it was inspected, by the name that its bench is known by
+ * @typedef {{ name: string, inspection: Inspection }} Subject a model as it was inspected, by the name that its bench
+ * is known by
  * @typedef {{ plan: Plan, settings: Readonly<Record<string, unknown>>, layer: string | null }} Recorded
  * @typedef {(method: string, inspection: Inspection) => Recorded | null} Recorder null where the method does not apply
  * @typedef {import('../../dist/bench/report.js').BenchReport} Report
@@ -30,13 +31,17 @@ function kindsOf(passes) {
 }
 
 /**
- * What a method needs in symbols, such as `F + samples·(F + t·B)`; t: targets. The same on all the models or, where it is
- * not, an error: they are no family.
+ * What a method needs in symbols, such as `F + samples·(F + t·B)`; t: targets. The same on all the models or, where it
+ * is not, an error: they are no family.
  *
  * @param {readonly { recorded: Recorded, inspection: Inspection }[]} family
  */
 export function formulaOf(family) {
-  const all = family.map(({ recorded, inspection }) => ({ recorded, inspection, kinds: kindsOf(passesOf(recorded.plan)) }));
+  const all = family.map(({ recorded, inspection }) => ({
+    recorded,
+    inspection,
+    kinds: kindsOf(passesOf(recorded.plan)),
+  }));
   const [first] = all;
   if (first === undefined) return '';
   /** @type {Map<string, string[]>} */
@@ -45,17 +50,34 @@ export function formulaOf(family) {
     const sightings = (/** @type {(passes: readonly Pass[]) => number} */ of) =>
       all.map(({ recorded: { settings, layer }, inspection, kinds }) => {
         const same = kinds.get(key);
-        if (same === undefined) throw new Error(`${first.recorded.plan.method} runs in other ways on the models of one family.`);
+        if (same === undefined) {
+          throw new Error(`${first.recorded.plan.method} runs in other ways on the models of one family.`);
+        }
         return { inspection, settings, layer, count: of(same) };
       });
     const { loops, perTarget, op, isTwice } = /** @type {Pass} */ (passes[0]);
-    const loop = loops.map((_, depth) => loops[depth]?.limited ? AS_IT_RUNS : symbolOf(sightings((same) => same[0]?.loops[depth]?.count ?? NaN), true)).join('·');
-    const steps = symbolOf(sightings((same) => same.length), false);
-    const term = [steps === '1' ? '' : steps, perTarget ? 't' : '', `${LETTERS[op]}${isTwice ? '′' : ''}`].filter(Boolean).join('·');
+    const loop = loops
+      .map((_, depth) =>
+        loops[depth]?.limited
+          ? AS_IT_RUNS
+          : symbolOf(
+              sightings((same) => same[0]?.loops[depth]?.count ?? NaN),
+              true,
+            ),
+      )
+      .join('·');
+    const steps = symbolOf(
+      sightings((same) => same.length),
+      false,
+    );
+    const term = [steps === '1' ? '' : steps, perTarget ? 't' : '', `${LETTERS[op]}${isTwice ? '′' : ''}`]
+      .filter(Boolean)
+      .join('·');
     terms.set(loop, [...(terms.get(loop) ?? []), term]);
   }
   const order = ['F', 'R', 'B', '′'];
-  const rank = (/** @type {string} */ term) => order.findIndex((letter) => term.endsWith(letter)) + (/(^|·)t·/.test(term) ? 10 : 0);
+  const rank = (/** @type {string} */ term) =>
+    order.findIndex((letter) => term.endsWith(letter)) + (/(^|·)t·/.test(term) ? 10 : 0);
   return [...terms]
     .sort(([a], [b]) => a.length - b.length)
     .map(([loop, inside]) => {
@@ -81,7 +103,11 @@ function short(value) {
   return String(Number(value.toPrecision(value >= 10 ? 3 : 2)));
 }
 
-/** The share that one more target adds, as a multiple of the forward pass. @param {readonly Pass[]} passes @param {Inspection} inspection */
+/**
+ * The share that one more target adds, as a multiple of the forward pass.
+ * @param {readonly Pass[]} passes
+ * @param {Inspection} inspection
+ */
 function perTarget(passes, inspection) {
   const more = total(passes, inspection, 2).flops - total(passes, inspection, 1).flops;
   return more / whole(inspection).flops;
@@ -123,7 +149,7 @@ export function passTable(family, methods, record, report = null) {
       return found === null ? [] : [{ recorded: found, inspection }];
     });
     if (recorded.length < family.length) return [];
-    const passes = passesOf(/** @type {Recorded} */ (recorded[0]?.recorded).plan);
+    const passes = passesOf(/** @type {(typeof recorded)[number]} */ (recorded[0]).recorded.plan);
     const { forward, resume, gradient } = countsOf(passes);
     const { flops, bytes } = total(passes, shown.inspection);
     const figures = [forward, resume, gradient].map((count) => (count === 0 ? '' : count.toLocaleString('en-US')));
@@ -141,7 +167,18 @@ export function passTable(family, methods, record, report = null) {
       ],
     ];
   });
-  const head = ['method', 'per image', 'F', 'R', 'B', 'GFLOP', '× F', 'each further target × F', 'activations, GB', ...measured.keys()];
+  const head = [
+    'method',
+    'per image',
+    'F',
+    'R',
+    'B',
+    'GFLOP',
+    '× F',
+    'each further target × F',
+    'activations, GB',
+    ...measured.keys(),
+  ];
   return markdown(head, rows, 2);
 }
 
@@ -151,25 +188,46 @@ export function passTable(family, methods, record, report = null) {
  * @param {readonly Subject[]} subjects
  */
 export function modelTable(subjects) {
-  const rows = subjects.map(({ name, inspection: { height, width, flops, parameters, activationBytes, operators, targetLayer, nodes } }) => {
-    const { kind, node } = { kind: /** @type {const} */ ('node'), node: targetLayer };
-    const behind = after(/** @type {Inspection} */ ({ nodes }), { kind, node }).flops;
-    return [
-      name,
-      `${width} × ${height}`,
-      (parameters ?? NaN).toLocaleString('en-US'),
-      short((4 * (parameters ?? NaN)) / 1e6),
-      short((flops ?? NaN) / 1e9),
-      short(activationBytes / 1e6),
-      operators.toLocaleString('en-US'),
-      targetLayer,
-      `${short((100 * behind) / (flops ?? NaN))} %`,
-    ];
-  });
-  return markdown(['model', 'input', 'parameters', 'weights in f32, MB', 'GFLOP', 'activations, MB', 'operators', 'target layer', 'of the GFLOP behind it'], rows, 1);
+  const rows = subjects.map(
+    ({ name, inspection: { height, width, flops, parameters, activationBytes, operators, targetLayer, nodes } }) => {
+      const { kind, node } = { kind: /** @type {const} */ ('node'), node: targetLayer };
+      const behind = after(/** @type {Inspection} */ ({ nodes }), { kind, node }).flops;
+      return [
+        name,
+        `${width} × ${height}`,
+        (parameters ?? NaN).toLocaleString('en-US'),
+        short((4 * (parameters ?? NaN)) / 1e6),
+        short((flops ?? NaN) / 1e9),
+        short(activationBytes / 1e6),
+        operators.toLocaleString('en-US'),
+        targetLayer,
+        `${short((100 * behind) / (flops ?? NaN))} %`,
+      ];
+    },
+  );
+  return markdown(
+    [
+      'model',
+      'input',
+      'parameters',
+      'weights in f32, MB',
+      'GFLOP',
+      'activations, MB',
+      'operators',
+      'target layer',
+      'of the GFLOP after it',
+    ],
+    rows,
+    1,
+  );
 }
 
-/** The first `left` columns hold words. @param {readonly string[]} head @param {readonly (readonly string[])[]} rows @param {number} left */
+/**
+ * The first `left` columns hold words.
+ * @param {readonly string[]} head
+ * @param {readonly (readonly string[])[]} rows
+ * @param {number} left
+ */
 function markdown(head, rows, left) {
   const line = (/** @type {readonly string[]} */ cells) => `| ${cells.join(' | ')} |`;
   return [line(head), `|${head.map((_, i) => (i < left ? '---' : '---:')).join('|')}|`, ...rows.map(line)].join('\n');
@@ -180,19 +238,33 @@ export function withoutMeasured(table) {
   const lines = table.split('\n').map((line) => line.slice(2, -2).split(/ \| /));
   const heads = (table.split('\n')[0] ?? '').slice(2, -2).split(' | ');
   const kept = heads.flatMap((head, i) => (head.startsWith('measured') ? [] : [i]));
-  return lines.map((cells, i) => (i === 1 ? `|${(table.split('\n')[1] ?? '').slice(1, -1).split('|').filter((_, c) => kept.includes(c)).join('|')}|` : `| ${kept.map((c) => cells[c] ?? '').join(' | ')} |`)).join('\n');
+  return lines
+    .map((cells, i) =>
+      i === 1
+        ? `|${(table.split('\n')[1] ?? '')
+            .slice(1, -1)
+            .split('|')
+            .filter((_, c) => kept.includes(c))
+            .join('|')}|`
+        : `| ${kept.map((c) => cells[c] ?? '').join(' | ')} |`,
+    )
+    .join('\n');
 }
 
 /**
- * What stands between `<!-- NAME ... -->` and `<!-- end -->`.
+ * The text between `<!-- NAME ... -->` and `<!-- end -->`, without the empty lines that the formatter puts there.
  *
  * @param {string} page
  * @param {string} name
  */
 export function sectionOf(page, name) {
-  const found = new RegExp(`(<!-- ${name}\\b[^>]*-->\\n)([\\s\\S]*?)(\\n<!-- end -->)`).exec(page);
+  const found = new RegExp(`(<!-- ${name}\\b[^>]*-->\\n\\n)([\\s\\S]*?)(\\n\\n<!-- end -->)`).exec(page);
   if (found === null) throw new Error(`The page has no section <!-- ${name} --> ... <!-- end -->.`);
-  return { before: page.slice(0, found.index + (found[1]?.length ?? 0)), text: found[2] ?? '', behind: page.slice(found.index + (found[1]?.length ?? 0) + (found[2]?.length ?? 0)) };
+  return {
+    before: page.slice(0, found.index + (found[1]?.length ?? 0)),
+    text: found[2] ?? '',
+    behind: page.slice(found.index + (found[1]?.length ?? 0) + (found[2]?.length ?? 0)),
+  };
 }
 
 /** @param {string} page @param {string} name @param {string} text */

@@ -5,6 +5,7 @@ peculiarities are kept (see each), since they are what its users get.
 
 Fused attention is switched off, as both need: it never shows the probabilities.
 """
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -19,12 +20,12 @@ def _unfused(model: nn.Module) -> nn.Module:
 
 
 def _dropouts(model: nn.Module) -> list[nn.Module]:
-    return [module for name, module in model.named_modules() if 'attn_drop' in name]
+    return [module for name, module in model.named_modules() if "attn_drop" in name]
 
 
 def _each(images: Tensor, explain) -> np.ndarray:
     """One image after the other: neither takes a batch."""
-    return np.stack([explain(images[i:i + 1], i) for i in range(len(images))])
+    return np.stack([explain(images[i : i + 1], i) for i in range(len(images))])
 
 
 def _vit_explain_product(flows: list[Tensor], ratio: float, keeps_first: bool) -> np.ndarray:
@@ -46,16 +47,16 @@ def _vit_explain_product(flows: list[Tensor], ratio: float, keeps_first: bool) -
     return grid / np.max(grid)
 
 
-HEADS = {'mean': lambda a: a.mean(dim=1), 'max': lambda a: a.max(dim=1).values, 'min': lambda a: a.min(dim=1).values}
+HEADS = {"mean": lambda a: a.mean(dim=1), "max": lambda a: a.max(dim=1).values, "min": lambda a: a.min(dim=1).values}
 
 
-@peer('vit-explain/rollout')
+@peer("vit-explain/rollout")
 def rollout(setting: Setting) -> Job:
     model = _unfused(setting.model)
     seen: list[Tensor] = []
     for module in _dropouts(model):
         module.register_forward_hook(lambda _module, _inputs, output: seen.append(output.cpu()))
-    fuse, ratio = HEADS[setting.options['head_fusion']], setting.options['discard_ratio']
+    fuse, ratio = HEADS[setting.options["head_fusion"]], setting.options["discard_ratio"]
 
     def explain(image: Tensor, _i: int) -> np.ndarray:
         seen.clear()
@@ -66,7 +67,7 @@ def rollout(setting: Setting) -> Job:
     return Job(lambda: _each(setting.images, explain), lambda maps: maps)
 
 
-@peer('vit-explain/gradient-rollout')
+@peer("vit-explain/gradient-rollout")
 def gradient_rollout(setting: Setting) -> Job:
     model = _unfused(setting.model)
     attention: list[Tensor] = []
@@ -76,7 +77,7 @@ def gradient_rollout(setting: Setting) -> Job:
         # Not register_full_backward_hook: in inference mode the dropout returns its input, and this hook then hands
         # out the gradient of the softmax's input. It is what the original's users get.
         module.register_backward_hook(lambda _module, inputs, _outputs: slopes.append(inputs[0].cpu()))
-    ratio = setting.options['discard_ratio']
+    ratio = setting.options["discard_ratio"]
 
     def explain(image: Tensor, i: int) -> np.ndarray:
         # The original's lists grow from call to call; whoever explains more than one image must empty them.
@@ -95,7 +96,7 @@ def gradient_rollout(setting: Setting) -> Job:
     return Job(lambda: _each(setting.images, explain), lambda maps: maps)
 
 
-@peer('chefer/gae')
+@peer("chefer/gae")
 def gae(setting: Setting) -> Job:
     model = _unfused(setting.model)
     attention: list[Tensor] = []

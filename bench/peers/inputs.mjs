@@ -1,4 +1,7 @@
-/** The images that both sides get, as finished tensors: coarse structure with a little noise, like normalised photographs. */
+/**
+ * The images that both sides get, as finished tensors: coarse structure with a little noise, like normalised
+ * photographs.
+ */
 
 /** Numbers in [0, 1) from a seed (mulberry32). @param {number} seed */
 function random(seed) {
@@ -20,7 +23,9 @@ export function seededImages(count, side) {
     for (let y = 0; y < side; y++) {
       for (let x = 0; x < side; x++) {
         let value = 0.4 * (next() - 0.5);
-        for (const wave of waves) value += 0.5 * Math.cos(2 * Math.PI * ((wave.x * x + wave.y * y) / side + wave.phase));
+        for (const wave of waves) {
+          value += 0.5 * Math.cos(2 * Math.PI * ((wave.x * x + wave.y * y) / side + wave.phase));
+        }
         data[(plane * side + y) * side + x] = value;
       }
     }
@@ -28,7 +33,15 @@ export function seededImages(count, side) {
   return { data, shape: [count, 3, side, side] };
 }
 
-/** One class for each image, or `each` classes. @param {number} count @param {number} each @param {number} classes @returns {number[][]} */
+/**
+ * One class for each image, or `each` classes.
+ * @param {number} count
+ * @param {number} each
+ * @param {number} classes
+ * @returns {number[][]}
+ */
 export function seededTargets(count, each, classes) {
-  return Array.from({ length: count }, (_, i) => Array.from({ length: each }, (_, t) => (5 + 97 * i + 31 * t) % classes));
+  return Array.from({ length: count }, (_, i) =>
+    Array.from({ length: each }, (_, t) => (5 + 97 * i + 31 * t) % classes),
+  );
 }

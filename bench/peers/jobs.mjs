@@ -5,9 +5,11 @@
  * @typedef {{ forward: true }
  *   | { method: string, options?: Record<string, unknown>, targets?: number }
  *   | { files: string, method: string }
- *   | { tensors: string, method: string }} OurCall the plain forward pass; an explanation, `targets` classes for each image
+ *   | { tensors: string, method: string }} OurCall the plain forward pass; an explanation, `targets` classes for each
+ *   image
  *   (default 1); 64 files of the named bundled model to overlay files at once; 64 ready tensors at once
- * @typedef {{ name: string, options?: Record<string, unknown>, answer?: Record<string, unknown>, agrees: import('./statistics.mjs').Agreement }} Peer
+ * @typedef {{ name: string, options?: Record<string, unknown>, answer?: Record<string, unknown>, agrees:
+ * import('./statistics.mjs').Agreement }} Peer
  *   `answer`: options that our call gets, on top of its own, where answers are compared and not timed
  * @typedef {object} Job
  * @property {string} name
@@ -26,14 +28,23 @@ const SAME = { difference: 2e-3 };
 const NEARLY = { rank: 0.98 };
 const FORWARD = /** @type {const} */ ({ forward: true });
 
-/** @param {string} name @param {Network} network @param {readonly string[]} exact @param {readonly string[]} reduced @returns {Job} */
+/**
+ * @param {string} name
+ * @param {Network} network
+ * @param {readonly string[]} exact
+ * @param {readonly string[]} reduced
+ * @returns {Job}
+ */
 const forward = (name, network, exact, reduced) => ({
   name,
   network,
   images: 'batch',
   ours: FORWARD,
   base: null,
-  peers: [...exact.map((peer) => ({ name: peer, agrees: SAME })), ...reduced.map((peer) => ({ name: peer, agrees: { rank: 0.95 } }))],
+  peers: [
+    ...exact.map((peer) => ({ name: peer, agrees: SAME })),
+    ...reduced.map((peer) => ({ name: peer, agrees: { rank: 0.95 } })),
+  ],
 });
 
 /** @param {Omit<Job, 'base' | 'images'> & Partial<Job>} job @returns {Job} */
@@ -49,7 +60,12 @@ export const JOBS = [
   forward('vit-forward', 'vit_b_16', ['eager', 'compile'], ['eager-bf16']),
   forward('timm-vit-forward', 'timm_vit_b_16', ['eager', 'compile'], ['eager-bf16']),
 
-  job({ name: 'resnet50-cam', network: 'resnet50', ours: { method: 'cam' }, peers: [{ name: 'torch-cam/cam', agrees: SAME }] }),
+  job({
+    name: 'resnet50-cam',
+    network: 'resnet50',
+    ours: { method: 'cam' },
+    peers: [{ name: 'torch-cam/cam', agrees: SAME }],
+  }),
   job({
     name: 'resnet50-grad-cam',
     network: 'resnet50',
@@ -59,10 +75,25 @@ export const JOBS = [
       { name: 'torch-cam/grad-cam', agrees: SAME },
     ],
   }),
-  job({ name: 'resnet50-hirescam', network: 'resnet50', ours: { method: 'hires-cam' }, peers: [{ name: 'pytorch-grad-cam/hirescam', answer: AT_IMAGE_SIZE, agrees: SAME }] }),
-  job({ name: 'resnet50-eigen-cam', network: 'resnet50', ours: { method: 'eigen-cam' }, peers: [{ name: 'pytorch-grad-cam/eigen-cam', agrees: SAME }] }),
+  job({
+    name: 'resnet50-hirescam',
+    network: 'resnet50',
+    ours: { method: 'hires-cam' },
+    peers: [{ name: 'pytorch-grad-cam/hirescam', answer: AT_IMAGE_SIZE, agrees: SAME }],
+  }),
+  job({
+    name: 'resnet50-eigen-cam',
+    network: 'resnet50',
+    ours: { method: 'eigen-cam' },
+    peers: [{ name: 'pytorch-grad-cam/eigen-cam', agrees: SAME }],
+  }),
 
-  job({ name: 'vit-grad-cam', network: 'timm_vit_b_16', ours: { method: 'grad-cam' }, peers: [{ name: 'pytorch-grad-cam/grad-cam', answer: AT_IMAGE_SIZE, agrees: SAME }] }),
+  job({
+    name: 'vit-grad-cam',
+    network: 'timm_vit_b_16',
+    ours: { method: 'grad-cam' },
+    peers: [{ name: 'pytorch-grad-cam/grad-cam', answer: AT_IMAGE_SIZE, agrees: SAME }],
+  }),
   job({
     name: 'vit-rollout',
     network: 'timm_vit_b_16',
@@ -74,21 +105,42 @@ export const JOBS = [
     network: 'timm_vit_b_16',
     ours: { method: 'attention-rollout', options: { preset: 'vit-explain' } },
     // vit-explain divides columns by sums of rows; ours does so too where the answers are compared.
-    peers: [{ name: 'vit-explain/rollout', options: { head_fusion: 'max', discard_ratio: 0.9 }, answer: VIT_EXPLAIN, agrees: NEARLY }],
+    peers: [
+      {
+        name: 'vit-explain/rollout',
+        options: { head_fusion: 'max', discard_ratio: 0.9 },
+        answer: VIT_EXPLAIN,
+        agrees: NEARLY,
+      },
+    ],
   }),
   job({
     name: 'vit-gradient-rollout',
     network: 'timm_vit_b_16',
     ours: { method: 'gradient-rollout' },
-    peers: [{ name: 'vit-explain/gradient-rollout', options: { discard_ratio: 0 }, answer: { ...VIT_EXPLAIN, discardRatio: 0 }, agrees: NEARLY }],
+    peers: [
+      {
+        name: 'vit-explain/gradient-rollout',
+        options: { discard_ratio: 0 },
+        answer: { ...VIT_EXPLAIN, discardRatio: 0 },
+        agrees: NEARLY,
+      },
+    ],
   }),
   job({
     name: 'vit-gradient-rollout-discard',
     network: 'timm_vit_b_16',
     ours: { method: 'gradient-rollout', options: { preset: 'vit-explain' } },
-    peers: [{ name: 'vit-explain/gradient-rollout', options: { discard_ratio: 0.9 }, answer: VIT_EXPLAIN, agrees: NEARLY }],
+    peers: [
+      { name: 'vit-explain/gradient-rollout', options: { discard_ratio: 0.9 }, answer: VIT_EXPLAIN, agrees: NEARLY },
+    ],
   }),
-  job({ name: 'vit-gae', network: 'timm_vit_b_16', ours: { method: 'gae' }, peers: [{ name: 'chefer/gae', agrees: SAME }] }),
+  job({
+    name: 'vit-gae',
+    network: 'timm_vit_b_16',
+    ours: { method: 'gae' },
+    peers: [{ name: 'chefer/gae', agrees: SAME }],
+  }),
   job({ name: 'gae-10-targets', network: 'timm_vit_b_16', images: 1, ours: { method: 'gae', targets: 10 }, peers: [] }),
 
   job({
@@ -104,7 +156,7 @@ export const JOBS = [
       { name: 'pytorch-grad-cam/score-cam', agrees: { told: 'pytorch-grad-cam aligns its masks at the corners' } },
     ],
   }),
-  ...(/** @type {const} */ (['resnet50', 'timm_vit_b_16']).map((network) =>
+  .../** @type {const} */ (['resnet50', 'timm_vit_b_16']).map((network) =>
     job({
       name: `${network === 'resnet50' ? network : 'vit'}-integrated-gradients`,
       network,
@@ -114,7 +166,7 @@ export const JOBS = [
       isLong: true,
       peers: [{ name: 'captum/integrated-gradients', options: { steps: 50, internal_batch_size: 8 }, agrees: NEARLY }],
     }),
-  )),
+  ),
   job({
     name: 'files-to-overlays',
     network: null,
@@ -134,6 +186,8 @@ export const JOBS = [
 export function chooseJobs(names) {
   if (names === null) return [...JOBS];
   const unknown = names.find((name) => !JOBS.some((job) => job.name === name));
-  if (unknown !== undefined) throw new Error(`There is no job "${unknown}"; there are ${JOBS.map(({ name }) => name).join(', ')}.`);
+  if (unknown !== undefined) {
+    throw new Error(`There is no job "${unknown}"; there are ${JOBS.map(({ name }) => name).join(', ')}.`);
+  }
   return JOBS.filter(({ name }) => names.includes(name));
 }

@@ -30,14 +30,19 @@ export const LIMITS = [
   {
     title: 'CAM, Grad-CAM, HiResCAM, Eigen-CAM at layer4',
     checks: [
-      ...['resnet50-cam', 'resnet50-grad-cam', 'resnet50-hirescam', 'resnet50-eigen-cam'].map((job) => overForward(job, 1.05)),
+      ...['resnet50-cam', 'resnet50-grad-cam', 'resnet50-hirescam', 'resnet50-eigen-cam'].map((job) =>
+        overForward(job, 1.05),
+      ),
       slower('resnet50-grad-cam', GRAD_CAM, 4),
       slowerThanBf16('resnet50-grad-cam', GRAD_CAM, 7),
     ],
   },
   {
     title: 'plain forward, ResNet50',
-    checks: [slower('resnet50-forward', 'eager-channels-last', 1), { job: 'resnet50-forward', of: 'ours', to: 'ours-bf16', least: 1.8 }],
+    checks: [
+      slower('resnet50-forward', 'eager-channels-last', 1),
+      { job: 'resnet50-forward', of: 'ours', to: 'ours-bf16', least: 1.8 },
+    ],
   },
   {
     title: 'plain forward, ViT-B/16',
@@ -46,8 +51,18 @@ export const LIMITS = [
       /** @type {Check} */ ({ job, of: 'ours', to: 'ours-bf16', least: 1.7 }),
     ]),
   },
-  { title: 'attention rollout', checks: [overForward('vit-rollout', 1.1), slower('vit-rollout', ROLLOUT, 1.1), slowerThanBf16('vit-rollout', ROLLOUT, 2)] },
-  { title: 'Grad-CAM at the last block', checks: [overForward('vit-grad-cam', 1.12), slower('vit-grad-cam', GRAD_CAM, 3)] },
+  {
+    title: 'attention rollout',
+    checks: [
+      overForward('vit-rollout', 1.1),
+      slower('vit-rollout', ROLLOUT, 1.1),
+      slowerThanBf16('vit-rollout', ROLLOUT, 2),
+    ],
+  },
+  {
+    title: 'Grad-CAM at the last block',
+    checks: [overForward('vit-grad-cam', 1.12), slower('vit-grad-cam', GRAD_CAM, 3)],
+  },
   {
     title: 'gradient rollout, GAE',
     checks: [
@@ -68,30 +83,46 @@ export const LIMITS = [
       { job: 'resnet50-score-cam', of: 'ours', to: 'pytorch-grad-cam/score-cam', quantity: 'memory', most: 0.5 },
     ],
   },
-  { title: 'integrated gradients, 50 steps', checks: [slower('resnet50-integrated-gradients', CAPTUM, 1.4), slower('vit-integrated-gradients', CAPTUM, 1.4)] },
-  { title: 'file to overlay file, 64 concurrent', checks: [{ job: 'files-to-overlays', of: 'base', to: 'ours', least: 0.85 }] },
+  {
+    title: 'integrated gradients, 50 steps',
+    checks: [slower('resnet50-integrated-gradients', CAPTUM, 1.4), slower('vit-integrated-gradients', CAPTUM, 1.4)],
+  },
+  {
+    title: 'file to overlay file, 64 concurrent',
+    checks: [{ job: 'files-to-overlays', of: 'base', to: 'ours', least: 0.85 }],
+  },
 ];
 
 /** The jobs that the table needs. */
 export const LIMITED_JOBS = [...new Set(LIMITS.flatMap(({ checks }) => checks.map(({ job }) => job)))];
 
 /**
- * @typedef {Check & { title: string, value: number | null, verdict: 'pass' | 'FAIL' | 'not measured', reason: string | null }} Verdict
- * @typedef {{ name: string, contestants: readonly import('./rounds.mjs').Measured[], ratioOf: (of: string, to: string, quantity: 'time' | 'memory') => { median: number } | null }} MeasuredJob
+ * @typedef {Check & { title: string, value: number | null, verdict: 'pass' | 'FAIL' | 'not measured', reason: string |
+ * null }} Verdict
+ * @typedef {{ name: string, contestants: readonly import('./rounds.mjs').Measured[], ratioOf: (of: string, to: string,
+ * quantity: 'time' | 'memory') => { median: number } | null }} MeasuredJob
  * @param {readonly MeasuredJob[]} jobs @returns {Verdict[]}
  */
 export function judge(jobs) {
   return LIMITS.flatMap(({ title, checks }) =>
     checks.map((check) => {
       const job = jobs.find(({ name }) => name === check.job);
-      const failed = job?.contestants.find(({ name, failure }) => failure !== null && (name === check.of || name === check.to));
+      const failed = job?.contestants.find(
+        ({ name, failure }) => failure !== null && (name === check.of || name === check.to),
+      );
       const value = failed ? null : (job?.ratioOf(check.of, check.to, check.quantity ?? 'time')?.median ?? null);
       if (value === null) {
-        const lacking = job && !failed ? [check.of, check.to].find((name) => !job.contestants.some((found) => found.name === name)) : undefined;
-        const reason = !job ? `the job ${check.job} was not run` : (failed?.failure ?? (lacking ? `${lacking} was not asked for` : 'the memory cannot be measured here'));
+        const lacking =
+          job && !failed
+            ? [check.of, check.to].find((name) => !job.contestants.some((found) => found.name === name))
+            : undefined;
+        const reason = !job
+          ? `the job ${check.job} was not run`
+          : (failed?.failure ?? (lacking ? `${lacking} was not asked for` : 'the memory cannot be measured here'));
         return { ...check, title, value, verdict: /** @type {const} */ ('not measured'), reason };
       }
-      const holds = (check.least === undefined || value >= check.least) && (check.most === undefined || value <= check.most);
+      const holds =
+        (check.least === undefined || value >= check.least) && (check.most === undefined || value <= check.most);
       return { ...check, title, value, verdict: /** @type {const} */ (holds ? 'pass' : 'FAIL'), reason: null };
     }),
   );

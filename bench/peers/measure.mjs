@@ -18,7 +18,8 @@ import { WorkerFailure } from './worker-process.mjs';
  * @property {boolean} withBf16
  * @property {string} scratch folder for inputs and answers
  * @property {(count: number) => string} imagesOf path of the .npy with so many images
- * @property {(side: Side, isOwn: boolean) => Promise<Worker>} worker the side's shared process, or one of its own that the caller closes
+ * @property {(side: Side, isOwn: boolean) => Promise<Worker>} worker the side's shared process, or one of its own that
+ * the caller closes
  *
  * @typedef {{ peer: string } & ReturnType<typeof compareAnswers>} Comparison
  * @typedef {object} JobResult
@@ -27,7 +28,8 @@ import { WorkerFailure } from './worker-process.mjs';
  * @property {number} images
  * @property {import('./rounds.mjs').Measured[]} contestants
  * @property {Comparison[]} comparisons
- * @property {(of: string, to: string, quantity: 'time' | 'memory') => { median: number, low: number, high: number } | null} ratioOf
+ * @property {(of: string, to: string, quantity: 'time' | 'memory') => { median: number, low: number, high: number } |
+ * null} ratioOf
  */
 
 /** @param {Job} job @param {Plan} plan @returns {Promise<JobResult>} */
@@ -36,11 +38,22 @@ export async function measureJob(job, plan) {
   const archive = job.network === null ? null : path.join(plan.models, `${job.network}.pt`);
   const file = job.network === null ? null : plan.imagesOf(images);
   const targets = seededTargets(images, 'targets' in job.ours ? (job.ours.targets ?? 1) : 1, 1000);
-  const ours = (/** @type {string} */ name, /** @type {object} */ call, dtype = 'f32') => ({ name, side: /** @type {Side} */ ('ours'), load: { archive, dtype, call, images: file, targets } });
+  const ours = (/** @type {string} */ name, /** @type {object} */ call, dtype = 'f32') => ({
+    name,
+    side: /** @type {Side} */ ('ours'),
+    load: { archive, dtype, call, images: file, targets },
+  });
   const theirs = (/** @type {import('./jobs.mjs').Peer} */ { name, options }) => ({
     name,
     side: /** @type {Side} */ ('peer'),
-    load: { peer: name, options, network: job.network, models: plan.models, images: file, targets: targets.map((each) => each[0]) },
+    load: {
+      peer: name,
+      options,
+      network: job.network,
+      models: plan.models,
+      images: file,
+      targets: targets.map((each) => each[0]),
+    },
   });
   const entries = [
     ...(job.base ? [ours('base', job.base)] : []),
@@ -74,8 +87,24 @@ export async function measureJob(job, plan) {
       }),
       job.isLong ? Math.min(2, plan.rounds) : plan.rounds,
     );
-    const contestants = entries.map(({ name }) => measured.find((found) => found.name === name) ?? { name, seconds: [], growth: null, idleShare: 0, failure: failures.get(name) ?? '' });
-    return { name: job.name, network: job.network, images, contestants, comparisons: await compareAll(job, plan, places, contestants), ratioOf: ratioOf(contestants) };
+    const contestants = entries.map(
+      ({ name }) =>
+        measured.find((found) => found.name === name) ?? {
+          name,
+          seconds: [],
+          growth: null,
+          idleShare: 0,
+          failure: failures.get(name) ?? '',
+        },
+    );
+    return {
+      name: job.name,
+      network: job.network,
+      images,
+      contestants,
+      comparisons: await compareAll(job, plan, places, contestants),
+      ratioOf: ratioOf(contestants),
+    };
   } finally {
     for (const { worker, slot } of places.values()) {
       if (job.isolated) await worker.close();
@@ -94,7 +123,12 @@ export function ratioOf(contestants) {
   };
 }
 
-/** @param {Job} job @param {Plan} plan @param {Map<string, { worker: Worker, slot: string }>} places @param {readonly import('./rounds.mjs').Measured[]} contestants */
+/**
+ * @param {Job} job
+ * @param {Plan} plan
+ * @param {Map<string, { worker: Worker, slot: string }>} places
+ * @param {readonly import('./rounds.mjs').Measured[]} contestants
+ */
 async function compareAll(job, plan, places, contestants) {
   // Imported late, so that a wrong option is told without a build.
   const { decodeNpy } = await import('../../dist/index.js');
@@ -107,13 +141,28 @@ async function compareAll(job, plan, places, contestants) {
     const { data, shape } = decodeNpy(readFileSync(file), file);
     return { data: /** @type {Float32Array} */ (data), shape };
   };
-  const isSound = (/** @type {string} */ name) => contestants.some((found) => found.name === name && found.failure === null);
-  const compare = async (/** @type {string} */ name, /** @type {import('./statistics.mjs').Agreement} */ agrees, /** @type {Record<string, unknown>} */ options = {}) => {
+  const isSound = (/** @type {string} */ name) =>
+    contestants.some((found) => found.name === name && found.failure === null);
+  const compare = async (
+    /** @type {string} */ name,
+    /** @type {import('./statistics.mjs').Agreement} */ agrees,
+    /** @type {Record<string, unknown>} */ options = {},
+  ) => {
     if (!isSound('ours') || !isSound(name)) return;
     try {
-      comparisons.push({ peer: name, ...compareAnswers(await answerOf('ours', options), await answerOf(name), agrees) });
+      comparisons.push({
+        peer: name,
+        ...compareAnswers(await answerOf('ours', options), await answerOf(name), agrees),
+      });
     } catch (error) {
-      comparisons.push({ peer: name, figure: 'rank correlation', value: NaN, limit: null, agrees: false, note: sentenceOf(error) });
+      comparisons.push({
+        peer: name,
+        figure: 'rank correlation',
+        value: NaN,
+        limit: null,
+        agrees: false,
+        note: sentenceOf(error),
+      });
     }
   };
   for (const { name, answer, agrees } of job.peers) await compare(name, agrees, answer);

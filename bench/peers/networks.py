@@ -1,5 +1,6 @@
 """The three networks of the benchmark: how each is built, and where its parts lie. Python's side builds from here
 and loads the state dict that `make_models.py` wrote beside the archive, so that both sides hold the same weights."""
+
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,23 +14,24 @@ from torch import nn
 @dataclass(frozen=True)
 class Network:
     """One architecture at 224 x 224 with 1000 classes."""
+
     name: str
 
     def build(self) -> nn.Module:
-        if self.name == 'resnet50':
+        if self.name == "resnet50":
             return torchvision.models.resnet50()
-        if self.name == 'vit_b_16':
+        if self.name == "vit_b_16":
             return torchvision.models.vit_b_16()
-        if self.name == 'timm_vit_b_16':
+        if self.name == "timm_vit_b_16":
             # dynamic_img_size is off by default; said here because a trace with it on holds another graph.
-            return timm.create_model('vit_base_patch16_224', dynamic_img_size=False)
-        raise ValueError(f'there is no network {self.name}')
+            return timm.create_model("vit_base_patch16_224", dynamic_img_size=False)
+        raise ValueError(f"there is no network {self.name}")
 
     def archive(self, folder: Path) -> Path:
-        return folder / f'{self.name}.pt'
+        return folder / f"{self.name}.pt"
 
     def state(self, folder: Path) -> Path:
-        return folder / f'{self.name}.state.pt'
+        return folder / f"{self.name}.state.pt"
 
     def load(self, folder: Path) -> nn.Module:
         """The eager model with the archive's weights, in eval mode."""
@@ -38,4 +40,4 @@ class Network:
         return model.eval()
 
 
-NETWORKS = {name: Network(name) for name in ('resnet50', 'vit_b_16', 'timm_vit_b_16')}
+NETWORKS = {name: Network(name) for name in ("resnet50", "vit_b_16", "timm_vit_b_16")}

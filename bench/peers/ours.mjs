@@ -19,7 +19,8 @@ process.on('exit', () => rmSync(scratch, { recursive: true, force: true }));
 
 /**
  * @typedef {{ shape: number[], data: Float32Array }} Answer
- * @typedef {{ run: () => Promise<unknown>, answer: (result: any, options: object) => Promise<Answer>, warm: () => Promise<unknown>, modelKey: string }} Job
+ * @typedef {{ run: () => Promise<unknown>, answer: (result: any, options: object) => Promise<Answer>, warm: () =>
+ * Promise<unknown>, modelKey: string }} Job
  */
 /** @type {Map<string, Job>} */
 const jobs = new Map();
@@ -38,7 +39,10 @@ let lastAnswer = { at: performance.now(), cpu: cpuSeconds() };
 /** @param {string} nameOrPath @param {string} dtype @param {number} maxBatch */
 async function modelOf(nameOrPath, dtype, maxBatch) {
   const key = JSON.stringify([nameOrPath, dtype, maxBatch]);
-  const found = models.get(key) ?? { model: Model.load(nameOrPath, { device: 'cpu', dtype: /** @type {'f32'} */ (dtype), threads, maxBatch }), users: 0 };
+  const found = models.get(key) ?? {
+    model: Model.load(nameOrPath, { device: 'cpu', dtype: /** @type {'f32'} */ (dtype), threads, maxBatch }),
+    users: 0,
+  };
   models.set(key, found);
   found.users++;
   try {
@@ -57,8 +61,13 @@ async function logitsOf(model, images) {
   return features[last];
 }
 
-/** The plain forward pass; a build without `predict` captures the last node instead. @param {Model & { predict?: (images: any) => Promise<unknown> }} model @param {any} images */
-const forward = (model, images) => (typeof model.predict === 'function' ? model.predict(images) : logitsOf(model, images));
+/**
+ * The plain forward pass; a build without `predict` captures the last node instead.
+ * @param {Model & { predict?: (images: any) => Promise<unknown> }} model
+ * @param {any} images
+ */
+const forward = (model, images) =>
+  typeof model.predict === 'function' ? model.predict(images) : logitsOf(model, images);
 
 /** @param {any[]} explanations @returns {Answer} the first map of each image */
 function firstMaps(explanations) {
@@ -73,7 +82,10 @@ function firstMaps(explanations) {
 async function load({ slot, archive, dtype, call, images: file, targets }) {
   if ('files' in call || 'tensors' in call) {
     const { model, key } = await modelOf(call.files ?? call.tensors, dtype, 8);
-    jobs.set(slot, { ...('files' in call ? await filesJob(model, call.method) : tensorsJob(model, call.method)), modelKey: key });
+    jobs.set(slot, {
+      ...('files' in call ? await filesJob(model, call.method) : tensorsJob(model, call.method)),
+      modelKey: key,
+    });
     return {};
   }
   const images = /** @type {Answer} */ (decodeNpy(readFileSync(file), file));
@@ -85,16 +97,25 @@ async function load({ slot, archive, dtype, call, images: file, targets }) {
   }
   const options = { size: 'grid', ...call.options, method: call.method, targets };
   const run = (extra = {}) => model.explain(images, { ...options, ...extra });
-  jobs.set(slot, { run: () => run(), warm, answer: async (result, extra) => firstMaps(Object.keys(extra).length > 0 ? await run(extra) : result), modelKey: key });
+  jobs.set(slot, {
+    run: () => run(),
+    warm,
+    answer: async (result, extra) => firstMaps(Object.keys(extra).length > 0 ? await run(extra) : result),
+    modelKey: key,
+  });
   return {};
 }
 
 /** Paths in, painted files out, 64 requests at once. @param {Model} model @param {string} method */
 async function filesJob(model, method) {
   const folder = fileURLToPath(new URL('../../models/eval/', import.meta.url));
-  const pictures = readdirSync(folder).filter((name) => /^\d+\.png$/.test(name)).sort();
+  const pictures = readdirSync(folder)
+    .filter((name) => /^\d+\.png$/.test(name))
+    .sort();
   const each = async (/** @type {unknown} */ _, /** @type {number} */ i) => {
-    const [explanation] = await model.explain(path.join(folder, pictures[i % pictures.length]), { method: /** @type {'gae'} */ (method) });
+    const [explanation] = await model.explain(path.join(folder, pictures[i % pictures.length]), {
+      method: /** @type {'gae'} */ (method),
+    });
     await explanation.maps[0].overlay().toFile(path.join(scratch, `${i}.png`));
     return explanation;
   };
@@ -102,13 +123,23 @@ async function filesJob(model, method) {
   return { run, warm: run, answer: async (/** @type {any[]} */ result) => firstMaps(result) };
 }
 
-/** The same work for the engine, without files: finished tensors in, maps out. @param {Model} model @param {string} method */
+/**
+ * The same work for the engine, without files: finished tensors in, maps out.
+ * @param {Model} model
+ * @param {string} method
+ */
 function tensorsJob(model, method) {
   const { height } = model.card.input;
   const all = seededImages(64, height);
   const size = all.data.length / 64;
-  const tensors = Array.from({ length: 64 }, (_, i) => ({ data: all.data.subarray(i * size, (i + 1) * size), shape: [1, 3, height, height] }));
-  const run = async () => (await Promise.all(tensors.map((tensor) => model.explain(tensor, { method: /** @type {'gae'} */ (method) })))).flat();
+  const tensors = Array.from({ length: 64 }, (_, i) => ({
+    data: all.data.subarray(i * size, (i + 1) * size),
+    shape: [1, 3, height, height],
+  }));
+  const run = async () =>
+    (
+      await Promise.all(tensors.map((tensor) => model.explain(tensor, { method: /** @type {'gae'} */ (method) })))
+    ).flat();
   return { run, warm: run, answer: async (/** @type {any[]} */ result) => firstMaps(result) };
 }
 

@@ -8,8 +8,9 @@ import { WorkerFailure } from './worker-process.mjs';
  * `growth` in bytes over what was resident before; `idleCpu` the CPU seconds that its process took in the `idleSeconds`
  * since its last run
  * @typedef {{ name: string, run: () => Promise<Run> }} Contestant
- * @typedef {{ name: string, seconds: number[], growth: number | null, idleShare: number, failure: string | null }} Measured
- * `growth` is the largest of all rounds; `idleShare` the largest share of one core that its process took while it waited
+ * @typedef {{ name: string, seconds: number[], growth: number | null, idleShare: number, failure: string | null }}
+ * Measured `growth` is the largest of all rounds; `idleShare` the largest share of one core that its process took while
+ * it waited
  */
 
 /**
@@ -22,7 +23,13 @@ import { WorkerFailure } from './worker-process.mjs';
  * @returns {Promise<Measured[]>} in the contestants' order
  */
 export async function alternate(contestants, rounds, { settle = 30 } = {}) {
-  const measured = contestants.map(({ name }) => ({ name, seconds: /** @type {number[]} */ ([]), growth: /** @type {number | null} */ (null), idleShare: 0, failure: /** @type {string | null} */ (null) }));
+  const measured = contestants.map(({ name }) => ({
+    name,
+    seconds: /** @type {number[]} */ ([]),
+    growth: /** @type {number | null} */ (null),
+    idleShare: 0,
+    failure: /** @type {string | null} */ (null),
+  }));
   for (let round = 0; round < rounds; round++) {
     const order = contestants.map((_, i) => i);
     if (round % 2 === 1) order.reverse();
@@ -32,7 +39,9 @@ export async function alternate(contestants, rounds, { settle = 30 } = {}) {
       await sleep(settle);
       try {
         const { seconds, growth = null, idleCpu = 0, idleSeconds = 0 } = await contestants[i].run();
-        if (!(seconds > 0)) throw new WorkerFailure('nonsense', `${found.name} says that a run took ${seconds} s, which no run does.`);
+        if (!(seconds > 0)) {
+          throw new WorkerFailure('nonsense', `${found.name} says that a run took ${seconds} s, which no run does.`);
+        }
         found.seconds.push(seconds);
         if (growth !== null) found.growth = Math.max(found.growth ?? 0, growth);
         // A pause of milliseconds would count the few that threads spin after their work.

@@ -2,7 +2,8 @@
 /**
  * The same job in sightline and in Python, in alternation: see README.md.
  *
- *   node bench/peers/run.mjs [--models DIR] [--jobs a,b] [--without a,b] [--table] [--batch 8] [--rounds 5] [--threads 2] [--dtype f32|bf16]
+ *   node bench/peers/run.mjs [--models DIR] [--jobs a,b] [--without a,b] [--table] [--batch 8] [--rounds 5] [--threads
+ *   2] [--dtype f32|bf16]
  *                            [--python PATH] [--out DIR] [--json]
  */
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -25,7 +26,9 @@ class UsageError extends Error {}
 
 /** @param {string} name @param {string} value */
 function count(name, value) {
-  if (!/^[1-9]\d{0,3}$/.test(value)) throw new UsageError(`--${name} takes a whole number from 1 to 9999, not "${value}".`);
+  if (!/^[1-9]\d{0,3}$/.test(value)) {
+    throw new UsageError(`--${name} takes a whole number from 1 to 9999, not "${value}".`);
+  }
   return Number(value);
 }
 
@@ -50,8 +53,14 @@ function readOptions() {
   } catch (error) {
     throw new UsageError(/** @type {Error} */ (error).message);
   }
-  if (values.dtype !== 'f32' && values.dtype !== 'bf16') throw new UsageError(`--dtype takes f32, or bf16 to run ours in bf16 as well, not "${values.dtype}".`);
-  const [batch, rounds, threads] = [count('batch', values.batch), count('rounds', values.rounds), count('threads', values.threads)];
+  if (values.dtype !== 'f32' && values.dtype !== 'bf16') {
+    throw new UsageError(`--dtype takes f32, or bf16 to run ours in bf16 as well, not "${values.dtype}".`);
+  }
+  const [batch, rounds, threads] = [
+    count('batch', values.batch),
+    count('rounds', values.rounds),
+    count('threads', values.threads),
+  ];
   const names = values.jobs?.split(',') ?? (values.table ? LIMITED_JOBS : null);
   let jobs;
   try {
@@ -62,12 +71,20 @@ function readOptions() {
   const without = new Set(values.without?.split(','));
   const peerNames = jobs.flatMap(({ peers }) => peers.map(({ name }) => name));
   const unknown = [...without].find((name) => !peerNames.includes(name));
-  if (unknown !== undefined) throw new UsageError(`--without names "${unknown}", which no chosen job runs; there are ${[...new Set(peerNames)].join(', ')}.`);
+  if (unknown !== undefined) {
+    throw new UsageError(
+      `--without names "${unknown}", which no chosen job runs; there are ${[...new Set(peerNames)].join(', ')}.`,
+    );
+  }
   jobs = jobs.map((job) => ({ ...job, peers: job.peers.filter(({ name }) => !without.has(name)) }));
   const models = path.resolve(values.models);
   for (const network of new Set(jobs.flatMap(({ network }) => (network ? [network] : [])))) {
     for (const file of [`${network}.pt`, `${network}.state.pt`]) {
-      if (!existsSync(path.join(models, file))) throw new UsageError(`${path.join(models, file)} is missing; make it by \`${values.python} bench/peers/make_models.py ${values.models} ${network}\`, or name its folder with --models.`);
+      if (!existsSync(path.join(models, file))) {
+        throw new UsageError(
+          `${path.join(models, file)} is missing; make it by \`${values.python} bench/peers/make_models.py ${values.models} ${network}\`, or name its folder with --models.`,
+        );
+      }
     }
   }
   return {
@@ -122,11 +139,19 @@ class Workers {
   /** @param {'ours' | 'peer'} side */
   #start(side) {
     const { python, threads } = this.options;
-    // How long GNU OpenMP's threads spin while they wait: on both sides what lib/engine/binding.ts sets on ours, unless the
-    // environment says otherwise. Its default starves whoever else wants the cores, and itself with them.
+    // How long GNU OpenMP's threads spin while they wait: on both sides what lib/engine/binding.ts sets on ours, unless
+    // the environment says otherwise. Its default starves whoever else wants the cores, and itself with them.
     const env = { OMP_NUM_THREADS: String(threads), GOMP_SPINCOUNT: process.env.GOMP_SPINCOUNT ?? '1000' };
-    if (side === 'ours') return new WorkerProcess('sightline worker', process.execPath, [path.join(HERE, 'ours.mjs')], env);
-    return new WorkerProcess('Python worker', python, [path.join(HERE, 'worker.py')], env, `run \`${python} -m pip install -r bench/peers/requirements.txt\``);
+    if (side === 'ours') {
+      return new WorkerProcess('sightline worker', process.execPath, [path.join(HERE, 'ours.mjs')], env);
+    }
+    return new WorkerProcess(
+      'Python worker',
+      python,
+      [path.join(HERE, 'worker.py')],
+      env,
+      `run \`${python} -m pip install -r bench/peers/requirements.txt\``,
+    );
   }
 }
 
@@ -144,25 +169,50 @@ async function main() {
     const peers = needsPython ? await workers.hello('peer') : null;
     const torch = peers?.versions.torch?.split('+')[0];
     if (torch && torch !== ours.libtorch.split('+')[0]) {
-      throw new UsageError(`${options.python} has torch ${torch} and sightline runs on LibTorch ${ours.libtorch}; install the same version, since another one's operators are no measure.`);
+      throw new UsageError(
+        `${options.python} has torch ${torch} and sightline runs on LibTorch ${ours.libtorch}; install the same version, since another one's operators are no measure.`,
+      );
     }
     const all = seededImages(Math.max(options.batch, 1), SIDE);
     const size = 3 * SIDE * SIDE;
     const imagesOf = (/** @type {number} */ count) => {
       const file = path.join(scratch, `images-${count}.npy`);
-      if (!existsSync(file)) writeFileSync(file, encodeNpy({ data: all.data.subarray(0, count * size), shape: [count, 3, SIDE, SIDE] }));
+      if (!existsSync(file)) {
+        writeFileSync(file, encodeNpy({ data: all.data.subarray(0, count * size), shape: [count, 3, SIDE, SIDE] }));
+      }
       return file;
     };
-    const machine = { cpu: os.cpus()[0]?.model ?? '', cores: os.cpus().length, memoryBytes: os.totalmem(), kernel: `${os.type()} ${os.release()}`, loadBefore };
-    const settings = { batch: options.batch, rounds: options.rounds, threads: options.threads, bf16: options.withBf16, gompSpinCount: process.env.GOMP_SPINCOUNT ?? '1000' };
-    const versions = { sightline: JSON.parse(readFileSync(path.join(HERE, '../../package.json'), 'utf8')).version, ours, peers };
+    const machine = {
+      cpu: os.cpus()[0]?.model ?? '',
+      cores: os.cpus().length,
+      memoryBytes: os.totalmem(),
+      kernel: `${os.type()} ${os.release()}`,
+      loadBefore,
+    };
+    const settings = {
+      batch: options.batch,
+      rounds: options.rounds,
+      threads: options.threads,
+      bf16: options.withBf16,
+      gompSpinCount: process.env.GOMP_SPINCOUNT ?? '1000',
+    };
+    const versions = {
+      sightline: JSON.parse(readFileSync(path.join(HERE, '../../package.json'), 'utf8')).version,
+      ours,
+      peers,
+    };
     const head = headText({ started: started.toISOString(), machine, settings, versions });
     // With --json stdout is the report's alone.
     const say = options.json ? console.error : console.log;
     say(head);
     const measured = [];
     for (const job of options.jobs) {
-      const result = await measureJob(job, { ...options, scratch, imagesOf, worker: (side, isOwn) => workers.get(side, isOwn) });
+      const result = await measureJob(job, {
+        ...options,
+        scratch,
+        imagesOf,
+        worker: (side, isOwn) => workers.get(side, isOwn),
+      });
       measured.push(result);
       say(`\n${jobText(result)}`);
     }
@@ -182,9 +232,15 @@ async function main() {
     if (options.out !== undefined) {
       mkdirSync(options.out, { recursive: true });
       writeFileSync(path.join(options.out, 'peers.json'), text);
-      writeFileSync(path.join(options.out, 'peers.txt'), `${[head, ...measured.map(jobText), ...(verdicts ? [tableText(verdicts)] : [])].join('\n\n')}\n`);
+      writeFileSync(
+        path.join(options.out, 'peers.txt'),
+        `${[head, ...measured.map(jobText), ...(verdicts ? [tableText(verdicts)] : [])].join('\n\n')}\n`,
+      );
     }
-    const isSound = measured.every(({ contestants, comparisons }) => contestants.every(({ failure }) => failure === null) && comparisons.every(({ agrees }) => agrees));
+    const isSound = measured.every(
+      ({ contestants, comparisons }) =>
+        contestants.every(({ failure }) => failure === null) && comparisons.every(({ agrees }) => agrees),
+    );
     return isSound && (verdicts === null || verdicts.every(({ verdict }) => verdict === 'pass')) ? 0 : 1;
   } finally {
     await workers.close();

@@ -9,14 +9,16 @@ export function median(values) {
 }
 
 /**
- * The quotient of two contestants, round by round: what changes between rounds (another program on the machine, its clock)
- * changes both, so that the quotients scatter less than the times.
+ * The quotient of two contestants, round by round: what changes between rounds (another program on the machine, its
+ * clock) changes both, so that the quotients scatter less than the times.
  *
  * @param {readonly number[]} of @param {readonly number[]} to of the same rounds
  * @returns {{ median: number, low: number, high: number }} the median, the lowest and the highest of the rounds
  */
 export function ratio(of, to) {
-  if (of.length !== to.length || of.length === 0) throw new RangeError(`A ratio takes two lists of the same rounds, not of ${of.length} and ${to.length}.`);
+  if (of.length !== to.length || of.length === 0) {
+    throw new RangeError(`A ratio takes two lists of the same rounds, not of ${of.length} and ${to.length}.`);
+  }
   const quotients = of.map((value, i) => value / to[i]);
   return { median: median(quotients), low: Math.min(...quotients), high: Math.max(...quotients) };
 }
@@ -52,7 +54,7 @@ export function largestDifference(a, b) {
 function ranks(data) {
   const order = Array.from({ length: data.length }, (_, i) => i).sort((a, b) => data[a] - data[b]);
   const result = new Float64Array(data.length);
-  for (let start = 0; start < order.length; ) {
+  for (let start = 0; start < order.length;) {
     let end = start;
     while (end < order.length && data[order[end]] === data[order[start]]) end++;
     for (let i = start; i < end; i++) result[order[i]] = (start + end - 1) / 2;
@@ -79,23 +81,29 @@ export function rankCorrelation(a, b) {
 /**
  * Whether two answers [N, ...] are the same job's: the worst image counts.
  *
- * @typedef {{ difference: number } | { rank: number } | { told: string }} Agreement how much they may differ: the largest
- * difference after each image was brought to [0, 1], or the least rank correlation; `told` only tells the correlation, and
- * says why no more can be asked
+ * @typedef {{ difference: number } | { rank: number } | { told: string }} Agreement how much they may differ: the
+ * largest difference after each image was brought to [0, 1], or the least rank correlation; `told` only tells the
+ * correlation, and says why no more can be asked
  * @typedef {{ readonly data: ArrayLike<number>, readonly shape: readonly number[] }} Answer
  * @param {Answer} ours @param {Answer} theirs @param {Agreement} asked
- * @returns {{ figure: 'largest difference' | 'rank correlation', value: number, limit: number | null, agrees: boolean, note: string }}
+ * @returns {{ figure: 'largest difference' | 'rank correlation', value: number, limit: number | null, agrees: boolean,
+ * note: string }}
  */
 export function compareAnswers(ours, theirs, asked) {
   const shapes = `[${ours.shape.join(', ')}] and [${theirs.shape.join(', ')}]`;
   const isDifference = 'difference' in asked;
   const figure = isDifference ? 'largest difference' : 'rank correlation';
   const limit = isDifference ? asked.difference : 'rank' in asked ? asked.rank : null;
-  if (ours.shape.join() !== theirs.shape.join()) return { figure, value: NaN, limit, agrees: false, note: `the answers have the shapes ${shapes}` };
+  if (ours.shape.join() !== theirs.shape.join()) {
+    return { figure, value: NaN, limit, agrees: false, note: `the answers have the shapes ${shapes}` };
+  }
   const count = ours.shape[0];
   const size = ours.data.length / count;
-  const of = (/** @type {Answer} */ answer, /** @type {number} */ i) => Array.prototype.slice.call(answer.data, i * size, (i + 1) * size);
-  const values = Array.from({ length: count }, (_, i) => (isDifference ? largestDifference : rankCorrelation)(of(ours, i), of(theirs, i)));
+  const of = (/** @type {Answer} */ answer, /** @type {number} */ i) =>
+    Array.prototype.slice.call(answer.data, i * size, (i + 1) * size);
+  const values = Array.from({ length: count }, (_, i) =>
+    (isDifference ? largestDifference : rankCorrelation)(of(ours, i), of(theirs, i)),
+  );
   const value = values.some(Number.isNaN) ? NaN : isDifference ? Math.max(...values) : Math.min(...values);
   const agrees = limit === null ? true : isDifference ? value <= limit : value >= limit;
   return { figure, value, limit, agrees, note: 'told' in asked ? asked.told : '' };

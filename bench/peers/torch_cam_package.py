@@ -1,4 +1,5 @@
 """torch-cam, by its README: an extractor hooked on the model, asked after each forward pass."""
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -11,9 +12,9 @@ def _grids(maps: list[Tensor]) -> np.ndarray:
     return maps[0].float().numpy()
 
 
-@peer('torch-cam/cam')
+@peer("torch-cam/cam")
 def cam(setting: Setting) -> Job:
-    extractor = CAM(setting.model, 'layer4', 'fc')
+    extractor = CAM(setting.model, "layer4", "fc")
 
     def run() -> list[Tensor]:
         with torch.inference_mode():
@@ -23,9 +24,9 @@ def cam(setting: Setting) -> Job:
     return Job(run, _grids)
 
 
-@peer('torch-cam/grad-cam')
+@peer("torch-cam/grad-cam")
 def grad_cam(setting: Setting) -> Job:
-    extractor = GradCAM(setting.model, 'layer4')
+    extractor = GradCAM(setting.model, "layer4")
 
     def run() -> list[Tensor]:
         scores = setting.model(setting.images)
@@ -34,9 +35,9 @@ def grad_cam(setting: Setting) -> Job:
     return Job(run, _grids)
 
 
-@peer('torch-cam/score-cam')
+@peer("torch-cam/score-cam")
 def score_cam(setting: Setting) -> Job:
-    extractor = ScoreCAM(setting.model, 'layer4')
+    extractor = ScoreCAM(setting.model, "layer4")
 
     def run() -> list[Tensor]:
         with torch.inference_mode():
@@ -49,6 +50,6 @@ def score_cam(setting: Setting) -> Job:
 
     def answer(maps: list[Tensor]) -> np.ndarray:
         # To the images' size, at which the other Score-CAMs answer.
-        return nn.functional.interpolate(maps[0][:, None], setting.images.shape[2:], mode='bilinear')[:, 0].numpy()
+        return nn.functional.interpolate(maps[0][:, None], setting.images.shape[2:], mode="bilinear")[:, 0].numpy()
 
     return Job(run, answer, warm)

@@ -1,11 +1,14 @@
 /**
- * A child process that answers JSON requests line by line, one at a time (worker.py says what they are). Everything that
- * can go wrong with it becomes one sentence.
+ * A child process that answers JSON requests line by line, one at a time (worker.py says what they are). Everything
+ * that can go wrong with it becomes one sentence.
  */
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 
-/** What a worker could not do. `kind` tells whether the worker is still usable: after `died`, `nonsense` and `late` it is gone. */
+/**
+ * What a worker could not do. `kind` tells whether the worker is still usable: after `died`, `nonsense` and `late` it
+ * is gone.
+ */
 export class WorkerFailure extends Error {
   /** @param {'package' | 'failure' | 'died' | 'nonsense' | 'late'} kind @param {string} message one sentence */
   constructor(kind, message) {
@@ -17,7 +20,10 @@ export class WorkerFailure extends Error {
 export class WorkerProcess {
   /** @type {import('node:child_process').ChildProcess} */
   #child;
-  /** @type {{ id: number, what: string, resolve: (ok: any) => void, reject: (failure: WorkerFailure) => void, timer: NodeJS.Timeout } | null} */
+  /**
+   * @type {{ id: number, what: string, resolve: (ok: any) => void, reject: (failure: WorkerFailure) => void, timer:
+   * NodeJS.Timeout } | null}
+   */
   #pending = null;
   /** @type {WorkerFailure | null} */
   #gone = null;
@@ -28,7 +34,7 @@ export class WorkerProcess {
   /**
    * @param {string} name what messages call it, such as `Python worker`
    * @param {string} program @param {string[]} args @param {Record<string, string>} [env] added to ours
-   * @param {string} [advice] how to mend a missing package; `{package}` is replaced by its name
+   * @param {string} [advice] how to repair a missing package; `{package}` is replaced by its name
    */
   constructor(name, program, args, env = {}, advice = 'install it') {
     this.name = name;
@@ -53,7 +59,10 @@ export class WorkerProcess {
         const last = this.#stderr.trimEnd().split('\n').at(-1)?.trim() ?? '';
         const how = signal ? `was ended by ${signal}` : `ended with exit code ${code}`;
         const during = this.#pending ? ` while it was asked to ${this.#pending.what}` : '';
-        this.#end('died', `The ${name} ${how}${during}${last ? `; its last words: ${last.slice(0, 300)}` : ', without a word'}.`);
+        this.#end(
+          'died',
+          `The ${name} ${how}${during}${last ? `; its last words: ${last.slice(0, 300)}` : ', without a word'}.`,
+        );
         resolve(undefined);
       });
     });
@@ -103,9 +112,16 @@ export class WorkerProcess {
     } catch {
       answer = null;
     }
-    const isAnswer = typeof answer === 'object' && answer !== null && answer.id === pending.id && (typeof answer.ok === 'object' || typeof answer.error?.message === 'string');
+    const isAnswer =
+      typeof answer === 'object' &&
+      answer !== null &&
+      answer.id === pending.id &&
+      (typeof answer.ok === 'object' || typeof answer.error?.message === 'string');
     if (!isAnswer) {
-      this.#end('nonsense', `The ${this.name} answered to "${pending.what}" with what is no answer, ${JSON.stringify(line.slice(0, 80))}, and was ended.`);
+      this.#end(
+        'nonsense',
+        `The ${this.name} answered to "${pending.what}" with what is no answer, ${JSON.stringify(line.slice(0, 80))}, and was ended.`,
+      );
       this.#child.kill('SIGKILL');
       return;
     }
@@ -115,7 +131,10 @@ export class WorkerProcess {
     const { kind, message } = answer.error;
     pending.reject(
       kind === 'package'
-        ? new WorkerFailure('package', `The ${this.name} (${this.program}) lacks the package ${answer.error.package}; ${this.advice.replaceAll('{package}', answer.error.package)}.`)
+        ? new WorkerFailure(
+            'package',
+            `The ${this.name} (${this.program}) lacks the package ${answer.error.package}; ${this.advice.replaceAll('{package}', answer.error.package)}.`,
+          )
         : new WorkerFailure('failure', `The ${this.name} could not ${pending.what}: ${message.replace(/\.$/, '')}.`),
     );
   }

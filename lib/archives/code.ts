@@ -16,14 +16,25 @@ const FILE_OPERATORS = new Set(['save', 'load', 'open', 'from_file']);
 const BASES = new Set(['Module', 'NamedTuple', 'Enum', 'Interface', 'ModuleInterface']);
 /** Functions that may stand in a value that LibTorch works out while it loads. */
 const HARMLESS_CALLS = new Set(['float', 'annotate', 'device']);
-const LITERAL_NAMES = new Set(['None', 'True', 'False', 'inf', 'nan', 'CONSTANTS', 'float', 'annotate', 'torch', 'device']);
+const LITERAL_NAMES = new Set([
+  'None',
+  'True',
+  'False',
+  'inf',
+  'nan',
+  'CONSTANTS',
+  'float',
+  'annotate',
+  'torch',
+  'device',
+]);
 
 /**
  * Checks a source file of an archive before LibTorch sees it.
  *
  * LibTorch compiles the code while it loads an archive, and runs some of it at once: `__setstate__` of objects, and the
- * default values of arguments and named tuples, which may be any expression. What only runs later is read here for the words
- * that never belong into a classifier; the operators themselves are checked in the compiled graphs.
+ * default values of arguments and named tuples, which may be any expression. What only runs later is read here for the
+ * words that never belong into a classifier; the operators themselves are checked in the compiled graphs.
  *
  * @param path of the file below `code/`, such as `__torch__/vit.py`
  * @throws CodeFault
@@ -53,10 +64,19 @@ export function checkCode(source: string, path: string): CodeFacts {
         const name = `${module}.${className(tokens)}`;
         attributes.set(name, (current = new Set()));
         if (tokens[3]?.text === 'Enum') enumerations.set(name, (values = new Set()));
-      } else if (!(tokens[1]?.text === '=' && tokens.length === 3 && tokens[2]!.kind === 'number')) throw new CodeFault(`has the statement "${shown(line)}" outside of classes and functions`);
+      } else if (!(tokens[1]?.text === '=' && tokens.length === 3 && tokens[2]!.kind === 'number')) {
+        throw new CodeFault(`has the statement "${shown(line)}" outside of classes and functions`);
+      }
     } else {
       checkMember(line, current);
-      if (tokens[1]?.text === '=') values?.add(tokens.slice(2).map(({ text }) => text).join(''));
+      if (tokens[1]?.text === '=') {
+        values?.add(
+          tokens
+            .slice(2)
+            .map(({ text }) => text)
+            .join(''),
+        );
+      }
     }
   }
   if (lines.some(({ tokens }) => tokens.some(({ text }) => text === '__setstate__'))) checkLoadHooks(lines);
@@ -88,11 +108,18 @@ function className(tokens: readonly Token[]): string {
   const [, name, bracket, ...rest] = tokens.map(({ text }) => text);
   const isPlain = rest.length === 1 && name !== undefined && bracket === ':';
   const base = bracket === '(' ? rest[0] : undefined;
-  if (!isPlain && !(name !== undefined && base !== undefined && BASES.has(base) && rest.slice(1).join('') === '):')) throw new CodeFault(`has a class that is no module: "${tokens.map(({ text }) => text).join(' ').slice(0, 80)}"`);
+  if (!isPlain && !(name !== undefined && base !== undefined && BASES.has(base) && rest.slice(1).join('') === '):')) {
+    throw new CodeFault(
+      `has a class that is no module: "${tokens
+        .map(({ text }) => text)
+        .join(' ')
+        .slice(0, 80)}"`,
+    );
+  }
   return name;
 }
 
-/** Default values, behind `=` until the comma or bracket that ends them. */
+/** Default values, after `=` until the comma or bracket that ends them. */
 function checkSignature(tokens: readonly Token[]): void {
   const name = tokens[1]?.text ?? '';
   const last = tokens[tokens.length - 1];
@@ -114,7 +141,10 @@ function checkSignature(tokens: readonly Token[]): void {
   }
 }
 
-/** A statement of a class's body: `name : type`, `name : type = value`, `name = value`, `__annotations__["0"] = type`, `pass`. */
+/**
+ * A statement of a class's body: `name : type`, `name : type = value`, `name = value`, `__annotations__["0"] = type`,
+ * `pass`.
+ */
 function checkMember(line: Line, attributes: Set<string> | null): void {
   const { tokens } = line;
   if (attributes === null) throw new CodeFault(`has the statement "${shown(line)}" outside of classes and functions`);
@@ -124,28 +154,52 @@ function checkMember(line: Line, attributes: Set<string> | null): void {
   const right = assigns < 0 ? [] : tokens.slice(assigns + 1);
   const isAnnotation = left[0]?.text === '__annotations__';
   for (const type of [left, ...(isAnnotation ? [right] : [])]) {
-    if (type.some(({ text }) => text === '(')) throw new CodeFault(`has the statement "${shown(line)}" in the body of a class`);
+    if (type.some(({ text }) => text === '(')) {
+      throw new CodeFault(`has the statement "${shown(line)}" in the body of a class`);
+    }
     for (const name of classNames(type)) attributes.add(name);
   }
   if (left[0]?.kind !== 'name') throw new CodeFault(`has the statement "${shown(line)}" in the body of a class`);
-  if (assigns >= 0 && !isAnnotation) checkLiteral(right, `the value of ${left[0]!.text} in the body of a class`);
+  if (assigns >= 0 && !isAnnotation) checkLiteral(right, `the value of ${left[0].text} in the body of a class`);
 }
 
 /** A value that needs no operator to work out: numbers, strings, lists and tuples of them, constants, enum members. */
 function checkLiteral(tokens: readonly Token[], what: string): void {
   tokens.forEach(({ kind, text }, i) => {
     const before = tokens[i - 1];
-    const isCall = text === '(' && before !== undefined && (before.kind === 'name' || before.text === ')' || before.text === ']');
+    const isCall =
+      text === '(' && before !== undefined && (before.kind === 'name' || before.text === ')' || before.text === ']');
     const refuse = (): never => {
       throw new CodeFault(`works out ${what} while it is loaded`);
     };
     if (isCall && !HARMLESS_CALLS.has(before.text)) refuse();
     if (kind === 'sign' && !'()[]{},:.-'.includes(text)) refuse();
     // `torch.device("cpu")` and types below `annotate(...)`; of `torch` nothing else.
-    if (kind === 'name' && text === 'torch' && before?.text !== '.' && !(tokens[i + 1]?.text === '.' && tokens[i + 2]?.text === 'device')) refuse();
+    if (
+      kind === 'name' &&
+      text === 'torch' &&
+      before?.text !== '.' &&
+      !(tokens[i + 1]?.text === '.' && tokens[i + 2]?.text === 'device')
+    ) {
+      refuse();
+    }
     if (kind === 'name' && text === 'ops') refuse();
-    if (text === '(' && before?.text === 'device' && !(tokens[i - 2]?.text === '.' && tokens[i - 3]?.text === 'torch' && tokens[i - 4]?.text !== '.')) refuse();
-    if (kind === 'name' && !LITERAL_NAMES.has(text) && before?.text !== '.' && text !== '__torch__' && !/^(?:List|Dict|Optional|Tuple|Tensor|int|str|bool|number|complex)$/.test(text)) refuse();
+    if (
+      text === '(' &&
+      before?.text === 'device' &&
+      !(tokens[i - 2]?.text === '.' && tokens[i - 3]?.text === 'torch' && tokens[i - 4]?.text !== '.')
+    ) {
+      refuse();
+    }
+    if (
+      kind === 'name' &&
+      !LITERAL_NAMES.has(text) &&
+      before?.text !== '.' &&
+      text !== '__torch__' &&
+      !/^(?:List|Dict|Optional|Tuple|Tensor|int|str|bool|number|complex)$/.test(text)
+    ) {
+      refuse();
+    }
   });
 }
 
@@ -154,12 +208,21 @@ function checkWords(tokens: readonly Token[]): void {
     if (kind !== 'name') return;
     const before = tokens[i - 1]?.text;
     const owner = before === '.' ? tokens[i - 2]?.text : undefined;
-    if (FILE_OPERATORS.has(text) && (owner === 'torch' || owner === 'aten' || owner === 'prim')) throw new CodeFault(`calls ${owner}.${text}, which opens files`);
+    if (FILE_OPERATORS.has(text) && (owner === 'torch' || owner === 'aten' || owner === 'prim')) {
+      throw new CodeFault(`calls ${owner}.${text}, which opens files`);
+    }
     if (text === 'ops' && before !== '.') {
       const namespace = tokens[i + 1]?.text === '.' ? tokens[i + 2]?.text : undefined;
-      if (namespace === undefined || !NAMESPACES.has(namespace)) throw new CodeFault(`uses operators of the namespace ${namespace ?? 'ops'}, which no image classifier needs`);
+      if (namespace === undefined || !NAMESPACES.has(namespace)) {
+        throw new CodeFault(`uses operators of the namespace ${namespace ?? 'ops'}, which no image classifier needs`);
+      }
     }
-    if (text === 'classes' && owner === 'torch' && tokens[i - 4]?.text === '__torch__' && tokens[i + 2]?.text !== 'quantized') {
+    if (
+      text === 'classes' &&
+      owner === 'torch' &&
+      tokens[i - 4]?.text === '__torch__' &&
+      tokens[i + 2]?.text !== 'quantized'
+    ) {
       throw new CodeFault(`uses the custom class torch.classes.${tokens[i + 2]?.text ?? ''}`);
     }
   });
@@ -181,5 +244,8 @@ function classNames(tokens: readonly Token[]): string[] {
 }
 
 function shown(line: Line): string {
-  return line.tokens.map(({ text }) => text).join(' ').slice(0, 80);
+  return line.tokens
+    .map(({ text }) => text)
+    .join(' ')
+    .slice(0, 80);
 }

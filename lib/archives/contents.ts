@@ -23,7 +23,8 @@ export async function readMember(file: WindowedFile, member: Member, archive: st
 }
 
 /**
- * Checks stored members against their checksums, in the order of the file, without holding more than two pieces of them.
+ * Checks stored members against their checksums, in the order of the file, without holding more than two pieces of
+ * them.
  *
  * @throws SightlineError UNTRUSTED_ARCHIVE that names the first that differs
  */
@@ -31,11 +32,18 @@ export async function verifyStored(handle: FileHandle, members: readonly Member[
   const buffers = [Buffer.allocUnsafe(CHUNK), Buffer.allocUnsafe(CHUNK)];
   const pieces = members.flatMap((member) => {
     const ends = Math.max(1, Math.ceil(member.size / CHUNK));
-    return Array.from({ length: ends }, (_, i) => ({ member, begin: i * CHUNK, length: Math.min(CHUNK, member.size - i * CHUNK), isLast: i === ends - 1 }));
+    return Array.from({ length: ends }, (_, i) => ({
+      member,
+      begin: i * CHUNK,
+      length: Math.min(CHUNK, member.size - i * CHUNK),
+      isLast: i === ends - 1,
+    }));
   });
   const read = (i: number): Promise<Buffer | null> | null => {
     const piece = pieces[i];
-    return piece === undefined ? null : readAt(handle, piece.member.dataOffset + piece.begin, piece.length, buffers[i % 2]!);
+    return piece === undefined
+      ? null
+      : readAt(handle, piece.member.dataOffset + piece.begin, piece.length, buffers[i % 2]);
   };
   let sum = 0;
   let coming = read(0);
@@ -57,8 +65,11 @@ export async function verifyStored(handle: FileHandle, members: readonly Member[
 
 function inflate(packed: Buffer, member: Member, archive: string): Buffer {
   try {
-    // With `info` the engine tells how much it took: bytes behind the end of the stream are not data of the member.
-    const { buffer, engine } = inflateRawSync(packed, { maxOutputLength: Math.max(1, member.size), info: true }) as unknown as { buffer: Buffer; engine: { bytesWritten: number } };
+    // With `info` the engine tells how much it took: bytes after the end of the stream are not data of the member.
+    const { buffer, engine } = inflateRawSync(packed, {
+      maxOutputLength: Math.max(1, member.size),
+      info: true,
+    }) as unknown as { buffer: Buffer; engine: { bytesWritten: number } };
     if (buffer.length === member.size && engine.bytesWritten === packed.length) return buffer;
   } catch {
     // Told below in the words of a user.

@@ -1,6 +1,8 @@
 import { PickleFault, type Storage, type Tensor, type Value } from './pickle-values.js';
 
 export interface PickleContext {
+  /** Who wrote it: TorchScript's exporter in C++, or torch.save in Python. */
+  readonly form: 'torchscript' | 'checkpoint';
   /** Bytes of the member that holds a storage; null where there is none. */
   readonly storageBytes: (key: string) => number | null;
   /** Whether an enumeration of the archive has a value, given as it stands in the code. */
@@ -50,9 +52,21 @@ const KNOWN_GLOBALS = new Set([
   'torch.device',
 ]);
 
-/** Whether TorchScript calls a function or class of this name. */
-export function isKnownGlobal(name: string): boolean {
-  return KNOWN_GLOBALS.has(name);
+/** What torch.save calls for tensors, parameters and their containers. */
+const CHECKPOINT_GLOBALS = new Set([
+  ...Object.keys(ELEMENT_BYTES).map((name) => `torch.${name}`),
+  'torch._utils._rebuild_tensor_v2',
+  'torch._utils._rebuild_parameter',
+  // Of a parameter with attributes of its own, which are not read.
+  'torch._utils._rebuild_parameter_with_state',
+  'collections.OrderedDict',
+  'torch.device',
+  'torch.Size',
+]);
+
+/** Whether pickles of that form call a function or class of this name. */
+export function isKnownGlobal(name: string, form: PickleContext['form']): boolean {
+  return (form === 'checkpoint' ? CHECKPOINT_GLOBALS : KNOWN_GLOBALS).has(name);
 }
 
 /** What the functions that a pickle calls would make, and how large that is. */
@@ -61,21 +75,31 @@ export class PickleCalls {
   storedBytes = 0;
   logicalBytes = 0;
 
-  constructor(private readonly context: Pick<PickleContext, 'storageBytes' | 'trust'>) {}
+  constructor(private readonly context: Pick<PickleContext, 'form' | 'storageBytes' | 'trust'>) {}
 
   /** @throws PickleFault */
   call(name: string, items: readonly Value[]): Value {
     const listed = BUILT_LISTS[name];
     if (listed !== undefined) {
       const [list] = items;
-      if (items.length !== 1 || list?.kind !== 'list' || !list.items.every(({ kind }) => kind === listed)) throw new PickleFault(`gives ${name} something else than a list of its kind`);
+      if (items.length !== 1 || list?.kind !== 'list' || !list.items.every(({ kind }) => kind === listed)) {
+        throw new PickleFault(`gives ${name} something else than a list of its kind`);
+      }
       return list;
     }
     switch (name) {
       case 'torch.jit._pickle.restore_type_tag': {
         const [value, tag] = items;
-        if (items.length !== 2 || (value?.kind !== 'list' && value?.kind !== 'dict') || tag?.kind !== 'string') throw new PickleFault('gives a type to what is no list or dict');
-        if (tag.value.length > LONGEST_TAG || !/^(?:List|Dict)\[[\w.,[\] ()]*\]$/.test(tag.value) || nesting(tag.value) > 16) throw new PickleFault('has a type that cannot be read');
+        if (items.length !== 2 || (value?.kind !== 'list' && value?.kind !== 'dict') || tag?.kind !== 'string') {
+          throw new PickleFault('gives a type to what is no list or dict');
+        }
+        if (
+          tag.value.length > LONGEST_TAG ||
+          !/^(?:List|Dict)\[[\w.,[\] ()]*\]$/.test(tag.value) ||
+          nesting(tag.value) > 16
+        ) {
+          throw new PickleFault('has a type that cannot be read');
+        }
         return value;
       }
       case 'torch._utils._rebuild_tensor_v2':
@@ -86,9 +110,23 @@ export class PickleCalls {
         return this.quantized(items);
       case 'collections.OrderedDict':
         if (items.length !== 0) throw new PickleFault('fills a dict in an unusual way');
-        return { kind: 'ordered-dict' };
+        // TorchScript has them for hooks only, which are empty; torch.save fills them.
+        return this.context.form === 'checkpoint'
+          ? { kind: 'dict', items: [], weight: 1, depth: 1, sealed: false }
+          : { kind: 'ordered-dict' };
+      case 'torch._utils._rebuild_parameter':
+      case 'torch._utils._rebuild_parameter_with_state':
+        if (items.length !== (name.endsWith('_state') ? 4 : 3) || items[0]!.kind !== 'tensor') {
+          throw new PickleFault('describes a parameter in an unusual way');
+        }
+        return items[0];
+      case 'torch.Size':
+        if (items.length !== 1 || items[0]!.kind !== 'tuple') throw new PickleFault('gives a shape in an unusual way');
+        return items[0];
       case 'torch.device':
-        if (items.length < 1 || items.length > 2 || items[0]!.kind !== 'string') throw new PickleFault('names a device in an unusual way');
+        if (items.length < 1 || items.length > 2 || items[0]!.kind !== 'string') {
+          throw new PickleFault('names a device in an unusual way');
+        }
         return { kind: 'device' };
       default:
         if (!this.context.trust) throw new PickleFault(`calls ${name}, which is no function`);
@@ -98,19 +136,40 @@ export class PickleCalls {
 
   /** ('storage', type, key, device, elements) */
   storage(value: Value): Storage {
-    if (value.kind !== 'tuple' || value.items.length !== 5) throw new PickleFault('describes a storage in an unusual way');
+    if (value.kind !== 'tuple' || value.items.length !== 5) {
+      throw new PickleFault('describes a storage in an unusual way');
+    }
     const [word, type, key, device, count] = value.items as [Value, Value, Value, Value, Value];
-    if (word.kind !== 'string' || word.value !== 'storage' || type.kind !== 'global' || key.kind !== 'string' || device.kind !== 'string') throw new PickleFault('describes a storage in an unusual way');
-    if (!/^(?:cpu|cuda(?::\d{1,3})?)$/.test(device.value)) throw new PickleFault('keeps a storage on a device that is none');
-    const width = ELEMENT_BYTES[type.name.slice('torch.'.length)];
+    if (
+      word.kind !== 'string' ||
+      word.value !== 'storage' ||
+      type.kind !== 'global' ||
+      key.kind !== 'string' ||
+      device.kind !== 'string'
+    ) {
+      throw new PickleFault('describes a storage in an unusual way');
+    }
+    // Where a checkpoint's numbers were has no say in where they go: `mps`, `xla:0`, `npu:3`.
+    const devices = this.context.form === 'checkpoint' ? /^[a-z]{2,16}(?::\d{1,3})?$/ : /^(?:cpu|cuda(?::\d{1,3})?)$/;
+    if (!devices.test(device.value)) {
+      throw new PickleFault('keeps a storage on a device that is none');
+    }
+    const kind = type.name.slice('torch.'.length);
+    const width = Object.hasOwn(ELEMENT_BYTES, kind) ? ELEMENT_BYTES[kind] : undefined;
     if (width === undefined) throw new PickleFault(`has a storage of the unknown kind ${type.name}`, true);
     const elements = count.kind === 'int' ? count.value : -1;
-    if (!Number.isSafeInteger(elements) || elements < 0) throw new PickleFault(`gives storage ${key.value} an impossible number of elements`);
+    if (!Number.isSafeInteger(elements) || elements < 0) {
+      throw new PickleFault(`gives storage ${key.value} an impossible number of elements`);
+    }
     const there = this.context.storageBytes(key.value);
     if (elements > 0 && there === null) throw new PickleFault(`names storage ${key.value}, which is not there`);
-    if (elements * width > (there ?? 0)) throw new PickleFault(`says that storage ${key.value} has ${elements * width} bytes, but there are ${there ?? 0}`);
+    if (elements * width > (there ?? 0)) {
+      throw new PickleFault(
+        `says that storage ${key.value} has ${elements * width} bytes, but there are ${there ?? 0}`,
+      );
+    }
     this.storedBytes += there ?? 0;
-    return { kind: 'storage', elements, width };
+    return { kind: 'storage', key: key.value, type: kind, elements, width };
   }
 
   /** (storage, offset, sizes, strides, ...) */
@@ -120,16 +179,26 @@ export class PickleCalls {
     const shape = whole(sizes);
     const steps = whole(strides);
     const first = offset.kind === 'int' ? offset.value : -1;
-    if (shape === null || steps === null || shape.length !== steps.length || shape.length > 64 || first < 0) throw new PickleFault('describes a tensor by impossible sizes or strides');
+    if (shape === null || steps === null || shape.length !== steps.length || shape.length > 64 || first < 0) {
+      throw new PickleFault('describes a tensor by impossible sizes or strides');
+    }
     // Without the empty axes, so that no product of the others can leave the range of whole numbers unseen.
     const extent = shape.reduce((product, size) => product * Math.max(1, size), 1);
-    if (!Number.isSafeInteger(extent)) throw new PickleFault(`describes a tensor of ${shape.join(' x ')}, more than any memory holds`);
+    if (!Number.isSafeInteger(extent)) {
+      throw new PickleFault(`describes a tensor of ${shape.join(' x ')}, more than any memory holds`);
+    }
     const count = shape.includes(0) ? 0 : extent;
     const last = shape.reduce((sum, size, i) => sum + (size - 1) * steps[i]!, first);
-    if (count > 0 && last >= storage.elements) throw new PickleFault(`describes a tensor of ${shape.join(' x ')} that reaches beyond its storage of ${storage.elements} elements`);
-    if (count === 0 && first > storage.elements) throw new PickleFault('describes a tensor that begins beyond its storage');
+    if (count > 0 && last >= storage.elements) {
+      throw new PickleFault(
+        `describes a tensor of ${shape.join(' x ')} that reaches beyond its storage of ${storage.elements} elements`,
+      );
+    }
+    if (count === 0 && first > storage.elements) {
+      throw new PickleFault('describes a tensor that begins beyond its storage');
+    }
     this.logicalBytes += count * storage.width;
-    return { kind: 'tensor', shape };
+    return { kind: 'tensor', storage, offset: first, shape, strides: steps };
   }
 
   /** (storage, offset, sizes, strides, (scheme, scale, zero point[, axis]), ...) */
@@ -137,10 +206,26 @@ export class PickleCalls {
     const tensor = this.tensor(items);
     const scheme = items[4]!;
     const [name, scale, zero, axis] = scheme.kind === 'tuple' ? scheme.items : [];
-    if (name?.kind === 'global' && name.name === 'torch.per_tensor_affine' && scale?.kind === 'float' && zero?.kind === 'int') return tensor;
+    if (
+      name?.kind === 'global' &&
+      name.name === 'torch.per_tensor_affine' &&
+      scale?.kind === 'float' &&
+      zero?.kind === 'int'
+    ) {
+      return tensor;
+    }
     const channels = axis?.kind === 'int' ? tensor.shape[axis.value] : undefined;
-    const fits = (value: Value | undefined) => value?.kind === 'tensor' && value.shape.length === 1 && value.shape[0] === channels;
-    if (name?.kind === 'global' && name.name === 'torch.per_channel_affine' && channels !== undefined && fits(scale) && fits(zero)) return tensor;
+    const fits = (value: Value | undefined) =>
+      value?.kind === 'tensor' && value.shape.length === 1 && value.shape[0] === channels;
+    if (
+      name?.kind === 'global' &&
+      name.name === 'torch.per_channel_affine' &&
+      channels !== undefined &&
+      fits(scale) &&
+      fits(zero)
+    ) {
+      return tensor;
+    }
     throw new PickleFault('describes a quantized tensor in an unusual way');
   }
 }

@@ -3,6 +3,10 @@
 /** A storage: elements of one type that lie in a member of the archive. */
 export interface Storage {
   readonly kind: 'storage';
+  /** Its member lies at `data/KEY`. */
+  readonly key: string;
+  /** As PyTorch names it, such as `FloatStorage`. */
+  readonly type: string;
   readonly elements: number;
   /** Bytes of an element. */
   readonly width: number;
@@ -10,7 +14,11 @@ export interface Storage {
 
 export interface Tensor {
   readonly kind: 'tensor';
+  readonly storage: Storage;
+  /** Of its first element in the storage, in elements; as its strides. */
+  readonly offset: number;
   readonly shape: readonly number[];
+  readonly strides: readonly number[];
 }
 
 export interface List {
@@ -24,7 +32,8 @@ export interface List {
 
 export interface Dict {
   readonly kind: 'dict';
-  entries: number;
+  /** Keys and values in turn. */
+  readonly items: Value[];
   weight: number;
   depth: number;
   sealed: boolean;
@@ -57,6 +66,8 @@ export class PickleFault extends Error {
     what: string,
     /** Whether it is sound, but more than an image classifier needs. */
     readonly isSound = false,
+    /** The class or function that it names and may not; `isRoot` where what it makes is all that the pickle holds. */
+    readonly refused: { readonly name: string; readonly isRoot: boolean } | null = null,
   ) {
     super(what);
   }

@@ -1,7 +1,7 @@
 /**
- * Reads a TorchScript pickle as LibTorch's unpickler does, without making anything: what would be made is described and
- * checked. LibTorch believes the sizes and strides of a tensor, does not compare a storage with the bytes that are there,
- * and takes numbers for functions where a forger puts them.
+ * Reads a pickle of TorchScript as LibTorch's unpickler does, or one of torch.save, without making anything: what would
+ * be made is described and checked. LibTorch believes the sizes and strides of a tensor, does not compare a storage
+ * with the bytes that are there, and takes numbers for functions where a forger puts them.
  */
 import { isKnownGlobal, PickleCalls, type PickleContext } from './pickle-calls.js';
 import { bearable, depthOf, PickleFault, weightOf, type Compound, type Value } from './pickle-values.js';
@@ -20,8 +20,25 @@ export interface PickleFacts {
 export function checkPickle(bytes: Buffer, root: 'object' | 'tuple', context: PickleContext): PickleFacts {
   const machine = new Machine(bytes, context);
   const top = machine.run();
-  if (top.kind !== root) throw new PickleFault(`holds a ${top.kind}, where ${root === 'object' ? 'a module' : 'a tuple'} is expected`);
+  if (top.kind !== root) {
+    throw new PickleFault(`holds a ${top.kind}, where ${root === 'object' ? 'a module' : 'a tuple'} is expected`);
+  }
   return { storedBytes: machine.calls.storedBytes, logicalBytes: machine.calls.logicalBytes };
+}
+
+/**
+ * What a pickle of torch.save describes.
+ *
+ * @throws PickleFault
+ */
+export function readPickle(bytes: Buffer, storageBytes: PickleContext['storageBytes']): Value {
+  return new Machine(bytes, {
+    form: 'checkpoint',
+    storageBytes,
+    isEnumerated: () => false,
+    allowsClass: () => false,
+    trust: false,
+  }).run();
 }
 
 class Machine {
@@ -45,7 +62,7 @@ class Machine {
       if (code === 0x2e) break;
       this.step(code);
     }
-    if (this.at !== this.bytes.length) throw new PickleFault('has bytes behind its end');
+    if (this.at !== this.bytes.length) throw new PickleFault('has bytes after its end');
     if (this.stack.length !== 1 || this.marks.length !== 0) throw new PickleFault('does not end with one value');
     return this.stack[0]!;
   }
@@ -77,9 +94,16 @@ class Machine {
       case 0x4d: // BININT2
         return this.push({ kind: 'int', value: this.take(2).readUInt16LE(0) });
       case 0x8a: {
-        // LONG1; LibTorch writes and reads eight bytes
-        if (this.byte() !== 8) throw new PickleFault('has a whole number of an unusual length');
-        return this.push({ kind: 'int', value: Number(this.take(8).readBigInt64LE(0)) });
+        // LONG1; LibTorch writes and reads eight bytes, Python as many as it takes
+        const length = this.byte();
+        if (length > 8 || (length !== 8 && this.context.form === 'torchscript')) {
+          throw new PickleFault('has a whole number of an unusual length');
+        }
+        const wide = Buffer.alloc(8);
+        const given = this.take(length);
+        if (length > 0 && given[length - 1]! >= 0x80) wide.fill(0xff);
+        given.copy(wide);
+        return this.push({ kind: 'int', value: Number(wide.readBigInt64LE(0)) });
       }
       case 0x47: // BINFLOAT
         this.take(8);
@@ -92,7 +116,7 @@ class Machine {
       case 0x5d: // EMPTY_LIST
         return this.push({ kind: 'list', items: [], weight: 1, depth: 1, sealed: false });
       case 0x7d: // EMPTY_DICT
-        return this.push({ kind: 'dict', entries: 0, weight: 1, depth: 1, sealed: false });
+        return this.push({ kind: 'dict', items: [], weight: 1, depth: 1, sealed: false });
       case 0x61: // APPEND
         return this.append([this.pop()]);
       case 0x65: // APPENDS
@@ -123,32 +147,44 @@ class Machine {
       case 0x51: // BINPERSID
         return this.push(this.calls.storage(this.pop()));
       default:
-        throw new PickleFault(`has the instruction 0x${code.toString(16).padStart(2, '0')}, which TorchScript does not use`);
+        throw new PickleFault(
+          `has the instruction 0x${code.toString(16).padStart(2, '0')}, which ${this.context.form === 'checkpoint' ? 'no pickle of weights uses' : 'TorchScript does not use'}`,
+        );
     }
   }
 
   private global(module: string, name: string): void {
     const full = `${module}.${name}`;
+    if (this.context.form === 'checkpoint' && !isKnownGlobal(full, 'checkpoint')) {
+      const refused = { name: full, isRoot: this.stack.length === 0 };
+      throw new PickleFault(`needs ${full}`, true, refused);
+    }
     if (full.startsWith('__torch__.')) {
       if (full.startsWith('__torch__.torch.classes.') && !this.context.trust && !this.context.allowsClass(full)) {
         throw new PickleFault(`makes an object of the custom class ${full.slice('__torch__.'.length)}`, true);
       }
       return this.push({ kind: 'class', name: full });
     }
-    if (!isKnownGlobal(full) && !this.context.trust) throw new PickleFault(`calls ${full}, which no TorchScript module needs`, true);
+    if (!isKnownGlobal(full, this.context.form) && !this.context.trust) {
+      throw new PickleFault(`calls ${full}, which no TorchScript module needs`, true);
+    }
     this.push({ kind: 'global', name: full });
   }
 
   private instance(): void {
     const taken = this.pop();
     const made = this.pop();
-    if (made.kind !== 'class' || taken.kind !== 'tuple' || taken.items.length !== 0) throw new PickleFault('makes an object of what is no class');
+    if (made.kind !== 'class' || taken.kind !== 'tuple' || taken.items.length !== 0) {
+      throw new PickleFault('makes an object of what is no class');
+    }
     this.push({ kind: 'instance', name: made.name });
   }
 
   private build(): void {
     const state = this.pop();
     const made = this.pop();
+    // An ordered dict's attributes: state dicts have the versions of their modules there.
+    if (this.context.form === 'checkpoint' && made.kind === 'dict' && state.kind === 'dict') return this.push(made);
     if (made.kind !== 'instance') throw new PickleFault('fills an object that it has not made');
     this.push(this.compound('object', [this.part(state)]));
   }
@@ -157,9 +193,12 @@ class Machine {
     const given = this.pop();
     const called = this.pop();
     if (called.kind === 'class') {
-      const literal = given.kind === 'string' ? JSON.stringify(given.value) : given.kind === 'int' ? String(given.value) : '';
+      const literal =
+        given.kind === 'string' ? JSON.stringify(given.value) : given.kind === 'int' ? String(given.value) : '';
       // LibTorch takes the value from an empty stack where the enumeration does not have it.
-      if (!this.context.isEnumerated(called.name, literal)) throw new PickleFault(`holds what is no value of ${called.name.slice('__torch__.'.length)}`);
+      if (!this.context.isEnumerated(called.name, literal)) {
+        throw new PickleFault(`holds what is no value of ${called.name.slice('__torch__.'.length)}`);
+      }
       return this.push({ kind: 'enum' });
     }
     if (called.kind !== 'global' || given.kind !== 'tuple') throw new PickleFault('calls what is no function');
@@ -180,18 +219,23 @@ class Machine {
 
   private set(items: readonly Value[]): void {
     const dict = this.stack[this.stack.length - 1];
-    if (dict?.kind !== 'dict' || dict.sealed || items.length % 2 !== 0) throw new PickleFault('adds to what is no open dict');
+    if (dict?.kind !== 'dict' || dict.sealed || items.length % 2 !== 0) {
+      throw new PickleFault('adds to what is no open dict');
+    }
     for (const item of items) {
       const part = this.part(item);
+      dict.items.push(part);
       dict.weight += weightOf(part);
       dict.depth = Math.max(dict.depth, depthOf(part) + 1);
     }
-    dict.entries += items.length / 2;
     bearable(dict);
   }
 
   private tuple(items: readonly Value[]): Compound {
-    return this.compound('tuple', items.map((item) => (item.kind === 'global' ? item : this.part(item))));
+    return this.compound(
+      'tuple',
+      items.map((item) => (item.kind === 'global' ? item : this.part(item))),
+    );
   }
 
   private compound(kind: 'tuple' | 'object', items: readonly Value[]): Compound {
@@ -205,9 +249,14 @@ class Machine {
     return made;
   }
 
-  /** A value that becomes part of another. Storage kinds and schemes only ever stand in tuples, functions and classes nowhere. */
+  /**
+   * A value that becomes part of another. Storage kinds and schemes only ever stand in tuples, functions and classes
+   * nowhere.
+   */
   private part(value: Value): Value {
-    if (value.kind === 'class' || value.kind === 'instance' || value.kind === 'global') throw new PickleFault('keeps a function or class as a value');
+    if (value.kind === 'class' || value.kind === 'instance' || value.kind === 'global') {
+      throw new PickleFault('keeps a function or class as a value');
+    }
     if (value.kind === 'list' || value.kind === 'dict') value.sealed = true;
     return value;
   }
@@ -221,7 +270,9 @@ class Machine {
   private recall(key: number): void {
     const value = this.memo.get(key);
     if (value === undefined) throw new PickleFault('recalls what it has not remembered');
-    if ((value.kind === 'list' || value.kind === 'dict') && !value.sealed) throw new PickleFault('holds a value that contains itself');
+    if ((value.kind === 'list' || value.kind === 'dict') && !value.sealed) {
+      throw new PickleFault('holds a value that contains itself');
+    }
     this.push(value);
   }
 
@@ -230,7 +281,9 @@ class Machine {
   }
 
   private pop(): Value {
-    if (this.stack.length <= (this.marks[this.marks.length - 1] ?? 0)) throw new PickleFault('takes more values than it has made');
+    if (this.stack.length <= (this.marks[this.marks.length - 1] ?? 0)) {
+      throw new PickleFault('takes more values than it has made');
+    }
     return this.stack.pop()!;
   }
 
@@ -253,6 +306,8 @@ class Machine {
   private line(): string {
     const end = this.bytes.indexOf(0x0a, this.at);
     if (end === -1 || end - this.at > 4096) throw new PickleFault('ends too early');
-    return this.take(end + 1 - this.at).subarray(0, -1).toString('utf8');
+    return this.take(end + 1 - this.at)
+      .subarray(0, -1)
+      .toString('utf8');
   }
 }

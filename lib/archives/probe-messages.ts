@@ -13,7 +13,8 @@ export interface ProbeRequest {
 }
 
 /** What it answers over its channel. */
-export type ProbeAnswer = { readonly kind: 'sound' } | { readonly kind: 'refused'; readonly code: string; readonly message: string };
+export type ProbeAnswer =
+  { readonly kind: 'sound' } | { readonly kind: 'refused'; readonly code: string; readonly message: string };
 
 /** Exit code where the limit of memory could not be set, so nothing was opened. */
 export const NO_FENCE = 97;

@@ -23,7 +23,7 @@ const SIGNS = '-+*/%@&|^~<>()[]{}:,.=!';
 /** Nesting that LibTorch's parser and compiler, which work by recursion, bear with ease. Honest archives reach 4. */
 const DEEPEST_BRACKETS = 64;
 const DEEPEST_INDENT = 128;
-/** Operators and calls one behind the other without a comma: each is a level of the parsed expression. */
+/** Operators and calls one after the other without a comma: each is a level of the parsed expression. */
 const LONGEST_CHAIN = 1000;
 
 /**
@@ -71,7 +71,9 @@ export function splitLines(source: string): Line[] {
     const [kind, text] = next(source, at, letter);
     at += text.length;
     // Two strings side by side would be one of three quotes to another reader.
-    if (kind === 'string' && tokens[tokens.length - 1]?.kind === 'string') throw new CodeFault('has code that TorchScript does not print');
+    if (kind === 'string' && tokens[tokens.length - 1]?.kind === 'string') {
+      throw new CodeFault('has code that TorchScript does not print');
+    }
     count(kind, text, chains);
     tokens.push({ kind, text });
   }
@@ -116,7 +118,9 @@ function count(kind: Token['kind'], text: string, chains: number[]): void {
     return;
   }
   if (isSign || (kind === 'name' && WORDS.has(text))) {
-    if (++chains[chains.length - 1]! > LONGEST_CHAIN) throw new CodeFault('has an expression longer than any model does');
+    if (++chains[chains.length - 1]! > LONGEST_CHAIN) {
+      throw new CodeFault('has an expression longer than any model does');
+    }
   }
   if (isSign && (text === '(' || text === '[' || text === '{')) {
     if (chains.length > DEEPEST_BRACKETS) throw new CodeFault('nests expressions deeper than any model does');

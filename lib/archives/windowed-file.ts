@@ -12,14 +12,21 @@ export class WindowedFile {
   constructor(
     readonly handle: FileHandle,
     private readonly size: number,
+    /** Where it begins in the file, if it is a part of it. */
+    readonly start = 0,
   ) {}
+
+  /** A part of the file as a file of its own. */
+  part(start: number, size: number): WindowedFile {
+    return new WindowedFile(this.handle, size, this.start + start);
+  }
 
   /** Exactly `length` bytes from `position`; null where the file ends before. They stay as they are. */
   async at(position: number, length: number): Promise<Buffer | null> {
     if (position + length > this.size) return null;
-    if (length > WINDOW) return readAt(this.handle, position, length);
+    if (length > WINDOW) return readAt(this.handle, this.start + position, length);
     if (position < this.begin || position + length > this.begin + this.window.length) {
-      const read = await readAt(this.handle, position, Math.min(WINDOW, this.size - position));
+      const read = await readAt(this.handle, this.start + position, Math.min(WINDOW, this.size - position));
       if (read === null) return null;
       this.window = read;
       this.begin = position;

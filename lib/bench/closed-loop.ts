@@ -6,8 +6,8 @@ export interface LoopSample {
 }
 
 /**
- * A closed loop: `concurrency` callers, each of which asks again as soon as it has its answer, until `requests` requests
- * were made in all. A first rejection ends the loop; it rejects once nothing is in flight any more.
+ * A closed loop: `concurrency` callers, each of which asks again as soon as it has its answer, until `requests`
+ * requests were made in all. A first rejection ends the loop; it rejects once nothing is in flight any more.
  */
 export async function closedLoop(
   { concurrency, requests }: { readonly concurrency: number; readonly requests: number },

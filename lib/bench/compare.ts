@@ -78,9 +78,22 @@ export function compareReports(before: BenchReport, after: BenchReport): Compari
 type Row = Omit<ComparedRow, 'imagesPerSecond' | 'ratio'> & Pick<Throughput, 'imagesPerSecond' | 'ratio'>;
 
 function rowsOf({ throughput, latency }: BenchReport): Row[] {
-  return [...throughput.map((row) => ({ ...row, concurrency: null, source: 'tensors' as const })), ...latency.map((row) => ({ ...row, batch: null }))].map(
-    ({ model, device, dtype, job, batch, concurrency, source, height, width, imagesPerSecond, ratio }) => ({ model, device, dtype, job, batch, concurrency, source, height, width, imagesPerSecond, ratio }),
-  );
+  return [
+    ...throughput.map((row) => ({ ...row, concurrency: null, source: 'tensors' as const })),
+    ...latency.map((row) => ({ ...row, batch: null })),
+  ].map(({ model, device, dtype, job, batch, concurrency, source, height, width, imagesPerSecond, ratio }) => ({
+    model,
+    device,
+    dtype,
+    job,
+    batch,
+    concurrency,
+    source,
+    height,
+    width,
+    imagesPerSecond,
+    ratio,
+  }));
 }
 
 function keyOf({ model, device, dtype, job, batch, concurrency, source, height, width }: Row): string {

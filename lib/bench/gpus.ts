@@ -56,10 +56,16 @@ const QUERIES = [
   ['throttleReasons', 'clocks_throttle_reasons.active', text],
   ['persistence', 'persistence_mode', text],
   ['mig', 'mig.mode.current', text],
-] as const satisfies readonly (readonly [Exclude<keyof GpuState, 'cuda'>, string, (value: string) => string | number | null])[];
+] as const satisfies readonly (readonly [
+  Exclude<keyof GpuState, 'cuda'>,
+  string,
+  (value: string) => string | number | null,
+])[];
 
 /** Newer drivers renamed it; some know only one of the names. */
-const OTHER_NAMES: Readonly<Record<string, string>> = { 'clocks_throttle_reasons.active': 'clocks_event_reasons.active' };
+const OTHER_NAMES: Readonly<Record<string, string>> = {
+  'clocks_throttle_reasons.active': 'clocks_event_reasons.active',
+};
 
 /** Runs nvidia-smi; rejects with what it wrote where it fails. */
 export type NvidiaSmi = (args: readonly string[]) => Promise<string>;
@@ -101,7 +107,9 @@ export async function gpuStates(nvidiaSmi: NvidiaSmi = installed): Promise<GpuSt
       const cells = line.split(',').map((cell) => cell.trim());
       const state = Object.fromEntries(QUERIES.map(([name]) => [name, null])) as Record<string, string | number | null>;
       // "[N/A]", "[Not Supported]", "[Unknown Error]" and the like: it does not know.
-      kept.forEach(([name, , read], i) => (state[name] = /^\[.*\]$|^N\/A$|^$/.test(cells[i] ?? '') ? null : read(cells[i]!)));
+      kept.forEach(
+        ([name, , read], i) => (state[name] = /^\[.*\]$|^N\/A$|^$/.test(cells[i] ?? '') ? null : read(cells[i]!)),
+      );
       return { ...state, cuda } as unknown as GpuState;
     });
 }

@@ -42,15 +42,20 @@ export function load(): number {
 }
 
 export function packageVersion(): string {
-  return (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
+  return (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string })
+    .version;
 }
 
 /** Null where the package is no checkout of its own, as below another project's node_modules. */
 export async function commitOf(folder: string = PACKAGE): Promise<Commit | null> {
-  const git = async (...args: string[]): Promise<string> => (await promisify(execFile)('git', ['-C', folder, ...args], { timeout: 20_000 })).stdout.trim();
+  const git = async (...args: string[]): Promise<string> =>
+    (await promisify(execFile)('git', ['-C', folder, ...args], { timeout: 20_000 })).stdout.trim();
   try {
     if ((await realpath(await git('rev-parse', '--show-toplevel'))) !== (await realpath(folder))) return null;
-    return { hash: await git('rev-parse', 'HEAD'), modified: (await git('status', '--porcelain', '--untracked-files=no')) !== '' };
+    return {
+      hash: await git('rev-parse', 'HEAD'),
+      modified: (await git('status', '--porcelain', '--untracked-files=no')) !== '',
+    };
   } catch {
     return null;
   }

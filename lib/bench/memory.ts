@@ -6,7 +6,10 @@ import type { DeviceMemory } from '../engine/native-types.js';
 export interface PeakMemory {
   /** Resident set of the process, weights and runtime included. */
   readonly peakResidentBytes: number | null;
-  /** How far that is above what was resident once the model was loaded: what earlier jobs left to the allocator counts too. */
+  /**
+   * How far that is above what was resident once the model was loaded: what earlier jobs left to the allocator counts
+   * too.
+   */
   readonly addedResidentBytes: number | null;
   /** Allocated on the GPU, weights included. */
   readonly peakDeviceBytes: number | null;
@@ -14,7 +17,12 @@ export interface PeakMemory {
   readonly reservedDeviceBytes: number | null;
 }
 
-export const UNKNOWN_MEMORY: PeakMemory = { peakResidentBytes: null, addedResidentBytes: null, peakDeviceBytes: null, reservedDeviceBytes: null };
+export const UNKNOWN_MEMORY: PeakMemory = {
+  peakResidentBytes: null,
+  addedResidentBytes: null,
+  peakDeviceBytes: null,
+  reservedDeviceBytes: null,
+};
 
 export interface MemoryFiles {
   readonly status: string;
@@ -44,11 +52,16 @@ export function residentMemory(files: MemoryFiles = OF_THIS_PROCESS): { resident
 /**
  * Peaks of one job at a time.
  *
- * A process's own peak never falls; Linux lets it be set back to what is resident now. Where that is refused, as in some
- * sandboxes, no peak of a job is known, and none is told.
+ * A process's own peak never falls; Linux lets it be set back to what is resident now. Where that is refused, as in
+ * some sandboxes, no peak of a job is known, and none is reported.
  */
 export class MemoryMeter {
-  private readonly highest = { peakResidentBytes: null as number | null, addedResidentBytes: null as number | null, peakDeviceBytes: null as number | null, reservedDeviceBytes: null as number | null };
+  private readonly highest = {
+    peakResidentBytes: null as number | null,
+    addedResidentBytes: null as number | null,
+    peakDeviceBytes: null as number | null,
+    reservedDeviceBytes: null as number | null,
+  };
   private isReset = false;
 
   /**

@@ -21,8 +21,18 @@ export function parseMethodRequest(text: string): MethodRequest {
   // A comma parts two options only where a key follows, so that lists such as [1,2] stay whole.
   for (const part of at < 0 ? [] : text.slice(at + 1).split(/,(?=\w+=)/)) {
     const [, key, value] = /^(\w+)=(.+)$/s.exec(part) ?? [];
-    if (key === undefined || value === undefined) throw new SightlineError('INVALID_OPTION', `The method "${text}" has no key=value after its colon; write for example grad-cam:layer=layer3.`);
-    if (key === 'method' || key === 'signal') throw new SightlineError('INVALID_OPTION', `The method "${text}" cannot set ${key}; name the method before the colon.`);
+    if (key === undefined || value === undefined) {
+      throw new SightlineError(
+        'INVALID_OPTION',
+        `The method "${text}" has no key=value after its colon; write for example grad-cam:layer=layer3.`,
+      );
+    }
+    if (key === 'method' || key === 'signal') {
+      throw new SightlineError(
+        'INVALID_OPTION',
+        `The method "${text}" cannot set ${key}; name the method before the colon.`,
+      );
+    }
     const parsed = valueOf(value);
     options[key] = key === 'targets' && !Array.isArray(parsed) ? [parsed] : parsed;
   }

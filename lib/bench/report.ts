@@ -9,7 +9,12 @@ import { unreadable } from '../support/files.js';
 
 const bytes = z.number().nullable();
 const figure = z.object({ median: z.number(), low: z.number(), high: z.number(), samples: z.int() });
-const memory = z.object({ peakResidentBytes: bytes, addedResidentBytes: bytes, peakDeviceBytes: bytes, reservedDeviceBytes: bytes });
+const memory = z.object({
+  peakResidentBytes: bytes,
+  addedResidentBytes: bytes,
+  peakDeviceBytes: bytes,
+  reservedDeviceBytes: bytes,
+});
 const gpu = z.object({
   index: z.number().nullable(),
   name: z.string().nullable(),
@@ -163,17 +168,26 @@ export async function readReport(path: string): Promise<BenchReport> {
   try {
     text = await readFile(path, 'utf8');
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'EISDIR') throw new SightlineError('NOT_A_FILE', `${path} is a directory; give the bench.json in it.`, { cause });
+    if ((cause as NodeJS.ErrnoException).code === 'EISDIR') {
+      throw new SightlineError('NOT_A_FILE', `${path} is a directory; give the bench.json in it.`, { cause });
+    }
     throw unreadable(path, cause, 'give a bench.json that sightline bench --out wrote');
   }
   let document: unknown;
   try {
     document = JSON.parse(text);
   } catch (cause) {
-    throw new SightlineError('INVALID_INPUT', `${path} is no JSON; give a bench.json that sightline bench --out wrote.`, { cause });
+    throw new SightlineError(
+      'INVALID_INPUT',
+      `${path} is no JSON; give a bench.json that sightline bench --out wrote.`,
+      { cause },
+    );
   }
   const parsed = reportSchema.safeParse(document);
   if (parsed.success) return parsed.data;
   const { path: place, message } = parsed.error.issues[0]!;
-  throw new SightlineError('INVALID_INPUT', `${path} is no report of sightline bench (${place.length === 0 ? '' : `${place.join('.')}: `}${message}); give a bench.json that sightline bench --out wrote.`);
+  throw new SightlineError(
+    'INVALID_INPUT',
+    `${path} is no report of sightline bench (${place.length === 0 ? '' : `${place.join('.')}: `}${message}); give a bench.json that sightline bench --out wrote.`,
+  );
 }

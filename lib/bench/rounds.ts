@@ -5,7 +5,7 @@ export interface Job<Sample> {
   readonly run: (isWarmUp: boolean) => Promise<Sample>;
 }
 
-export interface Turns<Sample> {
+export interface RoundSamples<Sample> {
   /** By the jobs' names: one sample of every round that counts, in their order. */
   readonly samples: ReadonlyMap<string, readonly Sample[]>;
   /** The very first run, which builds what the job needs. */
@@ -19,11 +19,14 @@ export interface Turns<Sample> {
  * @param failed decides over a job that rejects: returns to drop the job, throws to give up. The first job is what the
  * others are compared with, so its failure always ends everything.
  */
-export async function runInTurns<Sample>(
+export async function runInterleaved<Sample>(
   jobs: readonly Job<Sample>[],
   { warmup, rounds }: { readonly warmup: number; readonly rounds: number },
-  hooks: { readonly failed: (job: Job<Sample>, error: unknown) => void; readonly round: (number: number, of: number) => void },
-): Promise<Turns<Sample>> {
+  hooks: {
+    readonly failed: (job: Job<Sample>, error: unknown) => void;
+    readonly round: (number: number, of: number) => void;
+  },
+): Promise<RoundSamples<Sample>> {
   const samples = new Map<string, Sample[]>(jobs.map(({ name }) => [name, []]));
   const first = new Map<string, Sample>();
   for (let round = 0; round < warmup + rounds; round++) {

@@ -28,12 +28,21 @@ export interface Figure {
 }
 
 export function figureOf(values: readonly number[]): Figure {
-  return { median: median(values), low: percentile(values, 0.25), high: percentile(values, 0.75), samples: values.length };
+  return {
+    median: median(values),
+    low: percentile(values, 0.25),
+    high: percentile(values, 0.75),
+    samples: values.length,
+  };
 }
 
-/** Round by round `of` over `to`: what a slow minute does to both cancels out, as it would not in a ratio of medians. */
+/**
+ * Round by round `of` over `to`: what a slow minute does to both cancels out, as it would not in a ratio of medians.
+ */
 export function ratiosWithinRounds(of: readonly number[], to: readonly number[]): number[] {
-  if (of.length !== to.length) throw new RangeError(`There are ${of.length} rounds of one and ${to.length} of the other.`);
+  if (of.length !== to.length) {
+    throw new RangeError(`There are ${of.length} rounds of one and ${to.length} of the other.`);
+  }
   return of.map((value, round) => value / to[round]!);
 }
 

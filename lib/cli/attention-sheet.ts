@@ -40,13 +40,27 @@ export function attentionSheet(maps: readonly AttentionMap[]): AttentionSheet {
     notes.push(`only the first ${CHANNEL_COLUMNS} of ${across.values.length} channels are drawn`);
     across.values.length = CHANNEL_COLUMNS;
   }
-  const fixed = axes.filter(({ name, values }) => name !== down?.name && name !== across?.name && values[0] !== -1).map(({ name, values }) => `, ${name} ${values[0]}`);
+  const fixed = axes
+    .filter(({ name, values }) => name !== down?.name && name !== across?.name && values[0] !== -1)
+    .map(({ name, values }) => `, ${name} ${values[0]}`);
   return {
     // One open axis has no heads, so each map says for itself what it is.
-    planes: drawn.map((map) => ({ data: map.data, shape: map.shape, ...(!down && across && { caption: `${across.name} ${map[across.name]}` }) })),
+    planes: drawn.map((map) => ({
+      data: map.data,
+      shape: map.shape,
+      ...(!down && across && { caption: `${across.name} ${map[across.name]}` }),
+    })),
     columns: down ? across!.values.length : Math.min(across?.name === 'channel' ? CHANNEL_COLUMNS : 12, drawn.length),
-    heads: down ? { columnHeads: across!.values.map((value) => `${across!.name} ${value}`), rowHeads: down.values.map((value) => `${down.name} ${value}`) } : {},
+    heads: down
+      ? {
+          columnHeads: across!.values.map((value) => `${across!.name} ${value}`),
+          rowHeads: down.values.map((value) => `${down.name} ${value}`),
+        }
+      : {},
     scope: fixed.join(''),
-    note: notes.length === 0 ? null : `${notes.join(', ')}; choose with --block, --head or --channel, or write all with --npy DIR.`,
+    note:
+      notes.length === 0
+        ? null
+        : `${notes.join(', ')}; choose with --block, --head or --channel, or write all with --npy DIR.`,
   };
 }

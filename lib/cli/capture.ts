@@ -45,9 +45,11 @@ interface TapResult {
 
 export function captureCommand(session: Session): Command {
   return withModelFlags(new Command('capture'))
-    .description('Read features, attention, queries, keys and values out of a model, with their gradients, as .npy files and as pictures.')
+    .description(
+      'Read features, attention, queries, keys and values out of a model, with their gradients, as .npy files and as pictures.',
+    )
     .argument('<image...>', 'pictures, or .npy files of preprocessed images; arrays have one entry for each')
-    .requiredOption('--model <model>', 'a bundled model or the path of a TorchScript archive')
+    .requiredOption('--model <model>', 'a bundled model or the path of an archive or an exported program')
     .option('--node <name...>', 'nodes to read, by the names of `sightline inspect`')
     .option('--attention', "every block's attention probabilities")
     .option('--query', "every block's queries")
@@ -68,13 +70,19 @@ Examples:
 
 async function capture(session: Session, images: readonly string[], flags: CaptureFlags): Promise<void> {
   if (flags.node === undefined && !flags.attention && !flags.query && !flags.key && !flags.value) {
-    throw new SightlineError('INVALID_OPTION', 'Nothing to capture; give --node NAME, --attention, --query, --key or --value.');
+    throw new SightlineError(
+      'INVALID_OPTION',
+      'Nothing to capture; give --node NAME, --attention, --query, --key or --value.',
+    );
   }
   const inputs = await readAll(images);
   const folder = await OutputFolder.create(flags.out, '--out');
   await using model = await Model.load(flags.model, loadOptions(flags, session.signal));
   model.notes.forEach(session.note);
-  const captured = await model.capture(inputs.map(({ input }) => input), requestOf(session, flags));
+  const captured = await model.capture(
+    inputs.map(({ input }) => input),
+    requestOf(session, flags),
+  );
   const inspection = await model.inspect();
 
   const taps: TapResult[] = [];
@@ -94,13 +102,24 @@ async function capture(session: Session, images: readonly string[], flags: Captu
   }
   const targets = captured.targets.map((index) => ({ index, label: model.labels[index]! }));
   const logits = captured.logits && (await folder.array('logits', captured.logits));
-  session.answer({ model: flags.model, images: inputs.map(({ image }) => image), operators: captured.operators, targets, ...(logits !== null && { logits }), taps });
+  session.answer({
+    model: flags.model,
+    images: inputs.map(({ image }) => image),
+    operators: captured.operators,
+    targets,
+    ...(logits !== null && { logits }),
+    taps,
+  });
 
-  session.print(`${inputs.length} ${inputs.length === 1 ? 'image' : 'images'}, ${captured.operators} of the model's operators run`);
+  session.print(
+    `${inputs.length} ${inputs.length === 1 ? 'image' : 'images'}, ${captured.operators} of the model's operators run`,
+  );
   targets.forEach((target, i) => session.print(`${inputs[i]!.image}: gradients of ${className(target)}`));
   for (const { kind, name, shape, file, pictures, gradient } of taps) {
     session.print(`${kind} ${name} [${shape.join(', ')}]`);
-    for (const path of [file, ...pictures, ...(gradient ? [gradient.file, ...gradient.pictures] : [])]) session.print(`  ${path}`);
+    for (const path of [file, ...pictures, ...(gradient ? [gradient.file, ...gradient.pictures] : [])]) {
+      session.print(`  ${path}`);
+    }
   }
   if (logits !== null) session.print(`logits\n  ${logits}`);
 }
@@ -119,15 +138,33 @@ function requestOf(session: Session, flags: CaptureFlags): CaptureOptions {
 }
 
 function tapsOf(captured: Capture): Tap[] {
-  const kinds = [['feature', 'features'], ['attention', 'attention'], ['query', 'query'], ['key', 'key'], ['value', 'value']] as const;
+  const kinds = [
+    ['feature', 'features'],
+    ['attention', 'attention'],
+    ['query', 'query'],
+    ['key', 'key'],
+    ['value', 'value'],
+  ] as const;
   return kinds.flatMap(([kind, field]) => {
     const gradients = captured.gradients?.[field] as Record<string, Tensor> | undefined;
-    return Object.entries(captured[field] as Record<string, Tensor>).map(([name, tensor]) => ({ kind, name, tensor, gradient: gradients?.[name] ?? null }));
+    return Object.entries(captured[field] as Record<string, Tensor>).map(([name, tensor]) => ({
+      kind,
+      name,
+      tensor,
+      gradient: gradients?.[name] ?? null,
+    }));
   });
 }
 
 /** One picture for each image. */
-async function drawn(folder: OutputFolder, name: string, tap: Tap, tensor: Tensor, inspection: Inspection, inputs: readonly NamedInput[]): Promise<string[]> {
+async function drawn(
+  folder: OutputFolder,
+  name: string,
+  tap: Tap,
+  tensor: Tensor,
+  inspection: Inspection,
+  inputs: readonly NamedInput[],
+): Promise<string[]> {
   const [count, ...shape] = tensor.shape;
   const size = tensor.data.length / count!;
   const layout = inspection.nodes.find((node) => node.name === tap.name)?.layout ?? 'other';
@@ -137,8 +174,16 @@ async function drawn(folder: OutputFolder, name: string, tap: Tap, tensor: Tenso
     const { planes, total, what } = planesOf(one, tap.kind, layout, inspection.tokens);
     if (planes.length === 0) continue;
     const { image, base } = inputs[i]!;
-    const part = total === 1 ? '' : planes.length < total ? ` · the first ${planes.length} of ${total} ${what}` : ` · ${total} ${what}`;
-    const sheet = await planesSheet(planes, { title: `${name}${part} · ${basename(image)}`, columns: Math.min(8, planes.length) });
+    const part =
+      total === 1
+        ? ''
+        : planes.length < total
+          ? ` · the first ${planes.length} of ${total} ${what}`
+          : ` · ${total} ${what}`;
+    const sheet = await planesSheet(planes, {
+      title: `${name}${part} · ${basename(image)}`,
+      columns: Math.min(8, planes.length),
+    });
     paths.push(await folder.picture(`${safeName(base) || 'image'}-${name}`, sheet));
   }
   return paths;

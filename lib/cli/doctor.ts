@@ -13,7 +13,9 @@ type Finding = Environment.Finding;
 
 export function doctorCommand(session: Session): Command {
   return withJsonFlag(new Command('doctor'))
-    .description('Look whether sightline can work here: what was found, and what to do about each problem. Ends with exit code 1 if it cannot.')
+    .description(
+      'Look whether sightline can work here: what was found, and what to do about each problem. Ends with exit code 1 if it cannot.',
+    )
     .addHelpText(
       'after',
       `
@@ -33,14 +35,17 @@ async function doctor(session: Session): Promise<void> {
 
   session.answer({ usable, findings, libtorch: search.found, tried: search.tried, engine: engine.versions });
   const marks = { ok: 'ok', warning: 'note', problem: 'BAD' };
-  const lines = aligned(findings.map(({ state, name, value }) => [marks[state], name, value]), '');
-  findings.forEach(({ mend }, i) => {
+  const lines = aligned(
+    findings.map(({ state, name, value }) => [marks[state], name, value]),
+    '',
+  );
+  findings.forEach(({ remedy }, i) => {
     session.print(lines[i]!);
-    if (mend !== undefined) session.print(`      ${mend}`);
+    if (remedy !== undefined) session.print(`      ${remedy}`);
     if (findings[i] !== search.finding) return;
     for (const { place, why } of search.tried) session.print(`      not taken: ${place} (${why})`);
   });
-  session.print(usable ? 'sightline can work here.' : 'sightline cannot work here; mend what is marked BAD.');
+  session.print(usable ? 'sightline can work here.' : 'sightline cannot work here; repair what is marked BAD.');
   if (!usable) process.exitCode = 1;
 }
 
@@ -52,13 +57,27 @@ function loadEngine(): { versions: NativeVersions | null; findings: Finding[] } 
     return {
       versions,
       findings: [
-        { name: 'engine', value: `LibTorch ${libtorch}, kernels for ${cpuCapability}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`, state: 'ok' },
-        { name: 'CUDA', value: cudaDevices === 0 ? 'no device that the engine can use; it runs on the CPU' : `${cudaDevices} ${cudaDevices === 1 ? 'device' : 'devices'}`, state: 'ok' },
+        {
+          name: 'engine',
+          value: `LibTorch ${libtorch}, kernels for ${cpuCapability}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`,
+          state: 'ok',
+        },
+        {
+          name: 'CUDA',
+          value:
+            cudaDevices === 0
+              ? 'no device that the engine can use; it runs on the CPU'
+              : `${cudaDevices} ${cudaDevices === 1 ? 'device' : 'devices'}`,
+          state: 'ok',
+        },
       ],
     };
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    return { versions: null, findings: [{ name: 'engine', value: 'it does not load', state: 'problem', mend: message }] };
+    return {
+      versions: null,
+      findings: [{ name: 'engine', value: 'it does not load', state: 'problem', remedy: message }],
+    };
   }
 }
 
@@ -68,7 +87,10 @@ interface LibTorchFound {
   readonly finding: Finding;
 }
 
-/** The LibTorch that a build would take. An addon that loads has its own, so that a search without success is no problem then. */
+/**
+ * The LibTorch that a build would take. An addon that loads has its own, so that a search without success is no problem
+ * then.
+ */
 function searchLibTorch(isLoaded: boolean): LibTorchFound {
   const state = isLoaded ? 'warning' : 'problem';
   try {
@@ -77,9 +99,13 @@ function searchLibTorch(isLoaded: boolean): LibTorchFound {
       const value = `${found.version} in ${found.root}, taken because ${found.why}`;
       return { found, tried, finding: { name: 'LibTorch', value, state: 'ok' } };
     }
-    const mend = `Run npx sightline setup, which fetches one, or set LIBTORCH to a LibTorch of ${SUPPORTED.first} to ${SUPPORTED.last}.`;
-    return { found, tried, finding: { name: 'LibTorch', value: 'none found', state, mend } };
+    const remedy = `Run npx sightline setup, which fetches one, or set LIBTORCH to a LibTorch of ${SUPPORTED.first} to ${SUPPORTED.last}.`;
+    return { found, tried, finding: { name: 'LibTorch', value: 'none found', state, remedy } };
   } catch (error) {
-    return { found: null, tried: [], finding: { name: 'LibTorch', value: 'none found', state, mend: (error as Error).message } };
+    return {
+      found: null,
+      tried: [],
+      finding: { name: 'LibTorch', value: 'none found', state, remedy: (error as Error).message },
+    };
   }
 }

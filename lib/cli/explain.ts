@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander';
 
-import { SightlineError, type ErrorCode } from '../support/errors.js';
+import { SightlineError } from '../support/errors.js';
 import { parseExplainOptions } from '../requests/explain-options.js';
 import type { Explanation, NamedOptions } from '../requests/explain.js';
 import type { HeatMap } from '../requests/heatmap.js';
@@ -9,12 +9,23 @@ import type { MethodName } from '../methods/index.js';
 import { preferredMethod } from '../methods/preferred.js';
 import { Model } from '../model/model.js';
 import { DEFAULT_MODEL } from '../models/bundled.js';
+import { eachOrFailed, isAboutImage, type ImageFailure } from './bad-images.js';
 import { failureOf } from './failure.js';
 import { readChunks, type NamedInput } from './input-files.js';
-import { checkOwnOptions, decimal, keyValue, loadOptions, METHOD_HELP, repeated, withModelFlags, type ModelFlags } from './options.js';
+import {
+  checkOwnOptions,
+  decimal,
+  keyValue,
+  loadOptions,
+  METHOD_HELP,
+  repeated,
+  withModelFlags,
+  type ModelFlags,
+} from './options.js';
 import { OutputFolder, safeName } from './output-files.js';
 import type { Session } from './session.js';
 import type { Target } from '../requests/targets.js';
+import { ViewPage } from './view-page.js';
 import { describeMap, listPredictions, percent, subjectOf } from './words.js';
 
 interface ExplainFlags extends ModelFlags {
@@ -25,6 +36,7 @@ interface ExplainFlags extends ModelFlags {
   readonly size: 'grid' | 'image';
   readonly option?: Readonly<Record<string, unknown>>;
   readonly out?: string;
+  readonly html?: string;
   readonly raw?: true;
   readonly colormap?: Colormap;
   readonly opacity?: number;
@@ -32,7 +44,10 @@ interface ExplainFlags extends ModelFlags {
   readonly title?: string;
 }
 
-/** Where people find the overlays if they do not say where they want them. Programs, by --json, get files only where they ask. */
+/**
+ * Where people find the overlays if they do not say where they want them. Programs, by --json, get files only where
+ * they ask.
+ */
 const OUT = 'sightline-out';
 
 /** One image's entry in the JSON answer. */
@@ -47,7 +62,11 @@ interface Result {
 }
 
 interface MapResult {
-  readonly target: { readonly index: number; readonly label: string; readonly against?: { readonly index: number; readonly label: string } };
+  readonly target: {
+    readonly index: number;
+    readonly label: string;
+    readonly against?: { readonly index: number; readonly label: string };
+  };
   readonly layer: string | null;
   readonly shape: readonly [height: number, width: number];
   readonly min: number;
@@ -60,15 +79,36 @@ interface MapResult {
 
 export function explainCommand(session: Session): Command {
   return withModelFlags(new Command('explain'))
-    .description('Tell what images are and what in them says so: predictions, and one map per image and target.')
+    .description('Classify images and show which pixels led to the prediction.')
     .argument('<image...>', 'pictures; a .npy file (float32 [N, 3, H, W]) counts as N preprocessed images')
-    .option('--model <model>', 'a bundled or pulled model, or the path of a TorchScript archive', DEFAULT_MODEL)
+    .option(
+      '--model <model>',
+      'a bundled or pulled model, or the path of an archive or an exported program',
+      DEFAULT_MODEL,
+    )
     .option('--method <method>', METHOD_HELP)
-    .option('--target <target>', 'class index, label, topK for the K best classes, or "A vs B" for what prefers A to B; may be repeated (default: top1)', repeated)
-    .option('--layer <name>', 'layer to explain, where the method explains layers; maps of several are fused (--option fusion=mean|max|product)', repeated)
-    .addOption(new Option('--size <size>', 'maps as large as the model sees the image, or as the method computes them').choices(['grid', 'image']).default('image'))
-    .option('--option <key=value>', "the method's own option, such as discardRatio=0.9, or score=probability, memory=BYTES, augmentationSmoothing=true; may be repeated", keyValue)
+    .option(
+      '--target <target>',
+      'class index, label, topK for the K best classes, or "A vs B" for what prefers A to B; may be repeated (default: top1)',
+      repeated,
+    )
+    .option(
+      '--layer <name>',
+      'layer to explain, where the method explains layers; maps of several are fused (--option fusion=mean|max|product)',
+      repeated,
+    )
+    .addOption(
+      new Option('--size <size>', 'maps as large as the model sees the image, or as the method computes them')
+        .choices(['grid', 'image'])
+        .default('image'),
+    )
+    .option(
+      '--option <key=value>',
+      "the method's own option, such as discardRatio=0.9, or score=probability, memory=BYTES, augmentationSmoothing=true; may be repeated",
+      keyValue,
+    )
     .option('--out <dir>', `write overlays to this folder (default: ${OUT}; none with --json)`)
+    .option('--html <file>', 'write all maps to one HTML file, which a browser shows without any server')
     .option('--raw', 'also write the maps, unscaled, as .npy (float32)')
     .addOption(new Option('--colormap <name>', 'colors of the overlays (default: turbo)').choices(COLORMAPS))
     .option('--opacity <share>', 'of the color over the image, 0 to 1 (default: 0.5)', decimal)
@@ -81,17 +121,20 @@ Examples:
   $ sightline explain dog.jpg
   $ sightline explain dog.jpg --model resnet50.pt --method grad-cam --target top2 --out out
   $ sightline explain *.jpg --model vit.pt --method attention-rollout --option headFusion=max --option discardRatio=0.9 --out out
+  $ sightline explain dog.jpg --target top3 --html dog.html
   $ sightline explain batch.npy --model vit.pt --method gae --target 243 --size grid --raw --out out --json`,
     )
     .action((images: string[], flags: ExplainFlags) => explain(session, images, flags));
 }
 
 async function explain(session: Session, images: readonly string[], flags: ExplainFlags): Promise<void> {
-  const out = flags.out ?? (session.json ? undefined : OUT);
+  const out = flags.out ?? (session.json || flags.html !== undefined ? undefined : OUT);
   checkFlags(flags, out);
   // What was asked for is checked before anything is loaded, as far as it was asked for.
   const asked = flags.method === undefined ? null : requestOf(session, flags, flags.method);
   let folder = flags.out === undefined ? null : await OutputFolder.create(flags.out, '--out');
+  const { html, opacity, colormap } = flags;
+  const page = html === undefined ? null : await ViewPage.create(html, { opacity, colormap });
   await using model = await Model.load(flags.model, loadOptions(flags, session.signal));
   model.notes.forEach(session.note);
   const options = asked ?? requestOf(session, flags, preferredMethod(await model.inspect(), flags.model));
@@ -104,54 +147,38 @@ async function explain(session: Session, images: readonly string[], flags: Expla
     failures.push({ image, error: { code: error.code, message: failureOf(error).message } });
   };
   for await (const chunk of readChunks(images, undefined, failed)) {
-    for (const [named, explanation] of await explainEach(model, chunk, options, failed)) {
+    for (const [named, explanation] of await eachOrFailed(chunk, (some) => explainAll(model, some, options), failed)) {
       // A folder that nobody named is made when there is something to put into it.
       if (out !== undefined) folder ??= await OutputFolder.create(out, 'the default --out');
       const result = await resultOf(named, explanation, flags, folder);
       printResult(session, result, explanation);
+      await page?.add(named, explanation, model, flags.raw === true);
       results.push(result);
     }
     session.progress(`${results.length} images explained`);
   }
-  session.answer({ results, ...(failures.length > 0 && { failures }) });
+  if (page !== null) {
+    await page.write();
+    session.print(page.path);
+  }
+  session.answer({ results, ...(page !== null && { html: page.path }), ...(failures.length > 0 && { failures }) });
   if (failures.length === 0) return;
-  session.fail(`${failures.length} of ${results.length + failures.length} images could not be explained: ${failures.map(({ error }) => error.message).join(' ')}`);
+  session.fail(
+    `${failures.length} of ${results.length + failures.length} images could not be explained: ${failures.map(({ error }) => error.message).join(' ')}`,
+  );
   process.exitCode = 2;
 }
 
-/** An image that has no result, in the JSON answer. */
-interface ImageFailure {
-  readonly image: string;
-  readonly error: { readonly code: ErrorCode; readonly message: string };
-}
-
-const IMAGE_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['FILE_NOT_FOUND', 'NOT_A_FILE', 'INVALID_IMAGE', 'INVALID_INPUT']);
-
-function isAboutImage(error: unknown): error is SightlineError {
-  return error instanceof SightlineError && IMAGE_CODES.has(error.code);
-}
-
-/** One bad image refuses its whole call, so the others are then asked about one by one. */
-async function explainEach(model: Model, chunk: readonly NamedInput[], options: NamedOptions<MethodName>, failed: (image: string, error: unknown) => void): Promise<[NamedInput, Explanation][]> {
-  const explain = async (some: readonly NamedInput[]): Promise<[NamedInput, Explanation][]> =>
-    (await model.explain(some.map(({ input }) => input), options)).map((explanation, i) => [some[i]!, explanation]);
-  try {
-    return await explain(chunk);
-  } catch (error) {
-    if (!isAboutImage(error)) throw error;
-    if (chunk.length === 1) {
-      failed(chunk[0]!.image, error);
-      return [];
-    }
-  }
-  const all: [NamedInput, Explanation][] = [];
-  for (const one of chunk) {
-    all.push(...(await explain([one]).catch((error: unknown) => {
-      failed(one.image, error);
-      return [];
-    })));
-  }
-  return all;
+async function explainAll(
+  model: Model,
+  some: readonly NamedInput[],
+  options: NamedOptions<MethodName>,
+): Promise<[NamedInput, Explanation][]> {
+  const explained = await model.explain(
+    some.map(({ input }) => input),
+    options,
+  );
+  return explained.map((explanation, i) => [some[i]!, explanation]);
 }
 
 /** `A vs B` is how much more A is favored than B. */
@@ -163,12 +190,22 @@ function targetOf(text: string): Target {
 function checkFlags(flags: ExplainFlags, out: string | undefined): void {
   checkOwnOptions(flags.option ?? {});
   if (out === undefined) {
-    const needing = (['raw', 'colormap', 'opacity', 'legend', 'title'] as const).find((name) => flags[name] !== undefined);
-    if (needing !== undefined) throw new SightlineError('INVALID_OPTION', `--${needing} is about files, but none are written; say where with --out DIR.`);
+    // An HTML file takes colors along, and has a legend and a title anyway.
+    const ofFiles = flags.html === undefined ? (['raw', 'colormap', 'opacity', 'legend', 'title'] as const) : [];
+    const needing = ofFiles.find((name) => flags[name] !== undefined);
+    if (needing !== undefined) {
+      throw new SightlineError(
+        'INVALID_OPTION',
+        `--${needing} is about files, but none are written; say where with --out DIR.`,
+      );
+    }
   }
   const { opacity } = flags;
   if (opacity !== undefined && !(opacity >= 0 && opacity <= 1)) {
-    throw new SightlineError('INVALID_OPTION', `--opacity is ${opacity}; give a number from 0 (image only) to 1 (color only).`);
+    throw new SightlineError(
+      'INVALID_OPTION',
+      `--opacity is ${opacity}; give a number from 0 (image only) to 1 (color only).`,
+    );
   }
 }
 
@@ -187,7 +224,12 @@ function requestOf(session: Session, flags: ExplainFlags, method: string): Named
   return options as unknown as NamedOptions<MethodName>;
 }
 
-async function resultOf({ image, base }: NamedInput, explanation: Explanation, flags: ExplainFlags, folder: OutputFolder | null): Promise<Result> {
+async function resultOf(
+  { image, base }: NamedInput,
+  explanation: Explanation,
+  flags: ExplainFlags,
+  folder: OutputFolder | null,
+): Promise<Result> {
   const { method, options, predictions } = explanation;
   const maps: MapResult[] = [];
   for (const map of explanation.maps) {
@@ -215,7 +257,9 @@ function overlayOf(map: HeatMap, image: string, method: string, flags: ExplainFl
     colormap: flags.colormap,
     opacity: flags.opacity,
     legend: flags.legend,
-    title: flags.title?.replace(/\{(\w+)\}/g, (whole, name: string) => (Object.hasOwn(filled, name) ? filled[name]! : whole)),
+    title: flags.title?.replace(/\{(\w+)\}/g, (whole, name: string) =>
+      Object.hasOwn(filled, name) ? filled[name]! : whole,
+    ),
     stretch: true,
   });
 }

@@ -11,8 +11,17 @@ export interface Failure {
   readonly exitCode: number;
 }
 
-/** What the user cannot mend by asking for something else. */
-const OWN_FAULTS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['INTERNAL', 'STEP_FAILED', 'NATIVE_MISSING', 'OUT_OF_MEMORY', 'HUB_UNREACHABLE', 'WRONG_HASH', 'DISK_FULL', 'PROCESS_NOT_STARTED']);
+/** Failures that another request cannot repair. */
+const OWN_FAULTS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'INTERNAL',
+  'STEP_FAILED',
+  'NATIVE_MISSING',
+  'OUT_OF_MEMORY',
+  'HUB_UNREACHABLE',
+  'WRONG_HASH',
+  'DISK_FULL',
+  'PROCESS_NOT_STARTED',
+]);
 
 /** 128 + SIGINT, as shells count it. */
 const INTERRUPTED = 130;

@@ -23,7 +23,10 @@ const rethrown: Unreadable = (_path, error) => {
 };
 
 /** Reads the command line's images in order; `.npy` files when their turn comes, pictures when they are decoded. */
-export async function* readInputs(paths: readonly string[], unreadable: Unreadable = rethrown): AsyncGenerator<NamedInput> {
+export async function* readInputs(
+  paths: readonly string[],
+  unreadable: Unreadable = rethrown,
+): AsyncGenerator<NamedInput> {
   for (const path of paths) {
     const base = basename(path, extname(path));
     if (extname(path).toLowerCase() !== '.npy') {
@@ -43,7 +46,11 @@ export async function* readInputs(paths: readonly string[], unreadable: Unreadab
 }
 
 /** The same, `size` at a time: what is in memory at once. */
-export async function* readChunks(paths: readonly string[], size = 16, unreadable: Unreadable = rethrown): AsyncGenerator<NamedInput[]> {
+export async function* readChunks(
+  paths: readonly string[],
+  size = 16,
+  unreadable: Unreadable = rethrown,
+): AsyncGenerator<NamedInput[]> {
   let chunk: NamedInput[] = [];
   for await (const input of readInputs(paths, unreadable)) {
     chunk.push(input);
@@ -66,18 +73,26 @@ async function readPreprocessed(path: string): Promise<{ data: Float32Array; sha
   const array = decodeNpy(await bytesOf(path), path);
   const shape = array.shape.join(', ');
   if (array.dtype !== 'float32' || array.shape.length !== 4 || array.shape[1] !== 3 || array.data.length === 0) {
-    throw new SightlineError('INVALID_INPUT', `${path} holds ${array.dtype} of shape [${shape}]; preprocessed images are float32 [N, 3, H, W].`);
+    throw new SightlineError(
+      'INVALID_INPUT',
+      `${path} holds ${array.dtype} of shape [${shape}]; preprocessed images are float32 [N, 3, H, W].`,
+    );
   }
   const bad = array.data.findIndex((value) => !Number.isFinite(value));
   if (bad >= 0) {
-    throw new SightlineError('INVALID_INPUT', `${path} holds ${array.data[bad]} at [${placeOf(bad, array.shape).join(', ')}]; preprocess it again.`);
+    throw new SightlineError(
+      'INVALID_INPUT',
+      `${path} holds ${array.data[bad]} at [${placeOf(bad, array.shape).join(', ')}]; preprocess it again.`,
+    );
   }
   return { data: array.data, shape: array.shape };
 }
 
 async function bytesOf(path: string): Promise<Buffer> {
   try {
-    if ((await stat(path)).isDirectory()) throw new SightlineError('NOT_A_FILE', `${path} is a directory; give the path of a .npy file.`);
+    if ((await stat(path)).isDirectory()) {
+      throw new SightlineError('NOT_A_FILE', `${path} is a directory; give the path of a .npy file.`);
+    }
     return await readFile(path);
   } catch (cause) {
     if (cause instanceof SightlineError) throw cause;

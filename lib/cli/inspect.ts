@@ -8,8 +8,10 @@ import { aligned, megabytes, short } from './words.js';
 
 export function inspectCommand(session: Session): Command {
   return withModelFlags(new Command('inspect'))
-    .description('Tell what a model consists of: its nodes by name, its attention, tokens and head, and which methods can explain it.')
-    .argument('<model>', 'a bundled model or the path of a TorchScript archive')
+    .description(
+      'Show what a model consists of: its nodes by name, its attention, tokens and head, and which methods can explain it.',
+    )
+    .argument('<model>', 'a bundled model or the path of an archive or an exported program')
     .addHelpText(
       'after',
       `
@@ -25,7 +27,16 @@ async function inspect(session: Session, name: string, flags: ModelFlags): Promi
   model.notes.forEach(session.note);
   const found = await model.inspect();
   const { path, device, weightBytes, card } = model;
-  session.answer({ model: name, path, device, dtype: flags.dtype, weightBytes, input: card.input, labels: model.labels, ...found });
+  session.answer({
+    model: name,
+    path,
+    device,
+    dtype: flags.dtype,
+    weightBytes,
+    input: card.input,
+    labels: model.labels,
+    ...found,
+  });
   for (const line of describe(model, found)) session.print(line);
 }
 
@@ -36,14 +47,36 @@ function describe(model: Model, found: ModelInspection): string[] {
   const facts = [
     ['archive', `${model.path}, weights ${megabytes(model.weightBytes)}${found.isQuantized ? ', quantized' : ''}`],
     ['device', model.device],
-    ['input', `${found.width} x ${found.height}, ${resize.mode === 'exact' ? `resized to ${size}` : `shorter side to ${size}`}, ${interpolation}${crop === 'center' ? ', center crop' : ''}, mean ${mean.join(' ')}, std ${std.join(' ')}`],
+    [
+      'input',
+      `${found.width} x ${found.height}, ${resize.mode === 'exact' ? `resized to ${size}` : `shorter side to ${size}`}, ${interpolation}${crop === 'center' ? ', center crop' : ''}, mean ${mean.join(' ')}, std ${std.join(' ')}`,
+    ],
     ['classes', `${found.classes}: ${model.labels.slice(0, 3).join(', ')}${found.classes > 3 ? ', ...' : ''}`],
-    ['head', head === null ? 'not one linear layer on a pooled feature' : `linear on the mean of ${head.feature} (${head.channels} channels, ${head.layout})`],
-    ['tokens', tokens === null ? 'none' : `${tokens.height} x ${tokens.width} patches after ${tokens.prefix} other tokens${tokens.suffix > 0 ? ` and before ${tokens.suffix}` : ''}, ${tokens.classToken === null ? 'the mean of the patches is classified' : `token ${tokens.classToken} is classified`}`],
+    [
+      'head',
+      head === null
+        ? 'not one linear layer on a pooled feature'
+        : `linear on the mean of ${head.feature} (${head.channels} channels, ${head.layout})`,
+    ],
+    [
+      'tokens',
+      tokens === null
+        ? 'none'
+        : `${tokens.height} x ${tokens.width} patches after ${tokens.prefix} other tokens${tokens.suffix > 0 ? ` and before ${tokens.suffix}` : ''}, ${tokens.classToken === null ? 'the mean of the patches is classified' : `token ${tokens.classToken} is classified`}`,
+    ],
     ['target layer', found.targetLayer === '' ? 'none' : found.targetLayer],
-    ['one run', `${found.operators} operators, ${megabytes(found.activationBytes)} of activations for one image${found.flops === null ? '' : `, ${short(found.flops / 1e9)} GFLOP`}`],
-    ['parameters', found.parameters === null ? 'not counted: the model is quantized' : found.parameters.toLocaleString('en-US')],
-    ['node names', found.hasModuleNames ? 'module paths' : 'by structure: the archive is frozen and has no module paths'],
+    [
+      'one run',
+      `${found.operators} operators, ${megabytes(found.activationBytes)} of activations for one image${found.flops === null ? '' : `, ${short(found.flops / 1e9)} GFLOP`}`,
+    ],
+    [
+      'parameters',
+      found.parameters === null ? 'not counted: the model is quantized' : found.parameters.toLocaleString('en-US'),
+    ],
+    [
+      'node names',
+      found.hasModuleNames ? 'module paths' : 'by structure: the archive is frozen and has no module paths',
+    ],
   ] as const;
   return [
     ...aligned(facts, ''),
@@ -59,7 +92,7 @@ function describe(model: Model, found: ModelInspection): string[] {
         site.form,
         `${site.heads} heads of ${site.headSize}`,
         `${site.tokens} tokens${site.windows > 1 ? ` in each of ${site.windows} windows` : ''}`,
-        site.opaque === '' ? '' : `not tapped: ${site.opaque}`,
+        site.unsupported === '' ? '' : `not tapped: ${site.unsupported}`,
       ]),
     ),
     '',

@@ -8,12 +8,14 @@ import { benchCommand } from './bench.js';
 import { captureCommand } from './capture.js';
 import { compareCommand } from './compare.js';
 import { doctorCommand } from './doctor.js';
+import { evaluateCommand } from './evaluate.js';
 import { explainCommand } from './explain.js';
 import { failureOf } from './failure.js';
 import { inspectCommand } from './inspect.js';
 import { maximizeCommand } from './maximize.js';
 import { modelsCommand } from './models.js';
 import { pullCommand } from './pull.js';
+import { serveCommand } from './serve.js';
 import { createSession, type Session } from './session.js';
 import { setupCommand } from './setup.js';
 
@@ -24,6 +26,8 @@ const COMMANDS = {
   capture: captureCommand,
   attention: attentionCommand,
   maximize: maximizeCommand,
+  evaluate: evaluateCommand,
+  serve: serveCommand,
   bench: benchCommand,
   doctor: doctorCommand,
   models: modelsCommand,
@@ -32,7 +36,9 @@ const COMMANDS = {
 } as const;
 
 function createProgram(session: Session): Command {
-  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string };
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    version: string;
+  };
   const program = new Command('sightline')
     .description('Explain what vision models see.')
     .version(version)
@@ -63,7 +69,9 @@ async function main(args: readonly string[]): Promise<void> {
   const session = createSession(args.includes('--json'), interrupt.signal);
   try {
     const program = createProgram(session);
-    if (args.every((arg) => arg === '--json')) throw new CommanderError(2, 'sightline.noCommand', `Name a command: ${Object.keys(COMMANDS).join(', ')}.`);
+    if (args.every((arg) => arg === '--json')) {
+      throw new CommanderError(2, 'sightline.noCommand', `Name a command: ${Object.keys(COMMANDS).join(', ')}.`);
+    }
     await program.parseAsync(args, { from: 'user' });
   } catch (error) {
     // --help and --version end by an error too.
@@ -78,7 +86,7 @@ async function main(args: readonly string[]): Promise<void> {
   }
 }
 
-/** Where the usage of what was asked for is told. */
+/** The command whose usage is shown. */
 function helpFor([name]: readonly string[]): string {
   return name !== undefined && Object.hasOwn(COMMANDS, name) ? `sightline ${name} --help` : 'sightline --help';
 }

@@ -30,13 +30,22 @@ async function models(session: Session): Promise<void> {
   const list = await Promise.all((await bundledNames()).map(describe));
   const pullable = await Promise.all((await catalog()).map((card) => describePullable(card, session)));
   session.answer({ models: list, catalog: pullable });
-  if (list.length === 0) session.print('No models came with this copy of sightline; give the path of a TorchScript archive to --model.');
+  if (list.length === 0) {
+    session.print('No models came with this copy of sightline; give the path of a TorchScript archive to --model.');
+  }
   for (const { name, path, bytes, description, classes, input, accuracy, license, source } of list) {
     const facts = [
       ['classes', classes === null ? 'as the archive has' : String(classes)],
       ['input', `${input.width} x ${input.height}`],
       ['size', `${megabytes(bytes)}, ${relative(process.cwd(), path)}`],
-      ['accuracy', accuracy === null ? null : Object.entries(accuracy).map(([key, value]) => `${key} ${String(value)}`).join(', ')],
+      [
+        'accuracy',
+        accuracy === null
+          ? null
+          : Object.entries(accuracy)
+              .map(([key, value]) => `${key} ${String(value)}`)
+              .join(', '),
+      ],
       ['license', license],
       ['source', source],
     ];
@@ -58,7 +67,17 @@ async function models(session: Session): Promise<void> {
 }
 
 async function describePullable(card: CatalogCard, session: Session) {
-  const { name, description = null, architecture, weights, parameters, flops, input, license = null, source = null } = card;
+  const {
+    name,
+    description = null,
+    architecture,
+    weights,
+    parameters,
+    flops,
+    input,
+    license = null,
+    source = null,
+  } = card;
   const { repository, file, revision, bytes = null } = weights;
   let files: readonly string[] | null = null;
   try {
@@ -68,7 +87,22 @@ async function describePullable(card: CatalogCard, session: Session) {
     if (!(error instanceof SightlineError)) throw error;
     session.note(error.message);
   }
-  return { name, description, architecture, bytes, parameters, flops, input, license, source, repository, file, revision, isHere: files !== null, files };
+  return {
+    name,
+    description,
+    architecture,
+    bytes,
+    parameters,
+    flops,
+    input,
+    license,
+    source,
+    repository,
+    file,
+    revision,
+    isHere: files !== null,
+    files,
+  };
 }
 
 async function describe(name: string) {

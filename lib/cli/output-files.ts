@@ -5,10 +5,14 @@ import { formatOfFile, type Picture } from '../pictures/picture.js';
 import { encodeNpy } from '../support/npy.js';
 import { SightlineError } from '../support/errors.js';
 
-/** Most characters that one part of a file name keeps, so that three of them stay below the 255 bytes of file systems. */
+/**
+ * Most characters that one part of a file name keeps, so that three of them stay below the 255 bytes of file systems.
+ */
 const PART_LENGTH = 60;
 
-/** A text as a part of a file name: letters, digits, `.`, `_`, and `-` for anything else. Empty when nothing is left. */
+/**
+ * A text as a part of a file name: letters, digits, `.`, `_`, and `-` for anything else. Empty when nothing is left.
+ */
 export function safeName(text: string): string {
   return text
     .normalize('NFC')
@@ -37,7 +41,10 @@ export class OutputFolder {
   }
 
   /** Writes an array as `.npy`. Returns its path. */
-  async array(name: string, array: { readonly data: Float32Array; readonly shape: readonly number[] }): Promise<string> {
+  async array(
+    name: string,
+    array: { readonly data: Float32Array; readonly shape: readonly number[] },
+  ): Promise<string> {
     const path = this.pathFor(name, '.npy');
     await write(path, encodeNpy(array));
     return path;
@@ -60,10 +67,32 @@ export class OutputFolder {
  */
 export async function preparePicture(path: string): Promise<void> {
   if (formatOfFile(path) === null) {
-    throw new SightlineError('INVALID_OPTION', `--out ${path} names no format of pictures; end it in .png, .jpg, .webp, .avif, .tiff or .gif.`);
+    throw new SightlineError(
+      'INVALID_OPTION',
+      `--out ${path} names no format of pictures; end it in .png, .jpg, .webp, .avif, .tiff or .gif.`,
+    );
   }
   await makeFolder(dirname(path), '--out');
-  if (await isFolder(path)) throw new SightlineError('INVALID_OPTION', `--out ${path} is a folder; give the name of a picture.`);
+  if (await isFolder(path)) {
+    throw new SightlineError('INVALID_OPTION', `--out ${path} is a folder; give the name of a picture.`);
+  }
+}
+
+/**
+ * The same of an HTML file.
+ *
+ * @throws SightlineError INVALID_OPTION
+ */
+export async function preparePage(path: string): Promise<void> {
+  await makeFolder(dirname(path), '--html');
+  if (await isFolder(path)) {
+    throw new SightlineError('INVALID_OPTION', `--html ${path} is a folder; give the name of a file.`);
+  }
+}
+
+/** @throws SightlineError INVALID_OPTION */
+export function writePage(path: string, html: string): Promise<void> {
+  return write(path, Buffer.from(html));
 }
 
 async function makeFolder(folder: string, flag: string): Promise<void> {
@@ -71,7 +100,13 @@ async function makeFolder(folder: string, flag: string): Promise<void> {
     await mkdir(folder, { recursive: true });
   } catch (cause) {
     const isFile = ['EEXIST', 'ENOTDIR'].includes((cause as NodeJS.ErrnoException).code ?? '');
-    throw new SightlineError('INVALID_OPTION', isFile ? `${flag} ${folder} is a file or lies in one; give a folder.` : `${flag} ${folder} cannot be made: ${(cause as Error).message}.`, { cause });
+    throw new SightlineError(
+      'INVALID_OPTION',
+      isFile
+        ? `${flag} ${folder} is a file or lies in one; give a folder.`
+        : `${flag} ${folder} cannot be made: ${(cause as Error).message}.`,
+      { cause },
+    );
   }
 }
 

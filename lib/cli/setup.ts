@@ -25,9 +25,11 @@ async function setup(session: Session, build: boolean): Promise<void> {
   try {
     const { addon, libtorch } = await setUpNative({ build });
     session.answer({ libtorch, addon });
-    session.print(`The engine is ready, with LibTorch ${libtorch.version} in ${libtorch.root}; the addon is ${addon.why}.`);
+    session.print(
+      `The engine is ready, with LibTorch ${libtorch.version} in ${libtorch.root}; the addon is ${addon.why}.`,
+    );
   } catch (cause) {
-    // Its failures are sentences that say how to mend them; anything else is a fault of ours.
+    // Its failures are sentences that say how to repair them; anything else is a fault of ours.
     if (!(cause instanceof Error) || cause.name !== 'SetupError') throw cause;
     throw new SightlineError('NATIVE_MISSING', cause.message, { cause });
   }

@@ -30,8 +30,16 @@ export function planesOf(tensor: Tensor, kind: TapKind, layout: Layout, tokens: 
   if (layout === 'channels-last' && shape.length === 3) return trailing(tensor, 0, [shape[0]!, shape[1]!]);
   if (layout === 'tokens' && shape.length === 2) {
     const [count] = shape as readonly [number, number];
-    if (tokens && count === tokens.prefix + tokens.height * tokens.width + tokens.suffix) return trailing(tensor, tokens.prefix, [tokens.height, tokens.width]);
-    return { planes: [{ data: tensor.data, shape: shape as readonly [number, number], caption: 'tokens down, channels across' }], total: 1, what: 'arrays' };
+    if (tokens && count === tokens.prefix + tokens.height * tokens.width + tokens.suffix) {
+      return trailing(tensor, tokens.prefix, [tokens.height, tokens.width]);
+    }
+    return {
+      planes: [
+        { data: tensor.data, shape: shape as readonly [number, number], caption: 'tokens down, channels across' },
+      ],
+      total: 1,
+      what: 'arrays',
+    };
   }
   return folded(tensor);
 }
@@ -41,7 +49,11 @@ function leading({ data, shape }: Tensor, what: string, caption: (index: number)
   const [height, width] = shape.slice(-2) as [number, number];
   const area = height * width;
   const total = data.length / area;
-  const planes = Array.from({ length: Math.min(MOST, total) }, (_, i) => ({ data: data.subarray(i * area, (i + 1) * area), shape: [height, width] as const, caption: caption(i) }));
+  const planes = Array.from({ length: Math.min(MOST, total) }, (_, i) => ({
+    data: data.subarray(i * area, (i + 1) * area),
+    shape: [height, width] as const,
+    caption: caption(i),
+  }));
   return { planes, total, what };
 }
 
@@ -62,5 +74,9 @@ function folded({ data }: Tensor): TapPlanes {
   if (data.length === 0 || data.length > 1 << 16) return { planes: [], total: 0, what: '' };
   let width = Math.min(64, data.length);
   while (data.length % width !== 0) width--;
-  return { planes: [{ data, shape: [data.length / width, width], caption: `${data.length} numbers, ${width} in a row` }], total: 1, what: 'arrays' };
+  return {
+    planes: [{ data, shape: [data.length / width, width], caption: `${data.length} numbers, ${width} in a row` }],
+    total: 1,
+    what: 'arrays',
+  };
 }

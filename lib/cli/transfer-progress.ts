@@ -50,7 +50,7 @@ export class TransferProgress {
   }
 
   #sample(now: number, done: number): void {
-    // A transfer that begins anew would show a negative speed.
+    // A transfer that begins again would show a negative speed.
     if (done < (this.#samples.at(-1)?.[1] ?? 0)) this.#samples = [];
     if (now - (this.#samples.at(-1)?.[0] ?? -Infinity) >= 50) this.#samples.push([now, done]);
     while (this.#samples.length > 2 && now - this.#samples[1]![0] > WINDOW_MS) this.#samples.shift();

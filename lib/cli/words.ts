@@ -9,7 +9,8 @@ const REGIONS = [
 
 /** The ninth of a picture in which a point lies, in words. */
 export function regionOf(x: number, y: number, width: number, height: number): string {
-  const third = (value: number, size: number): 0 | 1 | 2 => Math.min(2, Math.max(0, Math.floor((3 * value) / size))) as 0 | 1 | 2;
+  const third = (value: number, size: number): 0 | 1 | 2 =>
+    Math.min(2, Math.max(0, Math.floor((3 * value) / size))) as 0 | 1 | 2;
   return REGIONS[third(y, height)][third(x, width)];
 }
 

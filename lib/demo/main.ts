@@ -14,7 +14,10 @@ async function main(): Promise<void> {
   const parts = [await explainPhotos(folder, OUT), await explainShapes(folder, OUT)];
   for (const { lines } of parts) console.log(`${lines.join('\n')}\n`);
   const written = parts.reduce((sum, part) => sum + part.written, 0);
-  console.log(`${written} overlays are in ${shown(OUT)}, all side by side in ${parts.map(({ sheet }) => shown(sheet)).join(' and ')}.`);
+  console.log(
+    `${written} overlays are in ${shown(OUT)}, all side by side in ${parts.map(({ sheet }) => shown(sheet)).join(' and ')}.`,
+  );
+  console.log('To try pictures of your own on a page in your browser: npx sightline serve');
 }
 
 function shown(path: string): string {

@@ -21,12 +21,18 @@ const CELL = 256;
  * @param out the folder of `folder`
  * @returns what to tell of it, and the sheet's path
  */
-export async function explainPhotos(folder: OutputFolder, out: string): Promise<{ lines: string[]; sheet: string; written: number }> {
+export async function explainPhotos(
+  folder: OutputFolder,
+  out: string,
+): Promise<{ lines: string[]; sheet: string; written: number }> {
   const photos = await readPhotos();
   console.error(`${DEFAULT_MODEL} explains ${photos.length} photos by cam ...`);
   await using model = await Model.load(DEFAULT_MODEL);
   const { input } = model.card;
-  const explanations = await model.explain(photos.map(({ path }) => path), { method: 'cam' });
+  const explanations = await model.explain(
+    photos.map(({ path }) => path),
+    { method: 'cam' },
+  );
   const lines: string[] = [];
   const rows: [SheetCell[], SheetCell[]] = [[], []];
   let named = 0;
@@ -39,11 +45,17 @@ export async function explainPhotos(folder: OutputFolder, out: string): Promise<
     if (photo.labels.includes(label)) named++;
     if (object !== null) onObject++;
     lines.push(`${photo.file}: ${listPredictions(predictions.slice(0, 3))}`, `  cam for ${label}: ${words}`);
-    await folder.picture([parse(photo.file).name, 'cam', label].map(safeName).join('-'), map.overlay({ legend: true, title: `${label}, ${percent(score)}` }));
+    await folder.picture(
+      [parse(photo.file).name, 'cam', label].map(safeName).join('-'),
+      map.overlay({ legend: true, title: `${label}, ${percent(score)}` }),
+    );
     rows[0].push({ image: seen(sharp(photo.path), photo, input) });
     rows[1].push({ image: seen(await map.overlay().sharp(), photo, input), caption: `${label} ${percent(score)}` });
   }
-  lines.push('', `${named} of ${photos.length} photos are named right, and ${onObject} of ${photos.length} maps peak on what they name.`);
+  lines.push(
+    '',
+    `${named} of ${photos.length} photos are named right, and ${onObject} of ${photos.length} maps peak on what they name.`,
+  );
   const sheet = join(out, 'photos.png');
   await (await contactSheet(rows, { cellWidth: CELL })).toFile(sheet);
   return { lines, sheet, written: photos.length };
@@ -53,5 +65,10 @@ export async function explainPhotos(folder: OutputFolder, out: string): Promise<
 function seen(picture: Sharp, { width, height }: DemoPicture, input: ModelInput): Sharp {
   const { box } = inputGeometry(width, height, input);
   const [left, top] = [Math.round(box.left), Math.round(box.top)];
-  return picture.extract({ left, top, width: Math.min(width - left, Math.round(box.width)), height: Math.min(height - top, Math.round(box.height)) });
+  return picture.extract({
+    left,
+    top,
+    width: Math.min(width - left, Math.round(box.width)),
+    height: Math.min(height - top, Math.round(box.height)),
+  });
 }

@@ -36,9 +36,19 @@ export async function readShapes(): Promise<DemoPicture[]> {
   return Promise.all(
     (await readIndex<Shapes>(DEMO)).map(async ({ file, mask, objects }) => {
       // Row-major [height, width]: 0 is background, v > 0 is `objects[v - 1]`.
-      const { data, info } = await sharp(join(DEMO, mask)).extractChannel(0).raw().toBuffer({ resolveWithObject: true });
+      const { data, info } = await sharp(join(DEMO, mask))
+        .extractChannel(0)
+        .raw()
+        .toBuffer({ resolveWithObject: true });
       const { width, height } = info;
-      return { file, path: join(DEMO, file), width, height, labels: objects.map(({ label }) => label), objectAt: (x, y) => objects[data[y * width + x]! - 1]?.label ?? null };
+      return {
+        file,
+        path: join(DEMO, file),
+        width,
+        height,
+        labels: objects.map(({ label }) => label),
+        objectAt: (x, y) => objects[data[y * width + x]! - 1]?.label ?? null,
+      };
     }),
   );
 }
@@ -49,7 +59,14 @@ export async function readPhotos(): Promise<DemoPicture[]> {
     (await readIndex<Photo>(PHOTOS)).map(async ({ file, label, box: [left, top, right, bottom] }) => {
       const path = join(PHOTOS, file);
       const { width, height } = await sharp(path).metadata();
-      return { file, path, width, height, labels: [label], objectAt: (x, y) => (x >= left && x < right && y >= top && y < bottom ? label : null) };
+      return {
+        file,
+        path,
+        width,
+        height,
+        labels: [label],
+        objectAt: (x, y) => (x >= left && x < right && y >= top && y < bottom ? label : null),
+      };
     }),
   );
 }

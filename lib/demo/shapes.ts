@@ -27,7 +27,10 @@ const ORDINALS = ['1st', '2nd'] as const;
  * @param out the folder of `folder`
  * @returns what to tell of it, and the sheet's path
  */
-export async function explainShapes(folder: OutputFolder, out: string): Promise<{ lines: string[]; sheet: string; written: number }> {
+export async function explainShapes(
+  folder: OutputFolder,
+  out: string,
+): Promise<{ lines: string[]; sheet: string; written: number }> {
   const pictures = await readShapes();
   const rows: SheetCell[][] = pictures.map(({ path, file }) => [{ image: readFileSync(path), caption: file }]);
   const heads = ['image'];
@@ -42,8 +45,13 @@ export async function explainShapes(folder: OutputFolder, out: string): Promise<
     for (const method of methods) {
       // One map is enough of a method that does not tell classes apart.
       const count = METHODS[method].isClassSpecific ? CLASSES : 1;
-      for (let rank = 1; rank <= count; rank++) heads.push(`${name} · ${method}${count > 1 ? ` · ${ORDINALS[rank - 1]}` : ''}`);
-      const explanations = await model.explain(pictures.map(({ path }) => path), { method, targets: [`top${count}`] } as NamedOptions<MethodName>);
+      for (let rank = 1; rank <= count; rank++) {
+        heads.push(`${name} · ${method}${count > 1 ? ` · ${ORDINALS[rank - 1]}` : ''}`);
+      }
+      const explanations = await model.explain(
+        pictures.map(({ path }) => path),
+        { method, targets: [`top${count}`] } as NamedOptions<MethodName>,
+      );
       for (const [i, { predictions, maps }] of explanations.entries()) {
         const picture = pictures[i]!;
         if (method === methods[0]) lines[i]!.push(`  ${name} predicts ${listPredictions(predictions.slice(0, 3))}`);
@@ -57,16 +65,24 @@ export async function explainShapes(folder: OutputFolder, out: string): Promise<
           const file = [parse(picture.file).name, method, ...(count > 1 ? [label] : [])].map(safeName).join('-');
           await folder.picture(file, map.overlay({ legend: true, title: `${subject}, ${percent(score)}` }));
           written++;
-          rows[i]!.push({ image: await map.overlay({ width: CELL }).toBuffer(), caption: count > 1 ? `${label} ${percent(score)}` : 'all classes' });
+          rows[i]!.push({
+            image: await map.overlay({ width: CELL }).toBuffer(),
+            caption: count > 1 ? `${label} ${percent(score)}` : 'all classes',
+          });
         }
       }
     }
   }
 
   const sheet = join(out, 'shapes.png');
-  await (await contactSheet(rows, { columnHeads: heads, cellWidth: CELL, title: 'What the models of shapes look at' })).toFile(sheet);
+  await (
+    await contactSheet(rows, { columnHeads: heads, cellWidth: CELL, title: 'What the models of shapes look at' })
+  ).toFile(sheet);
   return {
-    lines: [...lines.flatMap((block) => [...block, '']), `${onTarget} of ${classMaps} class-specific maps peak on an object of their class.`],
+    lines: [
+      ...lines.flatMap((block) => [...block, '']),
+      `${onTarget} of ${classMaps} class-specific maps peak on an object of their class.`,
+    ],
     sheet,
     written,
   };

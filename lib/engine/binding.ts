@@ -17,8 +17,8 @@ let loaded: NativeBinding | null = null;
  */
 export function binding(): NativeBinding {
   if (loaded) return loaded;
-  // GNU OpenMP's threads spin while they wait. Where other work wants the cores as well, that spinning takes the time of
-  // the thread that is waited for, and runs become ten times slower. Read once, when the library is loaded.
+  // GNU OpenMP's threads spin while they wait. Where other work wants the cores as well, that spinning takes the time
+  // of the thread that is waited for, and runs become ten times slower. Read once, when the library is loaded.
   process.env['GOMP_SPINCOUNT'] ??= '1000';
   try {
     loaded = loadAddon(chooseAddon()) as NativeBinding;
@@ -27,8 +27,8 @@ export function binding(): NativeBinding {
     if (!(cause instanceof Error) || cause.name !== 'SetupError') throw cause;
     throw new SightlineError('NATIVE_MISSING', cause.message, { cause });
   }
-  // LibTorch work that still runs while the process unloads crashes it, and process.exit() skips Node's cleanup hooks on
-  // the main thread: 'exit' is what both ways out have in common. Before all other handlers, since one that calls
+  // LibTorch work that still runs while the process unloads crashes it, and process.exit() skips Node's cleanup hooks
+  // on the main thread: 'exit' is what both ways out have in common. Before all other handlers, since one that calls
   // process.exit() itself ends the process on the spot, and those after it are never run.
   if (isMainThread) process.prependOnceListener('exit', () => loaded?.stop());
   return loaded;
@@ -55,18 +55,21 @@ export function fromNative(error: unknown): unknown {
 
 /** Lines of compiled methods as lines of their TypeScript: what a reader of the message has in front of them. */
 function withSourcePlaces(message: string): string {
-  return message.replace(/\(((?:file:\/\/)?[^\s()]+):(\d+):(\d+)\)/g, (whole, file: string, line: string, column: string) => {
-    const path = file.startsWith('file:') ? fileURLToPath(file) : file;
-    try {
-      const map = new SourceMap(JSON.parse(readFileSync(`${path}.map`, 'utf8')) as SourceMapPayload);
-      const entry = map.findEntry(Number(line) - 1, Number(column) - 1);
-      if ('originalSource' in entry) {
-        const source = fileURLToPath(new URL(entry.originalSource, `file://${path}`));
-        return `(${relative(process.cwd(), source)}:${entry.originalLine + 1})`;
+  return message.replace(
+    /\(((?:file:\/\/)?[^\s()]+):(\d+):(\d+)\)/g,
+    (whole, file: string, line: string, column: string) => {
+      const path = file.startsWith('file:') ? fileURLToPath(file) : file;
+      try {
+        const map = new SourceMap(JSON.parse(readFileSync(`${path}.map`, 'utf8')) as SourceMapPayload);
+        const entry = map.findEntry(Number(line) - 1, Number(column) - 1);
+        if ('originalSource' in entry) {
+          const source = fileURLToPath(new URL(entry.originalSource, `file://${path}`));
+          return `(${relative(process.cwd(), source)}:${entry.originalLine + 1})`;
+        }
+      } catch {
+        // A method of the user's own, without a source map: its own line is the right one.
       }
-    } catch {
-      // A method of the user's own, without a source map: its own line is the right one.
-    }
-    return whole.startsWith('(file:') ? `(${relative(process.cwd(), path)}:${line})` : whole;
-  });
+      return whole.startsWith('(file:') ? `(${relative(process.cwd(), path)}:${line})` : whole;
+    },
+  );
 }

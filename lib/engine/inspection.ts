@@ -7,15 +7,31 @@ export interface NodeInfo {
   readonly name: string;
   /** For one image, the batch axis first. */
   readonly shape: readonly number[];
-  /** What its axes are. */
+  /** The order of its axes. */
   readonly layout: Layout;
-  /** Of `tokens`: where the patches lie, row by row after `prefix` other tokens and before `suffix`; null where they are in no such order. */
-  readonly grid: { readonly height: number; readonly width: number; readonly prefix: number; readonly suffix: number } | null;
+  /**
+   * Of `tokens`: where the patches lie, row by row after `prefix` other tokens and before `suffix`. Where the module
+   * has them in another order, such as window by window, methods see them in this one; `order` says how it was made.
+   */
+  readonly grid: {
+    readonly height: number;
+    readonly width: number;
+    readonly prefix: number;
+    readonly suffix: number;
+    /**
+     * Null where the module's own order is that of rows. Else, counted over all axes but the last, the entry of each
+     * token: of the patches row by row, then of the `suffix` others. `capture` leaves features as the module gives
+     * them.
+     */
+    readonly order: readonly number[] | null;
+  } | null;
   /** The operator whose output it is: `conv2d`, `batch_norm`, `linear`, `add`, ... */
   readonly operator: string;
   /** Whether that is a convolution or a batch norm that adds a bias to each channel. */
   readonly hasBias: boolean;
-  /** Of the model's `flops`, those of operators that read this node, directly or not: what a run again from here takes. */
+  /**
+   * Of the model's `flops`, those of operators that read this node, directly or not: what a run again from here takes.
+   */
   readonly flopsAfter: number | null;
   /** Of the model's `activationBytes`, those of what these operators make. */
   readonly bytesAfter: number;
@@ -42,12 +58,16 @@ export interface AttentionInfo {
   /** Windows per image: 1 where every token sees every other, more in Swin. */
   readonly windows: number;
   /** Empty, or why its probabilities cannot be tapped. */
-  readonly opaque: string;
+  readonly unsupported: string;
   /** Empty, or why its probabilities are not what the values are mixed by, such as talking heads. */
   readonly altered: string;
+  /** Whether the graph tells its output projection and the residual sum that this is added to. */
+  readonly isInStream: boolean;
   /** Of the model's `flops`, those of operators that read the probabilities, directly or not. */
   readonly flopsAfter: number | null;
-  /** Of the model's `activationBytes`, those of what these operators make; of the fused form, those behind its output. */
+  /**
+   * Of the model's `activationBytes`, those of what these operators make; of the fused form, those after its output.
+   */
   readonly bytesAfter: number;
 }
 
@@ -61,15 +81,17 @@ export interface TokenGrid {
   readonly prefix: number;
   /** Tokens after the patches. */
   readonly suffix: number;
-  /** The token whose last state is classified; null where it is the mean of the patches. */
+  /** The token whose last state is classified; null where it is the mean of the patches, or where that is not known. */
   readonly classToken: number | null;
+  /** Whether the graph or an experiment tells which tokens the scores are made of. */
+  readonly isReadKnown: boolean;
 }
 
 /** A linear layer on the mean of a feature over space: what makes CAM exact. */
 export interface PooledHead {
   /** The node that is averaged. */
   readonly feature: string;
-  /** What the axes of that node are. */
+  /** The order of the axes of that node. */
   readonly layout: Layout;
   /** How many channels the linear layer reads. */
   readonly channels: number;
@@ -85,7 +107,7 @@ export interface Applicability {
   readonly reason: string | null;
 }
 
-/** What a model consists of at one input size. */
+/** The parts of a model at one input size. */
 export interface Inspection {
   /** Height of the input, in pixels. */
   readonly height: number;
@@ -93,7 +115,7 @@ export interface Inspection {
   readonly width: number;
   /** Of the images. */
   readonly channels: number;
-  /** Whether the model takes images as [N, H, W, channels]; everything else here is told of [N, channels, H, W]. */
+  /** Whether the model takes images as [N, H, W, channels]; all other fields describe [N, channels, H, W]. */
   readonly isChannelsLast: boolean;
   /** How many classes are scored; 0 where the model returns something else, such as a mask. */
   readonly classes: number;
@@ -102,11 +124,14 @@ export interface Inspection {
   /** The one that is explained. */
   readonly output: string;
   /**
-   * What its numbers are. `classes`: one is right (softmax). `labels`: each may be right (sigmoid). `yes-or-no`: one logit, explained
-   * as two classes. `value`: no probability. Null where it is no scores, such as a mask.
+   * The meaning of its numbers. `classes`: one is right (softmax). `labels`: each may be right (sigmoid). `yes-or-no`:
+   * one logit, explained as two classes. `value`: no probability. Null where it is no scores, such as a mask.
    */
   readonly scores: ScoreKind | null;
-  /** What the graph applies to the logits at its end; logits are read before it, and it is not applied twice. */
+  /**
+   * The function that the graph applies to the logits at its end. Logits are read before it, and it is not applied
+   * twice.
+   */
   readonly activation: 'softmax' | 'log_softmax' | 'sigmoid' | null;
   /** Of the logits, or of an output that is no scores; for one image, the batch axis first. */
   readonly outputShape: readonly number[];
@@ -124,7 +149,10 @@ export interface Inspection {
   readonly unknownAttention: number;
   /** Whether attentions stand side by side, in one block or in branches, rather than follow one another. */
   readonly hasParallelAttention: boolean;
-  /** By the name of a rule of the backward pass (`guided-backprop`, `attn-lrp`) that cannot be followed here: why, as a sentence. */
+  /**
+   * By the name of a rule of the backward pass (`guided-backprop`, `attn-lrp`) that cannot be followed here: why, as a
+   * sentence.
+   */
   readonly ruleReasons: Readonly<Record<string, string>>;
   /** In the order of execution. */
   readonly nodes: readonly NodeInfo[];
@@ -134,11 +162,14 @@ export interface Inspection {
   readonly tokens: TokenGrid | null;
   /** The linear layer after average pooling; null where the model does not end so. */
   readonly head: PooledHead | null;
-  /** What CAM methods explain unless told otherwise: the last spatial feature, or the last attention's input. Empty where none is known. */
+  /**
+   * The layer that CAM methods explain by default: the last spatial feature, or the last attention's input. Empty
+   * where none is known.
+   */
   readonly targetLayer: string;
   /**
-   * The operator at which the places of the image are lost, and the module that it is in or leads to: features with space follow it
-   * whose places are not known, so `targetLayer` is empty. Null where places are followed to the end.
+   * The operator at which the places of the image are lost, and the module that it is in or leads to: features with
+   * space follow it whose places are not known, so `targetLayer` is empty. Null where places are followed to the end.
    */
   readonly placesLostAt: { readonly node: string; readonly operator: string } | null;
   /** Operators of one run of the whole model. */
@@ -146,9 +177,9 @@ export interface Inspection {
   /** Bytes of all activations of one image. */
   readonly activationBytes: number;
   /**
-   * Floating-point operations of one run on one image: those of convolutions, linear layers, matrix products and attention,
-   * a multiplication and its addition counted as two. Norms, activations and sums are left out. Null where such an operator
-   * cannot be read, as in quantized models.
+   * Floating-point operations of one run on one image: those of convolutions, linear layers, matrix products and
+   * attention, a multiplication and its addition counted as two. Norms, activations and sums are left out. Null where
+   * such an operator cannot be read, as in quantized models.
    */
   readonly flops: number | null;
   /**

@@ -1,3 +1,4 @@
+import type { ExportedProgram } from './exported-program.js';
 import type { Inspection } from './inspection.js';
 import type { Operation } from './operations.js';
 import type { PlanDescription } from './plan-description.js';
@@ -118,7 +119,7 @@ export interface NativeStats {
   readonly graphsRefused: number;
 }
 
-/** What LibTorch's allocator holds on a GPU, in bytes. */
+/** The memory that LibTorch's allocator holds on a GPU, in bytes. */
 export interface DeviceMemory {
   /** In tensors now. */
   readonly allocated: number;
@@ -143,9 +144,29 @@ export interface NativeVersions {
 }
 
 export interface NativeBinding {
-  /** `file`: where the archive is read from, if not by `path`, which names it in messages. `trusted`: any operator may run, for as long as it likes. `remarks`: what is odd about the weights, as sentences. */
-  load(options: { path: string; file?: string; device: string; dtype: string; optimize: boolean; cudaGraphs?: boolean; weights?: WeightPlan; trusted?: boolean; output?: string; scores?: string; channels?: number; isChannelsLast?: boolean }): Promise<{ handle: NativeModel; device: string; weightBytes: number; remarks: readonly string[] }>;
-  inspect(model: NativeModel, height: number, width: number): Promise<Inspection>;
+  /**
+   * `file`: where the archive is read from, if not by `path`, which names it in messages. `trusted`: any operator may
+   * run, for as long as it likes. `program`: in place of an archive. `shuffleSeed`: the numbers within each
+   * parameter are shuffled by it. `remarks`: what is odd about the weights, as sentences.
+   */
+  load(options: {
+    path: string;
+    file?: string;
+    device: string;
+    dtype: string;
+    optimize: boolean;
+    cudaGraphs?: boolean;
+    weights?: WeightPlan;
+    program?: ExportedProgram;
+    trusted?: boolean;
+    output?: string;
+    scores?: string;
+    channels?: number;
+    isChannelsLast?: boolean;
+    shuffleSeed?: number;
+  }): Promise<{ handle: NativeModel; device: string; weightBytes: number; remarks: readonly string[] }>;
+  /** `output`: the one that is explained, by name; left out for the one that was chosen when the model was loaded. */
+  inspect(model: NativeModel, height: number, width: number, output?: string): Promise<Inspection>;
   plan(description: PlanDescription): NativePlan;
   /** The engine's table of steps, which `OPERATIONS` repeats. */
   operations(): Readonly<Record<string, Operation>>;
@@ -159,13 +180,15 @@ export interface NativeBinding {
     plan: NativePlan,
     token: NativeToken,
     requests: readonly NativeRequest[],
-    options: { maxQueue: number; maxBatch: number; maxDelay: number },
+    options: { maxQueue: number; maxBatch: number; maxDelay: number; client: string },
   ): Promise<NativeResult>[];
   close(model: NativeModel): Promise<void>;
   stats(): NativeStats;
   /** Null on the CPU. The peak is read before it is reset. */
   deviceMemory?(device: string, resetPeak: boolean): DeviceMemory | null;
   versions(): NativeVersions;
+  /** The names of devices that another library has put into LibTorch's place for third parties, such as `npu:0`. */
+  otherDevices(): readonly string[];
   setThreads(count: number): void;
   /** Paints into `picture` on a thread of libuv's pool; nobody may touch it, or any other array given, until then. */
   paint(painting: NativePainting): Promise<void>;

@@ -2,8 +2,8 @@
 type Count = readonly [least: number, most: number];
 
 /**
- * `tensor`: computes from its inputs and the model's weights. `target`: reads the class asked for as well, so that it runs
- * once for each target. `control`: is run by the interpreter itself.
+ * `tensor`: computes from its inputs and the model's weights. `target`: reads the class asked for as well, so that it
+ * runs once for each target. `control`: is run by the interpreter itself.
  */
 export type Kind = 'tensor' | 'target' | 'control';
 
@@ -28,8 +28,8 @@ const any: Count = [0, Infinity];
 const some: Count = [1, Infinity];
 
 /**
- * All that a step may do. The engine's own table (native/engine, operations*.cc) has the same names, counts and kinds, which
- * test/methods/vocabulary/operations.test.ts compares.
+ * All that a step may do. The engine's own table (native/engine, operations*.cc) has the same names, counts and kinds,
+ * which test/methods/vocabulary/operations.test.ts compares.
  */
 export const OPERATIONS = {
   // One value, place by place.
@@ -77,6 +77,7 @@ export const OPERATIONS = {
   mean: unary,
   mean_positive_product: tensor(2),
   min: unary,
+  ranks: unary,
   scale_to_unit: unary,
   softmax: unary,
   sum: unary,
@@ -106,6 +107,7 @@ export const OPERATIONS = {
   attention_flow: tensor(some),
   blur: unary,
   cluster_masks: tensor(1, 2),
+  impute: tensor(2),
   kernel_component: unary,
   non_negative_factors: tensor(1, 2),
   principal_component: unary,

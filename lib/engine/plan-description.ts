@@ -1,13 +1,15 @@
 import type { OperationName } from './operations.js';
 
 /**
- * A recorded method as the engine takes it: native/engine/steps/plan.h in JavaScript values. Registers are numbered from 0;
- * every tensor that a step makes has one.
+ * A recorded method as the engine takes it: native/engine/steps/plan.h in JavaScript values. Registers are numbered
+ * from 0; every tensor that a step makes has one.
  */
 export interface PlanDescription {
   readonly method: string;
   readonly block: BlockDescription;
   readonly outputs: readonly { readonly name: string; readonly value: number }[];
+  /** Of the model, the output that is explained, by name. */
+  readonly output: string;
   /** The register of the logits, by which targets such as `top1` are resolved; -1 in a plan that reads none. */
   readonly logits: number;
   /** Bytes that one chunk of a loop may take. */
@@ -39,7 +41,18 @@ export interface StepDescription {
 
 export type Setting = boolean | number | string | readonly number[];
 
-export type TapKind = 'logits' | 'output' | 'image' | 'node' | 'attention' | 'query' | 'key' | 'value' | 'residual' | 'mixed';
+export type TapKind =
+  | 'logits'
+  | 'output'
+  | 'image'
+  | 'node'
+  | 'patches'
+  | 'attention'
+  | 'query'
+  | 'key'
+  | 'value'
+  | 'residual'
+  | 'residual-mid';
 
 export interface TapDescription {
   readonly kind: TapKind;

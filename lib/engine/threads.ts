@@ -8,7 +8,8 @@ const MOST_THREADS = 1024;
  * How many threads LibTorch computes on: one value for the whole process, for all its models and worker threads. It is
  * what `sharp.concurrency()` is to sharp. GPUs do not use them.
  *
- * @returns a whole number, at least 1; by default LibTorch's own choice: as many as there are cores, or `OMP_NUM_THREADS`
+ * @returns a whole number, at least 1; by default LibTorch's own choice: as many as there are cores, or
+ * `OMP_NUM_THREADS`
  * @throws SightlineError NATIVE_MISSING
  */
 export function getThreads(): number {
@@ -24,7 +25,10 @@ export function getThreads(): number {
  */
 export function setThreads(count: number): void {
   if (!Number.isInteger(count) || count < 1 || count > MOST_THREADS) {
-    throw new SightlineError('INVALID_OPTION', `setThreads got ${shown(count)}; give a whole number from 1 to ${MOST_THREADS}.`);
+    throw new SightlineError(
+      'INVALID_OPTION',
+      `setThreads got ${shown(count)}; give a whole number from 1 to ${MOST_THREADS}.`,
+    );
   }
   binding().setThreads(count);
 }

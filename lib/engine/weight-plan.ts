@@ -4,11 +4,13 @@ export interface TensorPart {
   readonly file: number;
   /** Byte offset in that file, counted from its start. */
   readonly begin: number;
-  /** Byte offset behind the last one. */
+  /** Byte offset after the last one. */
   readonly end: number;
   /** By safetensors' names: F32, F16, BF16, F64, I64, ... */
   readonly dtype: string;
   readonly shape: readonly number[];
+  /** In elements, where it is not row-major: then `begin` is where its first element lies, `end` behind its last. */
+  readonly strides?: readonly number[];
 }
 
 /** What a tensor of the skeleton is filled with: the parts joined along axis 0 in this order, then given `shape`. */

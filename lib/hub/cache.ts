@@ -1,4 +1,16 @@
-import { constants, copyFile, mkdir, readFile, readlink, readdir, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import {
+  constants,
+  copyFile,
+  mkdir,
+  readFile,
+  readlink,
+  readdir,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
 import { basename, dirname, join, relative } from 'node:path';
 
@@ -46,7 +58,9 @@ export class CachedRepository {
   }
 
   pointer(commit: string, file: string): string {
-    if (!isCommit(commit) || !isFileInside(file)) throw new TypeError(`no file of a snapshot: ${JSON.stringify([commit, file])}`);
+    if (!isCommit(commit) || !isFileInside(file)) {
+      throw new TypeError(`no file of a snapshot: ${JSON.stringify([commit, file])}`);
+    }
     return join(this.folder, 'snapshots', commit, ...file.split('/'));
   }
 
@@ -82,7 +96,12 @@ export class CachedRepository {
   }
 
   /** Makes a blob that is here visible as a file of a commit. A file that is there already is replaced. */
-  async link(commit: string, file: string, blob: string, { copies = false }: { readonly copies?: boolean } = {}): Promise<string> {
+  async link(
+    commit: string,
+    file: string,
+    blob: string,
+    { copies = false }: { readonly copies?: boolean } = {},
+  ): Promise<string> {
     const pointer = this.pointer(commit, file);
     await mkdir(dirname(pointer), { recursive: true });
     await replace(pointer, async (temporary) => {
@@ -91,7 +110,13 @@ export class CachedRepository {
           return await symlink(relative(dirname(pointer), this.blob(blob)), temporary);
         } catch (error) {
           // File systems without links, and Windows without the right to make them.
-          if (!['EPERM', 'EACCES', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP', 'EINVAL'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+          if (
+            !['EPERM', 'EACCES', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP', 'EINVAL'].includes(
+              (error as NodeJS.ErrnoException).code ?? '',
+            )
+          ) {
+            throw error;
+          }
         }
       }
       await copyFile(this.blob(blob), temporary, constants.COPYFILE_FICLONE);
@@ -99,7 +124,10 @@ export class CachedRepository {
     return pointer;
   }
 
-  /** Notes where a branch or tag stands. Only after the commit's files are here, so that a failed pull leaves the last good state. */
+  /**
+   * Notes where a branch or tag stands. Only after the commit's files are here, so that a failed pull leaves the last
+   * good state.
+   */
   async writeRef(revision: string, commit: string): Promise<void> {
     if (isCommit(revision) || (await this.commitOf(revision)) === commit) return;
     const ref = join(this.folder, 'refs', ...revision.split('/'));

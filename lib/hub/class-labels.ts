@@ -9,7 +9,12 @@ const MOST_CLASSES = 1_000_000;
 export function listLabels(byIndex: Readonly<Record<string, unknown>>, name: string, least = 0): string[] {
   const entries = Object.entries(byIndex).map(([key, label]) => [Number(key), label] as const);
   const count = entries.reduce((most, [index]) => Math.max(most, index + 1), least);
-  if (!entries.every(([index, label]) => Number.isSafeInteger(index) && index >= 0 && ['string', 'number'].includes(typeof label)) || count > MOST_CLASSES) {
+  if (
+    !entries.every(
+      ([index, label]) => Number.isSafeInteger(index) && index >= 0 && ['string', 'number'].includes(typeof label),
+    ) ||
+    count > MOST_CLASSES
+  ) {
     throw new SightlineError('INVALID_CARD', `${name} does not give each class number one label.`);
   }
   const labels = Array.from({ length: count }, (_, index) => `class ${index}`);

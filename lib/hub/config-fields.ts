@@ -1,7 +1,9 @@
 import { SightlineError } from '../support/errors.js';
 import { isObject } from '../support/json.js';
 
-/** Fields of a JSON file of a repository, read with the type that they must have; a wrong one is named in one sentence. */
+/**
+ * Fields of a JSON file of a repository, read with the type that they must have; a wrong one is named in one sentence.
+ */
 export class ConfigFields {
   constructor(
     readonly fields: Readonly<Record<string, unknown>>,
@@ -32,11 +34,21 @@ export class ConfigFields {
   }
 
   number(field: string, otherwise?: number): number {
-    return this.#typed(field, otherwise, 'a number', (value): value is number => typeof value === 'number' && Number.isFinite(value));
+    return this.#typed(
+      field,
+      otherwise,
+      'a number',
+      (value): value is number => typeof value === 'number' && Number.isFinite(value),
+    );
   }
 
   whole(field: string, otherwise?: number): number {
-    return this.#typed(field, otherwise, 'a whole number above 0', (value): value is number => Number.isSafeInteger(value) && (value as number) > 0);
+    return this.#typed(
+      field,
+      otherwise,
+      'a whole number above 0',
+      (value): value is number => Number.isSafeInteger(value) && (value as number) > 0,
+    );
   }
 
   text(field: string, otherwise?: string): string {
@@ -48,7 +60,13 @@ export class ConfigFields {
   }
 
   numbers(field: string, otherwise?: readonly number[]): readonly number[] {
-    return this.#typed(field, otherwise, 'a list of numbers', (value): value is number[] => Array.isArray(value) && value.every((each) => typeof each === 'number' && Number.isFinite(each)));
+    return this.#typed(
+      field,
+      otherwise,
+      'a list of numbers',
+      (value): value is number[] =>
+        Array.isArray(value) && value.every((each) => typeof each === 'number' && Number.isFinite(each)),
+    );
   }
 
   /** A JSON object inside. */
@@ -65,16 +83,28 @@ export class ConfigFields {
     );
   }
 
-  /** @throws SightlineError UNSUPPORTED_MODEL when a field has another value than the one that the graph is made for. */
+  /**
+   * @throws SightlineError UNSUPPORTED_MODEL when a field has another value than the one that the graph is made for.
+   */
   require(field: string, value: string | number | boolean, otherwise: string | number | boolean): void {
-    if ((this.get(field) ?? otherwise) !== value) throw this.unsupported(field, `the graph that sightline has is made for ${shown(value)}`);
+    if ((this.get(field) ?? otherwise) !== value) {
+      throw this.unsupported(field, `the graph that sightline has is made for ${shown(value)}`);
+    }
   }
 
   invalid(field: string, expected: string): SightlineError {
-    return new SightlineError('INVALID_CARD', `${this.name} is wrong at ${this.prefix}${field}: ${expected} is expected, not ${shown(this.get(field))}.`);
+    return new SightlineError(
+      'INVALID_CARD',
+      `${this.name} is wrong at ${this.prefix}${field}: ${expected} is expected, not ${shown(this.get(field))}.`,
+    );
   }
 
-  #typed<Value>(field: string, otherwise: Value | undefined, expected: string, fits: (value: unknown) => value is Value): Value {
+  #typed<Value>(
+    field: string,
+    otherwise: Value | undefined,
+    expected: string,
+    fits: (value: unknown) => value is Value,
+  ): Value {
     const value = this.get(field) ?? otherwise;
     if (!fits(value)) throw this.invalid(field, expected);
     return value;

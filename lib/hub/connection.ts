@@ -1,12 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { EnvHttpProxyAgent, fetch as undiciFetch, Headers, type Dispatcher, type RequestInit, type Response } from 'undici';
+import {
+  EnvHttpProxyAgent,
+  fetch as undiciFetch,
+  Headers,
+  type Dispatcher,
+  type RequestInit,
+  type Response,
+} from 'undici';
 
 import { SightlineError } from '../support/errors.js';
 import type { HubEnvironment } from './environment.js';
 
 /** How long and how often a hub in trouble is asked again. */
-export interface Patience {
+export interface RetryPolicy {
   /** Requests in all, for one that fails for a reason that may pass. */
   readonly attempts: number;
   /** Pause after the first failure; it doubles with each. */
@@ -15,7 +22,7 @@ export interface Patience {
   readonly longestWaitMs: number;
 }
 
-export const PATIENCE: Patience = { attempts: 4, backoffMs: 500, longestWaitMs: 90_000 };
+export const RETRY_POLICY: RetryPolicy = { attempts: 4, backoffMs: 500, longestWaitMs: 90_000 };
 
 const CONNECT_MS = 15_000;
 /** A connection that sends nothing for this long is given up. */
@@ -36,8 +43,8 @@ export class HubConnection {
 
   constructor(
     readonly environment: HubEnvironment,
-    readonly patience: Patience = PATIENCE,
-    /** Told before each pause, in words and milliseconds. */
+    readonly retries: RetryPolicy = RETRY_POLICY,
+    /** Called before each pause, in words and milliseconds. */
     readonly onPause: (reason: string, milliseconds: number) => void = () => undefined,
   ) {
     const { http, https, none } = environment.proxies;
@@ -52,7 +59,11 @@ export class HubConnection {
         bodyTimeout: STALL_MS,
       });
     } catch (cause) {
-      throw new SightlineError('INVALID_OPTION', `HTTPS_PROXY or HTTP_PROXY is no address; set it to one such as http://proxy:3128, or unset it.`, { cause });
+      throw new SightlineError(
+        'INVALID_OPTION',
+        `HTTPS_PROXY or HTTP_PROXY is no address; set it to one such as http://proxy:3128, or unset it.`,
+        { cause },
+      );
     }
   }
 
@@ -72,8 +83,8 @@ export class HubConnection {
    */
   async request(url: string, init: RequestInit = {}, signal?: AbortSignal): Promise<HubAnswer> {
     for (let attempt = 1; ; attempt++) {
-      const isLast = attempt >= this.patience.attempts;
-      let pause = this.patience.backoffMs * 2 ** (attempt - 1);
+      const isLast = attempt >= this.retries.attempts;
+      let pause = this.retries.backoffMs * 2 ** (attempt - 1);
       let reason: string;
       try {
         const answer = await this.#follow(url, init, signal);
@@ -83,8 +94,12 @@ export class HubConnection {
         reason = `it answered ${status}`;
         const asked = status === 429 || status === 503 ? askedPause(headers) : null;
         pause = asked ?? pause;
-        if (status === 429 && (isLast || pause > this.patience.longestWaitMs)) throw tooMany(this.name, asked, this.environment.token !== null);
-        if (isLast || pause > this.patience.longestWaitMs) throw this.unreachable(`it answered ${status} ${attempt === 1 ? 'once' : `${attempt} times`}`);
+        if (status === 429 && (isLast || pause > this.retries.longestWaitMs)) {
+          throw tooMany(this.name, asked, this.environment.token !== null);
+        }
+        if (isLast || pause > this.retries.longestWaitMs) {
+          throw this.unreachable(`it answered ${status} ${attempt === 1 ? 'once' : `${attempt} times`}`);
+        }
       } catch (error) {
         if (error instanceof SightlineError) throw error;
         signal?.throwIfAborted();
@@ -121,24 +136,39 @@ export class HubConnection {
       headers.set('user-agent', 'sightline');
       const { token } = this.environment;
       if (token !== null && target.origin === this.#origin) headers.set('authorization', `Bearer ${token}`);
-      const response = await undiciFetch(target, { ...init, headers: [...headers], redirect: 'manual', dispatcher: this.#agent, ...(signal && { signal }) });
+      const response = await undiciFetch(target, {
+        ...init,
+        headers: [...headers],
+        redirect: 'manual',
+        dispatcher: this.#agent,
+        ...(signal && { signal }),
+      });
       hubHeaders ??= response.headers;
       const location = response.headers.get('location');
       if (![301, 302, 303, 307, 308].includes(response.status) || location === null) return { response, hubHeaders };
       await response.body?.cancel().catch(() => undefined);
       const next = new URL(location, target);
       if (next.protocol !== 'https:' && !(next.protocol === 'http:' && target.protocol === 'http:')) {
-        throw new SightlineError('HUB_REFUSED', `The hub at ${this.name} redirects to ${next.protocol}//${next.host}, which is not encrypted: nothing was fetched.`);
+        throw new SightlineError(
+          'HUB_REFUSED',
+          `The hub at ${this.name} redirects to ${next.protocol}//${next.host}, which is not encrypted: nothing was fetched.`,
+        );
       }
       // A renamed repository is a redirect within the hub: what it says next counts.
       if (next.origin === target.origin && next.origin === this.#origin) hubHeaders = undefined;
       target = next;
     }
-    throw new SightlineError('HUB_REFUSED', `The hub at ${this.name} redirects in a circle from ${url}: check HF_ENDPOINT.`);
+    throw new SightlineError(
+      'HUB_REFUSED',
+      `The hub at ${this.name} redirects in a circle from ${url}: check HF_ENDPOINT.`,
+    );
   }
 }
 
-/** A wait that the server asks for, in milliseconds: `Retry-After` in seconds or as a date, or the hub's `RateLimit: ...;t=seconds`. */
+/**
+ * A wait that the server asks for, in milliseconds: `Retry-After` in seconds or as a date, or the hub's
+ * `RateLimit: ...;t=seconds`.
+ */
 function askedPause(headers: Response['headers']): number | null {
   const after = headers.get('retry-after')?.trim();
   if (after !== undefined && after !== '') {
@@ -159,7 +189,7 @@ function tooMany(hub: string, asked: number | null, hasToken: boolean): Sightlin
   );
 }
 
-/** What asking again cannot mend: a name that does not exist, a certificate that is not trusted. */
+/** Failures that no retry repairs: a name that does not exist, a certificate that is not trusted. */
 function isFinal(error: unknown): boolean {
   return /^(ENOTFOUND|CERT_|ERR_TLS_|DEPTH_ZERO|UNABLE_TO_|SELF_SIGNED|ERR_INVALID_URL)/.test(codeOf(error) ?? '');
 }
@@ -178,5 +208,9 @@ export function causeOf(error: unknown): string {
   let inner = error;
   while (inner instanceof Error && inner.cause instanceof Error) inner = inner.cause;
   const message = inner instanceof Error ? inner.message : String(inner);
-  return code === undefined || message.includes(code) ? message || 'the connection failed' : message === '' ? code : `${code}: ${message}`;
+  return code === undefined || message.includes(code)
+    ? message || 'the connection failed'
+    : message === ''
+      ? code
+      : `${code}: ${message}`;
 }

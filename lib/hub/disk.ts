@@ -11,9 +11,15 @@ const NOT_OURS = ['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EEXIST', 'ELOOP', 'ENA
  */
 export function explainDiskError(cache: string, error: unknown): unknown {
   const { code, path, message } = (error ?? {}) as NodeJS.ErrnoException;
-  if (code === 'ENOSPC' || code === 'EDQUOT') return diskFull(cache, code === 'EDQUOT' ? 'your quota is used up' : 'nothing more could be written', error);
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    return diskFull(cache, code === 'EDQUOT' ? 'your quota is used up' : 'nothing more could be written', error);
+  }
   if (code !== undefined && NOT_OURS.includes(code) && path?.startsWith(cache) === true) {
-    return new SightlineError('CACHE_NOT_WRITABLE', `The cache ${cache} cannot be written (${message}): mend its rights, or set HF_HUB_CACHE to a folder of your own.`, { cause: error });
+    return new SightlineError(
+      'CACHE_NOT_WRITABLE',
+      `The cache ${cache} cannot be written (${message}): correct its permissions, or set HF_HUB_CACHE to a folder of your own.`,
+      { cause: error },
+    );
   }
   return error;
 }
@@ -31,7 +37,11 @@ export async function requireSpace(cache: string, folder: string, file: string, 
 }
 
 function diskFull(cache: string, how: string, cause?: unknown): SightlineError {
-  return new SightlineError('DISK_FULL', `There is no room left in ${cache} (${how}): free some space, or set HF_HUB_CACHE to a folder on a larger disk; what has arrived is kept.`, { cause });
+  return new SightlineError(
+    'DISK_FULL',
+    `There is no room left in ${cache} (${how}): free some space, or set HF_HUB_CACHE to a folder on a larger disk; all that has arrived is kept.`,
+    { cause },
+  );
 }
 
 function megabytes(bytes: number): string {

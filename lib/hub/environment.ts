@@ -16,8 +16,15 @@ export interface HubEnvironment {
   readonly offline: boolean;
   /** Whether snapshots must hold copies. */
   readonly copies: boolean;
-  readonly proxies: { readonly http: string | undefined; readonly https: string | undefined; readonly none: string | undefined };
+  readonly proxies: {
+    readonly http: string | undefined;
+    readonly https: string | undefined;
+    readonly none: string | undefined;
+  };
 }
+
+/** The hub that is asked unless HF_ENDPOINT names another. */
+const HUB_ADDRESS = 'https://huggingface.co';
 
 type Variables = Readonly<Record<string, string | undefined>>;
 
@@ -31,7 +38,7 @@ export async function readHubEnvironment(variables: Variables = process.env): Pr
   const home = hubHome(variables);
   const { token, tokenFrom } = await findToken(variables, home);
   return {
-    endpoint: await endpointOf(variables),
+    endpoint: endpointOf(variables),
     cache: cacheFolder(variables),
     token,
     tokenFrom,
@@ -52,24 +59,34 @@ export function cacheFolder(variables: Variables = process.env): string {
 }
 
 function hubHome(variables: Variables): string {
-  const named = set(variables, 'HF_HOME') ?? join(set(variables, 'XDG_CACHE_HOME') ?? join(homedir(), '.cache'), 'huggingface');
+  const named =
+    set(variables, 'HF_HOME') ?? join(set(variables, 'XDG_CACHE_HOME') ?? join(homedir(), '.cache'), 'huggingface');
   return expanded(named, variables);
 }
 
-async function endpointOf(variables: Variables): Promise<string> {
-  // Imported late: whoever only looks into the cache need not wait for the client.
-  const named = (set(variables, 'HF_ENDPOINT') ?? (await import('@huggingface/hub')).HUB_URL).replace(/\/+$/, '');
+function endpointOf(variables: Variables): string {
+  const named = (set(variables, 'HF_ENDPOINT') ?? HUB_ADDRESS).replace(/\/+$/, '');
   let url: URL;
   try {
     url = new URL(named);
   } catch (cause) {
-    throw new SightlineError('INVALID_OPTION', `HF_ENDPOINT is ${JSON.stringify(named)}, which is no address; set it to one such as http://localhost:8080, or unset it.`, { cause });
+    throw new SightlineError(
+      'INVALID_OPTION',
+      `HF_ENDPOINT is ${JSON.stringify(named)}, which is no address; set it to one such as http://localhost:8080, or unset it.`,
+      { cause },
+    );
   }
   if (url.protocol !== 'http:' && url.protocol !== 'https:') {
-    throw new SightlineError('INVALID_OPTION', `HF_ENDPOINT is ${named}, which is neither http nor https; set it to the address of a hub, or unset it.`);
+    throw new SightlineError(
+      'INVALID_OPTION',
+      `HF_ENDPOINT is ${named}, which is neither http nor https; set it to the address of a hub, or unset it.`,
+    );
   }
   if (url.username !== '' || url.password !== '') {
-    throw new SightlineError('INVALID_OPTION', `HF_ENDPOINT holds a name or a password for ${url.host}; take them out, and set HF_TOKEN to an access token.`);
+    throw new SightlineError(
+      'INVALID_OPTION',
+      `HF_ENDPOINT holds a name or a password for ${url.host}; take them out, and set HF_TOKEN to an access token.`,
+    );
   }
   return named;
 }
@@ -86,7 +103,7 @@ async function findToken(variables: Variables, home: string): Promise<Pick<HubEn
   return token === null ? { token: null, tokenFrom: null } : { token: sendable(token, file), tokenFrom: file };
 }
 
-/** A token ends in the line break that an editor left behind, and a header must not hold one. */
+/** A token ends in the line break that an editor adds, and a header must not hold one. */
 function cleaned(token: string | undefined): string | null {
   const bare = token?.replace(/[\r\n]/g, '').trim();
   return bare === undefined || bare === '' ? null : bare;
@@ -95,7 +112,10 @@ function cleaned(token: string | undefined): string | null {
 /** Characters that a header may not hold would look like a fault of the network. The token itself is not shown. */
 function sendable(token: string, from: string): string {
   if (/^[\x21-\x7e]+$/.test(token)) return token;
-  throw new SightlineError('INVALID_OPTION', `What is in ${from} is no access token: it holds spaces or characters that no token has; set it anew.`);
+  throw new SightlineError(
+    'INVALID_OPTION',
+    `The value of ${from} is no access token: it holds spaces or characters that no token has; set it again.`,
+  );
 }
 
 function set(variables: Variables, name: string): string | undefined {
@@ -110,5 +130,10 @@ function isOn(value: string | undefined): boolean {
 /** `~` and `$NAME`, which huggingface_hub expands in these variables. */
 function expanded(path: string, variables: Variables): string {
   const atHome = path === '~' || path.startsWith('~/') ? join(homedir(), path.slice(1)) : path;
-  return resolve(atHome.replace(/\$(?:\{(\w+)\}|(\w+))/g, (whole, braced?: string, bare?: string) => variables[braced ?? bare ?? ''] ?? whole));
+  return resolve(
+    atHome.replace(
+      /\$(?:\{(\w+)\}|(\w+))/g,
+      (whole, braced?: string, bare?: string) => variables[braced ?? bare ?? ''] ?? whole,
+    ),
+  );
 }

@@ -1,17 +1,14 @@
 import * as packaged from '../models/catalog.js';
 import { findPulledIn, type PulledModel } from './find.js';
-import { pullFrom, type Pulled, type PullOptions } from './pull.js';
 
 export type { PulledModel } from './find.js';
 export type { Pulled, PullOptions, PullProgress } from './pull.js';
 export type { PulledCard } from './pulled-card.js';
 
-/** `pullFrom` with the catalog that ships with sightline. */
-export function pull(nameOrRepository: string, options: PullOptions = {}): Promise<Pulled> {
-  return pullFrom(packaged, nameOrRepository, options);
-}
-
 /** `findPulledIn` with the catalog that ships with sightline. */
-export function findPulled(nameOrRepository: string, options: { readonly revision?: string | undefined } = {}): Promise<PulledModel | null> {
+export function findPulled(
+  nameOrRepository: string,
+  options: { readonly revision?: string | undefined } = {},
+): Promise<PulledModel | null> {
   return findPulledIn(packaged, nameOrRepository, options);
 }

@@ -4,13 +4,23 @@ import { basename, dirname, join } from 'node:path';
 
 import { SightlineError } from '../support/errors.js';
 import { unreadable } from '../support/files.js';
-import { hashFile } from '../models/card.js';
+import { hashFile } from '../models/file-hash.js';
 import type { CachedRepository } from './cache.js';
 import { digestFor } from './digest.js';
 import { requireSpace } from './disk.js';
 import { isCommit } from './names.js';
-import { CONFIG, PREPROCESSOR, WEIGHTS, WEIGHTS_INDEX, cardOfRepository } from './repository-card.js';
-import type { Sought } from './sought.js';
+import type { RequireFit } from './pulled-card.js';
+import {
+  ALL_WEIGHTS,
+  CONFIG,
+  PREPROCESSOR,
+  SAVED,
+  SAVED_INDEX,
+  WEIGHTS,
+  WEIGHTS_INDEX,
+  cardOfRepository,
+} from './repository-card.js';
+import type { ResolvedName } from './resolve-name.js';
 import { isIndex, partsOfIndex } from './weights-index.js';
 
 /** A file for the cache: where it lies now, and where it belongs. */
@@ -21,49 +31,104 @@ interface Placement {
 }
 
 /**
- * Puts a local safetensors file (or the `.index.json` of a large one) into the cache as a model's weights, without the
- * network. Of a repository outside the catalog `config.json` and `preprocessor_config.json` are taken from beside it.
+ * Puts a local safetensors file (or the `.index.json` of a large one), or one of torch.save, into the cache as a
+ * model's weights, without the network. Of a repository outside the catalog `config.json` and
+ * `preprocessor_config.json` are taken from beside it.
  *
  * @throws SightlineError WRONG_HASH where the catalog knows another hash; FILE_NOT_FOUND, NOT_A_FILE, INVALID_OPTION,
  * UNSUPPORTED_MODEL, INVALID_CARD, DISK_FULL
  */
-export async function placeLocalFile(cached: CachedRepository, sought: Sought, path: string, options: { readonly copies: boolean; readonly signal?: AbortSignal | undefined }): Promise<void> {
-  const { card, repository, revision } = sought;
+export async function placeLocalFile(
+  cached: CachedRepository,
+  resolved: ResolvedName,
+  path: string,
+  options: {
+    readonly copies: boolean;
+    readonly signal?: AbortSignal | undefined;
+    readonly requireFit: RequireFit;
+  },
+): Promise<void> {
+  const { card, repository, revision } = resolved;
   const beside = (name: string): string => join(dirname(path), name);
-  const main = card?.weights.file ?? (isIndex(path) ? WEIGHTS_INDEX : WEIGHTS);
-  if (isIndex(main) !== isIndex(path)) throw new SightlineError('INVALID_OPTION', `The weights of ${sought.name} are ${isIndex(main) ? 'several files: give their .index.json' : 'one .safetensors file'}, not ${path}.`);
+  const main = card?.weights.file ?? nameInRepository(path);
+  if (isIndex(main) !== isIndex(path)) {
+    throw new SightlineError(
+      'INVALID_OPTION',
+      `The weights of ${resolved.name} are ${isIndex(main) ? 'several files: give their .index.json' : 'one .safetensors file'}, not ${path}.`,
+    );
+  }
 
   await requireFile(path);
   const weights = new Map([[main, path]]);
-  if (isIndex(path)) for (const part of partsOfIndex(await readFile(path, 'utf8'), main, path)) weights.set(part, beside(basename(part)));
+  if (isIndex(path)) {
+    for (const part of partsOfIndex(await readFile(path, 'utf8'), main, path)) {
+      weights.set(part, beside(basename(part)));
+    }
+  }
   const placements: Placement[] = [];
   for (const [file, from] of weights) {
     await requireFile(from);
-    if (!isIndex(file)) await requireSafetensors(from);
-    placements.push({ from, file, blob: isIndex(file) ? await gitHash(from) : await hashFile(from, { signal: options.signal }) });
+    if (file.endsWith('.safetensors')) await requireSafetensors(from);
+    placements.push({
+      from,
+      file,
+      blob: isIndex(file) ? await gitHash(from) : await hashFile(from, { signal: options.signal }),
+    });
   }
   const expected = card?.weights.sha256;
   if (expected !== undefined && placements[0]!.blob !== expected) {
-    throw new SightlineError('WRONG_HASH', `${path} is not the file that the catalog means by ${sought.name}: its SHA-256 is ${placements[0]!.blob}, expected is ${expected}; take ${main} of ${repository}, or give your own weights another name: sightline pull you/your-model --from-file ${path}.`);
+    throw new SightlineError(
+      'WRONG_HASH',
+      `${path} is not the file that the catalog means by ${resolved.name}: its SHA-256 is ${placements[0]!.blob}, expected is ${expected}; take ${main} of ${repository}, or give your own weights another name: sightline pull you/your-model --from-file ${path}.`,
+    );
   }
+  const numbers = [...weights].filter(([file]) => !isIndex(file)).map(([, from]) => from);
+  if (card !== null && expected === undefined) await options.requireFit(card, numbers);
   if (card === null) {
     const config = await readFile(beside(CONFIG), 'utf8').catch(() => null);
-    if (config === null) throw new SightlineError('FILE_NOT_FOUND', `There is no ${CONFIG} beside ${path}, which tells the graph of ${repository}; put it there, as save_pretrained writes it.`);
+    if (config === null) {
+      throw new SightlineError(
+        'FILE_NOT_FOUND',
+        `There is no ${CONFIG} beside ${path}, which tells the graph of ${repository}; put it there, as save_pretrained writes it.`,
+      );
+    }
     const preprocessor = await readFile(beside(PREPROCESSOR), 'utf8').catch(() => null);
     // Refused before anything is written.
-    await cardOfRepository({ repository, revision, config, preprocessor, weights: main });
-    for (const file of preprocessor === null ? [CONFIG] : [CONFIG, PREPROCESSOR]) placements.push({ from: beside(file), file, blob: await gitHash(beside(file)) });
+    const made = await cardOfRepository({ repository, revision, config, preprocessor, weights: main });
+    await options.requireFit(made, numbers);
+    for (const file of preprocessor === null ? [CONFIG] : [CONFIG, PREPROCESSOR]) {
+      placements.push({ from: beside(file), file, blob: await gitHash(beside(file)) });
+    }
   }
 
   // Without the hub the commit is known only where it was asked for, or where the file is proven to be that commit's.
   const known = expected === undefined && !isCommit(revision) ? null : await cached.commitOf(revision);
   const commit = known ?? contentsAsCommit(placements);
+  await requireNoOther(cached, commit, main);
   for (const placement of placements) {
     options.signal?.throwIfAborted();
     await place(cached, placement);
     await cached.link(commit, placement.file, placement.blob, options);
   }
   await cached.writeRef(revision, commit);
+}
+
+/** The weights' name in a repository, by which the cache finds them again. */
+function nameInRepository(path: string): string {
+  if (isIndex(path)) return path.endsWith('.bin.index.json') ? SAVED_INDEX : WEIGHTS_INDEX;
+  return /\.(?:pth|pt|bin|ckpt|tar)$/i.test(path) ? SAVED : WEIGHTS;
+}
+
+/** A commit that was named may be here with other weights, which would be found first. */
+async function requireNoOther(cached: CachedRepository, commit: string, main: string): Promise<void> {
+  const before: readonly string[] = ALL_WEIGHTS.slice(0, Math.max(0, (ALL_WEIGHTS as readonly string[]).indexOf(main)));
+  for (const name of before) {
+    if ((await cached.find(commit, name)) === null) continue;
+    throw new SightlineError(
+      'INVALID_OPTION',
+      `${cached.repository} is here at ${commit} with ${name}, which would be taken in the file's place; give another revision, or none.`,
+    );
+  }
 }
 
 /** A name of 40 digits for a snapshot that no commit stands for: the same contents get the same. */
@@ -84,7 +149,9 @@ async function place(cached: CachedRepository, { from, blob }: Placement): Promi
     await copyFile(from, temporary);
     // Copied, not hashed: it may have changed in between.
     const copied = blob.length === 64 ? await hashFile(temporary) : await gitHash(temporary);
-    if (copied !== blob) throw new SightlineError('WRONG_HASH', `${from} changed while it was copied; run the command again.`);
+    if (copied !== blob) {
+      throw new SightlineError('WRONG_HASH', `${from} changed while it was copied; run the command again.`);
+    }
     await sync(temporary);
     await rename(temporary, target);
   } finally {
@@ -108,12 +175,17 @@ async function gitHash(path: string): Promise<string> {
 
 async function requireFile(path: string): Promise<void> {
   const found = await stat(path).catch((cause: unknown) => {
-    throw unreadable(path, cause, 'give the path of a .safetensors file');
+    throw unreadable(path, cause, 'give the path of a .safetensors or .pth file');
   });
-  if (!found.isFile()) throw new SightlineError('NOT_A_FILE', `${path} is not a regular file; give a .safetensors file.`);
+  if (!found.isFile()) {
+    throw new SightlineError('NOT_A_FILE', `${path} is not a regular file; give a .safetensors file.`);
+  }
 }
 
-/** Whether it begins as safetensors do: a length, then a JSON object of that length. Its tensors are checked when it is loaded. */
+/**
+ * Whether it begins as safetensors do: a length, then a JSON object of that length. Its tensors are checked when it is
+ * loaded.
+ */
 async function requireSafetensors(path: string): Promise<void> {
   let handle: FileHandle | undefined;
   try {
@@ -125,5 +197,8 @@ async function requireSafetensors(path: string): Promise<void> {
   } finally {
     await handle?.close();
   }
-  throw new SightlineError('INVALID_OPTION', `${path} is no safetensors file; give one (a Python pickle such as pytorch_model.bin must be converted first).`);
+  throw new SightlineError(
+    'INVALID_OPTION',
+    `${path} is no safetensors file; give one, or a file of torch.save that ends in .pth or .bin.`,
+  );
 }

@@ -3,16 +3,17 @@ import { resolve } from 'node:path';
 
 import { abortedBy } from '../support/abort.js';
 import { SightlineError } from '../support/errors.js';
-import { hashFile } from '../models/card.js';
+import { hashFile } from '../models/file-hash.js';
 import { CachedRepository } from './cache.js';
-import type { Patience } from './connection.js';
+import type { RetryPolicy } from './connection.js';
 import { explainDiskError } from './disk.js';
 import { readHubEnvironment, type HubEnvironment } from './environment.js';
-import { findSought, type PulledModel } from './find.js';
+import { findResolved, type PulledModel } from './find.js';
 import { isCommit } from './names.js';
+import type { RequireFit } from './pulled-card.js';
 import type { RemoteFile, RemoteRepository } from './remote.js';
-import { CONFIG, PICKLES, PREPROCESSOR, WEIGHTS, WEIGHTS_INDEX, cardOfRepository, chooseWeights } from './repository-card.js';
-import { seek, suggestionsFor, type Catalog, type Sought } from './sought.js';
+import { ALL_WEIGHTS, CONFIG, PREPROCESSOR, cardOfRepository, chooseWeights } from './repository-card.js';
+import { resolveName, suggestionsFor, type Catalog, type ResolvedName } from './resolve-name.js';
 import { isIndex, partsOfIndex } from './weights-index.js';
 
 /** Bytes of a config or an index; the largest on the hub, with a million labels, have less. */
@@ -34,15 +35,18 @@ export interface PullProgress {
 
 /** How a model is fetched: `pull`. */
 export interface PullOptions {
-  /** Branch, tag or commit. Default the catalog's, else `main`. */
+  /** Branch, tag or commit. Default that of `name@revision`, the catalog's, else `main`. */
   readonly revision?: string | undefined;
   /**
-   * A local `.safetensors` (or `.safetensors.index.json`) to take as the weights; nothing is fetched. Default: none.
+   * A local `.safetensors` (or `.safetensors.index.json`), or a file of torch.save, to take as the weights; nothing is
+   * fetched. Default: none.
    */
   readonly fromFile?: string | undefined;
   /** Called as bytes arrive. Default: none. */
   readonly onProgress?: ((progress: PullProgress) => void) | undefined;
-  /** Aborting rejects with ABORTED. What has arrived is kept, and the next pull goes on from there. Default: none. */
+  /**
+   * Aborting rejects with ABORTED. All that has arrived is kept, and the next pull goes on from there. Default: none.
+   */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -55,44 +59,75 @@ export interface Pulled extends PulledModel {
 }
 
 /**
- * Brings a model's weights from the hub into the hub's own cache, which Python's huggingface_hub shares: see docs/pull.md.
- * What is there is not fetched again; what is partly there is completed; nothing gets its name before its hash is right.
+ * Brings a model's weights from the hub into the hub's own cache, which Python's huggingface_hub shares: see
+ * docs/pull.md. Files that are there are not fetched again. A part of one is completed. Nothing gets its name before
+ * its hash is right.
  *
  * @param nameOrRepository a name of the catalog, or any `org/name` whose `config.json` names a supported architecture
  * @throws SightlineError UNKNOWN_MODEL, UNSUPPORTED_MODEL, INVALID_CARD, INVALID_OPTION, HUB_UNREACHABLE, HUB_REFUSED,
- * WRONG_HASH, DISK_FULL, CACHE_NOT_WRITABLE, NOT_PULLED (offline and not here), ABORTED, FILE_NOT_FOUND and NOT_A_FILE of `fromFile`
+ * WRONG_HASH, DISK_FULL, CACHE_NOT_WRITABLE, NOT_PULLED (offline and not here), ABORTED, FILE_NOT_FOUND and NOT_A_FILE
+ * of `fromFile`
  */
-export async function pullFrom(catalog: Catalog, nameOrRepository: string, options: PullOptions = {}, patience?: Patience): Promise<Pulled> {
+export async function pullFrom(
+  catalog: Catalog,
+  nameOrRepository: string,
+  options: PullOptions = {},
+  retries?: RetryPolicy,
+  requireFit: RequireFit = () => Promise.resolve(),
+): Promise<Pulled> {
   const { signal } = options;
   const environment = await readHubEnvironment();
   try {
     signal?.throwIfAborted();
-    const sought = await seek(nameOrRepository, options.revision, catalog);
-    const cached = new CachedRepository(environment.cache, sought.repository);
-    if (options.fromFile !== undefined) return await fromFile(cached, sought, resolve(options.fromFile), environment, signal);
+    const resolved = await resolveName(nameOrRepository, options.revision, catalog);
+    const cached = new CachedRepository(environment.cache, resolved.repository);
+    if (options.fromFile !== undefined) {
+      return await fromFile(cached, resolved, resolve(options.fromFile), environment, signal, requireFit);
+    }
 
-    // A commit never changes; a branch may have moved on, and what is here of it may be what was mended since.
-    const isFinal = isCommit(sought.revision) || environment.offline;
-    const here = await findSought(cached, sought).catch((error: unknown) => {
+    // A commit never changes; a branch may have moved on, and what is here of it may have been repaired since.
+    const isFinal = isCommit(resolved.revision) || environment.offline;
+    const here = await findResolved(cached, resolved).catch((error: unknown) => {
       if (isFinal || !(error instanceof SightlineError)) throw error;
       return null;
     });
     if (here !== null && isFinal) return { ...here, transferred: 0, notes: [] };
     if (environment.offline) {
-      throw new SightlineError('NOT_PULLED', `${sought.name} is not on this machine, and HF_HUB_OFFLINE is set: unset it to fetch ${sought.repository}, or give its weights with --from-file.`);
+      throw new SightlineError(
+        'NOT_PULLED',
+        `${resolved.name} is not on this machine, and HF_HUB_OFFLINE is set: unset it to fetch ${resolved.repository}, or give its weights with --from-file.`,
+      );
     }
-    return await new Pull(cached, sought, environment, options, await suggestionsFor(sought.name, catalog)).run(here, patience);
+    const hint = await suggestionsFor(resolved.name, catalog);
+    const pulled = await new Pull(cached, resolved, environment, options, hint).run(here, retries);
+    // A file of the catalog's hash is known to fit.
+    if (resolved.card?.weights.sha256 === undefined) await requireFit(pulled.card, pulled.files);
+    return pulled;
   } catch (cause) {
-    if (signal?.aborted) throw abortedBy(signal, 'The pull was aborted. What has arrived is kept, and the next pull goes on from there.');
+    if (signal?.aborted) {
+      throw abortedBy(
+        signal,
+        'The pull was aborted. All that has arrived is kept, and the next pull goes on from there.',
+      );
+    }
     throw explainDiskError(environment.cache, cause);
   }
 }
 
-async function fromFile(cached: CachedRepository, sought: Sought, path: string, { copies }: HubEnvironment, signal: AbortSignal | undefined): Promise<Pulled> {
+async function fromFile(
+  cached: CachedRepository,
+  resolved: ResolvedName,
+  path: string,
+  { copies }: HubEnvironment,
+  signal: AbortSignal | undefined,
+  requireFit: RequireFit,
+): Promise<Pulled> {
   const { placeLocalFile } = await import('./local-file.js');
-  await placeLocalFile(cached, sought, path, { copies, signal });
-  const placed = await findSought(cached, sought);
-  if (placed === null) throw new SightlineError('INTERNAL', `${path} was placed in ${cached.folder}, but is not found there.`);
+  await placeLocalFile(cached, resolved, path, { copies, signal, requireFit });
+  const placed = await findResolved(cached, resolved);
+  if (placed === null) {
+    throw new SightlineError('INTERNAL', `${path} was placed in ${cached.folder}, but is not found there.`);
+  }
   return { ...placed, transferred: 0, notes: [] };
 }
 
@@ -103,40 +138,58 @@ class Pull {
 
   constructor(
     private readonly cached: CachedRepository,
-    private readonly sought: Sought,
+    private readonly resolved: ResolvedName,
     private readonly environment: HubEnvironment,
     private readonly options: PullOptions,
     private readonly hint: string,
   ) {}
 
-  async run(here: PulledModel | null, patience: Patience | undefined): Promise<Pulled> {
+  async run(here: PulledModel | null, retries: RetryPolicy | undefined): Promise<Pulled> {
     // Imported late: whoever only loads a model needs neither the client nor the network.
-    const [{ HubConnection }, { RemoteRepository }] = await Promise.all([import('./connection.js'), import('./remote.js')]);
-    const connection = new HubConnection(this.environment, patience, (reason, milliseconds) => this.#tell({ pause: `${reason}; asking again in ${Math.ceil(milliseconds / 1000)} s` }));
+    const [{ HubConnection }, { RemoteRepository }] = await Promise.all([
+      import('./connection.js'),
+      import('./remote.js'),
+    ]);
+    const connection = new HubConnection(this.environment, retries, (reason, milliseconds) =>
+      this.#tell({ pause: `${reason}; asking again in ${Math.ceil(milliseconds / 1000)} s` }),
+    );
     try {
-      const remote = new RemoteRepository(connection, this.sought.repository, this.hint, this.options.signal);
+      const remote = new RemoteRepository(connection, this.resolved.repository, this.hint, this.options.signal);
       let commit: string;
       try {
-        commit = isCommit(this.sought.revision) ? this.sought.revision : await remote.commitOf(this.sought.revision);
+        commit = isCommit(this.resolved.revision)
+          ? this.resolved.revision
+          : await remote.commitOf(this.resolved.revision);
       } catch (error) {
         if (here === null || !(error instanceof SightlineError) || error.code !== 'HUB_UNREACHABLE') throw error;
-        return { ...here, transferred: 0, notes: [`What is here of ${this.sought.repository} is used: ${error.message}`] };
+        return {
+          ...here,
+          transferred: 0,
+          notes: [`The copy of ${this.resolved.repository} in the cache is used: ${error.message}`],
+        };
       }
-      await (this.sought.card === null ? this.#repository(remote, commit) : this.#cataloged(remote, commit));
-      await this.cached.writeRef(this.sought.revision, commit);
+      await (this.resolved.card === null ? this.#repository(remote, commit) : this.#cataloged(remote, commit));
+      await this.cached.writeRef(this.resolved.revision, commit);
     } finally {
       await connection.close();
     }
-    const pulled = await findSought(this.cached, this.sought);
-    if (pulled === null) throw new SightlineError('INTERNAL', `${this.sought.name} was fetched to ${this.cached.folder}, but is not found there.`);
+    const pulled = await findResolved(this.cached, this.resolved);
+    if (pulled === null) {
+      throw new SightlineError(
+        'INTERNAL',
+        `${this.resolved.name} was fetched to ${this.cached.folder}, but is not found there.`,
+      );
+    }
     return { ...pulled, transferred: this.#transferred, notes: [] };
   }
 
   async #cataloged(remote: RemoteRepository, commit: string): Promise<void> {
-    const { file, sha256 } = this.sought.card!.weights;
+    const { file, sha256 } = this.resolved.card!.weights;
     const listed = (await remote.files(commit, [file])).get(file);
     if (listed === undefined) throw this.#missing(file);
-    if (sha256 !== undefined && listed.blob.length === 64 && listed.blob !== sha256) throw this.#changed(file, listed.blob, sha256);
+    if (sha256 !== undefined && listed.blob.length === 64 && listed.blob !== sha256) {
+      throw this.#changed(file, listed.blob, sha256);
+    }
     const path = await this.#fetch(remote, commit, isIndex(file) ? this.#small(listed) : listed);
     if (sha256 !== undefined && listed.blob.length !== 64) {
       const found = await hashFile(path, { signal: this.options.signal });
@@ -146,11 +199,17 @@ class Pull {
   }
 
   async #repository(remote: RemoteRepository, commit: string): Promise<void> {
-    const { repository, revision } = this.sought;
-    const listed = await remote.files(commit, [CONFIG, PREPROCESSOR, WEIGHTS, WEIGHTS_INDEX, ...PICKLES]);
+    const { repository, revision } = this.resolved;
+    const listed = await remote.files(commit, [CONFIG, PREPROCESSOR, ...ALL_WEIGHTS]);
     const configFile = listed.get(CONFIG);
-    if (configFile === undefined) throw new SightlineError('UNSUPPORTED_MODEL', `${repository} has no ${CONFIG}, so its graph is not known; export the model with models/export.py instead.`);
-    const text = async (file: RemoteFile | undefined): Promise<string | null> => (file === undefined ? null : readFile(await this.#fetch(remote, commit, this.#small(file)), 'utf8'));
+    if (configFile === undefined) {
+      throw new SightlineError(
+        'UNSUPPORTED_MODEL',
+        `${repository} has no ${CONFIG}, so its graph is not known; export the model with models/export.py instead.`,
+      );
+    }
+    const text = async (file: RemoteFile | undefined): Promise<string | null> =>
+      file === undefined ? null : readFile(await this.#fetch(remote, commit, this.#small(file)), 'utf8');
     const config = (await text(configFile))!;
     const preprocessor = await text(listed.get(PREPROCESSOR));
     const weights = chooseWeights(repository, (file) => listed.has(file));
@@ -162,7 +221,7 @@ class Pull {
   }
 
   async #parts(remote: RemoteRepository, commit: string, index: string, path: string): Promise<void> {
-    const parts = partsOfIndex(await readFile(path, 'utf8'), index, this.sought.repository);
+    const parts = partsOfIndex(await readFile(path, 'utf8'), index, this.resolved.repository);
     const listed = await remote.files(commit, parts);
     for (const part of parts) if (!listed.has(part)) throw this.#missing(part);
     for (const part of parts) await this.#fetch(remote, commit, listed.get(part)!);
@@ -191,17 +250,23 @@ class Pull {
   /** Of what is read whole into memory. */
   #small(file: RemoteFile): RemoteFile {
     if (file.size <= LARGEST_JSON) return file;
-    throw new SightlineError('INVALID_CARD', `${file.path} of ${this.sought.repository} has ${file.size} bytes, more than such a file ever needs: nothing was fetched.`);
+    throw new SightlineError(
+      'INVALID_CARD',
+      `${file.path} of ${this.resolved.repository} has ${file.size} bytes, more than such a file ever needs: nothing was fetched.`,
+    );
   }
 
   #missing(file: string): SightlineError {
-    return new SightlineError('UNKNOWN_MODEL', `${this.sought.repository} has no file ${file} at ${this.sought.revision}; look whether the repository was changed, or give --revision.`);
+    return new SightlineError(
+      'UNKNOWN_MODEL',
+      `${this.resolved.repository} has no file ${file} at ${this.resolved.revision}; look whether the repository was changed, or give --revision.`,
+    );
   }
 
   #changed(file: string, found: string, expected: string): SightlineError {
     return new SightlineError(
       'WRONG_HASH',
-      `${file} of ${this.sought.repository} at ${this.sought.revision} has the SHA-256 ${found}, where the catalog has ${expected}: the repository was changed, or this is not the real one; pull ${this.sought.repository} by its own name if you trust it.`,
+      `${file} of ${this.resolved.repository} at ${this.resolved.revision} has the SHA-256 ${found}, where the catalog has ${expected}: the repository was changed, or this is not the real one; pull ${this.resolved.repository} by its own name if you trust it.`,
       { details: { found, expected } },
     );
   }

@@ -6,3 +6,8 @@ export type PulledCard = ModelCard & {
   readonly architecture: string;
   readonly weights: ModelWeights;
 };
+
+/**
+ * Refuses weights that do not fit the card that was made for them. It is handed in: this room knows files, not tensors.
+ */
+export type RequireFit = (card: PulledCard, files: readonly string[]) => Promise<void>;

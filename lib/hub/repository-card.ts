@@ -11,8 +11,11 @@ export const CONFIG = 'config.json';
 export const PREPROCESSOR = 'preprocessor_config.json';
 export const WEIGHTS = 'model.safetensors';
 export const WEIGHTS_INDEX = 'model.safetensors.index.json';
-/** Python's pickles, which are asked for only to say that they are not read. */
-export const PICKLES = ['pytorch_model.bin', 'pytorch_model.bin.index.json'];
+/** Files of torch.save, taken where a repository has nothing else. */
+export const SAVED = 'pytorch_model.bin';
+export const SAVED_INDEX = 'pytorch_model.bin.index.json';
+/** Names of weights, the first that is there before the others. */
+export const ALL_WEIGHTS = [WEIGHTS, WEIGHTS_INDEX, SAVED, SAVED_INDEX] as const;
 
 /** What a card is made from. */
 export interface RepositoryFiles {
@@ -33,30 +36,56 @@ export interface RepositoryFiles {
  *
  * @throws SightlineError UNSUPPORTED_MODEL naming the field that sightline cannot represent, INVALID_CARD
  */
-export async function cardOfRepository({ repository, revision, config: text, preprocessor, weights }: RepositoryFiles): Promise<PulledCard> {
+export async function cardOfRepository({
+  repository,
+  revision,
+  config: text,
+  preprocessor,
+  weights,
+}: RepositoryFiles): Promise<PulledCard> {
   const config = ConfigFields.parse(text, `${CONFIG} of ${repository}`);
   const source = { repository, file: weights, revision };
   if (isTimmConfig(config)) {
     const { architecture, labels } = readTimmConfig(config);
     const input = readTimmPreprocessing(config);
     const { targetLayer } = (await skeletonOf(architecture)).card;
-    return { name: repository, source: repository, architecture, input, targetLayer, ...(await labelsOfCard(labels)), weights: { ...source, naming: 'timm' } };
+    return {
+      name: repository,
+      source: repository,
+      architecture,
+      input,
+      targetLayer,
+      ...(await labelsOfCard(labels)),
+      weights: { ...source, naming: 'timm' },
+    };
   }
 
   const modelClass = transformersClass(config);
   if (modelClass === null) {
-    throw new SightlineError('UNSUPPORTED_MODEL', `${config.name} names neither "architectures" (transformers) nor "architecture" (timm), so its graph is not known; export the model with models/export.py instead.`);
+    throw new SightlineError(
+      'UNSUPPORTED_MODEL',
+      `${config.name} names neither "architectures" (transformers) nor "architecture" (timm), so its graph is not known; export the model with models/export.py instead.`,
+    );
   }
   const { architecture, imageSize, labels, layerNormEps } = readTransformersConfig(config);
   if (preprocessor === null) {
-    throw new SightlineError('UNSUPPORTED_MODEL', `${repository} has no ${PREPROCESSOR}, so what it does to images is not known; add the one that its image processor's save_pretrained writes, or export the model with models/export.py.`);
+    throw new SightlineError(
+      'UNSUPPORTED_MODEL',
+      `${repository} has no ${PREPROCESSOR}, so what it does to images is not known; add the one that its image processor's save_pretrained writes, or export the model with models/export.py.`,
+    );
   }
   const steps = ConfigFields.parse(preprocessor, `${PREPROCESSOR} of ${repository}`);
   const input = readTransformersPreprocessing(steps, modelClass);
   const patch = /^dinov2/.test(architecture) ? 14 : 1;
   if (input.width !== input.height || input.width % patch !== 0 || (imageSize !== null && input.width !== imageSize)) {
-    const expected = imageSize === null ? `squares${patch === 1 ? '' : ` with sides that ${patch} divides`}` : `${imageSize} x ${imageSize}`;
-    throw new SightlineError('UNSUPPORTED_MODEL', `${steps.name} makes images of ${input.width} x ${input.height}, but ${config.name} is for ${expected}; mend the one that is wrong, or export the model with models/export.py.`);
+    const expected =
+      imageSize === null
+        ? `squares${patch === 1 ? '' : ` with sides that ${patch} divides`}`
+        : `${imageSize} x ${imageSize}`;
+    throw new SightlineError(
+      'UNSUPPORTED_MODEL',
+      `${steps.name} makes images of ${input.width} x ${input.height}, but ${config.name} is for ${expected}; correct the one that is wrong, or export the model with models/export.py.`,
+    );
   }
   return {
     name: repository,
@@ -75,13 +104,10 @@ export async function cardOfRepository({ repository, revision, config: text, pre
  * @throws SightlineError UNSUPPORTED_MODEL where there is none
  */
 export function chooseWeights(repository: string, has: (file: string) => boolean): string {
-  const found = [WEIGHTS, WEIGHTS_INDEX].find(has);
+  const found = ALL_WEIGHTS.find(has);
   if (found !== undefined) return found;
-  const pickle = PICKLES.find(has);
   throw new SightlineError(
     'UNSUPPORTED_MODEL',
-    pickle === undefined
-      ? `${repository} has no ${WEIGHTS}; sightline reads no other weights, so export the model with models/export.py.`
-      : `${repository} has its weights as ${pickle} only, which is a Python pickle and may hold code; take one with ${WEIGHTS}, convert it, or export the model with models/export.py.`,
+    `${repository} has neither ${WEIGHTS} nor ${SAVED}; sightline reads no other weights, so export the model with models/export.py.`,
   );
 }

@@ -29,7 +29,13 @@ const LOCK_CHECK_MS = 5000;
  *
  * @throws SightlineError HUB_UNREACHABLE, HUB_REFUSED, WRONG_HASH, DISK_FULL; the system's errors; the signal's reason
  */
-export async function transfer(cached: CachedRepository, remote: RemoteRepository, commit: string, file: RemoteFile, events: TransferEvents): Promise<number> {
+export async function transfer(
+  cached: CachedRepository,
+  remote: RemoteRepository,
+  commit: string,
+  file: RemoteFile,
+  events: TransferEvents,
+): Promise<number> {
   const blob = cached.blob(file.blob);
   const isHere = async (): Promise<boolean> => (await stat(blob).catch(() => null))?.size === file.size;
   if (await isHere()) return 0;
@@ -103,11 +109,11 @@ class Transfer {
   /** Fetches from a byte on to the end, through any number of broken connections; returns the hash of the whole. */
   async #fill(handle: FileHandle, start: number): Promise<string> {
     const { size } = this.file;
-    const { patience } = this.remote.connection;
+    const { retries } = this.remote.connection;
     let digest = await this.#digestOf(handle, start);
     let done = start;
     this.events.onBytes(done, start);
-    for (let barren = 0, furthest = done; done < size; ) {
+    for (let barren = 0, furthest = done; done < size;) {
       let reason: string;
       try {
         const { response } = await this.remote.contents(this.commit, this.file, done);
@@ -131,15 +137,23 @@ class Transfer {
       } catch (error) {
         this.remote.signal?.throwIfAborted();
         // Only files have a system call here: what breaks a connection, fetch wraps.
-        if (error instanceof SightlineError || error instanceof LostLock || (error as NodeJS.ErrnoException).syscall !== undefined) throw error;
+        if (
+          error instanceof SightlineError ||
+          error instanceof LostLock ||
+          (error as NodeJS.ErrnoException).syscall !== undefined
+        ) {
+          throw error;
+        }
         reason = `the connection broke after ${done} of ${size} bytes: ${causeOf(error)}`;
       }
       if (done >= size) break;
       // An attempt that got further than any before is no failure: a large file over a bad line takes many.
       barren = done > furthest ? 0 : barren + 1;
       furthest = Math.max(furthest, done);
-      if (barren >= patience.attempts) throw this.remote.connection.unreachable(`${reason}; what has arrived is kept for the next pull`);
-      await this.remote.connection.pause(reason, patience.backoffMs * 2 ** barren, this.remote.signal);
+      if (barren >= retries.attempts) {
+        throw this.remote.connection.unreachable(`${reason}; all that has arrived is kept for the next pull`);
+      }
+      await this.remote.connection.pause(reason, retries.backoffMs * 2 ** barren, this.remote.signal);
     }
     return digest.digest('hex');
   }
@@ -151,13 +165,15 @@ class Transfer {
     if (status === 200 || status === 416) return false;
     const [, first, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(range ?? '') ?? [];
     if (Number(first) === asked && (total === '*' || Number(total) === this.file.size)) return true;
-    throw this.#wrong(`comes as ${JSON.stringify(range)} where bytes from ${asked} of ${this.file.size} were asked for`);
+    throw this.#wrong(
+      `comes as ${JSON.stringify(range)} where bytes from ${asked} of ${this.file.size} were asked for`,
+    );
   }
 
   async #digestOf(handle: FileHandle, length: number) {
     const digest = digestFor(this.file.blob, this.file.size);
     const buffer = Buffer.allocUnsafe(1 << 20);
-    for (let at = 0; at < length; ) {
+    for (let at = 0; at < length;) {
       this.remote.signal?.throwIfAborted();
       const { bytesRead } = await handle.read(buffer, 0, Math.min(buffer.length, length - at), at);
       if (bytesRead === 0) throw new Error(`${this.#partial} ended while it was read`);
@@ -184,7 +200,7 @@ class Transfer {
 }
 
 async function writeAll(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-  for (let written = 0; written < bytes.length; ) {
+  for (let written = 0; written < bytes.length;) {
     written += (await handle.write(bytes, written, bytes.length - written, position + written)).bytesWritten;
   }
 }

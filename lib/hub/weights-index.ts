@@ -16,9 +16,13 @@ export function partsOfIndex(text: string, file: string, repository: string): st
   const index = ConfigFields.parse(text, `${file} of ${repository}`);
   const parts = [...new Set(Object.values(index.inside('weight_map').fields))].sort(); // eslint-disable-line @typescript-eslint/require-array-sort-compare -- what is no name is refused below
   const folder = file.slice(0, file.lastIndexOf('/') + 1);
+  const ending = file.endsWith('.bin.index.json') ? '.bin' : '.safetensors';
   const names = parts.map((part) => {
-    if (typeof part !== 'string' || part.includes('/') || !isFileInside(part) || !part.endsWith('.safetensors')) {
-      throw new SightlineError('INVALID_CARD', `${index.name} names ${JSON.stringify(part)}, which is no .safetensors file beside it.`);
+    if (typeof part !== 'string' || part.includes('/') || !isFileInside(part) || !part.endsWith(ending)) {
+      throw new SightlineError(
+        'INVALID_CARD',
+        `${index.name} names ${JSON.stringify(part)}, which is no ${ending} file beside it.`,
+      );
     }
     return folder + part;
   });

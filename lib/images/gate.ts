@@ -41,7 +41,11 @@ export class Gate {
   }
 
   private admit(): void {
-    for (let first = this.waiting[0]; first !== undefined && this.inside + first.weight <= this.capacity; first = this.waiting[0]) {
+    for (
+      let first = this.waiting[0];
+      first !== undefined && this.inside + first.weight <= this.capacity;
+      first = this.waiting[0]
+    ) {
       this.waiting.shift();
       this.inside += first.weight;
       first.enter();

@@ -35,7 +35,11 @@ export function inputGeometry(width: number, height: number, input: ModelInput):
       `An image of ${width} x ${height} pixels is too thin: resized for the model it would be ${resized.width} x ${resized.height}; cut it to a more usual shape first.`,
     );
   }
-  if (input.crop === 'none' ? resized.width !== input.width || resized.height !== input.height : resized.width < input.width || resized.height < input.height) {
+  if (
+    input.crop === 'none'
+      ? resized.width !== input.width || resized.height !== input.height
+      : resized.width < input.width || resized.height < input.height
+  ) {
     throw new SightlineError(
       'INVALID_CARD',
       `The card resizes an image of ${width} x ${height} to ${resized.width} x ${resized.height}, which does not fill the model's input of ${input.width} x ${input.height}.`,
@@ -52,7 +56,12 @@ export function inputGeometry(width: number, height: number, input: ModelInput):
   return {
     resized,
     crop,
-    box: { left: crop.left * acrossScale, top: crop.top * downScale, width: crop.width * acrossScale, height: crop.height * downScale },
+    box: {
+      left: crop.left * acrossScale,
+      top: crop.top * downScale,
+      width: crop.width * acrossScale,
+      height: crop.height * downScale,
+    },
   };
 }
 
@@ -65,7 +74,9 @@ function resizedSize(width: number, height: number, resize: ModelInput['resize']
     : { width: Math.trunc((size * width) / height), height: size };
 }
 
-/** Python's `round` of a number that ends in .0 or .5: halves go to the even neighbor, while Math.round takes them up. */
+/**
+ * Python's `round` of a number that ends in .0 or .5: halves go to the even neighbor, while Math.round takes them up.
+ */
 function halfToEven(value: number): number {
   const below = Math.floor(value);
   if (value - below !== 0.5) return Math.round(value);

@@ -2,12 +2,16 @@ import type { NativeRequest, Tensor } from '../engine/native-types.js';
 import { throwIfAborted } from '../support/abort.js';
 import { shown } from '../support/cut.js';
 import { SightlineError } from '../support/errors.js';
-import { checkHeld, decodeImage, heldBytes, type DecodedImage, type DecodeOptions, type ImageInput } from './source.js';
+import { checkHeld, heldBytes, type ImageInput } from './image-input.js';
+import { decodeImage, type DecodedImage, type DecodeOptions } from './source.js';
 import { normalizationOf, type ModelInput } from '../models/card.js';
 import { inputGeometry, type Geometry } from './geometry.js';
 import { inTurn } from '../support/event-loop.js';
 
-/** Finished model inputs in float32, [N, channels, H, W] or as the model takes them, which go in untouched: a plain object, or an array that has a `shape`. */
+/**
+ * Finished model inputs in float32, [N, channels, H, W] or as the model takes them, which go in untouched: a plain
+ * object, or an array that has a `shape`.
+ */
 export type TensorInput = Tensor | (Float32Array & { readonly shape: readonly number[] });
 
 /** An image, or a tensor that stands for N images. */
@@ -26,7 +30,7 @@ export interface HandedInput {
 export interface PreparedInput {
   readonly request: Omit<NativeRequest, 'targets' | 'against'>;
   readonly name: string;
-  /** The picture behind it, and the part of it that the model saw. */
+  /** The picture it was made from, and the part of it that the model saw. */
   readonly picture: () => { readonly image: DecodedImage; readonly box: Geometry['box'] };
 }
 
@@ -39,14 +43,22 @@ export function splitInput(input: Input, name: string): HandedInput[] {
   if (!isTensorInput(input)) return [{ input, name, heldBytes: heldBytes(input) }];
   const data = input instanceof Float32Array ? input : input.data;
   const { shape } = input;
-  if (!(data instanceof Float32Array)) throw new SightlineError('INVALID_INPUT', `${name} is a tensor whose data is no Float32Array.`);
+  if (!(data instanceof Float32Array)) {
+    throw new SightlineError('INVALID_INPUT', `${name} is a tensor whose data is no Float32Array.`);
+  }
   const [count, ...image] = shape;
   if (shape.length !== 4 || !shape.every((size) => Number.isSafeInteger(size) && size > 0)) {
-    throw new SightlineError('INVALID_INPUT', `${name} is a tensor of shape ${shown(shape)}; a model takes four axes, such as [N, 3, H, W].`);
+    throw new SightlineError(
+      'INVALID_INPUT',
+      `${name} is a tensor of shape ${shown(shape)}; a model takes four axes, such as [N, 3, H, W].`,
+    );
   }
   const size = image.reduce((product, length) => product * length, 1);
   if (data.length !== count! * size) {
-    throw new SightlineError('INVALID_INPUT', `${name} is a tensor of ${data.length} values, but its shape [${shape.join(', ')}] asks for ${count! * size}.`);
+    throw new SightlineError(
+      'INVALID_INPUT',
+      `${name} is a tensor of ${data.length} values, but its shape [${shape.join(', ')}] asks for ${count! * size}.`,
+    );
   }
   return Array.from({ length: count! }, (_, i) => ({
     input: { data: data.subarray(i * size, (i + 1) * size), shape: [1, ...image] },
@@ -62,16 +74,28 @@ export interface ImageAxes {
 }
 
 /** Height and width of a tensor's images, checked for the model's channels. */
-export function tensorSize(tensor: TensorInput, name: string, { channels, isChannelsLast }: ImageAxes): { readonly height: number; readonly width: number } {
+export function tensorSize(
+  tensor: TensorInput,
+  name: string,
+  { channels, isChannelsLast }: ImageAxes,
+): { readonly height: number; readonly width: number } {
   const [, first, second, third] = tensor.shape as readonly [number, number, number, number];
   if ((isChannelsLast ? third : first) !== channels) {
-    throw new SightlineError('INVALID_INPUT', `${name} is a tensor of shape ${shown(tensor.shape)}; the model takes ${isChannelsLast ? `[N, H, W, ${channels}]` : `[N, ${channels}, H, W]`}.`);
+    throw new SightlineError(
+      'INVALID_INPUT',
+      `${name} is a tensor of shape ${shown(tensor.shape)}; the model takes ${isChannelsLast ? `[N, H, W, ${channels}]` : `[N, ${channels}, H, W]`}.`,
+    );
   }
   return isChannelsLast ? { height: first, width: second } : { height: second, width: third };
 }
 
 /** Decodes an image and places it in the model's input; a tensor (of one image) is taken as it is. */
-export async function prepareInput({ input, name, heldBytes: held }: HandedInput, card: ModelInput, axes: ImageAxes, options: Pick<DecodeOptions, 'signal' | 'maxPixels' | 'svg' | 'imageFiles'>): Promise<PreparedInput> {
+export async function prepareInput(
+  { input, name, heldBytes: held }: HandedInput,
+  card: ModelInput,
+  axes: ImageAxes,
+  options: Pick<DecodeOptions, 'signal' | 'maxPixels' | 'svg' | 'imageFiles'>,
+): Promise<PreparedInput> {
   const { channels } = axes;
   if (isTensorInput(input)) {
     const { height, width } = tensorSize(input, name, axes);
@@ -85,11 +109,17 @@ export async function prepareInput({ input, name, heldBytes: held }: HandedInput
     return {
       name,
       request: { label: name, height, width, tensor },
-      picture: () => ({ image: denormalized(tensor, height, width, card, name), box: { left: 0, top: 0, width, height } }),
+      picture: () => ({
+        image: denormalized(tensor, height, width, card, name),
+        box: { left: 0, top: 0, width, height },
+      }),
     };
   }
   if (channels !== 1 && channels !== 3) {
-    throw new SightlineError('INVALID_INPUT', `${name} is a picture, but the model takes images of ${channels} channels; give it tensors ${axes.isChannelsLast ? `[N, H, W, ${channels}]` : `[N, ${channels}, H, W]`}.`);
+    throw new SightlineError(
+      'INVALID_INPUT',
+      `${name} is a picture, but the model takes images of ${channels} channels; give it tensors ${axes.isChannelsLast ? `[N, H, W, ${channels}]` : `[N, ${channels}, H, W]`}.`,
+    );
   }
   const image = await decodeImage(input, { ...options, name, heldBytes: held });
   const { resized, crop, box } = inputGeometry(image.width, image.height, card);
@@ -134,10 +164,16 @@ function channelsFirst(data: Float32Array, channels: number): Float32Array {
 }
 
 /**
- * The picture that a preprocessed tensor was made of, as far as the card's mean and deviation tell; of other channels than colors and
- * gray their mean, from the lowest (black) to the highest (white).
+ * The picture that a preprocessed tensor was made of, as far as the card's mean and deviation tell; of other channels
+ * than colors and gray their mean, from the lowest (black) to the highest (white).
  */
-function denormalized(tensor: Float32Array, height: number, width: number, card: ModelInput, name: string): DecodedImage {
+function denormalized(
+  tensor: Float32Array,
+  height: number,
+  width: number,
+  card: ModelInput,
+  name: string,
+): DecodedImage {
   const data = new Uint8Array(height * width * 3);
   const plane = height * width;
   const channels = tensor.length / plane;

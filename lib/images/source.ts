@@ -1,6 +1,5 @@
 import { readFile, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { fileURLToPath } from 'node:url';
 
 import sharp, { type Metadata, type Sharp, type SharpOptions } from 'sharp';
 
@@ -10,27 +9,9 @@ import { SightlineError } from '../support/errors.js';
 import { firstLine, unreadable } from '../support/files.js';
 import { cmykToRgb } from './cmyk.js';
 import { Gate } from './gate.js';
+import { checkHeld, heldBytes, isRaw, isSharp, pathOf, type ImageInput, type RawImage } from './image-input.js';
 import { declaredPngSize } from './png-header.js';
 import { checkSamples, hasIdleBand, isSvg, unreadableBecause } from './readable.js';
-
-/** Pixels as they lie in memory: row-major, channels interleaved, 8 bits each. 1 gray, 2 gray + alpha, 3 RGB, 4 RGBA. */
-export interface RawImage {
-  /** Row-major, channels last: [height, width, channels], 0 to 255. */
-  readonly data: Uint8Array | Uint8ClampedArray;
-  /** In pixels. */
-  readonly width: number;
-  /** In pixels. */
-  readonly height: number;
-  /** 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA. */
-  readonly channels: 1 | 2 | 3 | 4;
-}
-
-/**
- * What may stand for an image: a path, a `file:` URL, the bytes of an encoded file (also as a Blob or File), raw pixels, or a
- * sharp instance (which counts as the picture that it would write, without its color profile: chain `.autoOrient()` on it if
- * the EXIF tag shall be obeyed).
- */
-export type ImageInput = string | URL | Uint8Array | ArrayBuffer | SharedArrayBuffer | DataView | Blob | Sharp | RawImage;
 
 /** An image ready for a model: 8-bit RGB, [height, width, 3] row-major, upright. */
 export interface DecodedImage {
@@ -42,11 +23,16 @@ export interface DecodedImage {
 }
 
 export interface DecodeOptions {
-  /** Aborting rejects with ABORTED at once. A decode that has begun runs to its end in the background; its pixels are dropped. */
+  /**
+   * Aborting rejects with ABORTED at once. A decode that has begun runs to its end in the background; its pixels are
+   * dropped.
+   */
   readonly signal?: AbortSignal | undefined;
   /** The name of an image that has no path, such as `image-0`. Default `image`. */
   readonly name?: string | undefined;
-  /** Refuse images of more pixels than this, before any is decoded. Default 268,402,689 (16,383 x 16,383), as in sharp. */
+  /**
+   * Refuse images of more pixels than this, before any is decoded. Default 268,402,689 (16,383 x 16,383), as in sharp.
+   */
   readonly maxPixels?: number | undefined;
   /** Whether SVG drawings are rendered: a few bytes of one can keep a processor busy for minutes. Default false. */
   readonly svg?: boolean | undefined;
@@ -64,7 +50,10 @@ const pictures = new Gate(Math.max(1, Math.trunc(Number(process.env['UV_THREADPO
 /** Pixels that are decoded at once: a picture of more is decoded alone. */
 const pixelsAtOnce = new Gate(2 ** 26);
 
-/** Half a picture explained as if whole would mislead, so truncation fails; oddities that Pillow also passes over do not. */
+/**
+ * Half a picture explained as if whole would mislead, so truncation fails; oddities that Pillow also passes over do
+ * not.
+ */
 const FAIL_ON = 'error';
 
 /**
@@ -72,12 +61,14 @@ const FAIL_ON = 'error';
  *
  * - EXIF orientation is applied.
  * - Alpha is flattened onto white. Dropping it (as Pillow's `convert('RGB')` does) would uncover whatever color the
- *   encoder left under transparent pixels, mostly black; white is the ground on which cut-out pictures are usually seen.
+ *   encoder left under transparent pixels, mostly black; white is the ground on which cut-out pictures are usually
+ *   seen.
  * - Gray becomes three equal channels; 16 bits are cut to the upper 8.
- * - CMYK becomes RGB by Pillow's formula, and embedded color profiles are ignored, as they were when the models were trained.
+ * - CMYK becomes RGB by Pillow's formula, and embedded color profiles are ignored, as they were when the models were
+ *   trained.
  *
- * - Samples of other kinds than 8 and 16 bits without a sign are refused, as they have no stated range. A last band that the
- *   file does not call alpha is left out.
+ * - Samples of other kinds than 8 and 16 bits without a sign are refused, as they have no stated range. A last band
+ *   that the file does not call alpha is left out.
  *
  * @throws SightlineError FILE_NOT_FOUND, NOT_A_FILE, INVALID_IMAGE, INVALID_INPUT or ABORTED.
  */
@@ -86,12 +77,19 @@ export async function decodeImage(input: ImageInput, options: DecodeOptions = {}
   throwIfAborted(signal);
   // Before the disk is asked anything, so that the refusal is the same whatever lies there.
   if (!imageFiles && (typeof input === 'string' || input instanceof URL)) {
-    throw new SightlineError('INVALID_INPUT', `${options.name ?? 'image'} is a ${typeof input === 'string' ? 'string' : 'URL'}, and this model reads no files (imageFiles: false); give the bytes of the image.`);
+    throw new SightlineError(
+      'INVALID_INPUT',
+      `${options.name ?? 'image'} is a ${typeof input === 'string' ? 'string' : 'URL'}, and this model reads no files (imageFiles: false); give the bytes of the image.`,
+    );
   }
   const path = pathOf(input, options.name ?? 'image');
   const name = path === null ? (options.name ?? 'image') : basename(path);
   // Messages show the whole path where there is one: two folders may hold the same base name.
-  const source = { ...options, heldBytes: options.heldBytes === undefined ? heldBytes(input) : options.heldBytes, subject: path === null ? name : cut(path) };
+  const source = {
+    ...options,
+    heldBytes: options.heldBytes === undefined ? heldBytes(input) : options.heldBytes,
+    subject: path === null ? name : cut(path),
+  };
   const onLeave = leavingOn(signal);
   const leave = await pictures.enter(1, onLeave);
   const work = (async (): Promise<Pixels> => {
@@ -108,18 +106,6 @@ export async function decodeImage(input: ImageInput, options: DecodeOptions = {}
 /** Ends the waiting at a gate when the signal is aborted. */
 function leavingOn(signal: AbortSignal | undefined): (leave: (reason: unknown) => void) => () => void {
   return (leave) => onAbort(signal, () => leave(abortedBy(signal)));
-}
-
-/** Bytes of memory that the caller may still take back, by transferring or shrinking it; null where there is none. */
-export function heldBytes(input: unknown): number | null {
-  const held = isRaw(input) ? input.data : input;
-  return ArrayBuffer.isView(held) || held instanceof ArrayBuffer ? held.byteLength : null;
-}
-
-/** @throws SightlineError INVALID_INPUT where the caller has taken the memory back since. */
-export function checkHeld(input: unknown, expected: number | null, subject: string): void {
-  if (expected === null || heldBytes(input) === expected) return;
-  throw new SightlineError('INVALID_INPUT', `The memory of ${subject} was transferred or resized before it was read; leave it alone until the promise settles, or give a copy.`);
 }
 
 type Source = DecodeOptions & { readonly heldBytes: number | null; readonly subject: string };
@@ -141,7 +127,11 @@ type Pixels = Omit<DecodedImage, 'name'>;
 function copied(memory: ArrayBufferView | ArrayBufferLike): Uint8Array {
   // No view can be made of memory that was transferred.
   if (memory.byteLength === 0) return new Uint8Array(0);
-  return (ArrayBuffer.isView(memory) ? new Uint8Array(memory.buffer, memory.byteOffset, memory.byteLength) : new Uint8Array(memory)).slice();
+  return (
+    ArrayBuffer.isView(memory)
+      ? new Uint8Array(memory.buffer, memory.byteOffset, memory.byteLength)
+      : new Uint8Array(memory)
+  ).slice();
 }
 
 async function bytesOf(path: string, subject: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
@@ -151,11 +141,16 @@ async function bytesOf(path: string, subject: string, signal: AbortSignal | unde
   } catch (cause) {
     throw notRead(subject, cause);
   }
-  if (found.isDirectory()) throw new SightlineError('NOT_A_FILE', `${subject} is a directory; give the path of an image file.`);
+  if (found.isDirectory()) {
+    throw new SightlineError('NOT_A_FILE', `${subject} is a directory; give the path of an image file.`);
+  }
   // A pipe or a device could be read for ever.
-  if (!found.isFile()) throw new SightlineError('NOT_A_FILE', `${subject} is not a regular file; give the path of an image file.`);
+  if (!found.isFile()) {
+    throw new SightlineError('NOT_A_FILE', `${subject} is not a regular file; give the path of an image file.`);
+  }
   try {
-    // Read here, not by sharp: libvips caches by file name, and would show the old picture of a file that was rewritten.
+    // Read here, not by sharp: libvips caches by file name, and would show the old picture of a file that was
+    // rewritten.
     return await readFile(path, { signal });
   } catch (cause) {
     throwIfAborted(signal);
@@ -163,11 +158,21 @@ async function bytesOf(path: string, subject: string, signal: AbortSignal | unde
   }
 }
 
-async function decodeBytes(bytes: Uint8Array, { subject, signal, maxPixels = MAX_PIXELS, svg = false }: Source): Promise<Pixels> {
+async function decodeBytes(
+  bytes: Uint8Array,
+  { subject, signal, maxPixels = MAX_PIXELS, svg = false }: Source,
+): Promise<Pixels> {
   throwIfAborted(signal);
-  if (bytes.length === 0) throw new SightlineError('INVALID_IMAGE', `${subject} is empty (0 bytes); expected an image file.`);
+  if (bytes.length === 0) {
+    throw new SightlineError('INVALID_IMAGE', `${subject} is empty (0 bytes); expected an image file.`);
+  }
   // Before libvips sees it: reading an SVG's header renders parts of it.
-  if (!svg && isSvg(bytes)) throw new SightlineError('INVALID_IMAGE', `${subject} is an SVG drawing, which can take minutes to render; load the model with { svg: true } if you trust it.`);
+  if (!svg && isSvg(bytes)) {
+    throw new SightlineError(
+      'INVALID_IMAGE',
+      `${subject} is an SVG drawing, which can take minutes to render; load the model with { svg: true } if you trust it.`,
+    );
+  }
   // The header is read without a limit, so that a refusal can name the size.
   let header: Metadata;
   try {
@@ -201,7 +206,9 @@ async function decodeChecked(bytes: Uint8Array, header: Metadata): Promise<Pixel
       .raw({ depth: 'uchar' })
       .toBuffer({ resolveWithObject: true });
     // A fifth channel would be alpha, which no common CMYK file has.
-    if (info.channels === 4) return { data: await cmykToRgb(data, info.width, info.height), width: info.width, height: info.height };
+    if (info.channels === 4) {
+      return { data: await cmykToRgb(data, info.width, info.height), width: info.width, height: info.height };
+    }
   }
   return await toRgb(sharp(bytes, settings).autoOrient(), hasIdleBand(bytes, header));
 }
@@ -210,8 +217,10 @@ async function decodeSharp(instance: Sharp, source: Source): Promise<Pixels> {
   let raw: RawImage;
   try {
     // A copy, since setting raw output would change what the caller's own instance writes.
-    const { data, info } = await withoutProfile(instance.clone()).raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true });
-    raw = { data, width: info.width, height: info.height, channels: info.channels as RawImage['channels'] };
+    const { data, info } = await withoutProfile(instance.clone())
+      .raw({ depth: 'uchar' })
+      .toBuffer({ resolveWithObject: true });
+    raw = { data, width: info.width, height: info.height, channels: info.channels };
   } catch (cause) {
     throw undecodable(null, null, source.subject, cause);
   }
@@ -219,8 +228,8 @@ async function decodeSharp(instance: Sharp, source: Source): Promise<Pixels> {
 }
 
 /**
- * The pixels of a file are taken as they are stored, so those of an instance are too. sharp has that as an option of its
- * constructor only; a copy has options of its own.
+ * The pixels of a file are taken as they are stored, so those of an instance are too. sharp has that as an option of
+ * its constructor only; a copy has options of its own.
  */
 function withoutProfile(copy: Sharp): Sharp {
   const { input } = (copy as unknown as { options?: { input?: { ignoreIcc?: boolean } } }).options ?? {};
@@ -232,10 +241,16 @@ async function decodeRaw(image: RawImage, { subject, maxPixels = MAX_PIXELS }: S
   const { data, width, height, channels } = image;
   const whole = (value: number): boolean => Number.isSafeInteger(value) && value > 0;
   if (!whole(width) || !whole(height)) {
-    throw new SightlineError('INVALID_IMAGE', `${subject} has the size ${shown(width)} x ${shown(height)}; raw pixels need a width and a height of at least 1.`);
+    throw new SightlineError(
+      'INVALID_IMAGE',
+      `${subject} has the size ${shown(width)} x ${shown(height)}; raw pixels need a width and a height of at least 1.`,
+    );
   }
   if (![1, 2, 3, 4].includes(channels)) {
-    throw new SightlineError('INVALID_IMAGE', `${subject} has ${shown(channels)} channels; raw pixels have 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGBA).`);
+    throw new SightlineError(
+      'INVALID_IMAGE',
+      `${subject} has ${shown(channels)} channels; raw pixels have 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGBA).`,
+    );
   }
   const needed = width * height * channels;
   if (data.length !== needed) {
@@ -260,7 +275,11 @@ async function toRgb(image: Sharp, hasIdle: boolean): Promise<Pixels> {
     .raw({ depth: 'uchar' })
     .toBuffer({ resolveWithObject: true });
   if (info.channels !== 3) throw new Error(`expected 3 channels after conversion, found ${info.channels}`);
-  return { data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength), width: info.width, height: info.height };
+  return {
+    data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+    width: info.width,
+    height: info.height,
+  };
 }
 
 function checkPixels(width: number, height: number, subject: string, maxPixels: number): void {
@@ -278,55 +297,39 @@ function grouped(count: number): string {
 
 function notRead(subject: string, cause: unknown): SightlineError {
   const { code } = cause as NodeJS.ErrnoException;
-  if (code === 'ERR_INVALID_ARG_VALUE') return new SightlineError('INVALID_INPUT', `${JSON.stringify(subject)} is no path: it holds a zero character.`, { cause });
-  if (code === 'ERR_FS_FILE_TOO_LARGE') return new SightlineError('INVALID_IMAGE', `${subject} is larger than 2 GiB; it cannot be read as an image.`, { cause });
+  if (code === 'ERR_INVALID_ARG_VALUE') {
+    return new SightlineError('INVALID_INPUT', `${JSON.stringify(subject)} is no path: it holds a zero character.`, {
+      cause,
+    });
+  }
+  if (code === 'ERR_FS_FILE_TOO_LARGE') {
+    return new SightlineError('INVALID_IMAGE', `${subject} is larger than 2 GiB; it cannot be read as an image.`, {
+      cause,
+    });
+  }
   return unreadable(subject, cause);
 }
 
-function undecodable(bytes: Uint8Array | null, header: Metadata | null, subject: string, cause: unknown): SightlineError {
+function undecodable(
+  bytes: Uint8Array | null,
+  header: Metadata | null,
+  subject: string,
+  cause: unknown,
+): SightlineError {
   if (cause instanceof SightlineError) return cause;
   const because = bytes === null ? null : unreadableBecause(bytes, header);
   if (because !== null) return new SightlineError('INVALID_IMAGE', `${subject} ${because}.`, { cause });
   const why = firstLine(cause);
   if (/unsupported image format/i.test(why)) {
-    return new SightlineError('INVALID_IMAGE', `${subject} is not an image that sightline reads: expected JPEG, PNG, WebP, AVIF, GIF or TIFF.`, { cause });
+    return new SightlineError(
+      'INVALID_IMAGE',
+      `${subject} is not an image that sightline reads: expected JPEG, PNG, WebP, AVIF, GIF or TIFF.`,
+      { cause },
+    );
   }
-  return new SightlineError('INVALID_IMAGE', `${subject} is damaged or cut short and cannot be decoded (${cut(why)}).`, { cause });
-}
-
-/** The path that an input names; null for one that holds the picture itself. */
-function pathOf(input: ImageInput, name: string): string | null {
-  if (input instanceof URL) return pathOfUrl(input, name);
-  if (typeof input === 'string') {
-    const scheme = /^(data|https?|blob|ftp|s3|gs):/i.exec(input)?.[1]?.toLowerCase();
-    if (scheme !== undefined) throw new SightlineError('INVALID_INPUT', `${name} is a ${scheme}: URL, and strings are paths of files; ${scheme === 'data' ? 'decode it' : 'fetch it'} first and give the bytes.`);
-    return input;
-  }
-  const isKnown = ArrayBuffer.isView(input) || input instanceof ArrayBuffer || input instanceof SharedArrayBuffer || input instanceof Blob || isSharp(input) || isRaw(input);
-  if (isKnown && !(input instanceof Float32Array)) return null;
-  throw new SightlineError(
-    'INVALID_INPUT',
-    `${name} is not an image: give a path, the bytes of an image file, a sharp instance, or { data, width, height, channels }.`,
+  return new SightlineError(
+    'INVALID_IMAGE',
+    `${subject} is damaged or cut short and cannot be decoded (${cut(why)}).`,
+    { cause },
   );
-}
-
-function pathOfUrl(url: URL, name: string): string {
-  if (url.protocol !== 'file:') throw new SightlineError('INVALID_INPUT', `${name} is ${cut(url.href)}, which is not a file: URL; fetch the image first and give its bytes.`);
-  try {
-    return fileURLToPath(url);
-  } catch (cause) {
-    // A host, or a slash that is written as %2F.
-    throw new SightlineError('INVALID_INPUT', `${name} is ${cut(url.href)}, which is the URL of no file on this machine.`, { cause });
-  }
-}
-
-function isSharp(input: unknown): input is Sharp {
-  // Not `instanceof`: the caller's sharp may be another copy of the package.
-  const candidate = input as Partial<Sharp> | null;
-  return typeof candidate?.toBuffer === 'function' && typeof candidate.clone === 'function';
-}
-
-function isRaw(input: unknown): input is RawImage {
-  const raw = input as Partial<RawImage> | null | undefined;
-  return raw?.data instanceof Uint8Array || raw?.data instanceof Uint8ClampedArray;
 }

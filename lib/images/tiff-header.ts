@@ -47,7 +47,16 @@ function readDirectory(view: DataView, isLittle: boolean, isBig: boolean): TiffH
     const room = isBig ? 8 : 4;
     const at = entry + 4 + room;
     const from = size * values <= room ? at : wide(at);
-    found.set(tag, Array.from({ length: values }, (_, v) => (size === 1 ? view.getUint8(from + v) : size === 2 ? view.getUint16(from + 2 * v, isLittle) : view.getUint32(from + 4 * v, isLittle))));
+    found.set(
+      tag,
+      Array.from({ length: values }, (_, v) =>
+        size === 1
+          ? view.getUint8(from + v)
+          : size === 2
+            ? view.getUint16(from + 2 * v, isLittle)
+            : view.getUint32(from + 4 * v, isLittle),
+      ),
+    );
   }
   const first = (tag: number, otherwise: number): number => found.get(tag)?.[0] ?? otherwise;
   return {

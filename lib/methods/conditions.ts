@@ -14,7 +14,8 @@ export const all =
     return null;
   };
 
-export const hasGradients: Condition = ({ isQuantized }) => (isQuantized ? 'its weights are quantized, and quantized operators have no gradients' : null);
+export const hasGradients: Condition = ({ isQuantized }) =>
+  isQuantized ? 'its weights are quantized, and quantized operators have no gradients' : null;
 
 /** Whether the backward pass can follow a rule, which was tried on the graph. */
 export const followsRule =
@@ -24,26 +25,45 @@ export const followsRule =
 
 export const hasPooledHead: Condition = ({ head, nodes }) => {
   if (head === null) return 'no linear layer on a spatially averaged feature was found at its end';
-  if (head.layout === 'tokens' && nodes.find(({ name }) => name === head.feature)?.grid === null) return 'its averaged tokens do not lie in a grid of patches';
+  if (head.layout === 'tokens' && nodes.find(({ name }) => name === head.feature)?.grid === null) {
+    return 'its averaged tokens do not lie in a grid of patches';
+  }
   return null;
 };
 
 export const hasTargetLayer: Condition = ({ targetLayer, placesLostAt, nodes }) => {
-  if (targetLayer === '' && placesLostAt !== null) return `the places of the image are lost at "${placesLostAt.node}" (${placesLostAt.operator}); name a layer with \`layer\``;
+  if (targetLayer === '' && placesLostAt !== null) {
+    return `the places of the image are lost at "${placesLostAt.node}" (${placesLostAt.operator}); name a layer with \`layer\``;
+  }
   if (targetLayer === '') return 'no layer with spatial axes was found; name one with `layer`';
   const node = nodes.find(({ name }) => name === targetLayer);
-  return node?.layout === 'tokens' && node.grid === null ? `the tokens of "${targetLayer}" do not lie in a grid of patches` : null;
+  return node?.layout === 'tokens' && node.grid === null
+    ? `the tokens of "${targetLayer}" do not lie in a grid of patches`
+    : null;
+};
+
+/** Whether each attention's output projection and what it is added to are known. */
+export const isInStream: Condition = ({ attention }) => {
+  const site = attention.find((each) => !each.isInStream);
+  return site === undefined ? null : `its graph does not tell what the attention of "${site.name}" adds, and to what`;
 };
 
 export const hasGlobalAttention: Condition = ({ attention, tokens, unknownAttention, hasParallelAttention }) => {
-  if (attention.length === 0) return unknownAttention === 0 ? 'it has no attention' : 'its attention is of no known form';
+  if (attention.length === 0) {
+    return unknownAttention === 0 ? 'it has no attention' : 'its attention is of no known form';
+  }
   if (unknownAttention > 0) return `${unknownAttention} of its attention operators are of no known form`;
-  if (attention.some((site) => site.tokens !== site.keys)) return 'it has attention between different sets of tokens, which no product of square matrices follows';
-  if (attention.some(({ windows }) => windows > 1)) return 'its attention is windowed, so no token sees the whole image';
-  const opaque = attention.find((site) => site.opaque !== '');
-  if (opaque) return opaque.opaque;
+  if (attention.some((site) => site.tokens !== site.keys)) {
+    return 'it has attention between different sets of tokens, which no product of square matrices follows';
+  }
+  if (attention.some(({ windows }) => windows > 1)) {
+    return 'its attention is windowed, so no token sees the whole image';
+  }
+  const unsupported = attention.find((site) => site.unsupported !== '');
+  if (unsupported) return unsupported.unsupported;
   const altered = attention.find((site) => site.altered !== '');
   if (altered) return altered.altered;
   if (hasParallelAttention) return 'its attentions stand side by side, so their matrices do not follow one another';
-  return tokens === null ? 'its tokens do not lie in a known grid of patches' : null;
+  if (tokens === null) return 'its tokens do not lie in a known grid of patches';
+  return tokens.isReadKnown ? null : 'which of its tokens its scores are made of is not known';
 };

@@ -28,7 +28,9 @@ export const noise = notNegative;
 /** One of several words. */
 export const oneOf = <const Words extends readonly [string, ...string[]]>(...words: Words) => {
   const quoted = words.map((word) => `'${word}'`);
-  return z.enum(words, { error: `${[quoted.slice(0, -1).join(', '), quoted.at(-1)].filter(Boolean).join(' or ')} is expected` });
+  return z.enum(words, {
+    error: `${[quoted.slice(0, -1).join(', '), quoted.at(-1)].filter(Boolean).join(' or ')} is expected`,
+  });
 };
 
 export const flag = z.boolean({ error: 'true or false is expected' });

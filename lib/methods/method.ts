@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import type { Inspection } from '../engine/inspection.js';
 import type { SymbolicModel, Value } from '../symbolic/index.js';
 
-/** What a method computes from: the model, its own options, and the layer that is explained. */
+/** The input of a method: the model, its own options, and the layer that is explained. */
 export interface MethodInput<Options> {
   /** The model on the images, and what can be read of it. */
   readonly model: SymbolicModel;
@@ -17,7 +17,9 @@ export interface MethodInput<Options> {
 export interface MapResult {
   /** [batch, height, width]; with `concepts` [batch, concepts, height, width]. */
   readonly map: Value;
-  /** Numbers that say how far the map can be trusted, such as integrated gradients' completeness error: [batch] each. */
+  /**
+   * Numbers that say how far the map can be trusted, such as integrated gradients' completeness error: [batch] each.
+   */
   readonly figures?: Readonly<Record<string, Value>>;
   /** Scores of the classes for each concept: [batch, concepts, classes]. */
   readonly concepts?: Value;
@@ -27,11 +29,11 @@ export interface MapResult {
 export type MapOf<Options> = (input: MethodInput<Options>) => Value | MapResult;
 
 /**
- * An explanation method: a pure function from symbolic values to a symbolic map. It runs once for each model, input size
- * and set of options; the steps that it records run for every batch.
+ * An explanation method: a pure function from symbolic values to a symbolic map. It runs once for each model, input
+ * size and set of options; the steps that it records run for every batch.
  */
 export interface Method<Schema extends z.ZodType = z.ZodType, UsesLayer extends boolean = boolean> {
-  /** What results and errors call it. */
+  /** Its name in results and errors. */
   readonly name: string;
   /** Its own options with their defaults. */
   readonly options: Schema;
@@ -49,15 +51,26 @@ export interface Method<Schema extends z.ZodType = z.ZodType, UsesLayer extends 
 type PackageOf<Options> = Options extends { readonly compat?: infer Package } ? Extract<Package, string> : never;
 
 /** A method, and how packages that differ compute it. */
-export interface MethodDefinition<Schema extends z.ZodType, UsesLayer extends boolean> extends Method<Schema, UsesLayer> {
-  /** The maps of packages by the name that the option `compat` gives; one without an entry differs in its defaults alone. */
+export interface MethodDefinition<Schema extends z.ZodType, UsesLayer extends boolean> extends Method<
+  Schema,
+  UsesLayer
+> {
+  /**
+   * The maps of packages by the name that the option `compat` gives; one without an entry differs in its defaults
+   * alone.
+   */
   readonly compat?: { readonly [Package in PackageOf<z.output<Schema>>]?: MapOf<z.output<Schema>> };
 }
 
 /** Makes a method of its parts; for a method of your own, pass the result to `explain` in place of a name. */
-export function defineMethod<Schema extends z.ZodType, const UsesLayer extends boolean>(definition: MethodDefinition<Schema, UsesLayer>): Method<Schema, UsesLayer> {
+export function defineMethod<Schema extends z.ZodType, const UsesLayer extends boolean>(
+  definition: MethodDefinition<Schema, UsesLayer>,
+): Method<Schema, UsesLayer> {
   const { compat, ...method } = definition;
   if (compat === undefined) return definition;
   const maps = compat as Readonly<Record<string, MapOf<z.output<Schema>> | undefined>>;
-  return { ...method, map: (input) => (maps[(input.options as { compat?: string }).compat ?? ''] ?? method.map)(input) };
+  return {
+    ...method,
+    map: (input) => (maps[(input.options as { compat?: string }).compat ?? ''] ?? method.map)(input),
+  };
 }

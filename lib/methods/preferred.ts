@@ -19,5 +19,8 @@ export function preferredMethod(inspection: Inspection, model: string): MethodNa
     if (reason === null) return name;
     reasons.push(`${name}: ${reason}`);
   }
-  throw new SightlineError('METHOD_NOT_APPLICABLE', `Name a method; none of those that are tried by themselves can explain ${model} (${reasons.join('; ')}).`);
+  throw new SightlineError(
+    'METHOD_NOT_APPLICABLE',
+    `Name a method; none of those that are tried by themselves can explain ${model} (${reasons.join('; ')}).`,
+  );
 }

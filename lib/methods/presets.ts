@@ -32,13 +32,17 @@ export type PresetSchema<Fields extends z.ZodRawShape, Preset extends string, Pa
 
 /**
  * Options with defaults, and rows of settings that can be chosen by name: `preset`, a published choice, and `compat`, a
- * package whose defaults differ. What is given by name wins over the preset, the preset over the package, the package over
- * the defaults.
+ * package whose defaults differ. What is given by name wins over the preset, the preset over the package, the package
+ * over the defaults.
  *
- * Explanations report the options as they took effect, so the schema fills them in. zod's own `default` would not do: it
- * hides whether an option was given.
+ * Explanations report the options as they took effect, so the schema fills them in. zod's own `default` would not do:
+ * it hides whether an option was given.
  */
-export function withPresets<const Fields extends z.ZodRawShape, const Preset extends string = never, const Package extends Peer = never>(
+export function withPresets<
+  const Fields extends z.ZodRawShape,
+  const Preset extends string = never,
+  const Package extends Peer = never,
+>(
   fields: Fields,
   defaults: NoInfer<Values<Fields>>,
   rows: {
@@ -50,15 +54,33 @@ export function withPresets<const Fields extends z.ZodRawShape, const Preset ext
   const packages: Readonly<Record<string, object>> = rows.packages ?? {};
   const [known, peers] = [Object.keys(presets), Object.keys(packages) as Peer[]];
   const shape: z.ZodRawShape = {
-    ...(known.length > 0 && { preset: z.enum(known, { error: (issue) => `there is no preset ${JSON.stringify(issue.input)}; give ${known.join(', ')}` }).optional() }),
+    ...(known.length > 0 && {
+      preset: z
+        .enum(known, {
+          error: (issue) => `there is no preset ${JSON.stringify(issue.input)}; give ${known.join(', ')}`,
+        })
+        .optional(),
+    }),
     ...Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, (field as z.ZodType).optional()])),
     ...(peers.length > 0 && { compat: compatWith(...(peers as [Peer, ...Peer[]])) }),
   };
   const schema = z.strictObject(shape).transform((asked) => {
-    const given = Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined)) as { preset?: string; compat?: string };
+    const given = Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined)) as {
+      preset?: string;
+      compat?: string;
+    };
     const { preset, compat } = given;
-    return { ...defaults, ...(compat === undefined ? {} : packages[compat]), ...(preset === undefined ? {} : presets[preset]), ...given };
+    return {
+      ...defaults,
+      ...(compat === undefined ? {} : packages[compat]),
+      ...(preset === undefined ? {} : presets[preset]),
+      ...given,
+    };
   });
   // A transformed schema has no `shape`, by which refusals list the options that there are.
-  return Object.assign(schema, { shape, defaults, rows: { presets, packages } satisfies PresetRows }) as unknown as PresetSchema<Fields, Preset, Package>;
+  return Object.assign(schema, {
+    shape,
+    defaults,
+    rows: { presets, packages } satisfies PresetRows,
+  }) as unknown as PresetSchema<Fields, Preset, Package>;
 }

@@ -1,3 +1,4 @@
+import type { ImageSizes } from '../archives/exported/sizes.js';
 import { defaultCard, resolveLabels, type ModelCard } from '../models/card.js';
 import type { KnownModel } from '../requests/question.js';
 import { SightlineError } from '../support/errors.js';
@@ -7,8 +8,8 @@ import type { Inspections } from './inspections.js';
 const USUAL_SIZES = [224, 256, 384, 299, 288, 240, 320, 448, 518, 336, 192, 160, 128, 96, 64, 32, 28];
 
 /**
- * The card by which images are prepared and classes are named: the given one, that beside the archive, or ImageNet's defaults
- * at a size that the model takes. A model that runs on no usual size has none until its first tensor.
+ * The card by which images are prepared and classes are named: the given one, that beside the archive, or ImageNet's
+ * defaults at a size that the model takes. A model that runs on no usual size has none until its first tensor.
  */
 export class CardInForce {
   private found: KnownModel | null = null;
@@ -19,6 +20,8 @@ export class CardInForce {
     /** What messages call the model. */
     private readonly path: string,
     private readonly inspections: Inspections,
+    /** Of a program, which says what images it is for; else null. */
+    private readonly sizes: ImageSizes | null,
   ) {}
 
   /** Null where there is none yet. */
@@ -29,9 +32,13 @@ export class CardInForce {
   /** @throws SightlineError UNSUPPORTED_MODEL where there is none yet */
   get required(): KnownModel {
     if (this.found === null) {
-      throw new SightlineError('UNSUPPORTED_MODEL', `${this.path} runs on no usual image size; write a model card beside it that gives its input size, or pass tensors. ${this.refusal?.message ?? ''}`.trim(), {
-        cause: this.refusal,
-      });
+      throw new SightlineError(
+        'UNSUPPORTED_MODEL',
+        `${this.path} runs on no usual image size; write a model card beside it that gives its input size, or pass tensors. ${this.refusal?.message ?? ''}`.trim(),
+        {
+          cause: this.refusal,
+        },
+      );
     }
     return this.found;
   }
@@ -47,13 +54,16 @@ export class CardInForce {
       return null;
     }
     let refusal: unknown;
-    for (const size of USUAL_SIZES) {
+    const usual = USUAL_SIZES.map((size) => ({ height: size, width: size }));
+    for (const { height, width } of this.sizes === null ? usual : [this.sizes, ...usual]) {
       try {
-        const { channels } = await this.inspections.at(size, size);
-        const assumed = defaultCard(this.path, size, size, channels);
+        const { channels } = await this.inspections.at(height, width);
+        const assumed = defaultCard(this.path, width, height, channels);
         await this.take(assumed);
-        if (channels !== 1 && channels !== 3) return `${this.path} takes images of ${channels} channels, which come as tensors; a size of ${size} x ${size} is assumed.`;
-        return `There is no model card beside ${this.path}, so ImageNet's preprocessing is assumed${channels === 1 ? ', in gray' : ''}: ${size} x ${size}, bilinear, center crop of a shorter side of ${String(assumed.input.resize.size)}.`;
+        if (channels !== 1 && channels !== 3) {
+          return `${this.path} takes images of ${channels} channels, which come as tensors; a size of ${width} x ${height} is assumed.`;
+        }
+        return `There is no model card beside ${this.path}, so ImageNet's preprocessing is assumed${channels === 1 ? ', in gray' : ''}: ${width} x ${height}, bilinear, center crop of a shorter side of ${String(assumed.input.resize.size)}.`;
       } catch (error) {
         if (!(error instanceof SightlineError) || error.code !== 'INVALID_INPUT') throw error;
         refusal ??= error;
@@ -63,6 +73,17 @@ export class CardInForce {
     return null;
   }
 
+  /** The same model where another of its outputs is asked about: labels and target layer of the card are not its. */
+  async ofOutput(name: string): Promise<KnownModel> {
+    const known = this.required;
+    const { height, width } = known.card.input;
+    const usual = await this.inspections.at(height, width);
+    if (name === usual.output) return known;
+    const { classes, scores } = await this.inspections.at(height, width, name);
+    const { labels: _labels, targetLayer: _layer, ...card } = known.card;
+    return { ...known, card, labels: await resolveLabels(card, classes, scores) };
+  }
+
   /** The first tensor tells the size of a model that runs on no usual one. */
   async findAt(height: number, width: number): Promise<void> {
     const { channels } = await this.inspections.at(height, width);
@@ -70,9 +91,15 @@ export class CardInForce {
   }
 
   private async take(card: ModelCard): Promise<void> {
-    const { classes, scores, channels, isChannelsLast } = await this.inspections.at(card.input.height, card.input.width);
+    const { classes, scores, channels, isChannelsLast } = await this.inspections.at(
+      card.input.height,
+      card.input.width,
+    );
     if (card.input.mean.length !== channels) {
-      throw new SightlineError('INVALID_CARD', `The card of ${card.name} gives the mean of ${card.input.mean.length} channels, but the model's images have ${channels}; give one for each.`);
+      throw new SightlineError(
+        'INVALID_CARD',
+        `The card of ${card.name} gives the mean of ${card.input.mean.length} channels, but the model's images have ${channels}; give one for each.`,
+      );
     }
     const labels = await resolveLabels(card, classes, scores);
     // Another tensor may have been quicker.

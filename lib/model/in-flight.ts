@@ -1,7 +1,20 @@
+import { SightlineError } from '../support/errors.js';
+
 /** Counts work that goes on, so that what it needs is not taken away before its end. */
 export class InFlight {
+  private readonly end = new AbortController();
   private count = 0;
   private idle: (() => void) | null = null;
+
+  /** Aborted when the work in flight is to end. */
+  get signal(): AbortSignal {
+    return this.end.signal;
+  }
+
+  /** Ends all of it: it fails with ABORTED, whose cause is MODEL_CLOSED. */
+  abort(sentence: string): void {
+    this.end.abort(new SightlineError('MODEL_CLOSED', sentence));
+  }
 
   async during<T>(work: () => Promise<T>): Promise<T> {
     this.count++;

@@ -14,22 +14,47 @@ const GPU = /^cuda:\d{1,3}$/;
  *
  * @param asked such as 'auto', 'cpu', 'cuda', 'cuda:1', 'cuda:all', or ['cuda:0', 'cuda:1']
  * @param gpus how many CUDA GPUs there are; asked only where it matters
+ * @param others the names of a third party's devices; asked only for names that are none of ours
  * @throws SightlineError INVALID_OPTION, DEVICE_UNAVAILABLE for `cuda:all` without a GPU
  */
-export function namedDevices(asked: string | readonly string[], gpus: () => number): string[] {
+export function namedDevices(
+  asked: string | readonly string[],
+  gpus: () => number,
+  others: () => readonly string[] = () => [],
+): string[] {
   if (typeof asked !== 'string') {
-    const odd = asked.find((name) => !GPU.test(name));
-    if (asked.length === 0) throw new SightlineError('INVALID_OPTION', "The list of devices is empty; name GPUs, such as ['cuda:0', 'cuda:1'].");
-    if (odd !== undefined) throw new SightlineError('INVALID_OPTION', `A list of devices holds GPUs by number, such as 'cuda:0', and not '${odd}'.`);
+    const odd = asked.find((name) => !GPU.test(name) && !others().includes(name));
+    if (asked.length === 0) {
+      throw new SightlineError(
+        'INVALID_OPTION',
+        "The list of devices is empty; name GPUs, such as ['cuda:0', 'cuda:1'].",
+      );
+    }
+    if (odd !== undefined) {
+      throw new SightlineError(
+        'INVALID_OPTION',
+        `A list of devices holds GPUs by number, such as 'cuda:0', and not '${odd}'.`,
+      );
+    }
     const twice = asked.find((name, i) => asked.indexOf(name) !== i);
-    if (twice !== undefined) throw new SightlineError('INVALID_OPTION', `The list of devices names '${twice}' twice; name each GPU once.`);
+    if (twice !== undefined) {
+      throw new SightlineError('INVALID_OPTION', `The list of devices names '${twice}' twice; name each GPU once.`);
+    }
     return [...asked];
   }
-  if (!DEVICE.test(asked)) throw new SightlineError('INVALID_OPTION', `There is no device '${asked}'; use auto, cpu, cuda, cuda:N or cuda:all.`);
+  if (!DEVICE.test(asked) && !others().includes(asked)) {
+    throw new SightlineError(
+      'INVALID_OPTION',
+      `There is no device '${asked}'; use auto, cpu, cuda, cuda:N or cuda:all.`,
+    );
+  }
   if (asked !== 'cuda:all') return [asked];
   const count = gpus();
   if (count === 0) {
-    throw new SightlineError('DEVICE_UNAVAILABLE', "Device 'cuda:all' was asked for, but this LibTorch finds no CUDA GPU; run `sightline doctor`, or use device 'auto' or 'cpu'.");
+    throw new SightlineError(
+      'DEVICE_UNAVAILABLE',
+      "Device 'cuda:all' was asked for, but this LibTorch finds no CUDA GPU; run `sightline doctor`, or use device 'auto' or 'cpu'.",
+    );
   }
   return Array.from({ length: count }, (_, i) => `cuda:${i}`);
 }
@@ -92,7 +117,12 @@ export class DevicePool<Handle> {
   private choose(): number {
     let best = 0;
     for (let i = 1; i < this.members.length; i++) {
-      if (this.load[i]! < this.load[best]! || (this.load[i] === this.load[best] && this.lastTurn[i]! < this.lastTurn[best]!)) best = i;
+      if (
+        this.load[i]! < this.load[best]! ||
+        (this.load[i] === this.load[best] && this.lastTurn[i]! < this.lastTurn[best]!)
+      ) {
+        best = i;
+      }
     }
     return best;
   }

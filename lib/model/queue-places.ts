@@ -1,6 +1,9 @@
 import { SightlineError } from '../support/errors.js';
 
-/** Images that this thread's calls decode, by the devices that they are meant for: they will ask for a place in the queue. */
+/**
+ * Images that this thread's calls decode, by the devices that they are meant for: they will ask for a place in the
+ * queue.
+ */
 const promised = new Map<string, number>();
 
 /** The queue of a pool's devices, seen before anything is decoded for it. */
@@ -30,5 +33,9 @@ export function takePlaces({ device, waiting, limit }: Queue, count: number): ((
 
 export function queueFull({ device, waiting, limit }: Queue, cause?: unknown): SightlineError {
   const count = waiting() + (promised.get(device) ?? 0);
-  return new SightlineError('QUEUE_FULL', `${count} images wait already, of ${limit} that may; send fewer at once, or raise maxQueue.`, { cause, details: { waiting: count, maxQueue: limit } });
+  return new SightlineError(
+    'QUEUE_FULL',
+    `${count} images wait already, of ${limit} that may; send fewer at once, or raise maxQueue.`,
+    { cause, details: { waiting: count, maxQueue: limit } },
+  );
 }

@@ -1,7 +1,14 @@
 import type { Inspection } from '../engine/inspection.js';
 import { binding, fromNative } from '../engine/binding.js';
 import type { NativeModel, NativePlan, NativeResult } from '../engine/native-types.js';
-import { isTensorInput, prepareInput, splitInput, type HandedInput, type Input, type PreparedInput } from '../images/inputs.js';
+import {
+  isTensorInput,
+  prepareInput,
+  splitInput,
+  type HandedInput,
+  type Input,
+  type PreparedInput,
+} from '../images/inputs.js';
 import type { Question, Request } from '../requests/question.js';
 import { abortedBy, onAbort, throwIfAborted, untilAborted } from '../support/abort.js';
 import { SightlineError } from '../support/errors.js';
@@ -34,6 +41,9 @@ interface Window {
   /** Plans that no other call could know. */
   readonly ownPlans: KeptPlans;
   readonly signal: AbortSignal | undefined;
+  readonly client: string;
+  /** As `Request.output`. */
+  readonly output: string | undefined;
   /** How long a batch waits for more images, in milliseconds. */
   readonly maxDelay: number;
   /** Gives up the places that were kept for it in the queue, once it is there itself. */
@@ -54,31 +64,63 @@ export class Submissions {
   ) {}
 
   /**
-   * Decodes and submits images a window at a time, so that decoding overlaps computing and memory stays bounded. Each window
-   * has its places in the queue before it is decoded.
+   * Decodes and submits images a window at a time, so that decoding overlaps computing and memory stays bounded. Each
+   * window has its places in the queue before it is decoded.
    *
    * @returns one answer for each image
    */
-  async ask<Answer>(images: Input | readonly Input[], { signal, maxPixels = this.limits.maxPixels, maxDelay = this.queue.maxDelay, question }: Request<Answer>): Promise<Answer[]> {
+  async ask<Answer>(
+    images: Input | readonly Input[],
+    {
+      signal,
+      client = '',
+      maxPixels = this.limits.maxPixels,
+      maxDelay = this.queue.maxDelay,
+      output,
+      question,
+    }: Request<Answer>,
+  ): Promise<Answer[]> {
     throwIfAborted(signal);
     const list = Array.isArray(images) ? (images as readonly Input[]) : [images as Input];
     const items = list.flatMap((input, i) => splitInput(input, `image-${i}`));
     if (items.length === 0) throw new SightlineError('INVALID_INPUT', 'No images were given.');
     return this.inFlight.during(async () => {
       const { input } = items[0]!;
-      if (this.card.known === null && isTensorInput(input)) await untilAborted(this.card.findAt(input.shape[2]!, input.shape[3]!), signal);
-      const model = this.card.required;
+      if (this.card.known === null && isTensorInput(input)) {
+        await untilAborted(this.card.findAt(input.shape[2]!, input.shape[3]!), signal);
+      }
+      const model = output === undefined ? this.card.required : await untilAborted(this.card.ofOutput(output), signal);
       let asked: Question<Answer> | null = null;
-      return this.inWindows(items, { ...this.limits, maxPixels, maxDelay, signal }, async (window) => {
+      return this.inWindows(items, { ...this.limits, maxPixels, maxDelay, output, client, signal }, async (window) => {
         asked ??= question(model, items.length);
         return this.submit(window, asked);
       });
     });
   }
 
-  /** The same of one image that is ready for the engine. Its plans are looked for in `ownPlans` where the question has no key. */
-  async askOne<Answer>(input: PreparedInput, question: Question<Answer>, signal: AbortSignal | undefined, ownPlans: KeptPlans): Promise<Answer> {
-    const [answer] = await this.submit({ inputs: [input], first: 0, ownPlans, signal, maxDelay: this.queue.maxDelay, admitted: () => undefined }, question);
+  /**
+   * The same of one image that is ready for the engine. Its plans are looked for in `ownPlans` where the question has
+   * no key.
+   */
+  async askOne<Answer>(
+    input: PreparedInput,
+    question: Question<Answer>,
+    { signal, client = '' }: Pick<Request<Answer>, 'signal' | 'client'>,
+    ownPlans: KeptPlans,
+  ): Promise<Answer> {
+    const [answer] = await this.submit(
+      {
+        inputs: [input],
+        first: 0,
+        ownPlans,
+        signal,
+        client,
+        output: undefined,
+        maxDelay: this.queue.maxDelay,
+        admitted: () => undefined,
+      },
+      question,
+    );
     return answer!;
   }
 
@@ -88,7 +130,7 @@ export class Submissions {
 
   private async inWindows<Answer>(
     items: readonly HandedInput[],
-    options: DecodeLimits & Pick<Window, 'signal' | 'maxDelay'>,
+    options: DecodeLimits & Pick<Window, 'signal' | 'client' | 'output' | 'maxDelay'>,
     submit: (window: Window) => Promise<Answer[]>,
   ): Promise<Answer[]> {
     const size = Math.min(Math.max(16, 2 * this.queue.maxBatch), this.queue.maxQueue);
@@ -115,7 +157,16 @@ export class Submissions {
           if (outcome.status === 'rejected') throw outcome.reason;
           return outcome.value;
         });
-        before = submit({ inputs, first: start, ownPlans, signal: options.signal, maxDelay: options.maxDelay, admitted: giveUp }).finally(giveUp);
+        before = submit({
+          inputs,
+          first: start,
+          ownPlans,
+          signal: options.signal,
+          client: options.client,
+          output: options.output,
+          maxDelay: options.maxDelay,
+          admitted: giveUp,
+        }).finally(giveUp);
       } catch (error) {
         giveUp();
         throw error;
@@ -136,10 +187,16 @@ export class Submissions {
     };
   }
 
-  private async submit<Answer>({ inputs, first, ownPlans, signal, maxDelay, admitted }: Window, question: Question<Answer>): Promise<Answer[]> {
+  private async submit<Answer>(
+    { inputs, first, ownPlans, signal, client, output, maxDelay, admitted }: Window,
+    question: Question<Answer>,
+  ): Promise<Answer[]> {
     throwIfAborted(signal);
     const native = binding();
-    const inspections = await untilAborted(Promise.all(inputs.map(({ request }) => this.inspections.at(request.height, request.width))), signal);
+    const inspections = await untilAborted(
+      Promise.all(inputs.map(({ request }) => this.inspections.at(request.height, request.width, output))),
+      signal,
+    );
     // The signal may have been aborted in the very turn in which the inspection came.
     throwIfAborted(signal);
     const plans = inspections.map((inspection) => this.planFor(inspection, question, ownPlans));
@@ -148,19 +205,32 @@ export class Submissions {
     const promises: Promise<NativeResult>[] = [];
     try {
       // Neighbors with the same plan go over together: one call, and one look of the engine's at the queue.
-      for (let start = 0; start < inputs.length; ) {
+      for (let start = 0; start < inputs.length;) {
         let end = start + 1;
         while (end < inputs.length && plans[end] === plans[start]) end++;
         const requests = inputs.slice(start, end).map(({ request }, i) => {
-          const targets = question.targetsOf(first + start + i);
-          return { ...request, targets: targets.map(({ of }) => of), against: targets.map(({ against }) => against) };
+          const index = first + start + i;
+          const targets = question.targetsOf(index);
+          const given = question.givenOf?.(index, inputs[start + i]!);
+          return {
+            ...request,
+            ...(given && { given }),
+            targets: targets.map(({ of }) => of),
+            against: targets.map(({ against }) => against),
+          };
         });
         const plan = plans[start]!;
-        this.pool.run(requests, this.queue.maxBatch, (handle, portion) => native.run(handle, plan, token, portion, { ...this.queue, maxDelay }), promises);
+        this.pool.run(
+          requests,
+          this.queue.maxBatch,
+          (handle, portion) => native.run(handle, plan, token, portion, { ...this.queue, maxDelay, client }),
+          promises,
+        );
         start = end;
       }
       admitted();
-      // All settle before any error is reported, so that nothing of this call is still running when it rejects.
+      // All settle before any error is reported, so that nothing of this call is still running when it rejects. (An
+      // abort does not wait for that: see Model.whileOpen.)
       const outcomes = await Promise.allSettled(promises);
       return outcomes.map((outcome, i) => {
         if (outcome.status === 'rejected') throw outcome.reason;
@@ -179,6 +249,9 @@ export class Submissions {
   }
 
   private planFor(inspection: Inspection, { key, record }: Question<unknown>, ownPlans: KeptPlans): NativePlan {
-    return (key === null ? ownPlans : this.plans).get(`${inspection.height}x${inspection.width} ${key}`, () => binding().plan(record(inspection)));
+    return (key === null ? ownPlans : this.plans).get(
+      `${inspection.height}x${inspection.width} ${inspection.output} ${key}`,
+      () => binding().plan(record(inspection)),
+    );
   }
 }

@@ -7,7 +7,7 @@ import { BUNDLED_MODELS } from './labels.js';
 /** The ending of a file of weights without a graph. */
 export const CHECKPOINT = '.safetensors';
 
-/** What the command line explains with where no model is named: it knows the 1000 kinds of things of ImageNet. */
+/** The model that the command line takes where none is named: it knows the 1000 kinds of things of ImageNet. */
 export const DEFAULT_MODEL = 'efficientnet-lite0';
 
 /**

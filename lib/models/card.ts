@@ -1,15 +1,11 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 
 import { z } from 'zod';
 
-import { abortedBy } from '../support/abort.js';
-import { shown } from '../support/cut.js';
 import { SightlineError } from '../support/errors.js';
-import { unreadable } from '../support/files.js';
 import { SCORE_KINDS, type ScoreKind } from '../engine/inspection.js';
+import { describeIssue, fieldPath, firstIssue } from './card-issues.js';
 import { readImagenetLabels } from './labels.js';
 
 const pixels = z.int().min(1).max(16384);
@@ -29,7 +25,7 @@ const inputSchema = z
     /** Of R, G, B (or gray, or each of the channels) in [0, range]: the model sees (value - mean) / std. */
     mean: perChannel,
     std: z.array(z.number().positive()).min(1).max(4096),
-    /** What white is before mean and deviation: 1, or 255. Default 1. */
+    /** The value of white before mean and deviation: 1, or 255. Default 1. */
     range: z.union([z.literal(1), z.literal(255)]).optional(),
     /** The order of a color picture's channels. Default `rgb`. */
     order: z.enum(['rgb', 'bgr']).optional(),
@@ -45,9 +41,18 @@ const inputSchema = z
     const refuse = (path: string[], message: string): void => context.addIssue({ code: 'custom', path, message });
     const channels = input.channels ?? input.mean.length;
     for (const field of ['mean', 'std'] as const) {
-      if (input[field].length !== channels) return refuse([field], channels === 1 ? 'one number is expected, for gray' : `${channels} numbers are expected, one for each channel`);
+      if (input[field].length !== channels) {
+        return refuse(
+          [field],
+          channels === 1
+            ? 'one number is expected, for gray'
+            : `${channels} numbers are expected, one for each channel`,
+        );
+      }
     }
-    if (input.channels === undefined && channels !== 3 && channels !== 1) return refuse(['mean'], '3 numbers are expected, or 1 for gray; for other images say `channels`');
+    if (input.channels === undefined && channels !== 3 && channels !== 1) {
+      return refuse(['mean'], '3 numbers are expected, or 1 for gray; for other images say `channels`');
+    }
     if (input.order === 'bgr' && channels !== 3) return refuse(['order'], 'only images of 3 channels have one');
     const { mode, size } = input.resize;
     if (mode === 'shorter-side' && typeof size !== 'number') {
@@ -66,7 +71,12 @@ const inputSchema = z
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, '64 hexadecimal digits in lower case are expected');
 
 /** One segment of a path, or several: nothing that leaves its folder. */
-const relativeName = z.string().regex(/^(?!.*(?:^|\/)\.{1,2}(?:\/|$))[A-Za-z0-9._-]+(?:\/[A-Za-z0-9._-]+)*$/, 'names of letters, digits, ".", "_" and "-", divided by "/", are expected');
+const relativeName = z
+  .string()
+  .regex(
+    /^(?!.*(?:^|\/)\.{1,2}(?:\/|$))[A-Za-z0-9._-]+(?:\/[A-Za-z0-9._-]+)*$/,
+    'names of letters, digits, ".", "_" and "-", divided by "/", are expected',
+  );
 
 /** How a checkpoint names its tensors: as a library does, or as sightline's own definition of the network. */
 export const NAMINGS = ['timm', 'torchvision', 'huggingface', 'sightline'] as const;
@@ -74,7 +84,9 @@ export type Naming = (typeof NAMINGS)[number];
 
 const weightsSchema = z.strictObject({
   /** Of the Hugging Face hub: `organization/name`. */
-  repository: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*\/[A-Za-z0-9][A-Za-z0-9._-]*$/, 'organization/name is expected'),
+  repository: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*\/[A-Za-z0-9][A-Za-z0-9._-]*$/, 'organization/name is expected'),
   file: relativeName,
   /** A branch, tag, `refs/pr/N` or commit. */
   revision: relativeName,
@@ -99,12 +111,18 @@ const cardSchema = z.strictObject({
   license: z.string().optional(),
   /** The output that is explained, by name, of a model that returns several. */
   output: z.string().min(1).optional(),
-  /** What its numbers are, where the graph does not tell: one class of several, labels, a yes-or-no logit, a value. */
+  /**
+   * The meaning of its numbers, where the graph does not tell: one class of several, labels, a yes-or-no logit, a
+   * value.
+   */
   scores: z.enum(SCORE_KINDS).optional(),
   /** The node that CNN methods explain where none is asked for. */
   targetLayer: z.string().optional(),
   /** The skeleton that the weights are set into, for a model that comes as a checkpoint and not as an archive. */
-  architecture: z.string().regex(/^[a-z0-9_]+$/, 'the name of an architecture is expected').optional(),
+  architecture: z
+    .string()
+    .regex(/^[a-z0-9_]+$/, 'the name of an architecture is expected')
+    .optional(),
   /** Where the checkpoint lies. */
   weights: weightsSchema.optional(),
   /** Numbers that were learned. */
@@ -115,11 +133,21 @@ const cardSchema = z.strictObject({
   training: z.record(z.string(), z.unknown()).optional(),
 });
 
-/** What a model expects of its pixels: resize, crop to [height, width], then (value / 255 - mean) / std per channel. */
+/**
+ * The preprocessing that a model expects: resize, crop to [height, width], then (value / 255 - mean) / std per channel.
+ */
 export type ModelInput = z.infer<typeof inputSchema>;
 
 /** Mean and deviation per channel in the order in which the model gets them, of values in [0, 1]. */
-export function normalizationOf({ mean, std, range = 1, order = 'rgb' }: Pick<ModelInput, 'mean' | 'std' | 'range' | 'order'>): { readonly mean: readonly number[]; readonly std: readonly number[] } {
+export function normalizationOf({
+  mean,
+  std,
+  range = 1,
+  order = 'rgb',
+}: Pick<ModelInput, 'mean' | 'std' | 'range' | 'order'>): {
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
+} {
   const inOrder = (values: readonly number[]): readonly number[] => {
     const scaled = range === 1 ? values : values.map((value) => value / range);
     return order === 'bgr' ? [...scaled].reverse() : scaled;
@@ -146,7 +174,9 @@ export function parseCard(json: unknown, path: string): ModelCard {
     try {
       value = JSON.parse(json);
     } catch (cause) {
-      throw new SightlineError('INVALID_CARD', `The model card ${path} is not JSON: ${(cause as Error).message}.`, { cause });
+      throw new SightlineError('INVALID_CARD', `The model card ${path} is not JSON: ${(cause as Error).message}.`, {
+        cause,
+      });
     }
   }
   const parsed = cardSchema.safeParse(value, { error: describeIssue });
@@ -154,7 +184,11 @@ export function parseCard(json: unknown, path: string): ModelCard {
   const { field, message } = firstIssue(parsed.error.issues);
   throw new SightlineError('INVALID_CARD', `The model card ${path} is wrong at ${field}: ${message}.`, {
     cause: parsed.error,
-    details: { path, field, issues: parsed.error.issues.map((issue) => ({ field: fieldPath(issue.path), message: issue.message })) },
+    details: {
+      path,
+      field,
+      issues: parsed.error.issues.map((issue) => ({ field: fieldPath(issue.path), message: issue.message })),
+    },
   });
 }
 
@@ -172,7 +206,9 @@ export async function readCardFor(archivePath: string): Promise<{ card: ModelCar
     text = await readFile(from, 'utf8');
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw new SightlineError('INVALID_CARD', `The model card ${from} cannot be read: ${(cause as Error).message}.`, { cause });
+    throw new SightlineError('INVALID_CARD', `The model card ${from} cannot be read: ${(cause as Error).message}.`, {
+      cause,
+    });
   }
   return { card: parseCard(text, from), from };
 }
@@ -188,13 +224,15 @@ const IMAGENET_STD = [0.229, 0.224, 0.225] as const;
 
 /**
  * What is assumed of an archive without a card: ImageNet's mean and deviation, the shorter side to 8/7 of the input
- * (256 for 224, the usual proportion), bilinear, center crop. Gray gets the mean of the three colors, other channels are taken as
- * they are. Labels are left open; `resolveLabels` chooses by the classes.
+ * (256 for 224, the usual proportion), bilinear, center crop. Gray gets the mean of the three colors, other channels
+ * are taken as they are. Labels are left open; `resolveLabels` chooses by the classes.
  */
 export function defaultCard(archivePath: string, width = 224, height = 224, channels = 3): ModelCard {
   const ofChannels = (ofColors: readonly number[], ofOthers: number): number[] => {
     if (channels === 3) return [...ofColors];
-    return Array.from({ length: channels }, () => (channels === 1 ? ofColors.reduce((sum, value) => sum + value, 0) / 3 : ofOthers));
+    return Array.from({ length: channels }, () =>
+      channels === 1 ? ofColors.reduce((sum, value) => sum + value, 0) / 3 : ofOthers,
+    );
   };
   return {
     name: basename(archivePath, extname(archivePath)),
@@ -212,89 +250,31 @@ export function defaultCard(archivePath: string, width = 224, height = 224, chan
 }
 
 /**
- * The label of each class. A card without labels gets ImageNet's where there are 1000 classes, else `class 0`, `class 1`, ...; a yes-or-no
- * logit is `no` and `yes`, or the card's one label and its opposite.
+ * The label of each class. A card without labels gets ImageNet's where there are 1000 classes, else `class 0`,
+ * `class 1`, ...; a yes-or-no logit is `no` and `yes`, or the card's one label and its opposite.
  *
  * @throws SightlineError INVALID_CARD when the card has another number of labels than the model has classes.
  */
-export async function resolveLabels(card: ModelCard, classes: number, scores: ScoreKind | null = 'classes'): Promise<readonly string[]> {
+export async function resolveLabels(
+  card: ModelCard,
+  classes: number,
+  scores: ScoreKind | null = 'classes',
+): Promise<readonly string[]> {
   if (scores === 'yes-or-no' && (card.labels === undefined || card.labels.length === 1)) {
     return card.labels === undefined ? ['no', 'yes'] : [`not ${card.labels[0]!}`, card.labels[0]!];
   }
   if (card.labels === undefined) {
-    if (scores === 'value') return classes === 1 ? ['value'] : Array.from({ length: classes }, (_, index) => `value ${index}`);
+    if (scores === 'value') {
+      return classes === 1 ? ['value'] : Array.from({ length: classes }, (_, index) => `value ${index}`);
+    }
     return classes === 1000 ? readImagenetLabels() : Array.from({ length: classes }, (_, index) => `class ${index}`);
   }
   const labels = card.labels === 'imagenet-1k' ? await readImagenetLabels() : card.labels;
   if (labels.length !== classes) {
-    throw new SightlineError('INVALID_CARD', `The card of ${card.name} has ${labels.length} labels, but the model has ${classes} classes.`);
+    throw new SightlineError(
+      'INVALID_CARD',
+      `The card of ${card.name} has ${labels.length} labels, but the model has ${classes} classes.`,
+    );
   }
   return labels;
-}
-
-/** SHA-256 of a file in lower-case hexadecimal, read as a stream. */
-export async function hashFile(path: string, options: { signal?: AbortSignal | undefined } = {}): Promise<string> {
-  const hash = createHash('sha256');
-  try {
-    for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20, ...(options.signal && { signal: options.signal }) })) {
-      hash.update(chunk as Buffer);
-    }
-  } catch (cause) {
-    if (options.signal?.aborted) throw abortedBy(options.signal);
-    throw unreadable(path, cause);
-  }
-  return hash.digest('hex');
-}
-
-/**
- * Checks an archive against the hash of its card; a card without a hash is passed.
- *
- * @param file where it is read, if not by its path
- * @throws SightlineError WRONG_HASH when they differ: the file is damaged, or the card is another one's.
- */
-export async function verifyHash(archivePath: string, card: Pick<ModelCard, 'sha256'>, file = archivePath): Promise<void> {
-  if (card.sha256 === undefined) return;
-  const found = await hashFile(file);
-  if (found === card.sha256) return;
-  throw new SightlineError(
-    'WRONG_HASH',
-    `${archivePath} is not the file that its card describes: its SHA-256 is ${found}, the card says ${card.sha256}; fetch the archive again or mend the card.`,
-    { details: { found, expected: card.sha256 } },
-  );
-}
-
-interface Issue {
-  readonly code?: string | undefined;
-  readonly path?: PropertyKey[] | undefined;
-  readonly message?: string | undefined;
-  readonly expected?: unknown;
-  readonly keys?: string[] | undefined;
-  readonly errors?: Issue[][] | undefined;
-}
-
-function firstIssue(issues: readonly Issue[]): { field: string; message: string } {
-  const issue = issues[0]!;
-  return { field: fieldPath(issue.path ?? []), message: issue.message ?? 'it does not fit' };
-}
-
-/** zod's path as people write it: `input.mean[2]`; the card itself is "its top level". */
-function fieldPath(path: readonly PropertyKey[]): string {
-  const text = path.map((key) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`)).join('');
-  return text === '' ? 'its top level' : `"${text.replace(/^\./, '')}"`;
-}
-
-/** zod's messages speak to programmers ("Invalid input: ..."); these speak to whoever writes a card. */
-function describeIssue(issue: Issue & { input?: unknown; values?: unknown[]; minimum?: unknown; maximum?: unknown }): string | undefined {
-  switch (issue.code) {
-    case 'invalid_type':
-      return issue.input === undefined ? 'it is missing' : `${String(issue.expected)} is expected, not ${shown(issue.input)}`;
-    case 'invalid_value':
-      return issue.input === undefined ? 'it is missing' : `${(issue.values ?? []).map((value) => JSON.stringify(value)).join(' or ')} is expected, not ${shown(issue.input)}`;
-    case 'unrecognized_keys':
-      return `there is no field ${(issue.keys ?? []).map((key) => JSON.stringify(key)).join(', ')}`;
-    case 'invalid_union':
-      return issue.input === undefined ? 'it is missing' : `${shown(issue.input)} has none of the allowed forms`;
-    default:
-      return undefined;
-  }
 }

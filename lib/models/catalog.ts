@@ -8,7 +8,12 @@ import { parseCard, type ModelCard, type ModelWeights } from './card.js';
 import { BUNDLED_MODELS } from './labels.js';
 
 /** A pretrained model that `sightline pull` fetches: the card of a checkpoint on the hub. */
-export type CatalogCard = ModelCard & { readonly architecture: string; readonly weights: ModelWeights; readonly parameters: number; readonly flops: number };
+export type CatalogCard = ModelCard & {
+  readonly architecture: string;
+  readonly weights: ModelWeights;
+  readonly parameters: number;
+  readonly flops: number;
+};
 
 /** A length in pixels or channels, or what it follows: the number of classes, or of tokens (so, of patches). */
 const length = z.union([z.int().min(1), z.literal(['classes', 'tokens'])]);
@@ -21,6 +26,10 @@ const skeletonSchema = z.strictObject({
   sha256: z.string(),
   /** The usual side of an image in px; what `parameters` and `flops` are counted at, with 1000 classes. */
   size: z.int(),
+  /** Whether the graph is right for images of that size alone: windows, masks or rotary positions are part of it. */
+  fixedSize: z.literal(true).optional(),
+  /** timm's models of the same names and shapes that compute something else. */
+  alike: z.array(z.string()).optional(),
   targetLayer: z.string(),
   parameters: z.int(),
   flops: z.int(),
@@ -78,15 +87,42 @@ export async function architectures(folder: string = BUNDLED_MODELS): Promise<st
 /**
  * The archive of an architecture without its weights, and its card.
  *
- * @throws SightlineError UNSUPPORTED_MODEL where there is no such architecture, INVALID_CARD where the package is damaged.
+ * @throws SightlineError UNSUPPORTED_MODEL where there is no such architecture, INVALID_CARD where the package is
+ * damaged.
  */
-export async function skeletonOf(architecture: string, folder: string = BUNDLED_MODELS): Promise<{ archive: string; card: SkeletonCard }> {
+export async function skeletonOf(
+  architecture: string,
+  folder: string = BUNDLED_MODELS,
+): Promise<{ archive: string; card: SkeletonCard }> {
   const known = await architectures(folder);
   if (!known.includes(architecture)) {
-    throw new SightlineError('UNSUPPORTED_MODEL', `There is no skeleton of the architecture "${architecture}"; there are those of ${known.join(', ')}.`, { details: { known } });
+    throw new SightlineError(
+      'UNSUPPORTED_MODEL',
+      `There is no skeleton of the architecture "${architecture}"; there are those of ${known.join(', ')}.`,
+      { details: { known } },
+    );
   }
   const path = join(folder, 'skeletons', `${architecture}.json`);
-  return { archive: join(folder, 'skeletons', `${architecture}.pt`), card: parseSkeletonCard(await readFile(path, 'utf8'), path) };
+  return {
+    archive: join(folder, 'skeletons', `${architecture}.pt`),
+    card: folder === BUNDLED_MODELS ? await bundledSkeleton(path) : await readSkeleton(path),
+  };
+}
+
+/** Read once: a checkpoint without a card is compared with all of them. */
+const bundledSkeletons = new Map<string, Promise<SkeletonCard>>();
+
+function bundledSkeleton(path: string): Promise<SkeletonCard> {
+  let card = bundledSkeletons.get(path);
+  if (card === undefined) {
+    bundledSkeletons.set(path, (card = readSkeleton(path)));
+    card.catch(() => bundledSkeletons.delete(path));
+  }
+  return card;
+}
+
+async function readSkeleton(path: string): Promise<SkeletonCard> {
+  return parseSkeletonCard(await readFile(path, 'utf8'), path);
 }
 
 function parseSkeletonCard(text: string, path: string): SkeletonCard {
@@ -106,7 +142,10 @@ async function readCatalogCard(name: string, folder: string): Promise<CatalogCar
   const card = parseCard(await readFile(path, 'utf8'), path);
   const { architecture, weights, parameters, flops } = card;
   if (architecture === undefined || weights === undefined || parameters === undefined || flops === undefined) {
-    throw new SightlineError('INVALID_CARD', `The card ${path} of the catalog must have "architecture", "weights", "parameters" and "flops".`);
+    throw new SightlineError(
+      'INVALID_CARD',
+      `The card ${path} of the catalog must have "architecture", "weights", "parameters" and "flops".`,
+    );
   }
   return { ...card, architecture, weights, parameters, flops };
 }

@@ -22,7 +22,11 @@ async function read(path: string): Promise<readonly string[]> {
   try {
     labels = JSON.parse(await readFile(path, 'utf8'));
   } catch (cause) {
-    throw new SightlineError('FILE_NOT_FOUND', `The label list ${path} cannot be read: ${(cause as Error).message}; install the package again.`, { cause });
+    throw new SightlineError(
+      'FILE_NOT_FOUND',
+      `The label list ${path} cannot be read: ${(cause as Error).message}; install the package again.`,
+      { cause },
+    );
   }
   if (!Array.isArray(labels) || labels.length !== 1000 || !labels.every((label) => typeof label === 'string')) {
     throw new SightlineError('INVALID_CARD', `The label list ${path} must be a JSON array of 1000 strings.`);

@@ -42,7 +42,9 @@ export function fillBox(canvas: Raster, box: PixelBox, color: Rgb, opacity = 1):
   const right = Math.min(canvas.width, box.left + box.width);
   const bottom = Math.min(canvas.height, box.top + box.height);
   for (let y = Math.max(0, box.top); y < bottom; y++) {
-    for (let x = Math.max(0, box.left); x < right; x++) blendPixel(canvas.data, 3 * (y * canvas.width + x), color, opacity);
+    for (let x = Math.max(0, box.left); x < right; x++) {
+      blendPixel(canvas.data, 3 * (y * canvas.width + x), color, opacity);
+    }
   }
 }
 
@@ -67,7 +69,13 @@ export function paste(canvas: Raster, picture: Raster, left: number, top: number
 }
 
 /** Paints a color through a mask of coverages (0..255, row-major), which is how text gets onto a picture. */
-export function stamp(canvas: Raster, mask: { data: Uint8Array; width: number; height: number }, left: number, top: number, color: Rgb): void {
+export function stamp(
+  canvas: Raster,
+  mask: { data: Uint8Array; width: number; height: number },
+  left: number,
+  top: number,
+  color: Rgb,
+): void {
   for (let y = Math.max(0, -top); y < Math.min(mask.height, canvas.height - top); y++) {
     for (let x = Math.max(0, -left); x < Math.min(mask.width, canvas.width - left); x++) {
       const coverage = mask.data[y * mask.width + x]!;
@@ -93,8 +101,11 @@ export async function rasterOf(image: Sharp, width?: number): Promise<Raster> {
   const shown = image.clone().flatten({ background: '#ffffff' }).toColorspace('srgb');
   // The user's own pipeline may hold a resize, and sharp keeps only the last one, so its result is taken first.
   const own = await shown.raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true });
-  const channels = own.info.channels as 1 | 2 | 3 | 4;
-  const whole = sharp(own.data, { raw: { width: own.info.width, height: own.info.height, channels }, limitInputPixels: false }).toColorspace('srgb');
+  const channels = own.info.channels;
+  const whole = sharp(own.data, {
+    raw: { width: own.info.width, height: own.info.height, channels },
+    limitInputPixels: false,
+  }).toColorspace('srgb');
   const sized = width === undefined || width === own.info.width ? whole : whole.resize({ width });
   const { data, info } = await sized.raw().toBuffer({ resolveWithObject: true });
   return { data, width: info.width, height: info.height };

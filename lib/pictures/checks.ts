@@ -10,7 +10,9 @@ export function checkText(name: string, value: unknown): void {
 /** @throws SightlineError INVALID_OPTION for what is there and no list of strings. */
 export function checkTexts(name: string, value: unknown): void {
   if (value === undefined) return;
-  if (!Array.isArray(value)) throw new SightlineError('INVALID_OPTION', `${name} is ${shown(value)}; give a list of strings.`);
+  if (!Array.isArray(value)) {
+    throw new SightlineError('INVALID_OPTION', `${name} is ${shown(value)}; give a list of strings.`);
+  }
   value.forEach((text, i) => checkText(`${name}[${i}]`, text));
 }
 
@@ -23,5 +25,8 @@ export function checkOptions(name: string, value: unknown): void {
 /** @throws SightlineError INVALID_OPTION for what is no whole number of a range. */
 export function checkWhole(name: string, value: unknown, least: number, most: number): void {
   if (Number.isInteger(value) && (value as number) >= least && (value as number) <= most) return;
-  throw new SightlineError('INVALID_OPTION', `${name} is ${shown(value)}; give a whole number from ${least} to ${most}.`);
+  throw new SightlineError(
+    'INVALID_OPTION',
+    `${name} is ${shown(value)}; give a whole number from ${least} to ${most}.`,
+  );
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-NAMES = {"turbo": "turbo", "viridis": "viridis", "inferno": "inferno", "jet": "jet", "grey": "gray"}
+NAMES = {"turbo": "turbo", "viridis": "viridis", "inferno": "inferno", "jet": "jet", "gray": "gray"}
 WIDTH = 112
 
 

@@ -2,7 +2,9 @@ import { SightlineError } from '../support/errors.js';
 import { suggestion } from '../support/nearest.js';
 import { COLORMAP_TABLES } from './colormap-tables.js';
 
-/** Names of the color maps. `turbo`, `viridis` and `inferno` are perceptual; `jet` is here for likeness to older work. */
+/**
+ * Names of the color maps. `turbo`, `viridis` and `inferno` are perceptual; `jet` is here for likeness to older work.
+ */
 export type Colormap = keyof typeof COLORMAP_TABLES;
 
 /** All color map names, in the order in which help texts list them. */
@@ -20,7 +22,10 @@ export function colormapTable(name: Colormap): Uint8Array {
   const known = decoded.get(name);
   if (known) return known;
   if (!Object.hasOwn(COLORMAP_TABLES, name)) {
-    throw new SightlineError('INVALID_OPTION', `There is no color map "${String(name)}". ${suggestion(String(name), COLORMAPS)}`);
+    throw new SightlineError(
+      'INVALID_OPTION',
+      `There is no color map "${String(name)}". ${suggestion(String(name), COLORMAPS)}`,
+    );
   }
   const table = new Uint8Array(Buffer.from(COLORMAP_TABLES[name], 'base64'));
   decoded.set(name, table);

@@ -38,7 +38,13 @@ export type Interpolation = 'bilinear' | 'nearest';
  * Both sides count from half-pixel centers (`align_corners=False` of PyTorch, and what OpenCV and Pillow do), so a cell
  * of the map lies over just those pixels that it was computed from; past the outermost centers the edge value goes on.
  */
-export function axisTaps(pixels: number, start: number, extent: number, cells: number, interpolation: Interpolation): AxisTaps {
+export function axisTaps(
+  pixels: number,
+  start: number,
+  extent: number,
+  cells: number,
+  interpolation: Interpolation,
+): AxisTaps {
   const low = new Int32Array(pixels);
   const high = new Int32Array(pixels);
   const mix = new Float32Array(pixels);

@@ -50,15 +50,16 @@ export interface OverlayOptions {
  * Outside `box` the image stays as it is. A flat map or one with NaN has nothing to show: the image is then gray, with
  * a line that says so.
  *
- * @throws SightlineError INVALID_OPTION, at once, for an unknown color map, a number out of its range or a title that is no text.
+ * @throws SightlineError INVALID_OPTION, at once, for an unknown color map, a number out of its range or a title that
+ * is no text.
  */
 export function overlay(image: DecodedImage, map: HeatMapLike, options: OverlayOptions = {}): Picture {
   const plan = checked(image, map, options);
   // A copy, since the map is the caller's, who may write to it or transfer it before the picture is drawn.
   const { shape, state } = map;
   const own: HeatMapLike = { data: map.data.slice(), shape, state };
-  // Deflate finds next to nothing in a photo under colors: at sharp's own level it takes twice the time of all the rest,
-  // for 8 % of the size. Paper and text around it are worth it.
+  // Deflate finds next to nothing in a photo under colors: at sharp's own level it takes twice the time of all the
+  // rest, for 8 % of the size. Paper and text around it are worth it.
   return new Picture(() => compose(image, own, plan), { compressionLevel: isFramed(plan) ? 6 : 0 });
 }
 
@@ -82,15 +83,24 @@ function checked(image: DecodedImage, map: HeatMapLike, options: OverlayOptions)
   checkText('title', options.title);
   const { opacity = 0.5, interpolation = 'bilinear', width = image.width } = options;
   const box = options.box ?? { left: 0, top: 0, width: image.width, height: image.height };
-  if (typeof opacity !== 'number' || !(opacity >= 0 && opacity <= 1)) refuse(`opacity is ${shown(opacity)}; give a number from 0 (image only) to 1 (color only).`);
-  if (interpolation !== 'bilinear' && interpolation !== 'nearest') refuse(`interpolation is ${shown(interpolation)}; give "bilinear" or "nearest".`);
-  if (!Number.isInteger(width) || width < 1 || width > 16384) refuse(`width is ${shown(width)}; give a whole number of pixels from 1 to 16384.`);
+  if (typeof opacity !== 'number' || !(opacity >= 0 && opacity <= 1)) {
+    refuse(`opacity is ${shown(opacity)}; give a number from 0 (image only) to 1 (color only).`);
+  }
+  if (interpolation !== 'bilinear' && interpolation !== 'nearest') {
+    refuse(`interpolation is ${shown(interpolation)}; give "bilinear" or "nearest".`);
+  }
+  if (!Number.isInteger(width) || width < 1 || width > 16384) {
+    refuse(`width is ${shown(width)}; give a whole number of pixels from 1 to 16384.`);
+  }
   if (![box?.left, box?.top, box?.width, box?.height].every(Number.isFinite) || box.width <= 0 || box.height <= 0) {
     refuse(`box is ${shown(box)}; give { left, top, width, height } in pixels, width and height above 0.`);
   }
   const [rows, columns] = map.shape;
   if (map.data.length !== rows * columns || map.data.length === 0) {
-    throw new SightlineError('INVALID_INPUT', `A map of shape [${rows}, ${columns}] cannot have ${map.data.length} numbers.`);
+    throw new SightlineError(
+      'INVALID_INPUT',
+      `A map of shape [${rows}, ${columns}] cannot have ${map.data.length} numbers.`,
+    );
   }
   return {
     table: colormapTable(options.colormap ?? 'turbo'),
@@ -123,18 +133,31 @@ async function compose(image: DecodedImage, map: HeatMapLike, plan: Plan): Promi
 /** The image at its output size, in memory of its own, so that painting leaves the decoded image untouched. */
 async function sized(image: DecodedImage, plan: Plan): Promise<Raster> {
   const { width, height } = plan;
-  if (width !== image.width) return { data: await sharpOf(image).resize(width, height, { fit: 'fill' }).raw().toBuffer(), width, height };
+  if (width !== image.width) {
+    return { data: await sharpOf(image).resize(width, height, { fit: 'fill' }).raw().toBuffer(), width, height };
+  }
   const data = Buffer.allocUnsafeSlow(3 * width * height);
   await eachRow(height, (y) => data.set(image.data.subarray(3 * y * width, 3 * (y + 1) * width), 3 * y * width));
   return { data, width, height };
 }
 
-async function paint(picture: Raster, image: DecodedImage, map: HeatMapLike, plan: Plan, scale: { min: number; max: number }): Promise<void> {
+async function paint(
+  picture: Raster,
+  image: DecodedImage,
+  map: HeatMapLike,
+  plan: Plan,
+  scale: { min: number; max: number },
+): Promise<void> {
   const [rows, columns] = map.shape;
   const toX = picture.width / image.width;
   const toY = picture.height / image.height;
   const { table, opacity, interpolation } = plan;
-  const box = { left: plan.box.left * toX, top: plan.box.top * toY, width: plan.box.width * toX, height: plan.box.height * toY };
+  const box = {
+    left: plan.box.left * toX,
+    top: plan.box.top * toY,
+    width: plan.box.width * toX,
+    height: plan.box.height * toY,
+  };
   // Pixels whose center lies in the box.
   const first = (start: number): number => Math.max(0, Math.ceil(start - 0.5));
   const end = (stop: number, size: number): number => Math.min(size, Math.ceil(stop - 0.5));
@@ -185,7 +208,11 @@ async function refusePaint(picture: Raster, state: 'flat' | 'nan'): Promise<void
   });
   const size = textSize(picture.width);
   const margin = Math.round(size / 2);
-  const lines = await renderParagraph(NOTHING_TO_PAINT[state], { size, maxWidth: Math.max(1, picture.width - 2 * margin), maxLines: 2 });
+  const lines = await renderParagraph(NOTHING_TO_PAINT[state], {
+    size,
+    maxWidth: Math.max(1, picture.width - 2 * margin),
+    maxLines: 2,
+  });
   const height = linesHeight(lines) + margin;
   fillBox(picture, { left: 0, top: picture.height - height, width: picture.width, height }, PALETTE.ink, 0.8);
   drawLines(picture, lines, {
@@ -203,8 +230,14 @@ async function framed(picture: Raster, plan: Plan, scale: { min: number; max: nu
   const margin = size;
   const legend = plan.legend && scale !== null ? await legendLabels(scale, size) : null;
   const bar = Math.max(8, Math.round(size * 0.9));
-  const side = legend === null ? 0 : margin + bar + Math.round(size / 2) + Math.max(...legend.map((line) => line.width));
-  const heading = await renderParagraph(plan.title, { size: Math.round(size * 1.1), weight: 'bold', maxWidth: picture.width + side, maxLines: 3 });
+  const side =
+    legend === null ? 0 : margin + bar + Math.round(size / 2) + Math.max(...legend.map((line) => line.width));
+  const heading = await renderParagraph(plan.title, {
+    size: Math.round(size * 1.1),
+    weight: 'bold',
+    maxWidth: picture.width + side,
+    maxLines: 3,
+  });
   const head = heading.length === 0 ? 0 : linesHeight(heading) + Math.round(margin * 0.6);
 
   const canvas = createCanvas(picture.width + side + 2 * margin, picture.height + head + 2 * margin);
@@ -215,7 +248,11 @@ async function framed(picture: Raster, plan: Plan, scale: { min: number; max: nu
     const box = { left: margin + picture.width + margin, top, width: bar, height: picture.height };
     for (let y = 0; y < box.height; y++) {
       const entry = 3 * Math.round(255 * (1 - (y + 0.5) / box.height));
-      fillBox(canvas, { ...box, top: top + y, height: 1 }, [plan.table[entry]!, plan.table[entry + 1]!, plan.table[entry + 2]!]);
+      fillBox(canvas, { ...box, top: top + y, height: 1 }, [
+        plan.table[entry]!,
+        plan.table[entry + 1]!,
+        plan.table[entry + 2]!,
+      ]);
     }
     strokeBox(canvas, box, PALETTE.hairline);
     const [high, low] = legend;

@@ -40,8 +40,8 @@ export function formatOfFile(path: string): PictureFormat | null {
 }
 
 /**
- * A picture that sightline made: an overlay, a sheet, or an image of `maximize`. It is drawn once, when it is first asked
- * for. Any further work on it, such as a resize, starts from `sharp()`.
+ * A picture that sightline made: an overlay, a sheet, or an image of `maximize`. It is drawn once, when it is first
+ * asked for. Any further work on it, such as a resize, starts from `sharp()`.
  */
 export class Picture {
   readonly #draw: () => Promise<Raster>;
@@ -58,18 +58,38 @@ export class Picture {
    * Writes the picture to a file, in the format of its extension: .png, .jpg, .webp, .avif, .tiff or .gif.
    *
    * @returns width and height in pixels, and the size of the file in bytes
-   * @throws SightlineError INVALID_OPTION for an extension without a format, a wrong option, or a file that cannot be written
+   * @throws SightlineError INVALID_OPTION for an extension without a format, a wrong option, or a file that cannot be
+   * written
    */
-  async toFile(path: string, options: PictureOptions = {}): Promise<{ readonly width: number; readonly height: number; readonly bytes: number; readonly format: PictureFormat }> {
-    if (typeof path !== 'string' || path === '') throw new SightlineError('INVALID_OPTION', `toFile got ${shown(path)}; give the path of a file.`);
+  async toFile(
+    path: string,
+    options: PictureOptions = {},
+  ): Promise<{
+    readonly width: number;
+    readonly height: number;
+    readonly bytes: number;
+    readonly format: PictureFormat;
+  }> {
+    if (typeof path !== 'string' || path === '') {
+      throw new SightlineError('INVALID_OPTION', `toFile got ${shown(path)}; give the path of a file.`);
+    }
     const { format, quality } = checkedOptions(options);
     const chosen = format ?? formatOfFile(path);
-    if (chosen === null) throw new SightlineError('INVALID_OPTION', `The name ${cut(path)} names no picture format; end it in .png, .jpg, .webp, .avif, .tiff or .gif, or give \`format\`.`);
+    if (chosen === null) {
+      throw new SightlineError(
+        'INVALID_OPTION',
+        `The name ${cut(path)} names no picture format; end it in .png, .jpg, .webp, .avif, .tiff or .gif, or give \`format\`.`,
+      );
+    }
     const bytes = await this.toBuffer({ format: chosen, quality });
     try {
       await writeFile(path, bytes);
     } catch (cause) {
-      throw new SightlineError('INVALID_OPTION', `The picture ${cut(path)} cannot be written: ${(cause as Error).message}.`, { cause });
+      throw new SightlineError(
+        'INVALID_OPTION',
+        `The picture ${cut(path)} cannot be written: ${(cause as Error).message}.`,
+        { cause },
+      );
     }
     const { width, height } = await this.pixels();
     return { width, height, bytes: bytes.length, format: chosen };
@@ -91,12 +111,14 @@ export class Picture {
   }
 
   /**
-   * A new sharp instance of the picture, for further work: `(await picture.sharp()).resize(512).webp().toFile('small.webp')`.
-   * Without a format of its own it writes PNG.
+   * A new sharp instance of the picture, for further work:
+   * `(await picture.sharp()).resize(512).webp().toFile('small.webp')`. Without a format of its own it writes PNG.
    */
   async sharp(): Promise<Sharp> {
     // A PNG in memory, since sharp gives raw pixels back as raw pixels where no format is chosen.
-    const bytes = await sharpOf(await this.pixels()).png({ compressionLevel: 0 }).toBuffer();
+    const bytes = await sharpOf(await this.pixels())
+      .png({ compressionLevel: 0 })
+      .toBuffer();
     return sharp(bytes, { limitInputPixels: false });
   }
 
@@ -107,11 +129,19 @@ export class Picture {
 }
 
 function checkedOptions(options: PictureOptions): PictureOptions {
-  if (typeof options !== 'object' || options === null) throw new SightlineError('INVALID_OPTION', `The options of a picture are ${shown(options)}; give { format, quality }.`);
+  if (typeof options !== 'object' || options === null) {
+    throw new SightlineError(
+      'INVALID_OPTION',
+      `The options of a picture are ${shown(options)}; give { format, quality }.`,
+    );
+  }
   const { format, quality } = options;
   if (format !== undefined && !PICTURE_FORMATS.includes(format)) {
     const hint = typeof format === 'string' ? suggestion(format, PICTURE_FORMATS) : '';
-    throw new SightlineError('INVALID_OPTION', `format is ${shown(format)}; give ${PICTURE_FORMATS.join(', ')}.${hint === '' ? '' : ` ${hint}`}`);
+    throw new SightlineError(
+      'INVALID_OPTION',
+      `format is ${shown(format)}; give ${PICTURE_FORMATS.join(', ')}.${hint === '' ? '' : ` ${hint}`}`,
+    );
   }
   if (quality !== undefined && !(Number.isInteger(quality) && quality >= 1 && quality <= 100)) {
     throw new SightlineError('INVALID_OPTION', `quality is ${shown(quality)}; give a whole number from 1 to 100.`);

@@ -46,7 +46,7 @@ export interface PlanesOptions {
 /**
  * One sheet of many small arrays, each number a square of one color, row by row in the order given.
  *
- * A number that is not finite is left blank and its plane's caption says `NaN`; a plane of equal numbers under
+ * A number that is not finite is left blank and its plane's caption says `NaN`. A plane of equal numbers under
  * `minmax` is left blank and says `flat`.
  *
  * @throws SightlineError INVALID_INPUT for a shape that does not fit its data or no plane at all, INVALID_OPTION for an
@@ -59,7 +59,11 @@ export async function planesSheet(planes: readonly Plane[], options: PlanesOptio
   checkTexts('rowHeads', options.rowHeads);
   checkPlanes(planes);
   const widest = Math.max(...planes.map(({ shape }) => shape[1]));
-  const { columns = Math.min(12, planes.length), contrast = 'minmax', scale = Math.max(1, Math.round(112 / widest)) } = options;
+  const {
+    columns = Math.min(12, planes.length),
+    contrast = 'minmax',
+    scale = Math.max(1, Math.round(112 / widest)),
+  } = options;
   checkWhole('columns', columns, 1, 1000);
   checkWhole('scale', scale, 1, 256);
   if (contrast !== 'minmax' && contrast !== 'sigmoid' && contrast !== 'none') {
@@ -83,7 +87,8 @@ function tile(plane: Plane, table: Uint8Array, contrast: Contrast, scale: number
   const bad = data.some((value) => !Number.isFinite(value));
   data.forEach((value, index) => {
     if (!Number.isFinite(value) || flat) return;
-    const level = contrast === 'minmax' ? (value - min) / (max - min) : contrast === 'sigmoid' ? 1 / (1 + Math.exp(-value)) : value;
+    const level =
+      contrast === 'minmax' ? (value - min) / (max - min) : contrast === 'sigmoid' ? 1 / (1 + Math.exp(-value)) : value;
     const entry = 3 * Math.round(255 * Math.min(1, Math.max(0, level)));
     const box = { left: (index % width) * scale, top: Math.floor(index / width) * scale, width: scale, height: scale };
     fillBox(picture, box, [table[entry]!, table[entry + 1]!, table[entry + 2]!]);
@@ -97,15 +102,26 @@ function finiteOf(data: Float32Array): Float32Array {
 }
 
 function checkPlanes(planes: unknown): void {
-  if (!Array.isArray(planes)) throw new SightlineError('INVALID_INPUT', `The planes of a sheet are ${shown(planes)}; give a list of { data, shape }.`);
+  if (!Array.isArray(planes)) {
+    throw new SightlineError(
+      'INVALID_INPUT',
+      `The planes of a sheet are ${shown(planes)}; give a list of { data, shape }.`,
+    );
+  }
   if (planes.length === 0) throw new SightlineError('INVALID_INPUT', 'A sheet of planes needs at least one plane.');
   planes.forEach((plane: unknown, i) => {
     const { data, shape, caption } = (plane ?? {}) as Partial<Plane>;
-    if (!(data instanceof Float32Array)) throw new SightlineError('INVALID_INPUT', `The data of plane ${i} are no Float32Array.`);
+    if (!(data instanceof Float32Array)) {
+      throw new SightlineError('INVALID_INPUT', `The data of plane ${i} are no Float32Array.`);
+    }
     checkText(`The caption of plane ${i}`, caption);
-    const isShape = Array.isArray(shape) && shape.length === 2 && shape.every((length) => Number.isSafeInteger(length) && length > 0);
-    if (!isShape || data.length !== shape[0]! * shape[1]!) {
-      throw new SightlineError('INVALID_INPUT', `Plane ${i} of shape ${shown(shape)} cannot have ${data.length} numbers; give [height, width].`);
+    const isShape =
+      Array.isArray(shape) && shape.length === 2 && shape.every((length) => Number.isSafeInteger(length) && length > 0);
+    if (!isShape || data.length !== shape[0] * shape[1]) {
+      throw new SightlineError(
+        'INVALID_INPUT',
+        `Plane ${i} of shape ${shown(shape)} cannot have ${data.length} numbers; give [height, width].`,
+      );
     }
   });
 }

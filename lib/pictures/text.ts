@@ -24,7 +24,10 @@ export interface TextLine {
 // Whole names and this very call, as tools that gather the files of a program (@vercel/nft) understand no others here.
 const FONTS = {
   normal: { file: fileURLToPath(import.meta.resolve('dejavu-fonts-ttf/ttf/DejaVuSans.ttf')), family: 'DejaVu Sans' },
-  bold: { file: fileURLToPath(import.meta.resolve('dejavu-fonts-ttf/ttf/DejaVuSans-Bold.ttf')), family: 'DejaVu Sans Bold' },
+  bold: {
+    file: fileURLToPath(import.meta.resolve('dejavu-fonts-ttf/ttf/DejaVuSans-Bold.ttf')),
+    family: 'DejaVu Sans Bold',
+  },
 } as const;
 const FONT_CONFIGURATION = fileURLToPath(import.meta.resolve('dejavu-fonts-ttf/fontconfig/57-dejavu-sans.conf'));
 
@@ -60,7 +63,10 @@ export function renderLine(text: string, style: TextStyle): Promise<TextLine> {
  * Breaks a text into at most `maxLines` lines of at most `maxWidth` pixels, at spaces where it can, and ends the last
  * one with an ellipsis where words had to be left out. Empty text gives no lines.
  */
-export async function renderParagraph(text: string, style: TextStyle & { maxWidth: number; maxLines?: number }): Promise<TextLine[]> {
+export async function renderParagraph(
+  text: string,
+  style: TextStyle & { maxWidth: number; maxLines?: number },
+): Promise<TextLine[]> {
   const lines: TextLine[] = [];
   let rest = cleaned(text).trim();
   for (let left = style.maxLines ?? 2; rest !== '' && left > 0; left--) {
@@ -133,8 +139,15 @@ function inkOf(rgba: Uint8Array, width: number, height: number): TextLine {
   return { data, width: inked, height };
 }
 
-/** The longest beginning that fits with `ending` after it: up to a space if one lies in its second half, else up to any character. */
-async function longestFitting(text: string, style: TextStyle & { maxWidth: number }, ending: string): Promise<{ shown: string; taken: number }> {
+/**
+ * The longest beginning that fits with `ending` after it: up to a space if one lies in its second half, else up to any
+ * character.
+ */
+async function longestFitting(
+  text: string,
+  style: TextStyle & { maxWidth: number },
+  ending: string,
+): Promise<{ shown: string; taken: number }> {
   const characters = [...text];
   let fits = 1;
   let tooMany = characters.length + 1;
@@ -150,7 +163,9 @@ async function longestFitting(text: string, style: TextStyle & { maxWidth: numbe
   return { shown: kept.trimEnd() + ending, taken: kept.length };
 }
 
-/** One line of well-formed text: control characters and line breaks become spaces, lone surrogates the replacement mark. */
+/**
+ * One line of well-formed text: control characters and line breaks become spaces, lone surrogates the replacement mark.
+ */
 function cleaned(text: string): string {
   const wellFormed = Buffer.from(text.slice(0, MAX_CHARACTERS), 'utf8').toString('utf8');
   // Pango refuses a markup with control characters in it.
@@ -170,7 +185,12 @@ let configured = false;
  */
 async function quietly<T>(work: () => Promise<T>): Promise<T> {
   const { env } = process;
-  const needed = !configured && process.platform === 'linux' && !env.FONTCONFIG_FILE && !env.FONTCONFIG_PATH && !existsSync('/etc/fonts/fonts.conf');
+  const needed =
+    !configured &&
+    process.platform === 'linux' &&
+    !env.FONTCONFIG_FILE &&
+    !env.FONTCONFIG_PATH &&
+    !existsSync('/etc/fonts/fonts.conf');
   configured = true;
   if (!needed) return work();
   env.FONTCONFIG_FILE = FONT_CONFIGURATION;

@@ -3,7 +3,8 @@
  * command's own process, since a process's memory never quite comes back from what ran in it before.
  */
 import { SightlineError } from '../support/errors.js';
-import { measureConfiguration, type ConfigurationRequest } from '../bench/configuration.js';
+import { measureConfiguration } from '../bench/configuration.js';
+import type { ConfigurationRequest } from '../bench/configuration-request.js';
 import type { RunnerMessage } from '../bench/runner-messages.js';
 
 function tell(message: RunnerMessage): void {

@@ -1,5 +1,5 @@
-// The process that opens an archive first, for `isolate`: see archives/isolation.ts. It limits itself, loads the archive, looks
-// through it and classifies one blank image, as Model.load does in the process that asked.
+// The process that opens an archive first, for `isolate`: see archives/isolation.ts. It limits itself, loads the
+// archive, looks through it and classifies one blank image, as Model.load does in the process that asked.
 import { binding } from '../engine/binding.js';
 import { SightlineError } from '../support/errors.js';
 import { Model } from '../model/model.js';
@@ -15,11 +15,21 @@ const fence = binding().fence(request.limits);
 if (process.platform === 'linux' && !fence.memory) process.exit(NO_FENCE);
 try {
   const { path, dtype, optimize, trust, maxArchiveBytes, input } = request;
-  const model = await Model.load(path, { device: 'cpu', dtype, optimize, trust, maxArchiveBytes, ...(input !== null && { card: { name: 'probe', input } }) });
+  const model = await Model.load(path, {
+    device: 'cpu',
+    dtype,
+    optimize,
+    trust,
+    maxArchiveBytes,
+    ...(input !== null && { card: { name: 'probe', input } }),
+  });
   await model.close();
   await answer({ kind: 'sound' });
 } catch (error) {
-  const { code, message } = error instanceof SightlineError ? error : { code: 'INTERNAL', message: error instanceof Error ? error.message : String(error) };
+  const { code, message } =
+    error instanceof SightlineError
+      ? error
+      : { code: 'INTERNAL', message: error instanceof Error ? error.message : String(error) };
   await answer({ kind: 'refused', code, message });
 }
 process.exit(0);

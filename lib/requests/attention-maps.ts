@@ -12,9 +12,11 @@ import { PlanRecorder } from '../symbolic/recorder.js';
 import { keyOf } from './plan-keys.js';
 import type { Request } from './question.js';
 
-/** What to look at: the class token's attention, or the projections of every patch. */
+/** The kind of attention map: the class token's attention, or the projections of every patch. */
 export interface AttentionMapOptions {
-  /** `probabilities` (default): one map per block and head. `query`, `key`, `value`: one per block, head and channel. */
+  /**
+   * `probabilities` (default): one map per block and head. `query`, `key`, `value`: one per block, head and channel.
+   */
   readonly of?: 'probabilities' | 'query' | 'key' | 'value' | undefined;
   /** Only this block: 0 or more. Default: all. */
   readonly block?: number | undefined;
@@ -27,7 +29,7 @@ export interface AttentionMapOptions {
    * `none`.
    */
   readonly contrast?: 'none' | 'sigmoid' | undefined;
-  /** Aborting rejects with ABORTED. Default: none. */
+  /** Aborting rejects with ABORTED at once. Default: none. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -60,7 +62,10 @@ type AttentionMapSettings = z.output<typeof schema>;
 export function attentionMapRequest(options: AttentionMapOptions): Request<AttentionMap[]> {
   const { signal, ...request } = parseOptions(schema, options, 'attention maps');
   if (request.of === 'probabilities' && (request.channel !== undefined || request.contrast === 'sigmoid')) {
-    throw new SightlineError('INVALID_OPTION', 'Attention probabilities have neither channels nor signs; ask for query, key or value to see those.');
+    throw new SightlineError(
+      'INVALID_OPTION',
+      'Attention probabilities have neither channels nor signs; ask for query, key or value to see those.',
+    );
   }
   return {
     signal,
@@ -76,12 +81,21 @@ export function attentionMapRequest(options: AttentionMapOptions): Request<Atten
 /** @throws SightlineError METHOD_NOT_APPLICABLE, INVALID_OPTION */
 function recordAttentionMaps(request: AttentionMapSettings, inspection: Inspection): PlanDescription {
   const reason = hasGlobalAttention(inspection);
-  if (reason !== null) throw new SightlineError('METHOD_NOT_APPLICABLE', `There are no attention maps of this model: ${reason}.`);
-  const sizes = { block: inspection.attention.length, head: inspection.attention[0]!.heads, channel: inspection.attention[0]!.headSize };
+  if (reason !== null) {
+    throw new SightlineError('METHOD_NOT_APPLICABLE', `There are no attention maps of this model: ${reason}.`);
+  }
+  const sizes = {
+    block: inspection.attention.length,
+    head: inspection.attention[0]!.heads,
+    channel: inspection.attention[0]!.headSize,
+  };
   for (const name of ['block', 'head', 'channel'] as const) {
     const index = request[name];
     if (index !== undefined && index >= sizes[name]) {
-      throw new SightlineError('INVALID_OPTION', `There is no ${name} ${index}: the model has ${sizes[name]}, numbered from 0.`);
+      throw new SightlineError(
+        'INVALID_OPTION',
+        `There is no ${name} ${index}: the model has ${sizes[name]}, numbered from 0.`,
+      );
     }
   }
   const plan = new PlanRecorder('attention');
@@ -102,7 +116,11 @@ function blocksOf(request: AttentionMapSettings, inspection: Inspection): number
   return request.block === undefined ? inspection.attention.map((_, i) => i) : [request.block];
 }
 
-function readAttentionMaps(request: AttentionMapSettings, inspection: Inspection, result: NativeResult): AttentionMap[] {
+function readAttentionMaps(
+  request: AttentionMapSettings,
+  inspection: Inspection,
+  result: NativeResult,
+): AttentionMap[] {
   return blocksOf(request, inspection).flatMap((block) => {
     const { data, shape } = result.outputs[`block/${block}`]!;
     const [height, width] = shape.slice(-2) as [number, number];
@@ -113,7 +131,13 @@ function readAttentionMaps(request: AttentionMapSettings, inspection: Inspection
       for (let channel = 0; channel < channels; channel++) {
         if ((request.head ?? head) !== head || (request.channel ?? channel) !== channel) continue;
         const start = (head * channels + channel) * area;
-        maps.push({ block, head, channel: shape.length === 4 ? channel : null, data: data.subarray(start, start + area), shape: [height, width] });
+        maps.push({
+          block,
+          head,
+          channel: shape.length === 4 ? channel : null,
+          data: data.subarray(start, start + area),
+          shape: [height, width],
+        });
       }
     }
     return maps;

@@ -8,13 +8,16 @@ import { grad, SymbolicModel, type Value } from '../symbolic/index.js';
 import type { PlanDescription } from '../engine/plan-description.js';
 import { PlanRecorder } from '../symbolic/recorder.js';
 import { keyOf } from './plan-keys.js';
-import type { Request } from './question.js';
+import { clientOption, outputOption, type Request } from './question.js';
 import { resolveTargets, type Target } from './targets.js';
 
 /** Which attention sites: all, or by their number in `inspect().attention`. */
 export type Sites = 'all' | readonly number[];
 
-/** What to read out of the model. All comes as float32, also what the model computes in whole numbers: exact up to 2^24. */
+/**
+ * The values to read out of the model. All come as float32, also what the model computes in whole numbers: exact up to
+ * 2^24.
+ */
 export interface CaptureOptions {
   /** Module outputs by name. Default: none. */
   readonly features?: readonly string[] | undefined;
@@ -33,7 +36,14 @@ export interface CaptureOptions {
   readonly input?: boolean | undefined;
   /** The gradient of the target class's logit with respect to everything that is captured. Default: none. */
   readonly gradients?: { readonly target: Target } | undefined;
-  /** Aborting rejects with ABORTED. Default: none. */
+  /** Of a model that returns several, the output that `gradients` are of. Default: that of `Model.load`. */
+  readonly output?: string | number | undefined;
+  /**
+   * Whose request it is, such as a user's name: at most 256 characters. Requests of different clients take turns, so
+   * that many of one do not hold up another's. Default: one client for all that name none.
+   */
+  readonly client?: string | undefined;
+  /** Aborting rejects with ABORTED at once. Default: none. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -58,7 +68,7 @@ export interface CapturedTensors {
 export interface Capture extends CapturedTensors {
   /** The preprocessed images: [N, 3, H, W]; null unless asked for. */
   readonly input: Tensor | null;
-  /** Before softmax: [N, classes]. Null when no gradient was asked for: what lies behind the last tap is not run. */
+  /** Before softmax: [N, classes]. Null when no gradient was asked for: the operators after the last tap do not run. */
   readonly logits: Tensor | null;
   /** Of the same names and shapes; null unless asked for. */
   readonly gradients: CapturedTensors | null;
@@ -79,6 +89,8 @@ const schema = z.strictObject({
   value: sites,
   input: z.boolean().optional(),
   gradients: z.strictObject({ target: z.union([z.number(), z.string()]) }).optional(),
+  output: outputOption.optional(),
+  client: clientOption,
   signal: z.instanceof(AbortSignal).optional(),
 });
 
@@ -90,12 +102,19 @@ const OF_SITES = ['attention', 'query', 'key', 'value'] as const;
  * @throws SightlineError INVALID_OPTION
  */
 export function captureRequest(options: CaptureOptions): Request<NativeResult> {
-  const { signal, ...asked } = parseOptions(schema, options, 'capture');
+  const { client, signal, output, ...asked } = parseOptions(schema, options, 'capture');
   return {
     signal,
+    client,
+    output: output?.toString(),
     question: ({ labels }) => {
       const targets = asked.gradients ? resolveTargets([asked.gradients.target], labels) : [];
-      if (targets.length > 1) throw new SightlineError('INVALID_OPTION', 'capture takes the gradient of one class; ask for a class index, a label or top1.');
+      if (targets.length > 1) {
+        throw new SightlineError(
+          'INVALID_OPTION',
+          'capture takes the gradient of one class; ask for a class index, a label or top1.',
+        );
+      }
       return {
         key: keyOf(['capture', asked]),
         targetsOf: () => targets,
@@ -111,16 +130,33 @@ function recordCapture(options: CaptureOptions, inspection: Inspection): PlanDes
   const plan = new PlanRecorder('capture');
   const model = new SymbolicModel(plan, inspection);
   const captured: [string, Value][] = [];
-  for (const name of new Set(options.features)) captured.push([`features/${name}`, model.output.feature(name)]);
+  for (const name of new Set(options.features)) captured.push([`features/${name}`, model.output.returned(name)]);
   for (const kind of OF_SITES) {
-    for (const site of numbersOf(options[kind], inspection, kind)) captured.push([`${kind}/${site}`, model.output[kind](site)]);
+    for (const site of numbersOf(options[kind], inspection, kind)) {
+      captured.push([`${kind}/${site}`, model.output[kind](site)]);
+    }
   }
-  if (captured.length === 0 && !options.input) throw new SightlineError('INVALID_OPTION', 'Nothing to capture: name features, attention, query, key, value or input.');
-  if (options.gradients && captured.length === 0) throw new SightlineError('INVALID_OPTION', 'Gradients are taken with respect to what is captured: name features, attention, query, key or value.');
+  if (captured.length === 0 && !options.input) {
+    throw new SightlineError(
+      'INVALID_OPTION',
+      'Nothing to capture: name features, attention, query, key, value or input.',
+    );
+  }
+  if (options.gradients && captured.length === 0) {
+    throw new SightlineError(
+      'INVALID_OPTION',
+      'Gradients are taken with respect to what is captured: name features, attention, query, key or value.',
+    );
+  }
   if (options.input) plan.output('input', model.image);
   for (const [name, value] of captured) plan.output(name, value);
   if (options.gradients) {
-    if (inspection.isQuantized) throw new SightlineError('METHOD_NOT_APPLICABLE', 'Gradients cannot be captured: the weights are quantized, and quantized operators have no gradients.');
+    if (inspection.isQuantized) {
+      throw new SightlineError(
+        'METHOD_NOT_APPLICABLE',
+        'Gradients cannot be captured: the weights are quantized, and quantized operators have no gradients.',
+      );
+    }
     const { logits, score } = model.output;
     plan.rankBy(logits);
     plan.output('logits', logits);
@@ -132,19 +168,36 @@ function recordCapture(options: CaptureOptions, inspection: Inspection): PlanDes
 function numbersOf(asked: Sites | undefined, inspection: Inspection, kind: string): readonly number[] {
   const count = inspection.attention.length;
   if (asked === undefined) return [];
-  if (count === 0) throw new SightlineError('METHOD_NOT_APPLICABLE', `There is no ${kind} to capture: the model has no attention.`);
+  if (count === 0) {
+    throw new SightlineError('METHOD_NOT_APPLICABLE', `There is no ${kind} to capture: the model has no attention.`);
+  }
   if (asked === 'all') return inspection.attention.map((_, i) => i);
   const beyond = asked.find((site) => site >= count);
-  if (beyond !== undefined) throw new SightlineError('UNKNOWN_NODE', `There is no attention ${beyond}: the model has ${count}, numbered from 0.`);
+  if (beyond !== undefined) {
+    throw new SightlineError(
+      'UNKNOWN_NODE',
+      `There is no attention ${beyond}: the model has ${count}, numbered from 0.`,
+    );
+  }
   return [...new Set(asked)];
 }
 
 /** The images' results, each tensor's batch put together. */
 export function readCapture(results: readonly NativeResult[]): Capture {
-  const tensor = (name: string, hasTargetAxis: boolean): Tensor => joined(results.map((result) => result.outputs[name]!), hasTargetAxis);
+  const tensor = (name: string, hasTargetAxis: boolean): Tensor =>
+    joined(
+      results.map((result) => result.outputs[name]!),
+      hasTargetAxis,
+    );
   const names = Object.keys(results[0]!.outputs);
   const read = (prefix: string, hasTargetAxis: boolean): CapturedTensors => {
-    const tensors: Record<string, Record<string, Tensor>> = { features: {}, attention: {}, query: {}, key: {}, value: {} };
+    const tensors: Record<string, Record<string, Tensor>> = {
+      features: {},
+      attention: {},
+      query: {},
+      key: {},
+      value: {},
+    };
     for (const name of names) {
       if (!name.startsWith(prefix)) continue;
       const [kind, ...rest] = name.slice(prefix.length).split('/');
@@ -168,7 +221,10 @@ export function readCapture(results: readonly NativeResult[]): Capture {
 function joined(parts: readonly Tensor[], hasTargetAxis: boolean): Tensor {
   const shape = parts[0]!.shape.slice(hasTargetAxis ? 1 : 0);
   if (parts.some((part) => part.shape.join() !== parts[0]!.shape.join())) {
-    throw new SightlineError('INVALID_INPUT', 'capture puts all images into one tensor, so they must be of one size; capture images of different sizes in calls of their own.');
+    throw new SightlineError(
+      'INVALID_INPUT',
+      'capture puts all images into one tensor, so they must be of one size; capture images of different sizes in calls of their own.',
+    );
   }
   if (parts.length === 1) return { data: parts[0]!.data, shape: [1, ...shape] };
   const size = parts[0]!.data.length;

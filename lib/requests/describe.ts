@@ -10,27 +10,11 @@ import cam from './documentation/cam.js';
 import gradients from './documentation/gradients.js';
 import shared from './documentation/shared.js';
 import { commonSchema, findMethod, layerSchema } from './explain-options.js';
+import { readDefaults, schemaOf, type Descriptions, type OptionsSchema } from './options-schema.js';
 
-/** A JSON Schema (draft 2020-12) of an object of options: types, ranges, defaults and a description of each. */
-export interface OptionsSchema {
-  /** Always `object`. */
-  readonly type: 'object';
-  /** The schema of each option, by its name. None is required. */
-  readonly properties: Readonly<Record<string, OptionSchema>>;
-  /** Always false: other options are refused. */
-  readonly additionalProperties: false;
-}
-
-/** The JSON Schema of one option: `type`, `enum`, `minimum`, `maximum` and other keywords beside these. */
-export interface OptionSchema {
-  /** What the option means, with its range and unit. */
-  readonly description?: string;
-  /** The value that is taken where the option is left out; absent where none is. */
-  readonly default?: unknown;
-  readonly [keyword: string]: unknown;
-}
-
-/** What is known of a method without a model: enough for a page about it, or for a form of its options. Plain JSON. */
+/**
+ * The description of a method, without a model: enough for a page about it, or for a form of its options. Plain JSON.
+ */
 export interface MethodDescription {
   /** As `explain` takes it; of a method of your own the name that it has. */
   readonly name: string;
@@ -38,7 +22,7 @@ export interface MethodDescription {
   readonly family: 'cam' | 'attention' | 'gradients' | 'custom';
   /** The first sentence of `description`; empty for a method of your own. */
   readonly summary: string;
-  /** What the method computes, and its paper. Paragraphs are apart by an empty line. Empty for a method of your own. */
+  /** The computation and its paper. An empty line separates paragraphs. Empty for a method of your own. */
   readonly description: string;
   /** Its page within the package, such as `docs/methods/grad-cam.md`; null for a method of your own. */
   readonly page: string | null;
@@ -48,7 +32,10 @@ export interface MethodDescription {
   readonly isClassSpecific: boolean;
   /** The method's own options. */
   readonly options: OptionsSchema;
-  /** The options that it has in common with others, `targets` and `layer` among them; without `signal`, which is no JSON. */
+  /**
+   * The options that it has in common with others, `targets` and `layer` among them. Left out are `signal`, which is
+   * no JSON, and `client`, which is the caller's affair.
+   */
   readonly commonOptions: OptionsSchema;
   /** The method's own options as they take effect where none is given. */
   readonly defaults: Readonly<Record<string, unknown>>;
@@ -58,10 +45,16 @@ export interface MethodDescription {
   readonly packages: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
 }
 
-type Descriptions = Readonly<Record<string, string>>;
-const DOCUMENTATION: Readonly<Record<string, { readonly description: string; readonly options: Descriptions }>> = { ...cam, ...attention, ...gradients };
+const DOCUMENTATION: Readonly<Record<string, { readonly description: string; readonly options: Descriptions }>> = {
+  ...cam,
+  ...attention,
+  ...gradients,
+};
 
-/** Every method: its options with types, ranges and defaults, and what they mean. Whether one applies to a model, `inspect` says. */
+/**
+ * Every method: its options with types, ranges and defaults, and what they mean. Whether one applies to a model,
+ * `inspect` says.
+ */
 export function describeMethods(): MethodDescription[] {
   return METHOD_NAMES.map(describeMethod);
 }
@@ -76,7 +69,7 @@ export function describeMethod(nameOrMethod: MethodName | Method): MethodDescrip
   const isOwn = typeof nameOrMethod === 'string';
   const { name, usesLayer, isClassSpecific } = method;
   const { description, options } = (isOwn ? DOCUMENTATION[name] : undefined) ?? { description: '', options: {} };
-  const { signal: _signal, score, ...common } = commonSchema.shape;
+  const { signal: _signal, client: _client, score, ...common } = commonSchema.shape;
   const shown = z.strictObject({ ...common, ...(isClassSpecific && { score }), ...(usesLayer && layerSchema.shape) });
   const { defaults, rows } = method.options as Partial<{ defaults: Record<string, unknown>; rows: PresetRows }>;
   return {
@@ -97,21 +90,4 @@ export function describeMethod(nameOrMethod: MethodName | Method): MethodDescrip
 
 function familyOf(name: string): MethodDescription['family'] {
   return Object.hasOwn(CAM_METHODS, name) ? 'cam' : Object.hasOwn(ATTENTION_METHODS, name) ? 'attention' : 'gradients';
-}
-
-/** Defaults that lie outside the schema are written into it. */
-function schemaOf(options: z.ZodType, descriptions: Descriptions, defaults: Readonly<Record<string, unknown>> = {}): OptionsSchema {
-  // What JSON cannot say, such as a function, allows anything there.
-  const schema = z.toJSONSchema(options, { io: 'input', unrepresentable: 'any' });
-  const properties = Object.entries(schema.properties ?? {}).map(([name, property]) => {
-    const own = typeof property === 'object' ? property : {};
-    const described = { ...own, ...(Object.hasOwn(descriptions, name) && { description: descriptions[name] }), ...(Object.hasOwn(defaults, name) && { default: defaults[name] }) };
-    return [name, described] as const;
-  });
-  return { type: 'object', properties: Object.fromEntries(properties), additionalProperties: false };
-}
-
-function readDefaults(options: z.ZodType): Record<string, unknown> {
-  const parsed = options.safeParse({});
-  return parsed.success ? (parsed.data as Record<string, unknown>) : {};
 }

@@ -9,6 +9,7 @@ import { readOptions } from '../support/options.js';
 import type { Run, Value } from '../symbolic/index.js';
 import { FUSIONS, type CommonOptions, type ExplainRequest } from './explain.js';
 import { topOption } from './predict.js';
+import { clientOption, outputOption } from './question.js';
 import { checkTargetCount } from './targets.js';
 
 const className = z.union([z.number(), z.string()]);
@@ -16,18 +17,22 @@ const target = z.union([className, z.strictObject({ of: className, against: clas
 /** Options of every method. */
 export const commonSchema = z.strictObject({
   targets: z
-    .union([z.array(target), z.array(z.array(target))], { error: "a list of class indices, labels, topK or { of, against } is expected, such as ['top1']" })
+    .union([z.array(target), z.array(z.array(target))], {
+      error: "a list of class indices, labels, topK or { of, against } is expected, such as ['top1']",
+    })
     .optional(),
   score: z
     .union([z.enum(['logit', 'probability']), z.custom<(run: Run) => Value>((value) => typeof value === 'function')], {
       error: "'logit', 'probability' or a function from a run to a value per image is expected",
     })
     .optional(),
+  output: outputOption.optional(),
   size: z.enum(['grid', 'image']).optional(),
   raw: z.boolean().optional(),
   memory: z.int().min(1).optional(),
   top: topOption.optional(),
   maxPixels: z.int().min(1).optional(),
+  client: clientOption,
   signal: z.instanceof(AbortSignal, { error: 'an AbortSignal is expected' }).optional(),
 });
 /** Each is a map of its own before they are fused. */
@@ -48,7 +53,12 @@ export const layerSchema = z.strictObject({
  * @throws SightlineError INVALID_OPTION in one sentence that names the option.
  */
 export function parseExplainOptions(options: object): ExplainRequest {
-  if (typeof options !== 'object' || options === null) throw new SightlineError('INVALID_OPTION', "explain needs options, at least { method: 'grad-cam' } or another method.");
+  if (typeof options !== 'object' || options === null) {
+    throw new SightlineError(
+      'INVALID_OPTION',
+      "explain needs options, at least { method: 'grad-cam' } or another method.",
+    );
+  }
   const { method: asked, ...rest } = readOptions(options, 'explain') as { method?: unknown } & Record<string, unknown>;
   const method = findMethod(asked);
   const common: Record<string, unknown> = {};
@@ -76,53 +86,116 @@ export function parseExplainOptions(options: object): ExplainRequest {
     common: check(commonSchema, common, method.name) as CommonOptions,
   };
   if (!method.isClassSpecific && request.common.score !== undefined) {
-    throw new SightlineError('INVALID_OPTION', `${method.name} explains no score, so \`score\` would do nothing; leave it out, or choose a class-specific method.`);
+    throw new SightlineError(
+      'INVALID_OPTION',
+      `${method.name} explains no score, so \`score\` would do nothing; leave it out, or choose a class-specific method.`,
+    );
   }
   if (layering['fusion'] !== undefined && (request.layers?.length ?? 1) < 2) {
-    throw new SightlineError('INVALID_OPTION', '`fusion` says how several layers become one map; name at least two in `layer`, or leave it out.');
+    throw new SightlineError(
+      'INVALID_OPTION',
+      '`fusion` says how several layers become one map; name at least two in `layer`, or leave it out.',
+    );
   }
   return request;
 }
 
+type Shared = Pick<CommonOptions, 'targets' | 'output' | 'signal' | 'client' | 'maxPixels'>;
+
 /**
  * What methods that are asked together have in common.
  *
- * @throws SightlineError INVALID_OPTION where there are none, or where they ask for different targets or signals.
+ * @throws SightlineError INVALID_OPTION where there are none, or where their targets, signals or clients differ.
  */
-export function shared(requests: readonly ExplainRequest[]): Pick<CommonOptions, 'targets' | 'signal' | 'maxPixels'> {
+export function shared(requests: readonly ExplainRequest[]): Shared {
   const [first, ...others] = requests;
-  if (first === undefined) throw new SightlineError('INVALID_OPTION', "explain was given an empty list of methods; name at least one, such as [{ method: 'grad-cam' }].");
-  if (requests.length > MOST_METHODS) throw new SightlineError('INVALID_OPTION', `explain was given ${requests.length} methods, and one call takes at most ${MOST_METHODS}; make several calls.`);
-  const { targets, signal } = first.common;
+  if (first === undefined) {
+    throw new SightlineError(
+      'INVALID_OPTION',
+      "explain was given an empty list of methods; name at least one, such as [{ method: 'grad-cam' }].",
+    );
+  }
+  if (requests.length > MOST_METHODS) {
+    throw new SightlineError(
+      'INVALID_OPTION',
+      `explain was given ${requests.length} methods, and one call takes at most ${MOST_METHODS}; make several calls.`,
+    );
+  }
+  const { targets, output, signal, client } = first.common;
   for (const { method, common } of others) {
     if (JSON.stringify(common.targets) !== JSON.stringify(targets)) {
-      throw new SightlineError('INVALID_OPTION', `${first.method.name} and ${method.name} are asked for different targets; methods of one call share them. Give both the same, or make two calls.`);
+      throw new SightlineError(
+        'INVALID_OPTION',
+        `${first.method.name} and ${method.name} are asked for different targets; methods of one call share them. Give both the same, or make two calls.`,
+      );
     }
-    if (common.signal !== signal) throw new SightlineError('INVALID_OPTION', `${first.method.name} and ${method.name} have different signals; give both the same, or make two calls.`);
+    if (common.output?.toString() !== output?.toString()) {
+      throw new SightlineError(
+        'INVALID_OPTION',
+        `${first.method.name} and ${method.name} are asked for different outputs of the model; give both the same, or make two calls.`,
+      );
+    }
+    if (common.signal !== signal) {
+      throw new SightlineError(
+        'INVALID_OPTION',
+        `${first.method.name} and ${method.name} have different signals; give both the same, or make two calls.`,
+      );
+    }
+    if (common.client !== client) {
+      throw new SightlineError(
+        'INVALID_OPTION',
+        `${first.method.name} and ${method.name} have different clients; give both the same, or make two calls.`,
+      );
+    }
   }
   const limits = requests.flatMap(({ common }) => common.maxPixels ?? []);
-  return { targets, signal, maxPixels: limits.length === 0 ? undefined : Math.min(...limits) };
+  return { targets, output, signal, client, maxPixels: limits.length === 0 ? undefined : Math.min(...limits) };
 }
 
 /** Whether options say which method is meant; what is no options at all is for `parseExplainOptions` to refuse. */
 export function namesMethod(options: unknown): boolean {
-  return typeof options !== 'object' || options === null || Array.isArray(options) || (options as { method?: unknown }).method !== undefined;
+  return (
+    typeof options !== 'object' ||
+    options === null ||
+    Array.isArray(options) ||
+    (options as { method?: unknown }).method !== undefined
+  );
 }
 
 /** @throws SightlineError INVALID_OPTION with the nearest names. */
 export function findMethod(asked: unknown): Method {
   if (typeof asked === 'object' && asked !== null && 'map' in asked) return checkedMethod(asked);
-  if (typeof asked === 'string' && Object.hasOwn(METHODS, asked)) return METHODS[asked as MethodName] as unknown as Method;
+  if (typeof asked === 'string' && Object.hasOwn(METHODS, asked)) {
+    return METHODS[asked as MethodName];
+  }
   const hint = typeof asked === 'string' ? suggestion(asked, METHOD_NAMES) : '';
-  throw new SightlineError('INVALID_OPTION', `There is no method ${shown(asked)}. ${hint || `Known: ${METHOD_NAMES.join(', ')}.`}`);
+  throw new SightlineError(
+    'INVALID_OPTION',
+    `There is no method ${shown(asked)}. ${hint || `Known: ${METHOD_NAMES.join(', ')}.`}`,
+  );
 }
 
-/** @throws SightlineError INVALID_OPTION for an object that `defineMethod` did not check, as of a program in JavaScript. */
+/**
+ * @throws SightlineError INVALID_OPTION for an object that `defineMethod` did not check, as of a program in JavaScript.
+ */
 function checkedMethod(given: object): Method {
   const { name, options, map, reasonAgainst } = given as Partial<Method>;
   const missing =
-    typeof name !== 'string' ? 'name' : typeof map !== 'function' ? 'map' : typeof reasonAgainst !== 'function' ? 'reasonAgainst' : typeof options?.safeParse !== 'function' ? 'options' : null;
-  if (missing !== null) throw new SightlineError('INVALID_OPTION', `The method given to explain has no usable \`${missing}\`; make it with defineMethod.`);
+    typeof name !== 'string'
+      ? 'name'
+      : typeof map !== 'function'
+        ? 'map'
+        : typeof reasonAgainst !== 'function'
+          ? 'reasonAgainst'
+          : typeof options?.safeParse !== 'function'
+            ? 'options'
+            : null;
+  if (missing !== null) {
+    throw new SightlineError(
+      'INVALID_OPTION',
+      `The method given to explain has no usable \`${missing}\`; make it with defineMethod.`,
+    );
+  }
   return given as Method;
 }
 

@@ -4,7 +4,21 @@ import type { MapResult } from '../methods/method.js';
 import { normalizationOf, type ModelCard } from '../models/card.js';
 import { cut, shown } from '../support/cut.js';
 import { SightlineError } from '../support/errors.js';
-import { equal, flip, max, mean, min, scaleToUnit, stack, SymbolicModel, top, upsample, Value, type Run, type ScoreOf } from '../symbolic/index.js';
+import {
+  equal,
+  flip,
+  max,
+  mean,
+  min,
+  scaleToUnit,
+  stack,
+  SymbolicModel,
+  top,
+  upsample,
+  Value,
+  type Run,
+  type ScoreOf,
+} from '../symbolic/index.js';
 import { PlanRecorder } from '../symbolic/recorder.js';
 import type { ExplainRequest, Score } from './explain.js';
 import { DEFAULT_TOP } from './predict.js';
@@ -13,11 +27,19 @@ import { DEFAULT_TOP } from './predict.js';
 export type LayeredRequest = Omit<ExplainRequest, 'layers'> & { readonly layers: readonly string[] | null };
 
 /** Those asked for, or the automatic one. `cardLayer`: that of the model's card. */
-export function withLayers(request: ExplainRequest, inspection: Inspection, cardLayer: string | undefined): LayeredRequest {
+export function withLayers(
+  request: ExplainRequest,
+  inspection: Inspection,
+  cardLayer: string | undefined,
+): LayeredRequest {
   return { ...request, layers: chooseLayers(request, inspection, cardLayer) };
 }
 
-function chooseLayers(request: ExplainRequest, inspection: Inspection, cardLayer: string | undefined): readonly string[] | null {
+function chooseLayers(
+  request: ExplainRequest,
+  inspection: Inspection,
+  cardLayer: string | undefined,
+): readonly string[] | null {
   if (!request.method.usesLayer) return null;
   if (request.layers !== null) return request.layers;
   if (request.method.name === 'cam' && inspection.head) return [inspection.head.feature];
@@ -27,18 +49,27 @@ function chooseLayers(request: ExplainRequest, inspection: Inspection, cardLayer
 /** Why a request cannot be answered: of the layers that it names, if any, rather than of the automatic one. */
 function reasonAgainst({ method, layers }: LayeredRequest, inspection: Inspection): string | null {
   if (layers === null) return method.reasonAgainst(inspection);
-  return layers.map((layer) => method.reasonAgainst({ ...inspection, targetLayer: layer })).find((reason) => reason !== null) ?? null;
+  return (
+    layers
+      .map((layer) => method.reasonAgainst({ ...inspection, targetLayer: layer }))
+      .find((reason) => reason !== null) ?? null
+  );
 }
 
 /** Names of one method's outputs in a plan of several. */
 export const prefixOf = (at: number): string => `${at}/`;
 
 /**
- * Records methods for one model and input size. What they have in common, above all the run on the images, is computed once.
+ * Records methods for one model and input size. What they have in common, above all the run on the images, is computed
+ * once.
  *
  * @throws SightlineError METHOD_NOT_APPLICABLE, UNKNOWN_NODE, INVALID_OPTION
  */
-export function recordExplanations(requests: readonly LayeredRequest[], inspection: Inspection, card: ModelCard): PlanDescription {
+export function recordExplanations(
+  requests: readonly LayeredRequest[],
+  inspection: Inspection,
+  card: ModelCard,
+): PlanDescription {
   const plan = new PlanRecorder(requests[0]!.method.name);
   const model = new SymbolicModel(plan, inspection, undefined, undefined, normalizationOf(card.input));
   requests.forEach((request, at) => {
@@ -49,11 +80,30 @@ export function recordExplanations(requests: readonly LayeredRequest[], inspecti
   return plan.finish(Math.min(...requests.map(({ common }) => common.memory ?? 2 ** 30)), inspection);
 }
 
-function recordOne(request: LayeredRequest, images: SymbolicModel, modelName: string, prefix: string): void {
+/** What was recorded of a method, for whoever reads its map in the same plan. */
+export interface Recorded {
+  /** The model, of which the request's score is explained. */
+  readonly model: SymbolicModel;
+  /** The map with its own values: [batch, height, width]; of a method of concepts [batch, concepts, height, width]. */
+  readonly map: Value;
+  /** The same method's map of other images. */
+  readonly mapOf: (images: Value) => Value;
+}
+
+/**
+ * Records one method. Its outputs are named after `prefix`.
+ *
+ * @throws SightlineError METHOD_NOT_APPLICABLE, UNKNOWN_NODE, INVALID_OPTION
+ */
+export function recordOne(request: LayeredRequest, images: SymbolicModel, modelName: string, prefix: string): Recorded {
   const { method, common } = request;
   const { inspection, plan } = images;
   const reason = reasonAgainst(request, inspection);
-  if (reason !== null) throw new SightlineError('METHOD_NOT_APPLICABLE', `${method.name} cannot explain ${modelName}: ${reason}.`, { details: { method: method.name } });
+  if (reason !== null) {
+    throw new SightlineError('METHOD_NOT_APPLICABLE', `${method.name} cannot explain ${modelName}: ${reason}.`, {
+      details: { method: method.name },
+    });
+  }
 
   if (inspection.classes === 0 && method.isClassSpecific && typeof common.score !== 'function') {
     throw new SightlineError(
@@ -63,7 +113,10 @@ function recordOne(request: LayeredRequest, images: SymbolicModel, modelName: st
   }
 
   if (inspection.scores === 'value' && common.score === 'probability') {
-    throw new SightlineError('INVALID_OPTION', `${modelName} returns a value, which is no probability; leave \`score\` out.`);
+    throw new SightlineError(
+      'INVALID_OPTION',
+      `${modelName} returns a value, which is no probability; leave \`score\` out.`,
+    );
   }
 
   const output = (name: string, value: Value): void => plan.output(`${prefix}${name}`, value);
@@ -90,6 +143,7 @@ function recordOne(request: LayeredRequest, images: SymbolicModel, modelName: st
     }
   }
   if (typeof common.score === 'function') output('score', model.output.score);
+  return { model, map, mapOf: (others) => mapOf(request, model.lookingAt(others)).map };
 }
 
 /**
@@ -102,7 +156,11 @@ function ownCode<T>(subject: string, code: () => T): T {
     return code();
   } catch (cause) {
     if (cause instanceof SightlineError) throw cause;
-    throw new SightlineError('INVALID_OPTION', `${subject} failed: ${cut(cause instanceof Error ? cause.message : String(cause))}.`, { cause });
+    throw new SightlineError(
+      'INVALID_OPTION',
+      `${subject} failed: ${cut(cause instanceof Error ? cause.message : String(cause))}.`,
+      { cause },
+    );
   }
 }
 
@@ -113,7 +171,12 @@ function scoreOf(score: Score | undefined, method: string): ScoreOf {
   let isComputing = false;
   const of = (run: Run): Value => {
     // `run.score` is what this very function gives.
-    if (isComputing) throw new SightlineError('INVALID_OPTION', 'The `score` function reads `score`, which is what it is to give; start from `logits` or `output`.');
+    if (isComputing) {
+      throw new SightlineError(
+        'INVALID_OPTION',
+        'The `score` function reads `score`, which is what it is to give; start from `logits` or `output`.',
+      );
+    }
     isComputing = true;
     let value: unknown;
     try {
@@ -123,7 +186,10 @@ function scoreOf(score: Score | undefined, method: string): ScoreOf {
     }
     if (!(value instanceof Value) || value.axes.join() !== 'batch') {
       const got = value instanceof Value ? `[${value.axes.join(', ')}]` : typeof value;
-      throw new SightlineError('INVALID_OPTION', `The score that ${method} explains must be one value per image, [batch], but the function returned ${got}; sum or select over the other axes.`);
+      throw new SightlineError(
+        'INVALID_OPTION',
+        `The score that ${method} explains must be one value per image, [batch], but the function returned ${got}; sum or select over the other axes.`,
+      );
     }
     return value;
   };
@@ -136,15 +202,28 @@ function unitOfEach(map: Value, low: Value, high: Value): Value {
 }
 
 /** The method's map: of one layer, of several fused, or smoothed over augmentations. */
-function mapOf({ method, settings, layers, layering, common }: LayeredRequest, model: SymbolicModel): Required<Omit<MapResult, 'concepts'>> & Pick<MapResult, 'concepts'> {
+function mapOf(
+  { method, settings, layers, layering, common }: LayeredRequest,
+  model: SymbolicModel,
+): Required<Omit<MapResult, 'concepts'>> & Pick<MapResult, 'concepts'> {
   const { height, width } = model.inspection;
   const compute = (seen: SymbolicModel, layer: string): MapResult => {
-    const returned = ownCode(`The map function of ${method.name}`, () => method.map({ model: seen, options: settings as never, layer }));
+    const returned = ownCode(`The map function of ${method.name}`, () =>
+      method.map({ model: seen, options: settings, layer }),
+    );
     const result = returned instanceof Value ? { map: returned } : returned;
-    if (!(result?.map instanceof Value)) throw new SightlineError('INVALID_OPTION', `${method.name} must return a map, or { map }, and not ${shown(result)}.`);
+    if (!(result?.map instanceof Value)) {
+      throw new SightlineError(
+        'INVALID_OPTION',
+        `${method.name} must return a map, or { map }, and not ${shown(result)}.`,
+      );
+    }
     const wanted = result.concepts ? 'batch,concepts,height,width' : 'batch,height,width';
     if (result.map.axes.join() !== wanted) {
-      throw new SightlineError('INVALID_OPTION', `${method.name} must return a map [${wanted.split(',').join(', ')}], not [${result.map.axes.join(', ')}].`);
+      throw new SightlineError(
+        'INVALID_OPTION',
+        `${method.name} must return a map [${wanted.split(',').join(', ')}], not [${result.map.axes.join(', ')}].`,
+      );
     }
     return result;
   };

@@ -5,7 +5,12 @@ import type { Explanation } from './explain.js';
 import { HeatMap, type ExplainedTarget, type Prediction } from './heatmap.js';
 
 /** One image's results as explanations, one for each request. */
-export function readExplanations(requests: readonly LayeredRequest[], result: NativeResult, input: PreparedInput, labels: readonly string[]): Explanation<string, unknown>[] {
+export function readExplanations(
+  requests: readonly LayeredRequest[],
+  result: NativeResult,
+  input: PreparedInput,
+  labels: readonly string[],
+): Explanation<string, unknown>[] {
   return requests.map((request, at) => {
     const prefix = prefixOf(at);
     const own = Object.entries(result.outputs).filter(([name]) => name.startsWith(prefix));
@@ -14,7 +19,12 @@ export function readExplanations(requests: readonly LayeredRequest[], result: Na
   });
 }
 
-function readOne({ method, settings, layers }: LayeredRequest, result: NativeResult, input: PreparedInput, labels: readonly string[]): Explanation<string, unknown> {
+function readOne(
+  { method, settings, layers }: LayeredRequest,
+  result: NativeResult,
+  input: PreparedInput,
+  labels: readonly string[],
+): Explanation<string, unknown> {
   const { outputs } = result;
   const output = (name: string): Tensor => outputs[name]!;
   const prediction = (index: number, score: number): Prediction => ({ index, label: labels[index]!, score });
@@ -26,19 +36,36 @@ function readOne({ method, settings, layers }: LayeredRequest, result: NativeRes
   const mapAt = (at: number, target: ExplainedTarget): HeatMap => {
     const low = output('low').data[at]!;
     const high = output('high').data[at]!;
-    const state = !Number.isFinite(low) || !Number.isFinite(high) ? 'nan' : high - low <= 1e-6 * Math.max(Math.abs(low), Math.abs(high)) ? 'flat' : 'ok';
+    const state =
+      !Number.isFinite(low) || !Number.isFinite(high)
+        ? 'nan'
+        : high - low <= 1e-6 * Math.max(Math.abs(low), Math.abs(high))
+          ? 'flat'
+          : 'ok';
     const figures = figureNames.map((name) => {
       const { data } = output(name);
       return [name.slice('figure:'.length), data[data.length > 1 ? at : 0]!] as const;
     });
     const data = map.data.subarray(at * area, (at + 1) * area);
-    return new HeatMap(data, [height, width], target, layers === null ? null : layers.join(', '), low, high, state, input, Object.fromEntries(figures));
+    return new HeatMap(
+      data,
+      [height, width],
+      target,
+      layers === null ? null : layers.join(', '),
+      low,
+      high,
+      state,
+      input,
+      Object.fromEntries(figures),
+    );
   };
 
   let maps: HeatMap[];
   if (outputs['conceptClasses']) {
     const { data } = output('conceptClasses');
-    maps = Array.from(data, (index, concept) => mapAt(concept, prediction(index, output('conceptScores').data[concept]!)));
+    maps = Array.from(data, (index, concept) =>
+      mapAt(concept, prediction(index, output('conceptScores').data[concept]!)),
+    );
   } else if (result.targets.length === 0 || (outputs['score'] && map.shape.length === 2)) {
     // A score of the user's own that reads no class gives one map, whatever the targets.
     maps = [mapAt(0, { index: -1, label: 'score', score: outputs['score']?.data[0] ?? NaN })];
@@ -48,7 +75,10 @@ function readOne({ method, settings, layers }: LayeredRequest, result: NativeRes
     const asked = output('targetScores').data;
     maps = result.targets.map((of, t) => {
       const against = result.against[t]!;
-      const target = { ...prediction(of, asked[2 * t]!), ...(against >= 0 && { against: prediction(against, asked[2 * t + 1]!) }) };
+      const target = {
+        ...prediction(of, asked[2 * t]!),
+        ...(against >= 0 && { against: prediction(against, asked[2 * t + 1]!) }),
+      };
       return mapAt(perTarget ? t : 0, target);
     });
   }
@@ -56,7 +86,9 @@ function readOne({ method, settings, layers }: LayeredRequest, result: NativeRes
     image: input.name,
     method: method.name,
     options: settings,
-    predictions: outputs['bestClasses'] ? Array.from(output('bestClasses').data, (index, i) => prediction(index, output('bestScores').data[i]!)) : [],
+    predictions: outputs['bestClasses']
+      ? Array.from(output('bestClasses').data, (index, i) => prediction(index, output('bestScores').data[i]!))
+      : [],
     maps,
     chunk: result.chunk > 0 ? result.chunk : null,
   };

@@ -14,10 +14,16 @@ export interface CommonOptions {
    */
   readonly targets?: readonly Target[] | readonly (readonly Target[])[] | undefined;
   /**
-   * What is explained of the class: its `logit` (default), its `probability`, or any value per image computed
-   * from what the model gives: `({ output }) => symbolic.sum(symbolic.select(output, 'classes', 3), ['height', 'width'])`.
+   * The score that is explained of the class: its `logit` (default), its `probability`, or any value per image computed
+   * from what the model gives:
+   * `({ output }) => symbolic.sum(symbolic.select(output, 'classes', 3), ['height', 'width'])`.
    */
   readonly score?: Score | undefined;
+  /**
+   * Of a model that returns several, the output that is explained: a dict's key or a place, such as `1`. Its classes
+   * are numbered, since a card's labels are those of the usual one. Default: that of `Model.load`.
+   */
+  readonly output?: string | number | undefined;
   /** `image` (default): maps of the model's input size, upsampled bilinearly. `grid`: as the method computes them. */
   readonly size?: 'grid' | 'image' | undefined;
   /** Leaves the map's own values; by default each map is brought to [0, 1]. */
@@ -31,11 +37,16 @@ export interface CommonOptions {
    * `Model.load`.
    */
   readonly maxPixels?: number | undefined;
-  /** Aborting rejects with ABORTED, at the next step at the latest. Default: none. */
+  /**
+   * Whose request it is, such as a user's name: at most 256 characters. Requests of different clients take turns, so
+   * that many of one do not hold up another's. Default: one client for all that name none.
+   */
+  readonly client?: string | undefined;
+  /** Aborting rejects with ABORTED at once. Default: none. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What of a run is explained. A function returns a value [batch]. */
+/** The score of a run that is explained. A function returns a value [batch]. */
 export type Score = 'logit' | 'probability' | ((run: Run) => Value);
 
 /** How the maps of several layers become one. */
@@ -53,8 +64,8 @@ export interface LayerOptions {
   /** How several layers' maps are fused. Default `mean`. */
   readonly fusion?: Fusion | undefined;
   /**
-   * Averages the maps of the image and its mirror image, each times 0.9, 1 and 1.1, mirrored back: six runs. Maps are of
-   * the input size whatever `size` says. Default false.
+   * Averages the maps of the image and its mirror image, each times 0.9, 1 and 1.1, mirrored back: six runs. Maps are
+   * of the input size whatever `size` says. Default false.
    */
   readonly augmentationSmoothing?: boolean | undefined;
 }
@@ -74,7 +85,11 @@ export type NamedOptions<M extends MethodName> = M extends MethodName
   : never;
 
 /** Options of a method of your own, made with `defineMethod`. */
-export type CustomOptions<Schema extends z.ZodType> = { readonly method: Method<Schema>; readonly options?: z.input<Schema> } & LayerOptions & CommonOptions;
+export type CustomOptions<Schema extends z.ZodType> = {
+  readonly method: Method<Schema>;
+  readonly options?: z.input<Schema>;
+} & LayerOptions &
+  CommonOptions;
 
 /** Options where the method is left to the model. */
 export type UnnamedOptions = { readonly method?: undefined } & CommonOptions;
@@ -82,8 +97,12 @@ export type UnnamedOptions = { readonly method?: undefined } & CommonOptions;
 /** Options of a bundled method: the method's own, and those that every method takes. */
 export type ExplainOptions = NamedOptions<MethodName>;
 
-/** What one image was explained to be, by one method. */
-export interface Explanation<Name extends string = MethodName, Settings = MethodSettings<MethodName>, Layer extends string | null = string | null> {
+/** The explanation of one image by one method. */
+export interface Explanation<
+  Name extends string = MethodName,
+  Settings = MethodSettings<MethodName>,
+  Layer extends string | null = string | null,
+> {
   /** The image's file name, or `image-0`, `image-1`, ... */
   readonly image: string;
   /** The method's name. */
@@ -99,9 +118,11 @@ export interface Explanation<Name extends string = MethodName, Settings = Method
 }
 
 /** The explanation that a bundled method gives. */
-export type NamedExplanation<M extends MethodName> = M extends MethodName ? Explanation<M, MethodSettings<M>, LayerOf<M>> : never;
+export type NamedExplanation<M extends MethodName> = M extends MethodName
+  ? Explanation<M, MethodSettings<M>, LayerOf<M>>
+  : never;
 
-/** What is asked for, checked as far as can be without the model. */
+/** The request, checked as far as can be without the model. */
 export interface ExplainRequest {
   readonly method: Method;
   readonly settings: unknown;

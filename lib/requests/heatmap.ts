@@ -16,7 +16,7 @@ export interface Prediction extends ClassLabel {
   readonly score: number;
 }
 
-/** What a map explains. */
+/** The class that a map explains. */
 export interface ExplainedTarget extends Prediction {
   /** The class that it is preferred to, where a difference was asked for. */
   readonly against?: Prediction;
@@ -44,8 +44,8 @@ export class HeatMap<Layer extends string | null = string | null> {
     /** The largest value before that. */
     readonly max: number,
     /**
-     * `flat` when every value is the same, so that nothing stands out; `nan` when it holds NaN or infinities. Neither is
-     * painted.
+     * `flat` when every value is the same, so that nothing stands out; `nan` when it holds NaN or infinities. Neither
+     * is painted.
      */
     readonly state: 'ok' | 'flat' | 'nan',
     source: PreparedInput,
@@ -56,8 +56,8 @@ export class HeatMap<Layer extends string | null = string | null> {
   }
 
   /**
-   * The map painted over its image: `.toFile('out.png')`, `.toBuffer()`, `.sharp()`. What the model did not see of the image
-   * (beyond the crop) stays as it is.
+   * The map painted over its image: `.toFile('out.png')`, `.toBuffer()`, `.sharp()`. The part of the image that the
+   * model did not see (beyond the crop) stays as it is.
    *
    * @throws SightlineError INVALID_OPTION, at once
    */
@@ -66,10 +66,20 @@ export class HeatMap<Layer extends string | null = string | null> {
     return overlay(image, this, { stretch: true, ...options, box });
   }
 
-  /** What a client needs of it, without the picture. The values have six significant digits here. */
+  /** The fields that a client needs, without the picture. The values have six significant digits here. */
   toJSON(): Record<string, unknown> {
     const { shape, target, layer, min, max, state, figures } = this;
-    return { shape, target, layer, min, max, state, figures, peak: this.peak(), data: Array.from(this.data, (value) => Number(value.toPrecision(6))) };
+    return {
+      shape,
+      target,
+      layer,
+      min,
+      max,
+      state,
+      figures,
+      peak: this.peak(),
+      data: Array.from(this.data, (value) => Number(value.toPrecision(6))),
+    };
   }
 
   /** Row and column of the highest value, the first if there are several. */

@@ -11,8 +11,8 @@ export function identityOf(object: object): number {
 }
 
 /**
- * A text that equal settings share and different ones do not; null where that cannot be told, as of a class instance, whose
- * contents may change unseen. Unlike in JSON, NaN, infinities, -0, functions and typed arrays keep apart.
+ * A text that equal settings share and different ones do not; null where that is unknown, as of a class instance,
+ * whose contents may change unseen. Unlike in JSON, NaN, infinities, -0, functions and typed arrays keep apart.
  */
 export function keyOf(value: unknown): string | null {
   switch (typeof value) {
@@ -36,7 +36,8 @@ export function keyOf(value: unknown): string | null {
 
 function keyOfObject(value: object): string | null {
   if (ArrayBuffer.isView(value)) {
-    const bytes = value.byteLength === 0 ? new Uint8Array(0) : new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+    const bytes =
+      value.byteLength === 0 ? new Uint8Array(0) : new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
     return `${value.constructor.name} ${createHash('sha256').update(bytes).digest('base64')}`;
   }
   const prototype: unknown = Object.getPrototypeOf(value);

@@ -4,7 +4,7 @@ import type { NativeResult, Tensor } from '../engine/native-types.js';
 import { SightlineError } from '../support/errors.js';
 import type { Prediction } from './heatmap.js';
 import { keyOf } from './plan-keys.js';
-import type { Request } from './question.js';
+import { clientOption, outputOption, type Request } from './question.js';
 import type { PreparedInput } from '../images/inputs.js';
 import type { Inspection } from '../engine/inspection.js';
 import { parseOptions } from '../support/options.js';
@@ -16,15 +16,30 @@ import { PlanRecorder } from '../symbolic/recorder.js';
 export interface PredictOptions {
   /** How many of the best classes to list: 1 to 1,000,000, all where the model has fewer. Default 5. */
   readonly top?: number | undefined;
-  /** Aborting rejects with ABORTED. Default: none. */
+  /** Of a model that returns several, the output whose scores are given. Default: that of `Model.load`. */
+  readonly output?: string | number | undefined;
+  /**
+   * Most pixels of an image: 1 or more. Larger images are refused before they are decoded. Default: that of
+   * `Model.load`.
+   */
+  readonly maxPixels?: number | undefined;
+  /**
+   * Whose request it is, such as a user's name: at most 256 characters. Requests of different clients take turns, so
+   * that many of one do not hold up another's. Default: one client for all that name none.
+   */
+  readonly client?: string | undefined;
+  /** Aborting rejects with ABORTED at once. Default: none. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What the model says of one image: one plain forward pass, without an explanation. */
+/** The prediction for one image: one plain forward pass, without an explanation. */
 export interface Predicted {
   /** The image's file name, or `image-0`, `image-1`, ... */
   readonly image: string;
-  /** The best classes, best first, by probability: softmax of classes, a sigmoid for each label (`inspect().scores` says which). */
+  /**
+   * The best classes, best first, by probability: softmax of classes, a sigmoid for each label (`inspect().scores` says
+   * which).
+   */
   readonly predictions: readonly Prediction[];
   /** Scores before softmax or sigmoid: [classes]. */
   readonly logits: Tensor;
@@ -39,14 +54,20 @@ export const DEFAULT_TOP = 5;
 
 const schema = z.strictObject({
   top: topOption.default(DEFAULT_TOP),
+  output: outputOption.optional(),
+  maxPixels: z.int().min(1).optional(),
+  client: clientOption,
   signal: z.instanceof(AbortSignal, { error: 'an AbortSignal is expected' }).optional(),
 });
 
 /** @throws SightlineError INVALID_OPTION */
 export function predictRequest(options: PredictOptions): Request<Predicted> {
-  const { top: count, signal } = parseOptions(schema, options, 'predict');
+  const { top: count, output, maxPixels, client, signal } = parseOptions(schema, options, 'predict');
   return {
     signal,
+    client,
+    maxPixels,
+    output: output?.toString(),
     question: ({ labels }) => ({
       key: keyOf(['predict', count]),
       targetsOf: () => [],
@@ -58,7 +79,12 @@ export function predictRequest(options: PredictOptions): Request<Predicted> {
 
 /** @throws SightlineError METHOD_NOT_APPLICABLE for a model that scores no classes. */
 function recordPrediction(count: number, inspection: Inspection): PlanDescription {
-  if (inspection.classes === 0) throw new SightlineError('METHOD_NOT_APPLICABLE', `The model returns ${inspection.outputShape.join(' x ')} rather than class scores, so it predicts no class.`);
+  if (inspection.classes === 0) {
+    throw new SightlineError(
+      'METHOD_NOT_APPLICABLE',
+      `The model returns ${inspection.outputShape.join(' x ')} rather than class scores, so it predicts no class.`,
+    );
+  }
   const plan = new PlanRecorder('predict');
   const { logits, probabilities } = new SymbolicModel(plan, inspection).output;
   const best = top(probabilities, count);
@@ -72,7 +98,11 @@ function readPrediction({ outputs }: NativeResult, input: PreparedInput, labels:
   const scores = outputs['scores']!.data;
   return {
     image: input.name,
-    predictions: Array.from(outputs['classes']!.data, (index, i) => ({ index, label: labels[index]!, score: scores[i]! })),
+    predictions: Array.from(outputs['classes']!.data, (index, i) => ({
+      index,
+      label: labels[index]!,
+      score: scores[i]!,
+    })),
     logits: outputs['logits']!,
   };
 }

@@ -34,7 +34,10 @@ export function minorOf(version) {
   return version.split('.').slice(0, 2).join('.');
 }
 
-/** Where set-up puts what it builds: in the checkout, or, as a package may be read-only or another's, in the cache. @param {NodeJS.ProcessEnv} env */
+/**
+ * Where set-up puts what it builds: in the checkout, or, as a package may be read-only or another's, in the cache.
+ * @param {NodeJS.ProcessEnv} env
+ */
 export function builtAddons(env = process.env) {
   if (IS_CHECKOUT) return path.join(PACKAGE_ROOT, 'build', 'Release');
   const { version } = JSON.parse(readFileSync(path.join(PACKAGE_ROOT, 'package.json'), 'utf8'));
@@ -47,8 +50,8 @@ export function stateStamps(env = process.env) {
 }
 
 /**
- * The addon that fits a version: one that was built here, else a prebuilt one. A checkout's own sources may be newer than
- * its prebuilt addons, so there only what was built counts.
+ * The addon that fits a version: one that was built here, else a prebuilt one. A checkout's own sources may be newer
+ * than its prebuilt addons, so there only what was built counts.
  * @param {{ version: string, cuda: string | null }} libtorch
  * @param {NodeJS.ProcessEnv} env
  * @returns {Addon | null}
@@ -60,17 +63,29 @@ export function findAddon({ version, cuda }, env = process.env) {
   const built = builtFolder(env);
   if (built !== null) {
     // Built with CUDA graphs, it needs the libraries of CUDA.
-    if (cuda !== null) candidates.push({ file: path.join(built, `${name}-cuda.node`), kind: 'built', why: `built here for LibTorch ${minorOf(version)}, with CUDA graphs` });
-    candidates.push({ file: path.join(built, `${name}.node`), kind: 'built', why: `built here for LibTorch ${minorOf(version)}` });
+    if (cuda !== null) {
+      candidates.push({
+        file: path.join(built, `${name}-cuda.node`),
+        kind: 'built',
+        why: `built here for LibTorch ${minorOf(version)}, with CUDA graphs`,
+      });
+    }
+    candidates.push({
+      file: path.join(built, `${name}.node`),
+      kind: 'built',
+      why: `built here for LibTorch ${minorOf(version)}`,
+    });
   }
   const prebuilt = IS_CHECKOUT ? null : findPrebuilt(name);
-  if (prebuilt !== null) candidates.push({ file: prebuilt, kind: 'prebuilt', why: `prebuilt for LibTorch ${minorOf(version)}` });
+  if (prebuilt !== null) {
+    candidates.push({ file: prebuilt, kind: 'prebuilt', why: `prebuilt for LibTorch ${minorOf(version)}` });
+  }
   return candidates.find(({ file }) => existsSync(file)) ?? null;
 }
 
 /**
- * A built addon's name among the prebuilt ones, with the tags that node-gyp-build reads: Node-API, and the C library. The
- * loader keeps its name, by which it is asked for.
+ * A built addon's name among the prebuilt ones, with the tags that node-gyp-build reads: Node-API, and the C library.
+ * The loader keeps its name, by which it is asked for.
  * @param {string} name
  */
 export function prebuiltName(name) {
@@ -79,7 +94,8 @@ export function prebuiltName(name) {
 
 /**
  * Of the prebuilt addons of a name, the one whose tags fit this Node and C library (`NAME.napi.glibc.node`): by
- * node-gyp-build's rules, which everyone's prebuilds follow. That an addon fits one LibTorch only is our own rule on top.
+ * node-gyp-build's rules, which everyone's prebuilds follow. That an addon fits one LibTorch only is our own rule on
+ * top.
  * @param {string} name
  * @returns {string | null}
  */
@@ -94,7 +110,10 @@ function findPrebuilt(name) {
   return fitting.length === 0 ? null : path.join(PREBUILDS, fitting[0].file);
 }
 
-/** Null for a user without a home folder, who has no cache and can still use a prebuilt addon. @param {NodeJS.ProcessEnv} env */
+/**
+ * Null for a user without a home folder, who has no cache and can still use a prebuilt addon.
+ * @param {NodeJS.ProcessEnv} env
+ */
 function builtFolder(env) {
   try {
     return builtAddons(env);
@@ -114,10 +133,16 @@ export function chooseAddon(env = process.env) {
   const { found, tried } = findLibTorch({ env, platform, headers: IS_CHECKOUT, remembered: recallPython(env) });
   if (found === null) {
     requirePlatform(currentPlatform());
-    throw new SetupError(`There is no LibTorch here (${tried.map(({ place, why }) => `${place}: ${why}`).join('; ')}): run ${SET_UP}, which fetches one.`);
+    throw new SetupError(
+      `There is no LibTorch here (${tried.map(({ place, why }) => `${place}: ${why}`).join('; ')}): run ${SET_UP}, which fetches one.`,
+    );
   }
   const addon = findAddon(found, env);
-  if (addon === null) throw new SetupError(`There is no addon for LibTorch ${found.version} in ${found.root} yet: run ${SET_UP}, which builds one.`);
+  if (addon === null) {
+    throw new SetupError(
+      `There is no addon for LibTorch ${found.version} in ${found.root} yet: run ${SET_UP}, which builds one.`,
+    );
+  }
   return { addon, libtorch: found };
 }
 
@@ -148,6 +173,9 @@ export function loadAddon({ addon, libtorch }) {
   } catch (error) {
     requirePlatform(currentPlatform());
     const { message } = /** @type {Error} */ (error);
-    throw new SetupError(`The addon ${addon.file} (${addon.why}) does not load with the LibTorch ${libtorch.version} in ${libtorch.root} (${message.split('\n')[0]}): run ${SET_UP}, or set LIBTORCH to another one.`, { cause: error });
+    throw new SetupError(
+      `The addon ${addon.file} (${addon.why}) does not load with the LibTorch ${libtorch.version} in ${libtorch.root} (${message.split('\n')[0]}): run ${SET_UP}, or set LIBTORCH to another one.`,
+      { cause: error },
+    );
   }
 }

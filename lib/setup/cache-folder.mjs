@@ -25,7 +25,9 @@ function home(env) {
   } catch {
     // The user has no entry in /etc/passwd, as in a container that is run under a bare number.
   }
-  throw new SetupError('This user has no home folder, so there is no place for the cache: set SIGHTLINE_CACHE to a folder.');
+  throw new SetupError(
+    'This user has no home folder, so there is no place for the cache: set SIGHTLINE_CACHE to a folder.',
+  );
 }
 
 /**
@@ -44,6 +46,9 @@ export async function makeCacheFolder(env = process.env) {
     await access(folder, constants.W_OK);
   } catch (error) {
     const { code } = /** @type {NodeJS.ErrnoException} */ (error);
-    throw new SetupError(`The cache folder ${folder} cannot be written (${code}): set SIGHTLINE_CACHE to one that can.`, { cause: error });
+    throw new SetupError(
+      `The cache folder ${folder} cannot be written (${code}): set SIGHTLINE_CACHE to one that can.`,
+      { cause: error },
+    );
   }
 }

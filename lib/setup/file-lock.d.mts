@@ -21,8 +21,8 @@ export interface LockOptions {
  * Waits until no other process, in whatever container on whatever machine that shares the folder, holds the lock file.
  *
  * It is a file that says who holds it and whose time stamp the holder renews. The lock of a process that was killed is
- * taken over: at once where the process can be looked up, else after half a minute without a sign. Taking over renames the
- * file first and looks at what it took, so that of two who find the same dead holder only one gets the lock.
+ * taken over: at once where the process can be looked up, else after half a minute without a sign. Taking over renames
+ * the file first and looks at what it took, so that of two who find the same dead holder only one gets the lock.
  */
 export function acquireLock(file: string, options?: LockOptions): Promise<HeldLock>;
 

@@ -1,6 +1,6 @@
 /**
- * A lock file for processes in whatever container on whatever machine that shares its folder: set-up takes it, and so does the
- * hub's cache (lib/hub/lock.ts). Plain JavaScript of its own, as set-up runs before any package is installed.
+ * A lock file for processes in whatever container on whatever machine that shares its folder: set-up takes it, and so
+ * does the hub's cache (lib/hub/lock.ts). Plain JavaScript of its own, as set-up runs before any package is installed.
  */
 import { randomUUID } from 'node:crypto';
 import { readFileSync, readlinkSync, rmSync } from 'node:fs';
@@ -56,7 +56,9 @@ export async function acquireLock(file, options = {}) {
 function hold(file, mine) {
   const heartbeat = setInterval(() => {
     const now = new Date();
-    void isHeldBy(file, mine).then((ours) => (ours ? utimes(file, now, now) : undefined)).catch(() => undefined);
+    void isHeldBy(file, mine)
+      .then((ours) => (ours ? utimes(file, now, now) : undefined))
+      .catch(() => undefined);
   }, HEARTBEAT_MS);
   heartbeat.unref();
   const releaseNow = () => {
@@ -104,19 +106,25 @@ async function isHeldBy(file, holder) {
   return (await look(file).catch(() => null))?.holder?.id === holder.id;
 }
 
-/** Null for a file between its creation and its first write, and for one that is not ours to understand. @param {string} text @returns {Holder | null} */
+/**
+ * Null for a file between its creation and its first write, and for one that is not ours to understand.
+ * @param {string} text
+ * @returns {Holder | null}
+ */
 function parse(text) {
   try {
     const { pid, host, id } = JSON.parse(text);
-    return Number.isSafeInteger(pid) && pid > 0 && typeof host === 'string' && typeof id === 'string' ? { pid, host, id } : null;
+    return Number.isSafeInteger(pid) && pid > 0 && typeof host === 'string' && typeof id === 'string'
+      ? { pid, host, id }
+      : null;
   } catch {
     return null;
   }
 }
 
 /**
- * Where a process number means a process: the machine since it was started, and the namespace of numbers. Containers may share
- * a host name (as those of one pod do), and number their processes each from 1.
+ * Where a process number means a process: the machine since it was started, and the namespace of numbers. Containers
+ * may share a host name (as those of one pod do), and number their processes each from 1.
  */
 export function ownPlace() {
   const read = (/** @type {() => string} */ from) => {
@@ -127,10 +135,19 @@ export function ownPlace() {
       return '';
     }
   };
-  return [hostname(), read(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8')), read(() => readlinkSync('/proc/self/ns/pid'))].filter((part) => part !== '').join(' ');
+  return [
+    hostname(),
+    read(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8')),
+    read(() => readlinkSync('/proc/self/ns/pid')),
+  ]
+    .filter((part) => part !== '')
+    .join(' ');
 }
 
-/** Only of processes can it be told that have their numbers where this one has its own. @param {Holder | null} holder */
+/**
+ * Only of processes can it be told that have their numbers where this one has its own.
+ * @param {Holder | null} holder
+ */
 function isDead(holder) {
   if (holder === null || holder.host !== ownPlace()) return false;
   try {

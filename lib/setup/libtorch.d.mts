@@ -42,8 +42,7 @@ export interface SearchOptions {
 }
 
 export type Inspection =
-  | { problem: null; version: string; cuda: string | null }
-  | { problem: string; version: string | null; cuda: null };
+  { problem: null; version: string; cuda: string | null } | { problem: string; version: string | null; cuda: null };
 
 export const SUPPORTED: Readonly<{ first: string; last: string }>;
 export function currentPlatform(): Platform;

@@ -2,8 +2,8 @@ import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 /**
- * A failure of the set-up that its reader can mend: the message is one sentence that names what was wrong and how to
- * mend it, so it is printed alone, without a stack.
+ * A failure of the set-up that its reader can repair. The message is one sentence that says what was wrong and how to
+ * repair it. It is printed alone, without a stack.
  */
 export class SetupError extends Error {
   /** @param {string} message @param {{ cause?: unknown }} [options] */

@@ -29,6 +29,28 @@ export function onAbort(signal: AbortSignal | undefined, callback: () => void): 
   };
 }
 
+/**
+ * Does `work` with a signal that is aborted when either of the two is, by its reason. Not AbortSignal.any: a signal
+ * that lives as long as a model would keep the traces of every request.
+ */
+export async function withEither<T>(
+  lasting: AbortSignal,
+  own: AbortSignal | undefined,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const either = new AbortController();
+  const follow = (signal: AbortSignal | undefined): (() => void) => {
+    if (signal?.aborted) either.abort(signal.reason);
+    return onAbort(signal, () => either.abort(signal!.reason));
+  };
+  const stops = [follow(own), follow(lasting)];
+  try {
+    return await work(either.signal);
+  } finally {
+    stops.forEach((stop) => stop());
+  }
+}
+
 /** The error of an aborted call: its `cause` is the reason of the signal. */
 export function abortedBy(signal: AbortSignal | undefined, message = 'The request was aborted.'): SightlineError {
   return new SightlineError('ABORTED', message, { cause: signal?.reason });
@@ -40,8 +62,8 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
 }
 
 /**
- * What `work` gives, or ABORTED at once when the signal is aborted first; the work itself goes on, and what becomes of it is
- * not looked at.
+ * What `work` gives, or ABORTED at once when the signal is aborted first; the work itself goes on, and what becomes of
+ * it is not looked at.
  */
 export async function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return work;

@@ -11,7 +11,9 @@ export function shown(value: unknown): string {
   if (typeof value === 'bigint') return `${cut(String(value))}n`;
   if (typeof value === 'function') return 'a function';
   if (typeof value === 'symbol') return 'a symbol';
-  if (typeof value !== 'object' || value === null) return typeof value === 'string' ? JSON.stringify(cut(value)) : String(value);
+  if (typeof value !== 'object' || value === null) {
+    return typeof value === 'string' ? JSON.stringify(cut(value)) : String(value);
+  }
   try {
     return cut(JSON.stringify(value) ?? 'an object');
   } catch {

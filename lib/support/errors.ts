@@ -1,11 +1,13 @@
 /**
- * Every way in which sightline refuses a request: each stable code, and when it is given. Match on codes, not on messages.
+ * Every way in which sightline refuses a request: each stable code, and when it is given. Match on codes, not on
+ * messages.
  */
 export const ERROR_CODES = {
   FILE_NOT_FOUND: 'There is no file of that path.',
   NOT_A_FILE: 'The path names a directory, or something else that is no regular file.',
   NOT_TORCHSCRIPT: 'The file is no TorchScript archive, or is a damaged one.',
   UNTRUSTED_ARCHIVE: 'The archive holds code that image classifiers do not need.',
+  MODEL_TOO_SLOW: 'The archive takes longer for one image than any classifier, so it may never end.',
   ARCHIVE_CRASHED: 'The process that tried the archive crashed (`isolate`).',
   ARCHIVE_TIMED_OUT: 'The process that tried the archive took too long (`isolate`).',
   PROCESS_NOT_STARTED: 'A process of its own, such as `isolate` needs, could not be started.',
@@ -46,19 +48,22 @@ const LONGEST = 2000;
  * `SightlineError`; of `ABORTED` it is `AbortError`, as Node and browsers name the end of an aborted call.
  */
 export class SightlineError extends Error {
-  /** What went wrong, for programs: stable between versions. */
+  /** The kind of failure, for programs: stable between versions. */
   readonly code: ErrorCode;
-  /** What a program may want besides the code, such as the full LibTorch message or the list of known names. */
+  /** Details that a program may need besides the code, such as the full LibTorch message or the list of known names. */
   readonly details: Readonly<Record<string, unknown>>;
 
   constructor(code: ErrorCode, message: string, options: { cause?: unknown; details?: Record<string, unknown> } = {}) {
-    super(message.length <= LONGEST ? message : `${message.slice(0, LONGEST - 500)} ... ${message.slice(-400)}`, options.cause === undefined ? undefined : { cause: options.cause });
+    super(
+      message.length <= LONGEST ? message : `${message.slice(0, LONGEST - 500)} ... ${message.slice(-400)}`,
+      options.cause === undefined ? undefined : { cause: options.cause },
+    );
     this.name = code === 'ABORTED' ? 'AbortError' : 'SightlineError';
     this.code = code;
     this.details = options.details ?? {};
   }
 
-  /** What a client needs of it: JSON leaves out an error's message. */
+  /** The fields that a client needs: JSON leaves out an error's message. */
   toJSON(): { name: string; code: ErrorCode; message: string; details: Readonly<Record<string, unknown>> } {
     return { name: this.name, code: this.code, message: this.message, details: this.details };
   }

@@ -17,9 +17,21 @@ export function isMissing(cause: unknown): boolean {
  */
 export function unreadable(subject: string, cause: unknown, hint?: string): SightlineError {
   const { code } = (cause ?? {}) as NodeJS.ErrnoException;
-  if (isMissing(cause)) return new SightlineError('FILE_NOT_FOUND', `There is no file ${subject}${hint === undefined ? '' : `; ${hint}`}.`, { cause });
-  if (code === 'EACCES' || code === 'EPERM') return new SightlineError('FILE_NOT_FOUND', `${subject} may not be read: permission denied.`, { cause });
-  if (code === 'ENAMETOOLONG') return new SightlineError('FILE_NOT_FOUND', `There is no file ${subject}: no file has so long a name.`, { cause });
+  if (isMissing(cause)) {
+    return new SightlineError(
+      'FILE_NOT_FOUND',
+      `There is no file ${subject}${hint === undefined ? '' : `; ${hint}`}.`,
+      { cause },
+    );
+  }
+  if (code === 'EACCES' || code === 'EPERM') {
+    return new SightlineError('FILE_NOT_FOUND', `${subject} may not be read by this user; change its permissions.`, {
+      cause,
+    });
+  }
+  if (code === 'ENAMETOOLONG') {
+    return new SightlineError('FILE_NOT_FOUND', `There is no file ${subject}: no file has so long a name.`, { cause });
+  }
   return new SightlineError('FILE_NOT_FOUND', `${subject} cannot be read: ${cut(firstLine(cause))}.`, { cause });
 }
 
@@ -34,7 +46,12 @@ export function firstLine(cause: unknown): string {
  *
  * @param into where they go; default fresh memory
  */
-export async function readAt(handle: FileHandle, position: number, length: number, into: Buffer = Buffer.allocUnsafe(length)): Promise<Buffer | null> {
+export async function readAt(
+  handle: FileHandle,
+  position: number,
+  length: number,
+  into: Buffer = Buffer.allocUnsafe(length),
+): Promise<Buffer | null> {
   let done = 0;
   while (done < length) {
     const { bytesRead } = await handle.read(into, done, length - done, position + done);

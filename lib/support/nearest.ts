@@ -10,7 +10,9 @@ export function editDistance(a: string, b: string): number {
     for (let j = 1; j <= b.length; j++) {
       const substitution = last[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
       let best = Math.min(substitution, last[j]! + 1, row[j - 1]! + 1);
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) best = Math.min(best, beforeLast[j - 2]! + 1);
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
+        best = Math.min(best, beforeLast[j - 2]! + 1);
+      }
       row.push(best);
     }
     beforeLast = last;
@@ -45,7 +47,10 @@ export function nearestNames(name: string, known: Iterable<string>, limit = 3): 
   scored.sort((x, y) => x.score - y.score || (x.candidate < y.candidate ? -1 : 1));
   // A clear favorite stands alone; others are named only when they are about as near.
   const worst = (scored[0]?.score ?? 0) + 0.15;
-  return scored.filter(({ score }) => score <= worst).slice(0, limit).map(({ candidate }) => candidate);
+  return scored
+    .filter(({ score }) => score <= worst)
+    .slice(0, limit)
+    .map(({ candidate }) => candidate);
 }
 
 /** The sentence that follows an error about a name: `Did you mean "a" or "b"?`, the known names, or nothing. */

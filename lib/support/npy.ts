@@ -13,30 +13,51 @@ export interface NpyData {
   uint8: Uint8Array;
 }
 
-/** A dense array: `data` in row-major (C) order, as many elements as the product of `shape` (`[]` is a single number). */
+/**
+ * A dense array: `data` in row-major (C) order, as many elements as the product of `shape` (`[]` is a single number).
+ */
 export type NpyArray = {
   [D in NpyDtype]: { readonly dtype: D; readonly data: NpyData[D]; readonly shape: readonly number[] };
 }[NpyDtype];
 
-const DESCRIPTORS: Record<string, NpyDtype> = { '<f4': 'float32', '<f8': 'float64', '<i4': 'int32', '<i8': 'int64', '|u1': 'uint8' };
-// Typed arrays have the machine's byte order, and LibTorch runs on little-endian machines only, so bytes are never swapped.
+const DESCRIPTORS: Record<string, NpyDtype> = {
+  '<f4': 'float32',
+  '<f8': 'float64',
+  '<i4': 'int32',
+  '<i8': 'int64',
+  '|u1': 'uint8',
+};
+// Typed arrays have the machine's byte order, and LibTorch runs on little-endian machines only, so bytes are never
+// swapped.
 const MAGIC = Buffer.from('\x93NUMPY', 'latin1');
 
 /**
  * Writes a numpy `.npy` file (format 1.0, or 2.0 where the header is longer than 65,535 bytes), C order.
  *
- * @throws SightlineError INVALID_INPUT when the data are of another type, or the shape does not match the number of elements.
+ * @throws SightlineError INVALID_INPUT when the data are of another type, or the shape does not match the number of
+ * elements.
  */
 export function encodeNpy(array: { readonly data: NpyData[NpyDtype]; readonly shape: readonly number[] }): Buffer {
   const { data, shape } = (array ?? {}) as Partial<typeof array>;
   const kind = descriptorOf(data);
-  if (data === undefined || kind === null) throw new SightlineError('INVALID_INPUT', 'The data of an .npy file must be a Float32Array, Float64Array, Int32Array, BigInt64Array or Uint8Array.');
+  if (data === undefined || kind === null) {
+    throw new SightlineError(
+      'INVALID_INPUT',
+      'The data of an .npy file must be a Float32Array, Float64Array, Int32Array, BigInt64Array or Uint8Array.',
+    );
+  }
   if (!Array.isArray(shape) || !shape.every((length) => Number.isSafeInteger(length) && length >= 0)) {
-    throw new SightlineError('INVALID_INPUT', `An array cannot have the shape ${shown(shape)}; give a list of whole numbers from 0 up.`);
+    throw new SightlineError(
+      'INVALID_INPUT',
+      `An array cannot have the shape ${shown(shape)}; give a list of whole numbers from 0 up.`,
+    );
   }
   const count = elements(shape);
   if (count !== data.length) {
-    throw new SightlineError('INVALID_INPUT', `An array of ${data.length} elements cannot have the shape [${shape.join(', ')}], which holds ${count}.`);
+    throw new SightlineError(
+      'INVALID_INPUT',
+      `An array of ${data.length} elements cannot have the shape [${shape.join(', ')}], which holds ${count}.`,
+    );
   }
   const dict = `{'descr': '${kind}', 'fortran_order': False, 'shape': (${shape.join(', ')}${shape.length === 1 ? ',' : ''}), }`;
   const long = MAGIC.length + 4 + dict.length + 64 > 0xffff;
@@ -59,32 +80,48 @@ export function encodeNpy(array: { readonly data: NpyData[NpyDtype]; readonly sh
  * Arrays in Fortran order are transposed to row-major. The result owns its memory.
  *
  * @param name what messages call the file, such as its path
- * @throws SightlineError INVALID_INPUT in one sentence, when it is not such a file, is cut short, or has another element type.
+ * @throws SightlineError INVALID_INPUT in one sentence, when it is not such a file, is cut short, or has another
+ * element type.
  */
 export function decodeNpy(buffer: Uint8Array, name: string): NpyArray {
-  if (!(buffer instanceof Uint8Array)) throw new SightlineError('INVALID_INPUT', `decodeNpy got ${shown(buffer)}; give the bytes of a .npy file as a Uint8Array.`);
+  if (!(buffer instanceof Uint8Array)) {
+    throw new SightlineError(
+      'INVALID_INPUT',
+      `decodeNpy got ${shown(buffer)}; give the bytes of a .npy file as a Uint8Array.`,
+    );
+  }
   const bytes = Buffer.from(buffer.buffer, buffer.byteOffset, buffer.byteLength);
   const refuse = (why: string): never => {
     throw new SightlineError('INVALID_INPUT', `${name} ${why}`);
   };
   if (bytes.length === 0) refuse('is empty; expected a numpy .npy file.');
-  if (!bytes.subarray(0, MAGIC.length).equals(MAGIC)) refuse('is not a numpy .npy file: it does not begin with the numpy magic bytes.');
+  if (!bytes.subarray(0, MAGIC.length).equals(MAGIC)) {
+    refuse('is not a numpy .npy file: it does not begin with the numpy magic bytes.');
+  }
   const version = bytes[6];
-  if (version === undefined || bytes.length < (version === 1 ? 10 : 12)) return refuse('is cut short: the .npy header is incomplete.');
+  if (version === undefined || bytes.length < (version === 1 ? 10 : 12)) {
+    return refuse('is cut short: the .npy header is incomplete.');
+  }
   if (version < 1 || version > 3) refuse(`is .npy format ${version}; sightline reads formats 1 to 3.`);
   const prefix = version === 1 ? 10 : 12;
   const start = prefix + (version === 1 ? bytes.readUInt16LE(8) : bytes.readUInt32LE(8));
   if (bytes.length < start) refuse('is cut short: the .npy header is incomplete.');
 
-  const header = parseHeader(bytes.toString(version === 3 ? 'utf8' : 'latin1', prefix, start)) ?? refuse('has a .npy header that cannot be read.');
+  const header =
+    parseHeader(bytes.toString(version === 3 ? 'utf8' : 'latin1', prefix, start)) ??
+    refuse('has a .npy header that cannot be read.');
   const dtype =
     DESCRIPTORS[header.descr] ??
-    refuse(`holds elements of type "${header.descr}"; convert it to float32, float64, int32, int64 or uint8 (little-endian) before saving.`);
+    refuse(
+      `holds elements of type "${header.descr}"; convert it to float32, float64, int32, int64 or uint8 (little-endian) before saving.`,
+    );
   const count = elements(header.shape);
   const size = ELEMENT_BYTES[dtype];
   const needed = count * size;
   if (!Number.isSafeInteger(count) || bytes.length - start < needed) {
-    refuse(`is cut short: the shape (${header.shape.join(', ')}) needs ${needed} bytes of data, the file has ${bytes.length - start}.`);
+    refuse(
+      `is cut short: the shape (${header.shape.join(', ')}) needs ${needed} bytes of data, the file has ${bytes.length - start}.`,
+    );
   }
   // Copied: the element type may need an alignment that the file's buffer does not have.
   const owned = new Uint8Array(needed);

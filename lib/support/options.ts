@@ -9,13 +9,28 @@ import { SightlineError } from './errors.js';
  * @param subject what the sentence is about: "The options of SUBJECT are wrong: ..."
  * @throws SightlineError INVALID_OPTION in one sentence that names the option.
  */
-export function parseOptions<Schema extends z.ZodObject>(schema: Schema, options: object, subject: string): z.output<Schema> {
-  if (typeof options !== 'object' || options === null) throw new SightlineError('INVALID_OPTION', `The options of ${subject} are missing; it takes ${Object.keys(schema.shape).join(', ')}.`);
+export function parseOptions<Schema extends z.ZodObject>(
+  schema: Schema,
+  options: object,
+  subject: string,
+): z.output<Schema> {
+  if (typeof options !== 'object' || options === null) {
+    throw new SightlineError(
+      'INVALID_OPTION',
+      `The options of ${subject} are missing; it takes ${Object.keys(schema.shape).join(', ')}.`,
+    );
+  }
   const parsed = schema.safeParse(readOptions(options, subject));
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0]!;
-  const what = issue.code === 'unrecognized_keys' ? `there is no option "${cut(issue.keys[0]!)}"` : `${issue.path.join('.')}: ${cut(issue.message)}`;
-  throw new SightlineError('INVALID_OPTION', `The options of ${subject} are wrong: ${what}; it takes ${Object.keys(schema.shape).join(', ')}.`);
+  const what =
+    issue.code === 'unrecognized_keys'
+      ? `there is no option "${cut(issue.keys[0]!)}"`
+      : `${issue.path.join('.')}: ${cut(issue.message)}`;
+  throw new SightlineError(
+    'INVALID_OPTION',
+    `The options of ${subject} are wrong: ${what}; it takes ${Object.keys(schema.shape).join(', ')}.`,
+  );
 }
 
 /**
@@ -26,11 +41,22 @@ export function parseOptions<Schema extends z.ZodObject>(schema: Schema, options
 export function readOptions(options: object, subject: string): Record<string, unknown> {
   const read: Record<string, unknown> = {};
   for (const name of Object.keys(options)) {
+    // Which JSON can have, and which an object would take for its prototype.
+    if (name === '__proto__') {
+      throw new SightlineError(
+        'INVALID_OPTION',
+        `The options of ${subject} are wrong: there is no option "__proto__".`,
+      );
+    }
     try {
       const value = (options as Record<string, unknown>)[name];
       if (value !== undefined) read[name] = value;
     } catch (cause) {
-      throw new SightlineError('INVALID_OPTION', `The option ${cut(name)} of ${subject} cannot be read: ${cut(String((cause as Error | undefined)?.message))}.`, { cause });
+      throw new SightlineError(
+        'INVALID_OPTION',
+        `The option ${cut(name)} of ${subject} cannot be read: ${cut(String((cause as Error | undefined)?.message))}.`,
+        { cause },
+      );
     }
   }
   return read;

@@ -37,15 +37,32 @@ export function not(condition: Value): Value {
   return condition.block.plan.current.step('not', [condition], condition.axes);
 }
 
-/** `then` where the condition is not 0, `otherwise` where it is. Gradients flow to whichever was taken, place by place. */
+/**
+ * `then` where the condition is not 0, `otherwise` where it is. Gradients flow to whichever was taken, place by place.
+ */
 export function where(condition: Value, then: Operand, otherwise: Operand): Value {
   const values = [condition, then, otherwise].filter((operand) => operand instanceof Value);
   const axes = unionOfAxes(values);
-  const numbers = { ...(typeof then === 'number' && { left: then }), ...(typeof otherwise === 'number' && { right: otherwise }) };
-  return condition.block.plan.current.step('where', values.map((value) => broadcast(value, axes)), axes, numbers);
+  const numbers = {
+    ...(typeof then === 'number' && { left: then }),
+    ...(typeof otherwise === 'number' && { right: otherwise }),
+  };
+  return condition.block.plan.current.step(
+    'where',
+    values.map((value) => broadcast(value, axes)),
+    axes,
+    numbers,
+  );
 }
 
 /** 1 at the place along a new axis that `index` [batch] numbers, from 0, and 0 at the others: [batch, axis]. */
 export function oneHot(index: Value, axis: Axis, size: number): Value {
-  return equal(index, constant(index, Float32Array.from({ length: size }, (_, i) => i), { [axis]: size }));
+  return equal(
+    index,
+    constant(
+      index,
+      Float32Array.from({ length: size }, (_, i) => i),
+      { [axis]: size },
+    ),
+  );
 }

@@ -3,15 +3,22 @@
  * code then runs for every batch.
  */
 export { add, div, maximum, minimum, mul, sub, Value, type Axis, type Operand } from './value.js';
-export { Run, RULES, SymbolicModel, type Normalization, type Rule, type RunOptions, type ScoreOf } from './model.js';
+export { Run, SymbolicModel, type Normalization, type ScoreOf } from './model.js';
+export { RULES, type Rule, type RunOptions } from './rules.js';
 export { equal, greater, greaterEqual, less, lessEqual, not, oneHot, where } from './conditions.js';
+export {
+  attentionFlow,
+  clusterMasks,
+  impute,
+  kernelComponent,
+  nonNegativeFactors,
+  principalComponent,
+} from './algorithms.js';
 export { contract } from './contraction.js';
 export {
   abs,
-  attentionFlow,
   blur,
   clamp,
-  clusterMasks,
   cos,
   crop,
   detach,
@@ -25,7 +32,6 @@ export {
   gather,
   grad,
   highest,
-  kernelComponent,
   log,
   lowest,
   max,
@@ -33,10 +39,9 @@ export {
   min,
   narrow,
   neg,
-  nonNegativeFactors,
   pick,
   power,
-  principalComponent,
+  ranks,
   realFromSpectrum,
   relu,
   rename,
@@ -60,4 +65,16 @@ export {
   zeroSmallest,
   type Interpolation,
 } from './vocabulary.js';
-export { accumulate, concatenate, constant, iterate, noise, quotient, remainder, take, unravel, type LoopOptions, type Sample } from './loops.js';
+export {
+  accumulate,
+  concatenate,
+  constant,
+  iterate,
+  noise,
+  quotient,
+  remainder,
+  take,
+  unravel,
+  type LoopOptions,
+  type Sample,
+} from './loops.js';

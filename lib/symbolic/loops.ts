@@ -8,7 +8,12 @@ export type Sample = Value;
 const MOST_ROUNDS = 2 ** 31 - 1;
 
 function checkCount(name: string, count: number): void {
-  if (!Number.isSafeInteger(count) || count < 1 || count > MOST_ROUNDS) throw new SightlineError('INVALID_OPTION', `${name} counts ${count} samples; it must be a whole number from 1 to ${MOST_ROUNDS}.`);
+  if (!Number.isSafeInteger(count) || count < 1 || count > MOST_ROUNDS) {
+    throw new SightlineError(
+      'INVALID_OPTION',
+      `${name} counts ${count} samples; it must be a whole number from 1 to ${MOST_ROUNDS}.`,
+    );
+  }
 }
 
 /** How many samples each image takes, where images differ. */
@@ -40,7 +45,9 @@ function sampled<Result extends Results>(
     const returned = body(sample);
     const names = returned instanceof Value ? null : Object.keys(returned);
     const values = (returned instanceof Value ? [returned] : Object.values(returned)).map((value) => inner.use(value));
-    if (values.length === 0 || values.some(({ axes }) => axes[0] !== 'batch')) plan.refuse(`returns no value per image, with "batch" first, from the body of ${op}`);
+    if (values.length === 0 || values.some(({ axes }) => axes[0] !== 'batch')) {
+      plan.refuse(`returns no value per image, with "batch" first, from the body of ${op}`);
+    }
     inner.description.parameters.push(sample.register);
     inner.description.results.push(...values.map(({ register }) => register));
     return { names, values };
@@ -48,40 +55,64 @@ function sampled<Result extends Results>(
   const outers = block.captures.map(({ outer }) => outer);
   const batched = outers.map(({ axes }) => (axes[0] === 'batch' ? 1 : 0));
   const inputs = limit === undefined ? outers : [...outers, limit];
-  const outputs = plan.current.steps(op, inputs, result.values.map(axesOf), { count, batched, limited: limit !== undefined }, { body: block.description });
-  return (result.names === null ? outputs[0] : Object.fromEntries(result.names.map((name, i) => [name, outputs[i]!]))) as Result;
+  const outputs = plan.current.steps(
+    op,
+    inputs,
+    result.values.map(axesOf),
+    { count, batched, limited: limit !== undefined },
+    { body: block.description },
+  );
+  return (
+    result.names === null ? outputs[0] : Object.fromEntries(result.names.map((name, i) => [name, outputs[i]!]))
+  ) as Result;
 }
 
 /**
- * The sum of `body` over samples 0 to count - 1: SmoothGrad, integrated gradients, RISE. A body that returns several values
- * by name gives as many sums. Samples are folded into the batch, as many at a time as the plan's memory allows.
+ * The sum of `body` over samples 0 to count - 1: SmoothGrad, integrated gradients, RISE. A body that returns several
+ * values by name gives as many sums. Samples are folded into the batch, as many at a time as the plan's memory allows.
  *
  * @param anchor any value of the surrounding block that the body reads
  */
-export function accumulate<Result extends Results>(anchor: Value, count: number, body: (sample: Sample) => Result, options: LoopOptions = {}): Result {
+export function accumulate<Result extends Results>(
+  anchor: Value,
+  count: number,
+  body: (sample: Sample) => Result,
+  options: LoopOptions = {},
+): Result {
   return sampled('accumulate', anchor, count, body, options, (result) => [...result.axes]);
 }
 
 /**
- * What `body` gives for samples 0 to count - 1, along a new axis "sample" after the batch: Score-CAM, occlusion. Several
- * values by name are each laid out so.
+ * The values that `body` gives for samples 0 to count - 1, along a new axis "sample" after the batch: Score-CAM,
+ * occlusion. Several values by name are each laid out so.
  */
-export function concatenate<Result extends Results>(anchor: Value, count: number, body: (sample: Sample) => Result, options: LoopOptions = {}): Result {
+export function concatenate<Result extends Results>(
+  anchor: Value,
+  count: number,
+  body: (sample: Sample) => Result,
+  options: LoopOptions = {},
+): Result {
   return sampled('concatenate', anchor, count, body, options, (result) => ['batch', 'sample', ...result.axes.slice(1)]);
 }
 
-/** How often `divisor` goes into each number, whole numbers both; exact, where `floor(x / n)` may round to its neighbor. */
+/**
+ * How often `divisor` goes into each number, whole numbers both; exact, where `floor(x / n)` may round to its neighbor.
+ */
 export function quotient(numbers: Value, divisor: number): Value {
   return whole('quotient', numbers, divisor);
 }
 
-/** What is left of it: 0 to divisor - 1. */
+/** The remainder of the division: 0 to divisor - 1. */
 export function remainder(numbers: Value, divisor: number): Value {
   return whole('remainder', numbers, divisor);
 }
 
 function whole(op: 'quotient' | 'remainder', numbers: Value, divisor: number): Value {
-  if (!Number.isSafeInteger(divisor) || divisor < 1 || divisor > MOST_ROUNDS) numbers.block.plan.refuse(`takes the ${op} of a number by ${divisor}; it must be a whole number from 1 to ${MOST_ROUNDS}`);
+  if (!Number.isSafeInteger(divisor) || divisor < 1 || divisor > MOST_ROUNDS) {
+    numbers.block.plan.refuse(
+      `takes the ${op} of a number by ${divisor}; it must be a whole number from 1 to ${MOST_ROUNDS}`,
+    );
+  }
   return numbers.block.plan.current.step(op, [numbers], numbers.axes, { divisor });
 }
 
@@ -89,7 +120,10 @@ function whole(op: 'quotient' | 'remainder', numbers: Value, divisor: number): V
  * The number of a sample as the numbers of loops within loops, the last counting fastest:
  * `unravel(sample, { round: rounds, channel: channels })` gives `{ round, channel }`, [batch] each.
  */
-export function unravel<const Sizes extends Readonly<Record<string, number>>>(sample: Sample, sizes: Sizes): { readonly [Name in keyof Sizes]: Value } {
+export function unravel<const Sizes extends Readonly<Record<string, number>>>(
+  sample: Sample,
+  sizes: Sizes,
+): { readonly [Name in keyof Sizes]: Value } {
   const numbers: Record<string, Value> = {};
   let rest = sample;
   const names = Object.keys(sizes);
@@ -110,7 +144,13 @@ export function iterate(start: Value, count: number, body: (state: Value, round:
     const round = inner.parameter(['batch']);
     inner.description.results.push(inner.use(body(state, round)).register);
   });
-  return plan.current.steps('iterate', [start, ...block.captures.map(({ outer }) => outer)], [start.axes], { count }, { body: block.description })[0]!;
+  return plan.current.steps(
+    'iterate',
+    [start, ...block.captures.map(({ outer }) => outer)],
+    [start.axes],
+    { count },
+    { body: block.description },
+  )[0]!;
 }
 
 /**
@@ -121,19 +161,39 @@ export function iterate(start: Value, count: number, body: (state: Value, round:
  * @param distribution standard normal, or uniform on [0, 1)
  */
 export function noise(like: Value, sample: Sample | number, seed: number, distribution: 'normal' | 'uniform'): Value;
-export function noise(like: Readonly<Record<string, number>>, sample: Sample, seed: number, distribution: 'normal' | 'uniform'): Value;
-export function noise(like: Value | Readonly<Record<string, number>>, sample: Sample | number, seed: number, distribution: 'normal' | 'uniform'): Value {
+export function noise(
+  like: Readonly<Record<string, number>>,
+  sample: Sample,
+  seed: number,
+  distribution: 'normal' | 'uniform',
+): Value;
+export function noise(
+  like: Value | Readonly<Record<string, number>>,
+  sample: Sample | number,
+  seed: number,
+  distribution: 'normal' | 'uniform',
+): Value {
   const settings = { seed, distribution };
-  if (!(like instanceof Value)) return (sample as Sample).block.plan.current.step('noise', [sample as Sample], ['batch', ...Object.keys(like)], { ...settings, sizes: Object.values(like) });
+  if (!(like instanceof Value)) {
+    return (sample as Sample).block.plan.current.step('noise', [sample as Sample], ['batch', ...Object.keys(like)], {
+      ...settings,
+      sizes: Object.values(like),
+    });
+  }
   const block = like.block.plan.current;
-  return typeof sample === 'number' ? block.step('noise', [like], like.axes, { ...settings, sample }) : block.step('noise', [like, sample], like.axes, settings);
+  return typeof sample === 'number'
+    ? block.step('noise', [like], like.axes, { ...settings, sample })
+    : block.step('noise', [like, sample], like.axes, settings);
 }
 
 /** A constant tensor, such as masks [sample, height, width]. `data` is row-major. */
 export function constant(anchor: Value, data: Float32Array, axes: Readonly<Record<string, number>>): Value {
   const shape = Object.values(axes);
   if (shape.reduce((product, size) => product * size, 1) !== data.length) {
-    throw new SightlineError('INVALID_OPTION', `A constant holds ${data.length} values, but its axes ask for ${shape.join(' x ')}.`);
+    throw new SightlineError(
+      'INVALID_OPTION',
+      `A constant holds ${data.length} values, but its axes ask for ${shape.join(' x ')}.`,
+    );
   }
   return anchor.block.plan.current.steps('constant', [], [Object.keys(axes)], {}, { data, shape })[0]!;
 }

@@ -2,24 +2,11 @@ import { SightlineError } from '../support/errors.js';
 import type { Inspection, NodeInfo } from '../engine/inspection.js';
 import { suggestion } from '../support/nearest.js';
 import type { Setting, TapKind } from '../engine/plan-description.js';
-import { PlanRecorder, type BlockRecorder } from './recorder.js';
-import { Value, type Axis } from './value.js';
-import { narrow, sigmoid, softmax, split, transpose } from './vocabulary.js';
-
-/** Relevance rules: other local gradients for some of the model's operators. Values stay what they are. */
-export const RULES = ['guided-backprop', 'deconvnet', 'lrp', 'attn-lrp', 'cp-lrp'] as const;
-/** A rule that changes what the backward pass carries. */
-export type Rule = (typeof RULES)[number];
-
-/** How the model is run: which rule its backward pass follows. */
-export interface RunOptions {
-  /** What flows backwards in place of gradients. Default: gradients. */
-  readonly rule?: Rule;
-  /** Of `attn-lrp` and `cp-lrp`: gamma of linear layers, 0 or more. Default 0, the plain rule. */
-  readonly linearGamma?: number;
-  /** Of `attn-lrp` and `cp-lrp`: gamma of convolutions, 0 or more. Default 0, the plain rule. */
-  readonly convGamma?: number;
-}
+import { axesOf, inSpace, ownAxesOf } from './layouts.js';
+import type { PlanRecorder, BlockRecorder } from './recorder.js';
+import type { RunOptions } from './rules.js';
+import type { Value, Axis } from './value.js';
+import { narrow, sigmoid, softmax, split } from './vocabulary.js';
 
 /** A run of the model on some images, and all that can be read out of it. Reading nothing costs nothing. */
 export class Run {
@@ -45,27 +32,51 @@ export class Run {
     return this.tap('logits', ['batch', 'classes']);
   }
 
-  /** Probabilities as the model means its logits: softmax of classes, a sigmoid for each label; a value as it is. [batch, classes]. */
+  /**
+   * Probabilities as the model means its logits: softmax of classes, a sigmoid for each label; a value as it is.
+   * [batch, classes].
+   */
   get probabilities(): Value {
     return this.model.probabilitiesOf(this.logits);
   }
 
-  /** What is explained: [batch]. The logit of the class asked for, unless the request's `score` says otherwise. */
+  /**
+   * The score that is explained: [batch]. The logit of the class asked for, unless the request's `score` says
+   * otherwise.
+   */
   get score(): Value {
     return this.model.explained.of(this);
   }
 
-  /** What the model returns where it is no class scores: [batch, classes, height, width] and its like. */
+  /** The output of the model where it is no class scores: [batch, classes, height, width] and its like. */
   get output(): Value {
-    const axes = { 2: ['batch', 'classes'], 3: ['batch', 'boxes', 'values'], 4: ['batch', 'classes', 'height', 'width'] }[this.model.inspection.outputShape.length];
-    if (axes === undefined) throw new SightlineError('METHOD_NOT_APPLICABLE', `The model's output, ${this.model.inspection.outputShape.join(' x ')}, has no known axes.`);
+    const axes = {
+      2: ['batch', 'classes'],
+      3: ['batch', 'boxes', 'values'],
+      4: ['batch', 'classes', 'height', 'width'],
+    }[this.model.inspection.outputShape.length];
+    if (axes === undefined) {
+      throw new SightlineError(
+        'METHOD_NOT_APPLICABLE',
+        `The model's output, ${this.model.inspection.outputShape.join(' x ')}, has no known axes.`,
+      );
+    }
     return this.tap('output', axes);
   }
 
-  /** A module's output in its own layout; `model.spatial` brings it to [batch, channels, height, width]. */
+  /**
+   * A module's output in its own layout, but patches row by row whatever order the module has them in. `model.spatial`
+   * brings it to [batch, channels, height, width].
+   */
   feature(name: string): Value {
     const node = this.model.node(name);
-    return this.tap('node', axesOf(node), { node: node.name });
+    return this.tap(node.grid?.order ? 'patches' : 'node', axesOf(node), { node: node.name });
+  }
+
+  /** A module's output as the module gives it. @internal */
+  returned(name: string): Value {
+    const node = this.model.node(name);
+    return this.tap('node', ownAxesOf(node), { node: node.name });
   }
 
   /** Probabilities of attention `site`, after softmax: [batch, heads, queries, keys]. */
@@ -93,14 +104,14 @@ export class Run {
     return this.tap('value', ['batch', 'heads', 'tokens', 'channels'], { site });
   }
 
-  /** What the attention's output is added to: [batch, tokens, channels]. */
+  /** The residual stream before the attention, which its output is added to: [batch, tokens, channels]. */
   residual(site: number): Value {
     return this.tap('residual', ['batch', 'tokens', 'channels'], { site });
   }
 
-  /** The sum of that and the attention's output: [batch, tokens, channels]. */
-  mixed(site: number): Value {
-    return this.tap('mixed', ['batch', 'tokens', 'channels'], { site });
+  /** The residual stream after the attention, the sum of that and its output: [batch, tokens, channels]. */
+  residualMid(site: number): Value {
+    return this.tap('residual-mid', ['batch', 'tokens', 'channels'], { site });
   }
 
   private tap(kind: TapKind, axes: readonly Axis[], of: { node?: string; site?: number } = {}): Value {
@@ -108,22 +119,7 @@ export class Run {
   }
 }
 
-function axesOf(node: NodeInfo): Axis[] {
-  switch (node.layout) {
-    case 'tokens':
-      return ['batch', 'tokens', 'channels'];
-    case 'channels-first':
-      return ['batch', 'channels', 'height', 'width'];
-    case 'channels-last':
-      return ['batch', 'height', 'width', 'channels'];
-    case 'vector':
-      return ['batch', 'channels'];
-    default:
-      return ['batch', ...node.shape.slice(1).map((_, i) => `axis${i + 1}`)];
-  }
-}
-
-/** What is explained of a run: [batch]. */
+/** The score of a run that is explained: [batch]. */
 export interface ScoreOf {
   /** The score of a run: [batch]. */
   readonly of: (run: Run) => Value;
@@ -146,11 +142,15 @@ export class SymbolicModel {
   /** @internal */
   constructor(
     /** @internal */ readonly plan: PlanRecorder,
-    /** What `inspect` tells of the model at this size. */
+    /** The inspection of the model at this size. */
     readonly inspection: Inspection,
     /** @internal */ readonly explained: ScoreOf = { of: (run) => run.model.scoreIn(run.logits), isLogit: true },
     /** The images, and the run on them, which models that explain other scores of the same images share. */
-    private readonly seen: { image: Value | null; run: number | null; ruled: number | null } = { image: null, run: null, ruled: null },
+    private readonly seen: { image: Value | null; run: number | null; ruled: number | null } = {
+      image: null,
+      run: null,
+      ruled: null,
+    },
     /** By which a method knows what black and white are to the model. */
     readonly normalization: Normalization = { mean: [0, 0, 0], std: [1, 1, 1] },
   ) {}
@@ -170,7 +170,13 @@ export class SymbolicModel {
 
   /** The same model, looking at other images. */
   lookingAt(image: Value): SymbolicModel {
-    return new SymbolicModel(this.plan, this.inspection, this.explained, { image, run: null, ruled: null }, this.normalization);
+    return new SymbolicModel(
+      this.plan,
+      this.inspection,
+      this.explained,
+      { image, run: null, ruled: null },
+      this.normalization,
+    );
   }
 
   /** The same model and images, of which another score is explained. @internal */
@@ -183,7 +189,10 @@ export class SymbolicModel {
     if (this.first === null) {
       if (this.seen.run === null) {
         if (this.plan.current !== this.plan.root) {
-          throw new SightlineError('INVALID_OPTION', `${this.plan.method} reads the model's output for the first time inside a loop; read it before, or run the model on the loop's own image.`);
+          throw new SightlineError(
+            'INVALID_OPTION',
+            `${this.plan.method} reads the model's output for the first time inside a loop; read it before, or run the model on the loop's own image.`,
+          );
         }
         this.seen.run = this.plan.forward(this.image, {});
       }
@@ -192,24 +201,33 @@ export class SymbolicModel {
     return this.first;
   }
 
-  /** A run on the images that tells their scores: a rule changes what flows backwards and no value, so one by a rule will do. */
+  /**
+   * A run on the images that tells their scores: a rule changes what flows backwards and no value, so one by a rule
+   * will do.
+   */
   get scoring(): Run {
-    return this.seen.run === null && this.seen.ruled !== null ? new Run(this, this.seen.ruled, this.plan.root) : this.output;
+    return this.seen.run === null && this.seen.ruled !== null
+      ? new Run(this, this.seen.ruled, this.plan.root)
+      : this.output;
   }
 
   /** Another run, such as on a perturbed image in a loop. */
   run(image: Value, { rule, linearGamma = 0, convGamma = 0 }: RunOptions = {}): Run {
-    const settings: Record<string, Setting> = rule === undefined ? {} : { rule, linear_gamma: linearGamma, convolution_gamma: convGamma };
+    const settings: Record<string, Setting> =
+      rule === undefined ? {} : { rule, linear_gamma: linearGamma, convolution_gamma: convGamma };
     const step = this.plan.forward(image, settings);
-    if (rule !== undefined && image === this.seen.image && this.plan.current === this.plan.root) this.seen.ruled ??= step;
+    if (rule !== undefined && image === this.seen.image && this.plan.current === this.plan.root) {
+      this.seen.ruled ??= step;
+    }
     return new Run(this, step);
   }
 
   /**
-   * What becomes of the run on the images themselves when tapped values are replaced: Ablation-CAM, Value Zeroing. Only
-   * what lies behind them is computed again.
+   * The run on the images themselves with tapped values replaced: Ablation-CAM, Value Zeroing. Only
+   * the operators after them run again.
    *
-   * @param replacements `of`: a value tapped from `output`; `to`: of the same axes, or with samples folded into the batch
+   * @param replacements `of`: a value tapped from `output`; `to`: of the same axes, or with samples folded into the
+   * batch
    */
   resume(replacements: readonly { readonly of: Value; readonly to: Value }[]): Run {
     return new Run(this, this.plan.resume(this.output.step, replacements));
@@ -230,12 +248,12 @@ export class SymbolicModel {
     return this.plan.current.step('output_projection', [], ['channels', 'heads', 'size'], { site });
   }
 
-  /** The scale of the layer norm that reads an attention block's sum, `mixed`: [channels]. */
+  /** The scale of the layer norm that reads an attention block's sum, `Run.residualMid`: [channels]. */
   normWeight(site: number): Value {
     return this.plan.current.step('norm_weight', [], ['channels'], { site });
   }
 
-  /** What a convolution or a batch norm adds to each channel: [channels]. */
+  /** The bias that a convolution or a batch norm adds to each channel: [channels]. */
   bias(node: string): Value {
     return this.plan.current.step('bias', [], ['channels'], { node: this.node(node).name });
   }
@@ -250,7 +268,9 @@ export class SymbolicModel {
       const inside = attention.filter(({ name }) => name === path || name.startsWith(`${path}.`)).length;
       // In a model of one block, everything around holds one attention: a block is numbered.
       if (inside > 1 || (attention.length === 1 && found !== null && !/\d$/.test(path))) break;
-      if (nodes.some(({ name, layout, grid }) => name === path && layout === 'tokens' && grid !== null)) found = path;
+      if (nodes.some(({ name, layout, grid }) => name === path && layout === 'tokens' && grid?.order === null)) {
+        found = path;
+      }
     }
     return found;
   }
@@ -258,7 +278,10 @@ export class SymbolicModel {
   /** The classifier's weights for the target class, where it is linear on a pooled feature: [batch, channels]. */
   headRow(): Value {
     if (!this.explained.isLogit) {
-      throw new SightlineError('INVALID_OPTION', `${this.plan.method} reads the weights that make the logits, so it explains logits only; leave \`score\` out, or use grad-cam.`);
+      throw new SightlineError(
+        'INVALID_OPTION',
+        `${this.plan.method} reads the weights that make the logits, so it explains logits only; leave \`score\` out, or use grad-cam.`,
+      );
     }
     const weight = this.plan.current.step('head_weight', [], ['classes', 'channels']);
     return this.plan.current.step('class_row', [weight], ['batch', 'channels']);
@@ -275,7 +298,7 @@ export class SymbolicModel {
   }
 
   /**
-   * What `inspect` tells of one node.
+   * One node of the inspection.
    *
    * @throws SightlineError UNKNOWN_NODE with the nearest names
    */
@@ -284,31 +307,28 @@ export class SymbolicModel {
     const found = nodes.find((node) => node.name === name);
     if (found) return found;
     const names = nodes.map((node) => node.name);
-    throw new SightlineError('UNKNOWN_NODE', `The model has no layer "${name}". ${suggestion(name, names)}`.trim(), { details: { known: names } });
+    throw new SightlineError('UNKNOWN_NODE', `The model has no layer "${name}". ${suggestion(name, names)}`.trim(), {
+      details: { known: names },
+    });
   }
 
   /**
-   * A feature (or its gradient) as [batch, channels, height, width]: channels moved forward, class and register tokens dropped,
-   * patches laid out in their grid.
+   * A feature (or its gradient) as [batch, channels, height, width]: channels moved forward, class and register tokens
+   * dropped, patches laid out in their grid.
    *
    * @throws SightlineError METHOD_NOT_APPLICABLE when the layer has no space.
    */
   spatial(value: Value, layer: string): Value {
-    const node = this.node(layer);
-    if (node.layout === 'channels-first' && (node.shape[2] ?? 1) * (node.shape[3] ?? 1) > 1) return value;
-    if (node.layout === 'channels-last') return transpose(value, ['batch', 'channels', 'height', 'width']);
-    if (node.grid !== null) {
-      const { height, width, prefix, suffix } = node.grid;
-      const kept = prefix + suffix === 0 ? value : narrow(value, 'tokens', prefix, height * width);
-      return transpose(split(kept, 'tokens', { height, width }), ['batch', 'channels', 'height', 'width']);
-    }
-    throw new SightlineError('METHOD_NOT_APPLICABLE', `The layer "${layer}" has no spatial axes: its output is ${node.shape.join(' x ')}; choose one that \`sightline inspect\` shows with a grid.`);
+    return inSpace(value, this.node(layer), layer);
   }
 
   /** [batch, keys] of an attention row, without class and register tokens, as [batch, height, width]. */
   patches(row: Value, axis: Axis): Value {
     const grid = this.inspection.tokens;
     if (grid === null) throw new SightlineError('METHOD_NOT_APPLICABLE', 'The model has no grid of patches.');
-    return split(narrow(row, axis, grid.prefix, grid.height * grid.width), axis, { height: grid.height, width: grid.width });
+    return split(narrow(row, axis, grid.prefix, grid.height * grid.width), axis, {
+      height: grid.height,
+      width: grid.width,
+    });
   }
 }

@@ -2,7 +2,13 @@ import { SightlineError } from '../support/errors.js';
 import type { Inspection } from '../engine/inspection.js';
 import { closeGradients } from './closed-forms.js';
 import { fuseSteps } from './fused-steps.js';
-import type { BlockDescription, PlanDescription, Setting, StepDescription, TapDescription } from '../engine/plan-description.js';
+import type {
+  BlockDescription,
+  PlanDescription,
+  Setting,
+  StepDescription,
+  TapDescription,
+} from '../engine/plan-description.js';
 import { OPERATIONS, type OperationName } from '../engine/operations.js';
 import { Value, type Axis, type Block, type Plan, type StepExtras } from './value.js';
 
@@ -52,7 +58,9 @@ export class BlockRecorder implements Block {
     const known = this.captures.find(({ outer }) => outer === value);
     if (known) return known.inner;
     if (this.parent === null) {
-      this.plan.refuse('uses a value that was recorded for another method, another call or within a loop; make it anew from the model');
+      this.plan.refuse(
+        'uses a value that was recorded for another method, another call or within a loop; read it from the model again',
+      );
     }
     this.parent.use(value);
     const inner = this.parameter(value.axes);
@@ -60,7 +68,12 @@ export class BlockRecorder implements Block {
     return inner;
   }
 
-  step(op: OperationName, inputs: readonly Value[], axes: readonly Axis[], settings: Record<string, Setting> = {}): Value {
+  step(
+    op: OperationName,
+    inputs: readonly Value[],
+    axes: readonly Axis[],
+    settings: Record<string, Setting> = {},
+  ): Value {
     return this.steps(op, inputs, [axes], settings)[0]!;
   }
 
@@ -73,9 +86,15 @@ export class BlockRecorder implements Block {
   ): Value[] {
     const twice = axesOfOutputs.find((axes) => new Set(axes).size < axes.length);
     // Operations find axes by name: of two alike the second would be taken for the first.
-    if (twice !== undefined) this.plan.refuse(`makes a value with two axes of one name, [${twice.join(', ')}]; rename one first`);
-    const { inputs: [least, most] } = OPERATIONS[op];
-    if (inputs.length < least || inputs.length > most) throw new SightlineError('INTERNAL', `A step '${op}' reads ${least} to ${most} values, not ${inputs.length}.`);
+    if (twice !== undefined) {
+      this.plan.refuse(`makes a value with two axes of one name, [${twice.join(', ')}]; rename one first`);
+    }
+    const {
+      inputs: [least, most],
+    } = OPERATIONS[op];
+    if (inputs.length < least || inputs.length > most) {
+      throw new SightlineError('INTERNAL', `A step '${op}' reads ${least} to ${most} values, not ${inputs.length}.`);
+    }
     const used = inputs.map((input) => this.use(input).register);
     const outputs = axesOfOutputs.map((axes) => new Value(this, this.register(), axes));
     this.description.steps.push({
@@ -93,8 +112,12 @@ export class BlockRecorder implements Block {
   tap(forward: number, axes: readonly Axis[], tap: Omit<TapDescription, 'gradient'>): Value {
     const step = this.description.steps[forward];
     const taps = step?.taps;
-    if (step === undefined || taps === undefined) throw new SightlineError('INTERNAL', 'A tap was asked of a step that does not run the model.');
-    const same = taps.findIndex((known) => known.kind === tap.kind && known.node === tap.node && known.site === tap.site);
+    if (step === undefined || taps === undefined) {
+      throw new SightlineError('INTERNAL', 'A tap was asked of a step that does not run the model.');
+    }
+    const same = taps.findIndex(
+      (known) => known.kind === tap.kind && known.node === tap.node && known.site === tap.site,
+    );
     if (same >= 0) return new Value(this, step.outputs[same]!, axes, { forward, tap: same });
     taps.push({ ...tap, gradient: false });
     const register = this.register();
@@ -139,7 +162,10 @@ export class BlockRecorder implements Block {
 
 /** Every step, in loops too, that resumes a run. */
 function resumedRuns({ steps }: BlockDescription): StepDescription[] {
-  return steps.flatMap((step) => [...(step.op === 'resume' ? [step] : []), ...(step.body ? resumedRuns(step.body) : [])]);
+  return steps.flatMap((step) => [
+    ...(step.op === 'resume' ? [step] : []),
+    ...(step.body ? resumedRuns(step.body) : []),
+  ]);
 }
 
 /** Records a method. `current` is the block that operations go to: the method's, or that of the loop being recorded. */
@@ -167,7 +193,9 @@ export class PlanRecorder implements Plan {
     return this.current.description.steps.length - 1;
   }
 
-  /** Records what becomes of run `run` of the method's own block when tapped values are replaced; returns its position. */
+  /**
+   * Records what becomes of run `run` of the method's own block when tapped values are replaced; returns its position.
+   */
   resume(run: number, replacements: readonly { readonly of: Value; readonly to: Value }[]): number {
     const replaces = replacements.map(({ of }) => {
       const { origin } = of;
@@ -177,7 +205,13 @@ export class PlanRecorder implements Plan {
       const { gradient: _, ...tap } = this.root.description.steps[run]!.taps![origin.tap]!;
       return tap;
     });
-    this.current.steps('resume', replacements.map(({ to }) => to), [], { run }, { taps: [], replaces });
+    this.current.steps(
+      'resume',
+      replacements.map(({ to }) => to),
+      [],
+      { run },
+      { taps: [], replaces },
+    );
     return this.current.description.steps.length - 1;
   }
 
@@ -201,14 +235,27 @@ export class PlanRecorder implements Plan {
     }
   }
 
-  /** The recorded plan, with what algebra knows of the model taken out of it. `memory`: bytes that a loop's chunk may take. */
+  /**
+   * The recorded plan, with what algebra knows of the model taken out of it. `memory`: bytes that a loop's chunk may
+   * take.
+   */
   finish(memory: number, inspection: Inspection): PlanDescription {
     // A resumed run is named by its position, which the rewrites move.
     const { steps } = this.root.description;
-    const resumed = resumedRuns(this.root.description).map((step) => ({ step, run: steps[step.settings['run'] as number]! }));
+    const resumed = resumedRuns(this.root.description).map((step) => ({
+      step,
+      run: steps[step.settings['run'] as number]!,
+    }));
     closeGradients(this.root.description, inspection);
     fuseSteps(this.root.description, [...this.outputs.map(({ value }) => value), this.logitsRegister]);
     for (const { step, run } of resumed) step.settings['run'] = steps.indexOf(run);
-    return { method: this.method, block: this.root.description, outputs: this.outputs, logits: this.logitsRegister, memory };
+    return {
+      method: this.method,
+      block: this.root.description,
+      outputs: this.outputs,
+      output: inspection.output,
+      logits: this.logitsRegister,
+      memory,
+    };
   }
 }

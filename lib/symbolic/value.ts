@@ -3,20 +3,11 @@ import { SightlineError } from '../support/errors.js';
 import type { OperationName } from '../engine/operations.js';
 
 /**
- * The name of a tensor's axis. Operations find axes by name and broadcast over the ones that an operand lacks, so a
+ * The name of a tensor's axis. Operations find axes by name and broadcast over the ones that an operand lacks. So a
  * weight per channel multiplies a feature map without any reshaping.
  */
 export type Axis =
-  | 'batch'
-  | 'channels'
-  | 'height'
-  | 'width'
-  | 'tokens'
-  | 'heads'
-  | 'queries'
-  | 'keys'
-  | 'classes'
-  | (string & {});
+  'batch' | 'channels' | 'height' | 'width' | 'tokens' | 'heads' | 'queries' | 'keys' | 'classes' | (string & {});
 
 /** Where a value was tapped out of a run of the model, or that it is a variable: only such values have gradients. */
 export type Origin = { readonly forward: number; readonly tap: number } | 'variable';
@@ -34,7 +25,13 @@ export interface Block {
   parameter(axes: readonly Axis[]): Value;
   use(value: Value): Value;
   step(op: OperationName, inputs: readonly Value[], axes: readonly Axis[], settings?: Record<string, Setting>): Value;
-  steps(op: OperationName, inputs: readonly Value[], axesOfOutputs: readonly (readonly Axis[])[], settings?: Record<string, Setting>, extra?: StepExtras): Value[];
+  steps(
+    op: OperationName,
+    inputs: readonly Value[],
+    axesOfOutputs: readonly (readonly Axis[])[],
+    settings?: Record<string, Setting>,
+    extra?: StepExtras,
+  ): Value[];
   variable(value: Value): Value;
   gradient(score: Value, value: Value, differentiable: boolean): Value;
 }
@@ -88,7 +85,9 @@ export class Value {
 /** A value, or a number that stands for a value of that number everywhere. */
 export type Operand = Value | number;
 
-/** The operand with the axes `axes`: those that it lacks are inserted with length 1, the others put in order. @internal */
+/**
+ * The operand with the axes `axes`: those that it lacks are inserted with length 1, the others put in order. @internal
+ */
 export function broadcast(value: Value, axes: readonly Axis[]): Value {
   const block = value.block.plan.current;
   let spreadOut = value;
@@ -115,7 +114,12 @@ export function unionOfAxes(values: readonly Value[]): Axis[] {
 export function binary(op: OperationName, a: Operand, b: Operand): Value {
   if (typeof a === 'number') {
     // Two numbers can come only from a caller without types.
-    if (typeof b === 'number') throw new SightlineError('INVALID_OPTION', `The symbolic ${op} takes at least one value, and got the numbers ${a} and ${b}; compute with them in JavaScript.`);
+    if (typeof b === 'number') {
+      throw new SightlineError(
+        'INVALID_OPTION',
+        `The symbolic ${op} takes at least one value, and got the numbers ${a} and ${b}; compute with them in JavaScript.`,
+      );
+    }
     return b.block.plan.current.step(op, [b], b.axes, { left: a });
   }
   if (typeof b === 'number') return a.block.plan.current.step(op, [a], a.axes, { right: b });

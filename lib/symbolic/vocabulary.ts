@@ -15,7 +15,10 @@ export function position(value: Value, axis: Axis): number {
   return found;
 }
 
-const elementwise = (op: OperationName) => (value: Value): Value => step(op, value, value.axes);
+const elementwise =
+  (op: OperationName) =>
+  (value: Value): Value =>
+    step(op, value, value.axes);
 
 /** -x of each number. */
 export const neg = elementwise('neg');
@@ -68,7 +71,12 @@ const reduction =
   (value: Value, axes: Axis | readonly Axis[]): Value => {
     const names = typeof axes === 'string' ? [axes] : axes;
     const positions = names.map((axis) => position(value, axis));
-    return step(op, value, value.axes.filter((axis) => !names.includes(axis)), { axes: positions });
+    return step(
+      op,
+      value,
+      value.axes.filter((axis) => !names.includes(axis)),
+      { axes: positions },
+    );
   };
 
 /** The sum over axes, which go. */
@@ -96,7 +104,12 @@ export function rename(value: Value, from: Axis, to: Axis): Value {
   if (to !== from && value.axes.includes(to)) {
     value.block.plan.refuse(`renames "${from}" to "${to}", which another axis of [${value.axes.join(', ')}] is called`);
   }
-  return new Value(value.block, value.register, value.axes.map((axis) => (axis === from ? to : axis)), value.origin);
+  return new Value(
+    value.block,
+    value.register,
+    value.axes.map((axis) => (axis === from ? to : axis)),
+    value.origin,
+  );
 }
 
 /** The axes in another order. */
@@ -109,7 +122,12 @@ export function transpose(value: Value, axes: readonly Axis[]): Value {
 
 /** One place along an axis, which goes. */
 export function select(value: Value, axis: Axis, index: number): Value {
-  return step('select', value, value.axes.filter((name) => name !== axis), { axis: position(value, axis), index });
+  return step(
+    'select',
+    value,
+    value.axes.filter((name) => name !== axis),
+    { axis: position(value, axis), index },
+  );
 }
 
 /** `length` places along an axis from `start` on. */
@@ -131,7 +149,9 @@ export function stack(values: readonly Value[], axis: Axis): Value {
   if (first === undefined) throw new SightlineError('INVALID_OPTION', 'Nothing to stack: the list of values is empty.');
   const odd = values.find((value) => value.axes.join() !== first.axes.join());
   if (odd !== undefined) {
-    first.block.plan.refuse(`stacks values of different axes, [${first.axes.join(', ')}] and [${odd.axes.join(', ')}]; bring them to one order first`);
+    first.block.plan.refuse(
+      `stacks values of different axes, [${first.axes.join(', ')}] and [${odd.axes.join(', ')}]; bring them to one order first`,
+    );
   }
   const axes = [...first.axes];
   axes.splice(1, 0, axis);
@@ -146,7 +166,11 @@ export function fullLike(value: Value, number: number): Value {
 /** The value in the shape of `like`, repeated along the axes that it lacks. Gradients flow through the value alone. */
 export function expandLike(value: Value, like: Value): Value {
   const foreign = value.axes.find((axis) => !like.axes.includes(axis));
-  if (foreign !== undefined) value.block.plan.refuse(`expands [${value.axes.join(', ')}] to [${like.axes.join(', ')}], which has no axis "${foreign}"`);
+  if (foreign !== undefined) {
+    value.block.plan.refuse(
+      `expands [${value.axes.join(', ')}] to [${like.axes.join(', ')}], which has no axis "${foreign}"`,
+    );
+  }
   return value.block.plan.current.step('expand_like', [broadcast(value, like.axes), like], like.axes);
 }
 
@@ -170,6 +194,14 @@ export function zeroSmallest(value: Value, ratio: number, keepFirst: boolean): V
   return step('zero_smallest', value, value.axes, { ratio, keep_first: keepFirst });
 }
 
+/**
+ * Each image's places numbered by their values, from the largest down: 0, 1, ... Of equal values the first place, row
+ * by row, comes first; with `ties: 'mean'` all of them have the mean of their numbers.
+ */
+export function ranks(value: Value, { ties = 'first' }: { readonly ties?: 'first' | 'mean' } = {}): Value {
+  return step('ranks', value, value.axes, { ties });
+}
+
 /** How a map is brought to another size. */
 export interface Interpolation {
   /** Default `bilinear`. */
@@ -178,8 +210,15 @@ export interface Interpolation {
   readonly alignCorners?: boolean;
 }
 
-/** To `height` x `width`, bilinear with half-pixel centers unless told otherwise. The last axes are height and width. */
-export function upsample(value: Value, height: number, width: number, { mode = 'bilinear', alignCorners = false }: Interpolation = {}): Value {
+/**
+ * To `height` x `width`, bilinear with half-pixel centers by default. The last axes are height and width.
+ */
+export function upsample(
+  value: Value,
+  height: number,
+  width: number,
+  { mode = 'bilinear', alignCorners = false }: Interpolation = {},
+): Value {
   return step('upsample', value, value.axes, { size: [height, width], mode, align_corners: alignCorners });
 }
 
@@ -215,60 +254,21 @@ export function gather(value: Value, indices: Value): Value {
 
 /** Each image's own place along an axis, which goes: `index` is [batch]. By default the first axis after the batch. */
 export function pick(value: Value, index: Value, axis: Axis = value.axes[1] ?? 'batch'): Value {
-  if (position(value, axis) < 1 || value.axes[0] !== 'batch') value.block.plan.refuse(`picks along "${axis}" of [${value.axes.join(', ')}]; the batch comes first, and another axis is picked from`);
+  if (position(value, axis) < 1 || value.axes[0] !== 'batch') {
+    value.block.plan.refuse(
+      `picks along "${axis}" of [${value.axes.join(', ')}]; the batch comes first, and another axis is picked from`,
+    );
+  }
   const others = value.axes.slice(1).filter((name) => name !== axis);
   const [first] = value.axes.slice(1);
   // In the value's own block: what a loop picks from is laid out once, before the loop.
-  const laid = first === axis ? value : value.block.step('permute', [value], ['batch', axis, ...others], { order: ['batch', axis, ...others].map((name) => value.axes.indexOf(name)) });
+  const laid =
+    first === axis
+      ? value
+      : value.block.step('permute', [value], ['batch', axis, ...others], {
+          order: ['batch', axis, ...others].map((name) => value.axes.indexOf(name)),
+        });
   return value.block.plan.current.step('pick', [laid, index], ['batch', ...others]);
-}
-
-/**
- * The projection of each place on the first principal component of the channels: [batch, channels, height, width] to
- * [batch, height, width]. Channels are centered over space. Its sign is such that the largest magnitude is positive.
- */
-export function principalComponent(value: Value): Value {
-  return step('principal_component', value, ['batch', 'height', 'width']);
-}
-
-/** The same in the space of a sigmoid kernel tanh(x y / channels + 1). */
-export function kernelComponent(value: Value): Value {
-  return step('kernel_component', value, ['batch', 'height', 'width']);
-}
-
-/**
- * The largest flow from token `source` above the last matrix to each token below the first, capacities being the
- * entries: [batch, keys].
- *
- * @param matrices [batch, queries, keys] each, first block first
- */
-export function attentionFlow(matrices: readonly Value[], source: number): Value {
-  const first = matrices[0];
-  if (first === undefined) throw new SightlineError('INVALID_OPTION', 'attentionFlow takes at least one matrix.');
-  return first.block.plan.current.step('attention_flow', matrices, ['batch', 'keys'], { source });
-}
-
-/**
- * Masks [batch, n, height, width] merged while their cosine distance stays below `threshold` (complete linkage): the
- * sums of each cluster, zeros after the last, and how many there are.
- */
-export function clusterMasks(masks: Value, threshold: number): { masks: Value; count: Value } {
-  const [sums, count] = masks.block.plan.current.steps('cluster_masks', [masks], [masks.axes, ['batch']], { threshold });
-  return { masks: sums!, count: count! };
-}
-
-/** Non-negative factors of a feature's channels x places: concept maps, and each concept's channels. */
-export function nonNegativeFactors(value: Value, components: number): { maps: Value; vectors: Value } {
-  const [vectors, maps] = value.block.plan.current.steps(
-    'non_negative_factors',
-    [value],
-    [
-      ['batch', 'concepts', 'channels'],
-      ['batch', 'concepts', 'height', 'width'],
-    ],
-    { components },
-  );
-  return { maps: maps!, vectors: vectors! };
 }
 
 /** A leaf of which gradients can be taken, through everything computed from it, runs of the model included. */
@@ -289,6 +289,10 @@ export function top(value: Value, count: number): { values: Value; indices: Valu
  *
  * @param differentiable whether gradients are taken of the gradient
  */
-export function grad(score: Value, value: Value, { differentiable = false }: { readonly differentiable?: boolean } = {}): Value {
+export function grad(
+  score: Value,
+  value: Value,
+  { differentiable = false }: { readonly differentiable?: boolean } = {},
+): Value {
   return score.block.gradient(score, value, differentiable);
 }

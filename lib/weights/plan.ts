@@ -17,8 +17,8 @@ export interface WeightPlanOptions {
 }
 
 /**
- * Finds a tensor of the checkpoint for every tensor of the skeleton. How many classes there are and, for transformers, how
- * many tokens, the checkpoint says; all other lengths must be the skeleton's.
+ * Finds a tensor of the checkpoint for every tensor of the skeleton. How many classes there are and, for transformers,
+ * how many tokens, the checkpoint says; all other lengths must be the skeleton's.
  *
  * @param headers of the files, in their order
  * @param naming `auto` takes the one by which most tensors find their place
@@ -36,7 +36,9 @@ export function planWeights(
   const chosen = naming === 'auto' ? detectNaming(skeleton, found.keys(), from) : naming;
   const known = namingsOf(skeleton.architecture);
   if (!known.includes(chosen)) {
-    throw invalid(`${from} has ${chosen}'s names, by which checkpoints of ${skeleton.architecture} cannot be read; those of ${known.join(' and ')} can.`);
+    throw invalid(
+      `${from} has ${chosen}'s names, by which checkpoints of ${skeleton.architecture} cannot be read; those of ${known.join(' and ')} can.`,
+    );
   }
   const { sources, extra } = assign(skeleton, found, chosen, from);
   const missing: string[] = [];
@@ -58,9 +60,15 @@ export function planWeights(
     const shape = joinedShape(complete);
     const fitted = shape && fit(shape, wanted, bound);
     const odd = complete.find(({ dtype }) => !FLOATS.has(dtype));
-    if (fitted === null) misshapen.push(`${complete[0]!.key} is [${complete.map(({ shape: each }) => each.join(', ')).join('] and [')}], [${expected(wanted, bound)}] is expected`);
-    else if (odd !== undefined) misshapen.push(`${odd.key} is of dtype ${odd.dtype}, a floating-point one is expected`);
-    else assignments.push({ name, shape: fitted, parts: complete.map(({ key: _, ...part }) => part) });
+    if (fitted === null) {
+      misshapen.push(
+        `${complete[0]!.key} is [${complete.map(({ shape: each }) => each.join(', ')).join('] and [')}], [${expected(wanted, bound)}] is expected`,
+      );
+    } else if (odd !== undefined) {
+      misshapen.push(`${odd.key} is of dtype ${odd.dtype}, a floating-point one is expected`);
+    } else {
+      assignments.push({ name, shape: fitted, parts: complete.map(({ key: _, ...part }) => part) });
+    }
   }
   const faults = [
     several(missing, 'tensor is missing', 'tensors are missing'),
@@ -76,12 +84,20 @@ export function planWeights(
   }
   const { layerNormEps } = options;
   // transformers' ConvNeXt has its configuration's epsilon in the last norm only; the skeleton's is kept in all.
-  const isOther = layerNormEps !== undefined && skeleton.layerNormEps !== undefined && layerNormEps !== skeleton.layerNormEps && !skeleton.architecture.includes('convnext');
+  const isOther =
+    layerNormEps !== undefined &&
+    skeleton.layerNormEps !== undefined &&
+    layerNormEps !== skeleton.layerNormEps &&
+    !skeleton.architecture.includes('convnext');
   return { files, assignments, ...(isOther && { layerNormEps }) };
 }
 
-/** The naming by which most tensors of a checkpoint find a place in the skeleton. */
-function detectNaming(skeleton: SkeletonCard, keys: Iterable<string>, from: string): Naming {
+/**
+ * The naming by which most tensors of a checkpoint find a place in the skeleton.
+ *
+ * @throws SightlineError INVALID_WEIGHTS where not one does
+ */
+export function detectNaming(skeleton: SkeletonCard, keys: Iterable<string>, from: string): Naming {
   const all = [...keys];
   let best: Naming | null = null;
   let most = 0;
@@ -93,7 +109,9 @@ function detectNaming(skeleton: SkeletonCard, keys: Iterable<string>, from: stri
     if (places.size > most) [best, most] = [naming, places.size];
   }
   if (best === null) {
-    throw invalid(`${from} is no checkpoint of ${skeleton.architecture}: none of its ${all.length} tensors (${all.slice(0, NAMED).join(', ')}) has a name that timm, torchvision or Hugging Face gives there.`);
+    throw invalid(
+      `${from} is no checkpoint of ${skeleton.architecture}: none of its ${all.length} tensors (${all.slice(0, NAMED).join(', ')}) has a name that timm, torchvision or Hugging Face gives there.`,
+    );
   }
   return best;
 }
@@ -103,7 +121,11 @@ function collect(files: readonly string[], headers: readonly ReadonlyMap<string,
   for (const header of headers) {
     for (const [key, part] of header) {
       const before = found.get(key);
-      if (before !== undefined) throw invalid(`${files[before.file]} and ${files[part.file]} both hold ${key}; give the files of one checkpoint.`);
+      if (before !== undefined) {
+        throw invalid(
+          `${files[before.file]} and ${files[part.file]} both hold ${key}; give the files of one checkpoint.`,
+        );
+      }
       found.set(key, { ...part, key });
     }
   }
@@ -111,7 +133,12 @@ function collect(files: readonly string[], headers: readonly ReadonlyMap<string,
 }
 
 /** Sources by the skeleton's names, in the order in which they are joined. */
-function assign(skeleton: SkeletonCard, found: ReadonlyMap<string, Source>, naming: Naming, from: string): { sources: Map<string, (Source | undefined)[]>; extra: string[] } {
+function assign(
+  skeleton: SkeletonCard,
+  found: ReadonlyMap<string, Source>,
+  naming: Naming,
+  from: string,
+): { sources: Map<string, (Source | undefined)[]>; extra: string[] } {
   const sources = new Map<string, (Source | undefined)[]>();
   const extra: string[] = [];
   const unused = new Set(skeleton.unused);
@@ -139,18 +166,36 @@ function partsOf(sources: Map<string, (Source | undefined)[]>, { name, parts }: 
 function joinedShape(parts: readonly Source[]): number[] | null {
   const [first, ...others] = parts.map(({ shape }) => shape);
   if (others.length === 0) return [...first!];
-  if (others.some((shape) => shape.length !== first!.length || shape.length === 0 || shape.some((length, axis) => axis > 0 && length !== first![axis]))) return null;
+  if (
+    others.some(
+      (shape) =>
+        shape.length !== first!.length ||
+        shape.length === 0 ||
+        shape.some((length, axis) => axis > 0 && length !== first![axis]),
+    )
+  ) {
+    return null;
+  }
   return [others.reduce((sum, shape) => sum + shape[0]!, first![0]!), ...first!.slice(1)];
 }
 
 /** What the checkpoint has said of the lengths that it decides. */
 type Bound = { classes?: number; tokens?: number };
 
-/** The shape in numbers; null where it is another. Axes of one place do not count (torchvision's layer scale is [C, 1, 1]). */
-function fit(shape: readonly number[], wanted: readonly (number | 'classes' | 'tokens')[], bound: Bound): number[] | null {
+/**
+ * The shape in numbers; null where it is another. Axes of one place do not count (torchvision's layer scale is [C, 1,
+ * 1]).
+ */
+function fit(
+  shape: readonly number[],
+  wanted: readonly (number | 'classes' | 'tokens')[],
+  bound: Bound,
+): number[] | null {
   if (shape.length !== wanted.length) {
     const numbers = wanted.filter((length) => typeof length === 'number');
-    const isSame = numbers.length === wanted.length && String(shape.filter((length) => length !== 1)) === String(numbers.filter((length) => length !== 1));
+    const isSame =
+      numbers.length === wanted.length &&
+      String(shape.filter((length) => length !== 1)) === String(numbers.filter((length) => length !== 1));
     return isSame ? numbers : null;
   }
   const said: Bound = { ...bound };

@@ -32,8 +32,8 @@ const DTYPE_BYTES: Readonly<Record<string, number>> = {
 };
 
 /**
- * What a safetensors file holds and where: only its header is read, and nothing of it is believed. Offsets count from the
- * file's start.
+ * What a safetensors file holds and where: only its header is read, and nothing of it is believed. Offsets count from
+ * the file's start.
  *
  * @param fileIndex what `file` of every part is to be
  * @throws SightlineError FILE_NOT_FOUND, NOT_A_FILE, INVALID_WEIGHTS in one sentence that names the file and the tensor
@@ -70,16 +70,25 @@ function notRegular(path: string): SightlineError {
 }
 
 async function readText(file: FileHandle, size: number, path: string): Promise<{ text: string; end: number }> {
-  if (size < LENGTH_BYTES) throw invalid(path, `it has ${size} bytes, and the length of the header alone takes ${LENGTH_BYTES}`);
+  if (size < LENGTH_BYTES) {
+    throw invalid(path, `it has ${size} bytes, and the length of the header alone takes ${LENGTH_BYTES}`);
+  }
   const announced = (await readExactly(file, 0, LENGTH_BYTES, path)).readBigUInt64LE();
   // Before anything of that length is made room for.
-  if (announced > BigInt(MAX_HEADER_BYTES)) throw invalid(path, `its header is said to take ${announced} bytes, and ${MAX_HEADER_BYTES} is the most`);
+  if (announced > BigInt(MAX_HEADER_BYTES)) {
+    throw invalid(path, `its header is said to take ${announced} bytes, and ${MAX_HEADER_BYTES} is the most`);
+  }
   const length = Number(announced);
-  if (length > size - LENGTH_BYTES) throw invalid(path, `its header is said to take ${length} bytes, and the file has ${size}; it may be cut off`);
+  if (length > size - LENGTH_BYTES) {
+    throw invalid(path, `its header is said to take ${length} bytes, and the file has ${size}; it may be cut off`);
+  }
   const bytes = await readExactly(file, LENGTH_BYTES, length, path);
   if (bytes[0] !== 0x7b) throw invalid(path, 'its header does not begin with "{"');
   try {
-    return { text: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes), end: LENGTH_BYTES + length };
+    return {
+      text: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes),
+      end: LENGTH_BYTES + length,
+    };
   } catch (cause) {
     throw invalid(path, 'its header is not UTF-8', cause);
   }
@@ -96,7 +105,13 @@ async function readExactly(file: FileHandle, position: number, length: number, p
   return bytes;
 }
 
-function parseHeader(text: string, dataStart: number, fileSize: number, path: string, file: number): Map<string, TensorPart> {
+function parseHeader(
+  text: string,
+  dataStart: number,
+  fileSize: number,
+  path: string,
+  file: number,
+): Map<string, TensorPart> {
   let header: unknown;
   try {
     header = JSON.parse(text);
@@ -110,7 +125,9 @@ function parseHeader(text: string, dataStart: number, fileSize: number, path: st
   const tensors = new Map<string, TensorPart>();
   for (const [name, entry] of Object.entries(header)) {
     if (name === '__metadata__') {
-      if (!isObject(entry) || !Object.values(entry).every((value) => typeof value === 'string')) throw invalid(path, 'its metadata are not texts by name');
+      if (!isObject(entry) || !Object.values(entry).every((value) => typeof value === 'string')) {
+        throw invalid(path, 'its metadata are not texts by name');
+      }
       continue;
     }
     tensors.set(name, parseEntry(name, entry, dataStart, fileSize, path, file));
@@ -119,21 +136,36 @@ function parseHeader(text: string, dataStart: number, fileSize: number, path: st
   return tensors;
 }
 
-function parseEntry(name: string, entry: unknown, dataStart: number, fileSize: number, path: string, file: number): TensorPart {
+function parseEntry(
+  name: string,
+  entry: unknown,
+  dataStart: number,
+  fileSize: number,
+  path: string,
+  file: number,
+): TensorPart {
   const refuse = (what: string): SightlineError => invalid(path, `${shown(name)} ${what}`);
   if (!isObject(entry)) throw refuse('is described by no object');
   const { dtype, shape, data_offsets: offsets, ...others } = entry;
   const surplus = Object.keys(others)[0];
   if (surplus !== undefined) throw refuse(`has a field ${shown(surplus)} that the format does not know`);
-  if (typeof dtype !== 'string' || !Object.hasOwn(DTYPE_BYTES, dtype)) throw refuse(`has the unknown dtype ${shown(dtype)}`);
+  if (typeof dtype !== 'string' || !Object.hasOwn(DTYPE_BYTES, dtype)) {
+    throw refuse(`has the unknown dtype ${shown(dtype)}`);
+  }
   if (!isLengths(shape)) throw refuse(`has the shape ${shown(shape)}, which is not a list of whole numbers from 0`);
-  if (!isLengths(offsets) || offsets.length !== 2) throw refuse(`has the offsets ${shown(offsets)}, which are not two whole numbers from 0`);
+  if (!isLengths(offsets) || offsets.length !== 2) {
+    throw refuse(`has the offsets ${shown(offsets)}, which are not two whole numbers from 0`);
+  }
   const [begin, end] = offsets as [number, number];
   if (begin > end) throw refuse(`ends at ${end}, before it begins at ${begin}`);
   const bytes = byteLength(shape, DTYPE_BYTES[dtype]!);
   if (bytes === null) throw refuse(`has the shape ${shown(shape)}, which is too large for any file`);
-  if (bytes !== end - begin) throw refuse(`takes ${end - begin} bytes, and its shape ${shown(shape)} in ${dtype} takes ${bytes}`);
-  if (end > fileSize - dataStart) throw refuse(`ends at byte ${end} of the data, which has ${fileSize - dataStart}; the file may be cut off`);
+  if (bytes !== end - begin) {
+    throw refuse(`takes ${end - begin} bytes, and its shape ${shown(shape)} in ${dtype} takes ${bytes}`);
+  }
+  if (end > fileSize - dataStart) {
+    throw refuse(`ends at byte ${end} of the data, which has ${fileSize - dataStart}; the file may be cut off`);
+  }
   return { file, begin: dataStart + begin, end: dataStart + end, dtype, shape };
 }
 
@@ -149,7 +181,12 @@ function byteLength(shape: readonly number[], each: number): number | null {
 }
 
 /** The format wants every byte of the data to belong to exactly one tensor, so that nothing can be hidden in a file. */
-function checkCoverage(tensors: ReadonlyMap<string, TensorPart>, dataStart: number, fileSize: number, path: string): void {
+function checkCoverage(
+  tensors: ReadonlyMap<string, TensorPart>,
+  dataStart: number,
+  fileSize: number,
+  path: string,
+): void {
   const sorted = [...tensors].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);
   let reached = dataStart;
   let before = '';
@@ -173,5 +210,8 @@ function shown(value: unknown): string {
 }
 
 function invalid(path: string, what: string, cause?: unknown): SightlineError {
-  return new SightlineError('INVALID_WEIGHTS', `${path} is no sound safetensors file: ${what}.`, { cause, details: { path } });
+  return new SightlineError('INVALID_WEIGHTS', `${path} is no sound safetensors file: ${what}.`, {
+    cause,
+    details: { path },
+  });
 }

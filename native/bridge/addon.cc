@@ -1,8 +1,10 @@
 // What lib/engine/binding.ts sees: functions on handles, promises out.
 #include "bridge/env_state.h"
-#include "bridge/marshal.h"
+#include "bridge/from_js.h"
 #include "bridge/painting.h"
 #include "bridge/process_functions.h"
+#include "bridge/program_from_js.h"
+#include "bridge/to_js.h"
 
 namespace sightline {
 
@@ -77,8 +79,12 @@ Napi::Value load(const Napi::CallbackInfo& info) {
   if (object.Has("output")) options.choice.output = object.Get("output").As<Napi::String>();
   if (object.Has("scores")) options.choice.scores = object.Get("scores").As<Napi::String>();
   if (object.Has("weights")) options.weights = weights_from_js(object.Get("weights").As<Napi::Object>());
+  if (object.Has("shuffleSeed")) {
+    options.shuffle_seed = static_cast<uint64_t>(object.Get("shuffleSeed").As<Napi::Number>().Int64Value());
+  }
   const auto state = EnvState::of(env);
   return guarded(env, [&] {
+    if (object.Has("program")) options.program = program_from_js(object.Get("program").As<Napi::Object>());
     const auto device = resolve_device(options.device);
     auto worker = worker_for(device);
     auto deferred = std::make_shared<Napi::Promise::Deferred>(env);
@@ -89,11 +95,13 @@ Napi::Value load(const Napi::CallbackInfo& info) {
             Napi::MemoryManagement::AdjustExternalMemory(js, model->weight_bytes());
             auto result = Napi::Object::New(js);
             auto* handle = new ModelHandle{model, worker};
-            auto external = Napi::External<ModelHandle>::New(js, handle, [](Napi::BasicEnv finalizing, ModelHandle* owned) {
-              if (owned->model) Napi::MemoryManagement::AdjustExternalMemory(finalizing, -owned->model->weight_bytes());
-              release_model(*owned);
-              delete owned;
-            });
+            auto external =
+                Napi::External<ModelHandle>::New(js, handle, [](Napi::BasicEnv finalizing, ModelHandle* owned) {
+                  if (owned->model)
+                    Napi::MemoryManagement::AdjustExternalMemory(finalizing, -owned->model->weight_bytes());
+                  release_model(*owned);
+                  delete owned;
+                });
             external.TypeTag(&kModelTag);
             result.Set("handle", external);
             result.Set("device", device.str());
@@ -117,13 +125,14 @@ Napi::Value inspect(const Napi::CallbackInfo& info) {
   auto* handle = unwrap<ModelHandle>(info[0], kModelTag, "model");
   const auto height = info[1].As<Napi::Number>().Int64Value();
   const auto width = info[2].As<Napi::Number>().Int64Value();
+  const auto output = info[3].IsString() ? info[3].As<Napi::String>().Utf8Value() : std::string();
   const auto state = EnvState::of(env);
   return guarded(env, [&] {
     if (!handle->model) throw EngineError("MODEL_CLOSED", "The model is closed.");
     auto deferred = std::make_shared<Napi::Promise::Deferred>(env);
     handle->worker->post(
         [=, model = handle->model] {
-          auto found = std::make_shared<NetworkInfo>(model->network(height, width).info());
+          auto found = std::make_shared<NetworkInfo>(model->network(height, width, output).info());
           state->deliver([=](Napi::Env js) { deferred->Resolve(info_to_js(js, *found)); });
         },
         [=](EngineError error) {
@@ -136,9 +145,8 @@ Napi::Value inspect(const Napi::CallbackInfo& info) {
 
 Napi::Value plan(const Napi::CallbackInfo& info) {
   const auto env = info.Env();
-  return guarded(env, [&] {
-    return wrap(env, new std::shared_ptr<Plan>(plan_from_js(info[0].As<Napi::Object>())), kPlanTag);
-  });
+  return guarded(
+      env, [&] { return wrap(env, new std::shared_ptr<Plan>(plan_from_js(info[0].As<Napi::Object>())), kPlanTag); });
 }
 
 Napi::Value token(const Napi::CallbackInfo& info) {
@@ -159,7 +167,7 @@ Napi::Value waiting(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(handle->worker->waiting()));
 }
 
-// run(model, plan, token, requests, {maxQueue, maxBatch, maxDelay}): one promise per request.
+// run(model, plan, token, requests, {maxQueue, maxBatch, maxDelay, client}): one promise per request.
 Napi::Value run(const Napi::CallbackInfo& info) {
   const auto env = info.Env();
   auto* handle = unwrap<ModelHandle>(info[0], kModelTag, "model");
@@ -187,6 +195,7 @@ Napi::Value run(const Napi::CallbackInfo& info) {
         request->max_batch = options.Get("maxBatch").As<Napi::Number>().Int64Value();
         request->max_delay = std::chrono::microseconds(
             static_cast<int64_t>(options.Get("maxDelay").As<Napi::Number>().DoubleValue() * 1000.0));
+        request->client = options.Get("client").As<Napi::String>().Utf8Value();
         auto deferred = std::make_shared<Napi::Promise::Deferred>(env);
         promised.push_back(deferred);
         promises.Set(i, deferred->Promise());
@@ -212,7 +221,8 @@ Napi::Value run(const Napi::CallbackInfo& info) {
         requests.push_back(std::move(request));
       }
       const auto count = requests.size();
-      handle->worker->submit(std::move(requests), static_cast<size_t>(options.Get("maxQueue").As<Napi::Number>().Int64Value()));
+      handle->worker->submit(std::move(requests),
+                             static_cast<size_t>(options.Get("maxQueue").As<Napi::Number>().Int64Value()));
       for (size_t i = 0; i < count; ++i) state->begin(env);
     } catch (...) {
       for (auto* pin : pins) delete pin;

@@ -21,7 +21,9 @@ namespace {
 
 Napi::Value stats(const Napi::CallbackInfo& info) {
   auto object = Napi::Object::New(info.Env());
-  const auto set = [&](const char* name, const std::atomic<int64_t>& value) { object.Set(name, static_cast<double>(value.load())); };
+  const auto set = [&](const char* name, const std::atomic<int64_t>& value) {
+    object.Set(name, static_cast<double>(value.load()));
+  };
   set("models", counters().models);
   set("weightBytes", counters().weight_bytes);
   set("queued", counters().queued);
@@ -49,6 +51,14 @@ Napi::Value memory_of_device(const Napi::CallbackInfo& info) {
     object.Set("reserved", static_cast<double>(memory->reserved));
     return object;
   });
+}
+
+// otherDevices(): the names of a third party's devices.
+Napi::Value other_devices_to_js(const Napi::CallbackInfo& info) {
+  const auto env = info.Env();
+  auto names = Napi::Array::New(env);
+  for (const auto& name : other_devices()) names.Set(names.Length(), name);
+  return names;
 }
 
 // operations(): the engine's table of steps, by name.
@@ -102,6 +112,7 @@ void set_threads(const Napi::CallbackInfo& info) { set_engine_threads(info[0].As
 void add_process_functions(Napi::Env env, Napi::Object exports) {
   exports.Set("stats", Napi::Function::New(env, stats));
   exports.Set("deviceMemory", Napi::Function::New(env, memory_of_device));
+  exports.Set("otherDevices", Napi::Function::New(env, other_devices_to_js));
   exports.Set("operations", Napi::Function::New(env, operations_to_js));
   exports.Set("versions", Napi::Function::New(env, versions));
   exports.Set("setThreads", Napi::Function::New(env, set_threads));

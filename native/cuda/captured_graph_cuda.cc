@@ -96,7 +96,8 @@ class CudaGraph : public CapturedGraph {
   void clean_up() noexcept {
     bool is_released_by_graph = true;
     try {
-      graph_.pool();  // throws unless the capture itself ended well, after which the graph's destructor lets the pool go
+      graph_
+          .pool();  // throws unless the capture itself ended well, after which the graph's destructor lets the pool go
     } catch (const std::exception&) {
       is_released_by_graph = false;
     }

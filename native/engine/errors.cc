@@ -59,7 +59,8 @@ EngineError translate_current_exception(const std::string& code, const std::stri
   } catch (const std::exception& error) {
     const auto reason = plain_message(error);
     if (is_out_of_device_memory(reason)) {
-      return {"OUT_OF_MEMORY", context + ": the device ran out of memory; use smaller batches (maxBatch) or images.", reason};
+      return {"OUT_OF_MEMORY", context + ": the device ran out of memory; use smaller batches (maxBatch) or images.",
+              reason};
     }
     if (is_out_of_memory(reason)) {
       return {"OUT_OF_MEMORY", context + ": the process ran out of memory; use smaller batches (maxBatch) or images.",

@@ -1,9 +1,13 @@
 #include "engine/model.h"
 
 #include <ATen/ops/zeros.h>
+#include <c10/core/DeviceType.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/Exception.h>
 #include <torch/csrc/jit/serialization/import.h>
 #include <torch/cuda.h>
+
+#include <algorithm>
 
 #include "engine/errors.h"
 #include "engine/graph/image_axes.h"
@@ -11,6 +15,7 @@
 #include "engine/guard/allow_list.h"
 #include "engine/guard/object_types.h"
 #include "engine/guard/trace_limit.h"
+#include "engine/shuffled_weights.h"
 #include "engine/weight_scan.h"
 
 namespace sightline {
@@ -32,44 +37,112 @@ std::string explain_load_failure(const std::string& reason) {
   if (reason.find("constants.pkl") != std::string::npos) {
     return "it holds weights only (torch.save); export the model with torch.jit.trace(...).save(...)";
   }
-  if (reason.find("not a ZIP archive") != std::string::npos || reason.find("failed finding central directory") != std::string::npos) {
-    return "it is no archive, or a truncated one; export the model with torch.jit.trace(...).save(...), or copy it again";
+  if (reason.find("not a ZIP archive") != std::string::npos ||
+      reason.find("failed finding central directory") != std::string::npos) {
+    return "it is no archive, or a truncated one; export the model with torch.jit.trace(...).save(...), or copy it "
+           "again";
   }
   if (reason.find("required keyword attribute 'value' is undefined") != std::string::npos) {
     return "it was saved after torch.jit.optimize_for_inference, which cannot be loaded; save the plain trace";
   }
-  if (reason.find("Unknown builtin op") != std::string::npos || reason.find("Could not find any similar ops") != std::string::npos) {
+  if (reason.find("Unknown builtin op") != std::string::npos ||
+      reason.find("Could not find any similar ops") != std::string::npos) {
     return "it uses an operator that LibTorch does not have: " + reason.substr(0, reason.find('\n'));
+  }
+  if (reason.find("torch.classes.") != std::string::npos) {
+    return "it has objects of a class that LibTorch does not have here; save the plain trace, before it is optimized "
+           "for a "
+           "device or a library";
   }
   return reason.substr(0, reason.find('\n'));
 }
 
+EngineError too_large(const std::string& path, const std::exception& error) {
+  return {
+      "OUT_OF_MEMORY",
+      path + ": too little memory is free for the weights of the model; close other models, or give the process more.",
+      plain_message(error)};
+}
+
+torch::jit::Module read_archive(const LoadOptions& options, at::Device device) {
+  torch::jit::Module module;
+  try {
+    // Without debug files: they serve Python tracebacks only, and their reader is the archive format's weakest part.
+    module = torch::jit::load(options.file.empty() ? options.path : options.file, device, /*load_debug_files=*/false);
+  } catch (const std::exception& error) {
+    // Memory that runs out is no fault of the archive.
+    if (translate_current_exception("NOT_TORCHSCRIPT", options.path).code() == "OUT_OF_MEMORY") {
+      throw too_large(options.path, error);
+    }
+    const auto reason = plain_message(error);
+    throw EngineError(
+        "NOT_TORCHSCRIPT",
+        options.path + " is not a TorchScript archive that can be loaded: " + explain_load_failure(reason) + ".",
+        reason);
+  }
+  check_object_types(module, options.path);
+  if (!options.trusted) check_operators(module, options.path);
+  return module;
+}
+
+// Nothing in a program is code, so nothing in it needs trust: what only computes is all that it may hold.
+torch::jit::Module read_program(const LoadOptions& options, at::Device device, at::ScalarType dtype) {
+  try {
+    const auto built = build_program(*options.program, options.path, device, dtype);
+    check_operators(built.module, options.path, /*trust_helps=*/false);
+    mark_outputs(built);
+    return built.module;
+  } catch (const EngineError&) {
+    throw;
+  } catch (const std::exception& error) {
+    if (translate_current_exception("UNSUPPORTED_MODEL", options.path).code() == "OUT_OF_MEMORY") {
+      throw too_large(options.path, error);
+    }
+    throw EngineError("UNSUPPORTED_MODEL", options.path + " cannot be read as a program: " + plain_message(error) + ".",
+                      plain_message(error));
+  }
+}
+
 }  // namespace
+
+std::vector<std::string> other_devices() {
+  std::vector<std::string> names;
+  if (!c10::is_privateuse1_backend_registered()) return names;
+  const auto backend = c10::get_privateuse1_backend();
+  const c10::impl::VirtualGuardImpl guard(at::kPrivateUse1);
+  for (int i = 0; i < guard.deviceCount(); ++i) names.push_back(backend + ":" + std::to_string(i));
+  return names;
+}
 
 at::Device resolve_device(const std::string& name) {
   const bool has_cuda = torch::cuda::is_available();
   if (name == "cpu") return at::kCPU;
   if (name == "auto") return has_cuda ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
+  const auto others = other_devices();
+  if (std::find(others.begin(), others.end(), name) != others.end()) return at::Device(name);
   if (name.rfind("cuda", 0) != 0) {
     throw EngineError("INVALID_OPTION", "There is no device '" + name + "'; use auto, cpu, cuda or cuda:N.");
   }
   if (!has_cuda) {
     throw EngineError("DEVICE_UNAVAILABLE",
-                      "Device '" + name + "' was asked for, but this LibTorch finds no CUDA GPU; run `sightline doctor`, "
-                      "or use device 'auto' or 'cpu'.");
+                      "Device '" + name +
+                          "' was asked for, but this LibTorch finds no CUDA GPU; run `sightline doctor`, "
+                          "or use device 'auto' or 'cpu'.");
   }
   int64_t index = 0;
   if (name.size() > 4) {
     const auto digits = name.substr(5);
-    if (name[4] != ':' || digits.empty() || digits.find_first_not_of("0123456789") != std::string::npos || digits.size() > 3) {
+    if (name[4] != ':' || digits.empty() || digits.find_first_not_of("0123456789") != std::string::npos ||
+        digits.size() > 3) {
       throw EngineError("INVALID_OPTION", "There is no device '" + name + "'; use auto, cpu, cuda or cuda:N.");
     }
     index = std::stoll(digits);
   }
-  const auto count = static_cast<int64_t>(torch::cuda::device_count());
+  // A DeviceIndex is a char, and a count is not negative.
+  const auto count = static_cast<int64_t>(static_cast<unsigned char>(torch::cuda::device_count()));
   if (index >= count) {
-    throw EngineError("DEVICE_UNAVAILABLE", "Device '" + name + "' was asked for, but there are " + std::to_string(count) +
-                                                " CUDA GPUs, numbered from 0.");
+    throw EngineError("DEVICE_UNAVAILABLE", "Device '" + name + "' was asked for, but there are " +
+                                                std::to_string(count) + " CUDA GPUs, numbered from 0.");
   }
   return {at::kCUDA, static_cast<c10::DeviceIndex>(index)};
 }
@@ -79,32 +152,26 @@ Model::Model(const LoadOptions& options, at::Device device)
       dtype_(parse_dtype(options.dtype)),
       trusted_(options.trusted),
       choice_(options.choice),
+      usual_output_(options.choice.output),
       channels_(options.channels),
       allows_captures_(options.cuda_graphs) {
   if (options.optimize) weights_ = std::make_shared<PreparedWeights>();
-  try {
-    // Without debug files: they serve Python tracebacks only, and their reader is the archive format's weakest part.
-    module_ = torch::jit::load(options.file.empty() ? options.path : options.file, device, /*load_debug_files=*/false);
-  } catch (const std::exception& error) {
-    // Memory that runs out is no fault of the archive.
-    const auto translated = translate_current_exception("NOT_TORCHSCRIPT", options.path);
-    if (translated.code() == "OUT_OF_MEMORY") throw translated;
-    const auto reason = plain_message(error);
-    throw EngineError("NOT_TORCHSCRIPT", options.path + " is not a TorchScript archive that can be loaded: " +
-                                             explain_load_failure(reason) + ".",
-                      reason);
+  if (options.program) {
+    module_ = read_program(options, device, dtype_);
+    choice_.is_for_one_image = options.program->is_for_one_image;
+  } else {
+    module_ = read_archive(options, device);
   }
-  check_object_types(module_, options.path);
-  if (!trusted_) check_operators(module_, options.path);
   if (options.weights) {
     try {
       set_weights(module_, *options.weights, device_, dtype_);
-    } catch (const std::bad_alloc&) {
-      throw translate_current_exception("OUT_OF_MEMORY", options.path);
-    } catch (const c10::OutOfMemoryError&) {
-      throw translate_current_exception("OUT_OF_MEMORY", options.path);
+    } catch (const std::bad_alloc& error) {
+      throw too_large(options.path, error);
+    } catch (const c10::OutOfMemoryError& error) {
+      throw too_large(options.path, error);
     }
   }
+  if (options.shuffle_seed) shuffle_weights(module_, *options.shuffle_seed);
   module_.eval();
   self_ = module_._ivalue();
   const auto settle = [&](at::Tensor tensor) {
@@ -112,7 +179,8 @@ Model::Model(const LoadOptions& options, at::Device device)
     // Parameters never get gradients: explanations ask for those of activations only.
     if (tensor.is_leaf()) tensor.set_requires_grad(false);
     // Not Module::to(dtype), which would turn Swin's integer index buffers into floats.
-    if (tensor.is_floating_point() && tensor.scalar_type() != dtype_ && !tensor.is_quantized()) tensor.set_data(tensor.to(dtype_));
+    if (tensor.is_floating_point() && tensor.scalar_type() != dtype_ && !tensor.is_quantized())
+      tensor.set_data(tensor.to(dtype_));
     weight_bytes_ += static_cast<int64_t>(tensor.nbytes());
   };
   for (const auto& tensor : module_.parameters()) settle(tensor);
@@ -120,10 +188,21 @@ Model::Model(const LoadOptions& options, at::Device device)
   remarks_ = odd_weights(module_);
 }
 
-Network& Model::network(int64_t height, int64_t width) {
+bool Model::has_network(int64_t height, int64_t width, const std::string& output) const {
+  return std::any_of(networks_.begin(), networks_.end(),
+                     [&](const Sized& each) { return is_of(each, {height, width}, output); });
+}
+
+bool Model::is_of(const Sized& each, const std::pair<int64_t, int64_t>& size, const std::string& output) const {
+  const bool is_usual = output.empty() || output == usual_output_;
+  return each.size == size && (is_usual ? each.is_usual : each.network->info().output == output);
+}
+
+Network& Model::network(int64_t height, int64_t width, const std::string& output) {
   const auto size = std::make_pair(height, width);
+  const bool is_usual = output.empty() || output == usual_output_;
   for (auto it = networks_.begin(); it != networks_.end(); ++it) {
-    if (it->size != size) continue;
+    if (!is_of(*it, size, output)) continue;
     if (it != networks_.begin()) {
       auto entry = std::move(*it);
       networks_.erase(it);
@@ -139,7 +218,13 @@ Network& Model::network(int64_t height, int64_t width) {
   const auto example = at::zeros({1, channels_, height, width}, at::TensorOptions().dtype(dtype_).device(device_));
   std::optional<TraceLimit> limit;
   if (!trusted_) limit.emplace();
-  networks_.push_front({size, std::make_unique<Network>(module_, example, weights_, choice_), nullptr});
+  auto choice = choice_;
+  if (!is_usual) {
+    choice.output = output;
+    choice.scores.clear();  // said of the usual one
+  }
+  networks_.push_front({size, is_usual, std::make_unique<Network>(module_, example, weights_, choice), nullptr});
+  if (is_usual) usual_output_ = networks_.front().network->info().output;
   if (networks_.size() > kKeptSizes) {
     networks_.pop_back();
     if (weights_) weights_->drop_unused();

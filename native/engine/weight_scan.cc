@@ -1,6 +1,8 @@
 #include "engine/weight_scan.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/stack.h>
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
@@ -27,7 +29,8 @@ bool has_non_finite(const void* data, int64_t count) {
     int64_t i = begin;
     for (; i + kBlock <= end; i += kBlock) {
       Bits here = 0;
-      for (int64_t j = 0; j < kBlock; ++j) here |= static_cast<Bits>(-static_cast<Bits>((bits[i + j] & kExponent) == kExponent));
+      for (int64_t j = 0; j < kBlock; ++j)
+        here |= static_cast<Bits>(-static_cast<Bits>((bits[i + j] & kExponent) == kExponent));
       any |= here;
     }
     for (; i < end; ++i) any |= static_cast<Bits>((bits[i] & kExponent) == kExponent);
@@ -36,13 +39,20 @@ bool has_non_finite(const void* data, int64_t count) {
   return found;
 }
 
-bool is_odd(at::Tensor tensor) {
-  if (!tensor.defined() || !tensor.is_floating_point() || tensor.is_quantized() || tensor.numel() == 0) return false;
-  // A skeleton's tensors are one element, expanded: each is looked at once.
+bool can_be_odd(const at::Tensor& tensor) {
+  return tensor.defined() && tensor.is_floating_point() && !tensor.is_quantized() && tensor.numel() > 0;
+}
+
+// A skeleton's tensors are one element, expanded: each is looked at once.
+at::Tensor without_repeats(at::Tensor tensor) {
   for (int64_t axis = 0; axis < tensor.dim(); ++axis) {
     if (tensor.stride(axis) == 0) tensor = tensor.narrow(axis, 0, 1);
   }
-  if (!tensor.device().is_cpu()) return !tensor.isfinite().all().item<bool>();
+  return tensor;
+}
+
+bool is_odd_on_host(at::Tensor tensor) {
+  tensor = without_repeats(std::move(tensor));
   if (!tensor.is_non_overlapping_and_dense()) tensor = tensor.contiguous();
   switch (tensor.scalar_type()) {
     case at::kFloat:
@@ -62,12 +72,25 @@ bool is_odd(at::Tensor tensor) {
 
 std::vector<std::string> odd_weights(const torch::jit::Module& module) {
   at::NoGradGuard no_gradients;
-  std::vector<std::string> names;
-  for (const auto& [name, tensor] : module.named_parameters()) {
-    if (is_odd(tensor)) names.push_back(name);
-  }
-  for (const auto& [name, tensor] : module.named_buffers()) {
-    if (is_odd(tensor)) names.push_back(name);
+  std::vector<std::string> names, elsewhere;
+  std::vector<at::Tensor> are_finite;  // of `elsewhere`: one number each, where its tensor lies
+  const auto look = [&](const std::string& name, const at::Tensor& tensor) {
+    if (!can_be_odd(tensor)) return;
+    if (!tensor.is_cpu()) {
+      elsewhere.push_back(name);
+      are_finite.push_back(without_repeats(tensor).isfinite().all());
+    } else if (is_odd_on_host(tensor)) {
+      names.push_back(name);
+    }
+  };
+  for (const auto& [name, tensor] : module.named_parameters()) look(name, tensor);
+  for (const auto& [name, tensor] : module.named_buffers()) look(name, tensor);
+  if (!elsewhere.empty()) {
+    // Fetched together: each fetch waits for the device.
+    const auto fetched = at::stack(are_finite).cpu();
+    for (size_t i = 0; i < elsewhere.size(); ++i) {
+      if (!fetched.const_data_ptr<bool>()[i]) names.push_back(elsewhere[i]);
+    }
   }
   if (names.empty()) return {};
   std::string sentence = "There is NaN or an infinity in ";

@@ -10,12 +10,13 @@
 
 namespace sightline {
 
-// A run of bytes in a file that are a tensor's elements, row-major and little-endian.
+// A run of bytes in a file that are a tensor's elements, little-endian and, without strides, row-major.
 struct TensorPart {
   int64_t file = 0;  // index in WeightPlan::files
   int64_t begin = 0, end = 0;
   std::string dtype;  // by safetensors' names: F32, BF16, ...
   std::vector<int64_t> shape;
+  std::vector<int64_t> strides;  // in elements; empty: row-major
 };
 
 // What a parameter or buffer is filled with: the parts joined along their first axis, then in this shape.
@@ -35,5 +36,10 @@ struct WeightPlan {
 // first used, counts once however many processes use it, and the files must not be written to meanwhile.
 // Throws EngineError FILE_NOT_FOUND, INVALID_WEIGHTS.
 void set_weights(torch::jit::Module& module, const WeightPlan& plan, at::Device device, at::ScalarType dtype);
+
+// Tensors of one file, mapped. Parts at the same place in the same shape are one tensor. `names` are for messages.
+// Throws EngineError FILE_NOT_FOUND, INVALID_WEIGHTS.
+std::vector<at::Tensor> mapped_tensors(const std::string& file, const std::vector<const TensorPart*>& parts,
+                                       const std::vector<std::string>& names);
 
 }  // namespace sightline

@@ -24,7 +24,7 @@ void paint(const Painting& of) {
   // A row of the map lies under several of the picture's, so the two in use are kept.
   std::vector<float> kept[2] = {std::vector<float>(count), std::vector<float>(count)};
   int64_t kept_row[2] = {-1, -1};
-  const auto widened = [&](int64_t row, int64_t other) -> const float* {
+  const auto upsampled_row = [&](int64_t row, int64_t other) -> const float* {
     for (int slot = 0; slot < 2; ++slot) {
       if (kept_row[slot] == row) return kept[slot].data();
     }
@@ -35,8 +35,8 @@ void paint(const Painting& of) {
   };
   std::vector<int32_t> level(count);
   for (int64_t y = of.top; y < of.bottom; ++y) {
-    const float* const upper = widened(of.down.low[y], of.down.high[y]);
-    const float* const lower = widened(of.down.high[y], of.down.low[y]);
+    const float* const upper = upsampled_row(of.down.low[y], of.down.high[y]);
+    const float* const lower = upsampled_row(of.down.high[y], of.down.low[y]);
     const float share = of.down.mix[y];
     // Without branches or tables, so that the compiler makes vectors of it.
     for (int64_t x = 0; x < count; ++x) {

@@ -18,13 +18,13 @@ struct Painting {
   int64_t width;
   const float* map;  // row-major, `columns` wide
   int64_t columns;
-  AxisTaps across;   // for each column of the picture
-  AxisTaps down;     // for each row
+  AxisTaps across;                   // for each column of the picture
+  AxisTaps down;                     // for each row
   int64_t left, right, top, bottom;  // the pixels to paint: [top, bottom) x [left, right)
-  float smallest;    // the value of colour 0
-  float stretch;     // colours per unit of value
-  const uint8_t* colours;   // 256 x RGB
-  const uint8_t* mixtures;  // [colour << 8 | pixel]: what that colour over that pixel becomes
+  float smallest;                    // the value of colour 0
+  float stretch;                     // colours per unit of value
+  const uint8_t* colours;            // 256 x RGB
+  const uint8_t* mixtures;           // [colour << 8 | pixel]: what that colour over that pixel becomes
 };
 
 void paint(const Painting& painting);

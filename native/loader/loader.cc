@@ -31,8 +31,10 @@ napi_value open(napi_env env, napi_callback_info info) {
   char name[256];
   size_t length = 0;
   if (napi_get_cb_info(env, info, &count, arguments, nullptr, nullptr) != napi_ok || count != 2 ||
-      napi_get_value_string_utf8(env, arguments[0], path, sizeof path, &length) != napi_ok || length + 1 >= sizeof path ||
-      napi_get_value_string_utf8(env, arguments[1], name, sizeof name, &length) != napi_ok || length + 1 >= sizeof name) {
+      napi_get_value_string_utf8(env, arguments[0], path, sizeof path, &length) != napi_ok ||
+      length + 1 >= sizeof path ||
+      napi_get_value_string_utf8(env, arguments[1], name, sizeof name, &length) != napi_ok ||
+      length + 1 >= sizeof name) {
     return refuse(env, "INVALID", "open takes the path of a library and its name");
   }
   // Whatever is loaded under that name is what the next library gets, wherever its own copy may lie.

@@ -3,10 +3,10 @@
 // not load on Debian 10. The few that are newer are defined here, hidden, by their older versions; a test reads the built
 // addon and names each one that a change adds. The other way, a static libstdc++, is a trap: LibTorch's exceptions and
 // streams would meet a second copy of their own run-time types.
+#include <pthread.h>
 #include <cerrno>
 #include <condition_variable>
 #include <ctime>
-#include <pthread.h>
 
 #if defined(__linux__) && defined(__GLIBC__)
 
@@ -48,10 +48,11 @@ HIDDEN void condition_variable::wait(unique_lock<mutex>& lock) noexcept { old_wa
 
 // 2.30. Older systems wait by the wall clock only, which may be set back while one waits: so no longer than a moment at a
 // time, after which the caller sees by its own clock that it woke too early, as the standard allows, and waits on.
-__asm__(".hidden pthread_cond_clockwait"); // an attribute comes too late, after the header's declaration
+__asm__(".hidden pthread_cond_clockwait");  // an attribute comes too late, after the header's declaration
 extern "C" int old_timedwait(pthread_cond_t*, pthread_mutex_t*, const timespec*);
 __asm__(".symver old_timedwait,pthread_cond_timedwait@" OLDEST_THREADS);
-extern "C" int pthread_cond_clockwait(pthread_cond_t* condition, pthread_mutex_t* mutex, clockid_t clock, const timespec* end) {
+extern "C" int pthread_cond_clockwait(pthread_cond_t* condition, pthread_mutex_t* mutex, clockid_t clock,
+                                      const timespec* end) {
   constexpr long long second = 1'000'000'000, moment = second / 5;
   timespec now{};
   clock_gettime(clock, &now);

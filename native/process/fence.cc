@@ -1,8 +1,8 @@
 #include "process/fence.h"
 
-#include <csignal>
 #include <sys/resource.h>
 #include <unistd.h>
+#include <csignal>
 
 #include <cstdio>
 

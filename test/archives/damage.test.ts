@@ -21,13 +21,32 @@ const scratch = mkdtempSync(join(tmpdir(), 'sightline-damage-'));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
 /** Small archives of every kind: traced, scripted, frozen, quantised; and one that came with the package. */
-const SMALL = ['mlp', 'conv-net', 'quantised-static', 'quantised-dynamic', 'timm-vit-fused-scripted', 'torchvision-resnet-frozen'].map(archivePath);
+const SMALL = [
+  'mlp',
+  'conv-net',
+  'quantised-static',
+  'quantised-dynamic',
+  'timm-vit-fused-scripted',
+  'torchvision-resnet-frozen',
+].map(archivePath);
 const BUNDLED = fileURLToPath(new URL('../../models/resnet-tiny-shapes.pt', import.meta.url));
 
 /** Codes that a damaged archive may be answered with; most of all not by the end of the process. */
-const TYPED = new Set(['UNTRUSTED_ARCHIVE', 'NOT_TORCHSCRIPT', 'UNSUPPORTED_MODEL', 'INVALID_INPUT', 'OUT_OF_MEMORY', 'LOADED']);
+const TYPED = new Set([
+  'UNTRUSTED_ARCHIVE',
+  'NOT_TORCHSCRIPT',
+  'UNSUPPORTED_MODEL',
+  'INVALID_INPUT',
+  'OUT_OF_MEMORY',
+  'LOADED',
+]);
 
-async function damageAll(kind: 'bytes' | 'contents', first: number, count: number, archives: readonly string[]): Promise<Report[]> {
+async function damageAll(
+  kind: 'bytes' | 'contents',
+  first: number,
+  count: number,
+  archives: readonly string[],
+): Promise<Report[]> {
   const folder = join(scratch, `${kind}-${first}`);
   mkdirSync(folder);
   const ending = await runChild(CHILD, { args: [kind, String(first), String(count), folder, ...archives] });

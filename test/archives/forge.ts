@@ -6,11 +6,22 @@ export interface ForgedMember {
   readonly data: Buffer;
   readonly deflate?: boolean;
   /** What the headers say, where it is not the truth. */
-  readonly told?: { readonly size?: number; readonly packedSize?: number; readonly crc32?: number; readonly method?: number; readonly flags?: number; readonly offset?: number; readonly localName?: string };
+  readonly told?: {
+    readonly size?: number;
+    readonly packedSize?: number;
+    readonly crc32?: number;
+    readonly method?: number;
+    readonly flags?: number;
+    readonly offset?: number;
+    readonly localName?: string;
+  };
 }
 
 /** A zip archive of those members, one behind the other. */
-export function zip(members: readonly ForgedMember[], { trailer = Buffer.alloc(0), count = members.length }: { readonly trailer?: Buffer; readonly count?: number } = {}): Buffer {
+export function zip(
+  members: readonly ForgedMember[],
+  { trailer = Buffer.alloc(0), count = members.length }: { readonly trailer?: Buffer; readonly count?: number } = {},
+): Buffer {
   const parts: Buffer[] = [];
   const directory: Buffer[] = [];
   let at = 0;
@@ -64,7 +75,8 @@ export const pickle = {
   global: (module: string, name: string): Buffer => Buffer.from(`c${module}\n${name}\n`),
   tuple: (...items: Buffer[]): Buffer => Buffer.concat([Buffer.from('('), ...items, Buffer.from('t')]),
   list: (...items: Buffer[]): Buffer => Buffer.concat([Buffer.from(']('), ...items, Buffer.from('e')]),
-  call: (called: Buffer, ...items: Buffer[]): Buffer => Buffer.concat([called, pickle.tuple(...items), Buffer.from('R')]),
+  call: (called: Buffer, ...items: Buffer[]): Buffer =>
+    Buffer.concat([called, pickle.tuple(...items), Buffer.from('R')]),
   object: (module: string, name: string, attributes: Readonly<Record<string, Buffer>>): Buffer =>
     Buffer.concat([
       pickle.global(module, name),
@@ -77,7 +89,16 @@ export const pickle = {
   tensor: (key: string, elements: number, sizes: readonly number[], strides: readonly number[], offset = 0): Buffer =>
     pickle.call(
       pickle.global('torch._utils', '_rebuild_tensor_v2'),
-      Buffer.concat([pickle.tuple(text('storage'), pickle.global('torch', 'FloatStorage'), text(key), text('cpu'), pickle.int(elements)), Buffer.from('Q')]),
+      Buffer.concat([
+        pickle.tuple(
+          text('storage'),
+          pickle.global('torch', 'FloatStorage'),
+          text(key),
+          text('cpu'),
+          pickle.int(elements),
+        ),
+        Buffer.from('Q'),
+      ]),
       pickle.int(offset),
       pickle.tuple(...sizes.map(pickle.int)),
       pickle.tuple(...strides.map(pickle.int)),
@@ -119,7 +140,11 @@ ${model.members ?? ''}  def forward(self: __torch__.forged.Net,
     x: Tensor${model.argument ?? ''}) -> Tensor:
 ${model.forward ?? '    return torch.matmul(torch.mean(x, [2, 3]), self.weight)'}
 `;
-  const root = pickle.object('__torch__.forged', 'Net', { weight: model.weight ?? pickle.tensor('0', 15, [3, 5], [5, 1]), training: pickle.no, ...model.attributes });
+  const root = pickle.object('__torch__.forged', 'Net', {
+    weight: model.weight ?? pickle.tensor('0', 15, [3, 5], [5, 1]),
+    training: pickle.no,
+    ...model.attributes,
+  });
   return [
     { name: 'forged/data/0', data: Buffer.from((model.weights ?? WEIGHTS).buffer) },
     { name: 'forged/data.pkl', data: model.data ?? pickle.whole(root) },

@@ -21,13 +21,16 @@ describe('archives of torchvision, timm and transformers', () => {
   });
 
   // What the compiled graphs hold is only known after loading: scripted and quantised ones hold the most.
-  it.each(['timm-vit-unfused-scripted', 'timm-swin-scripted', 'torchvision-swin-scripted', 'torchvision-resnet-scripted', 'quantised-static'])(
-    '%s passes the checks of its operators',
-    async (name) => {
-      await using model = await loadSmall(name);
-      expect(model.labels.length).toBeGreaterThan(0);
-    },
-  );
+  it.each([
+    'timm-vit-unfused-scripted',
+    'timm-swin-scripted',
+    'torchvision-swin-scripted',
+    'torchvision-resnet-scripted',
+    'quantised-static',
+  ])('%s passes the checks of its operators', async (name) => {
+    await using model = await loadSmall(name);
+    expect(model.labels.length).toBeGreaterThan(0);
+  });
 
   it.each([
     ['torchvision-vit-scripted', 32, 32],

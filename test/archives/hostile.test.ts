@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expectEnding, runChild, type Ending } from '../lifecycle/child.js';
 import { hostileFiles } from './corpus.js';
 import { forge } from './forge.js';
+import { forgeProgram, hostilePrograms } from './program-corpus.js';
 
 interface Report {
   readonly file: string;
@@ -29,19 +30,28 @@ function write(name: string, bytes: Buffer): string {
   return file;
 }
 
-async function loadEach(options: object, files: readonly string[]): Promise<{ ending: Ending; reports: readonly Report[] }> {
+async function loadEach(
+  options: object,
+  files: readonly string[],
+): Promise<{ ending: Ending; reports: readonly Report[] }> {
   const ending = await runChild(CHILD, { args: [JSON.stringify(options), ...files] });
   return { ending, reports: ending.reports as Report[] };
 }
 
 describe('hostile archives', () => {
-  const corpus = hostileFiles(canary).map((each, i) => ({ ...each, file: write(`hostile-${i}`, each.bytes) }));
+  const corpus = [...hostileFiles(canary), ...hostilePrograms()].map((each, i) => ({
+    ...each,
+    file: write(`hostile-${i}`, each.bytes),
+  }));
   let reports: ReadonlyMap<string, Report>;
   let ending: Ending;
 
   // One process opens them all: whatever crashes or hangs it is the file that it named last.
   beforeAll(async () => {
-    const result = await loadEach({}, corpus.map(({ file }) => file));
+    const result = await loadEach(
+      {},
+      corpus.map(({ file }) => file),
+    );
     ending = result.ending;
     reports = new Map(result.reports.map((report) => [report.file, report]));
   });
@@ -64,9 +74,22 @@ describe('hostile archives', () => {
   });
 });
 
+describe('a program made by hand', () => {
+  it('is loaded, and gives the scores that its numbers say', async () => {
+    const { ending, reports } = await loadEach({}, [write('honest-program', forgeProgram())]);
+    expectEnding(ending);
+    expect(reports[0]).toMatchObject({ code: 'LOADED' });
+  });
+});
+
 describe('trust', () => {
   it('lets an archive write, so that it is the filter which keeps it from doing so', async () => {
-    const file = write('trusted-save', forge({ forward: `    _0 = torch.save(x, ${JSON.stringify(canary)})\n    return torch.matmul(torch.mean(x, [2, 3]), self.weight)` }));
+    const file = write(
+      'trusted-save',
+      forge({
+        forward: `    _0 = torch.save(x, ${JSON.stringify(canary)})\n    return torch.matmul(torch.mean(x, [2, 3]), self.weight)`,
+      }),
+    );
     const { ending, reports } = await loadEach({ trust: true }, [file]);
     expectEnding(ending);
     expect(reports[0]).toMatchObject({ code: 'LOADED' });
@@ -75,8 +98,18 @@ describe('trust', () => {
   });
 
   it('does not let damage pass', async () => {
-    const damaged = hostileFiles(canary).filter(({ what }) => ['a tensor beyond its storage', 'a name that is there twice', 'a number for a tensor', 'a wrong checksum of weights'].includes(what));
-    const { reports } = await loadEach({ trust: true }, damaged.map(({ bytes }, i) => write(`damaged-${i}`, bytes)));
+    const damaged = hostileFiles(canary).filter(({ what }) =>
+      [
+        'a tensor beyond its storage',
+        'a name that is there twice',
+        'a number for a tensor',
+        'a wrong checksum of weights',
+      ].includes(what),
+    );
+    const { reports } = await loadEach(
+      { trust: true },
+      damaged.map(({ bytes }, i) => write(`damaged-${i}`, bytes)),
+    );
     expect(reports.map(({ code }) => code)).toEqual(damaged.map(() => 'UNTRUSTED_ARCHIVE'));
     for (const { message } of reports) expect(message).not.toContain('trust');
   });

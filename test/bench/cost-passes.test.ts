@@ -17,11 +17,15 @@ import type { OperationName } from '../../lib/engine/operations.js';
 import { sampleReport, throughputRow } from './sample-report.js';
 
 // lib's, and not those of the built package that its type names.
-const record = recorder({ parseExplainOptions, recordExplanations, withLayers } as unknown as Parameters<typeof recorder>[0]);
+const record = recorder({ parseExplainOptions, recordExplanations, withLayers } as unknown as Parameters<
+  typeof recorder
+>[0]);
 const PAGE = readFileSync(new URL('../../docs/cost.md', import.meta.url), 'utf8');
 const known = (name: string): { name: string; inspection: Inspection } => ({
   name,
-  inspection: JSON.parse(readFileSync(fileURLToPath(new URL(`../../bench/passes/${name}.json`, import.meta.url)), 'utf8')) as Inspection,
+  inspection: JSON.parse(
+    readFileSync(fileURLToPath(new URL(`../../bench/passes/${name}.json`, import.meta.url)), 'utf8'),
+  ) as Inspection,
 });
 const resnet50 = known('resnet50');
 const vit = known('vit_b_16');
@@ -37,15 +41,31 @@ beforeAll(async () => {
   [resnetTiny, vitTiny] = [await inspect('resnet-tiny-shapes'), await inspect('vit-tiny-shapes')];
 });
 
-function step(op: OperationName, inputs: number[], outputs: number[], more: Partial<StepDescription> = {}): StepDescription {
+function step(
+  op: OperationName,
+  inputs: number[],
+  outputs: number[],
+  more: Partial<StepDescription> = {},
+): StepDescription {
   return { op, inputs, outputs, settings: {}, where: '', ...more };
 }
 
 function plan(steps: StepDescription[], registers: number): PlanDescription {
-  return { method: 'test', block: { steps, registers, parameters: [], results: [] }, outputs: [], logits: -1, memory: 1 };
+  return {
+    method: 'test',
+    block: { steps, registers, parameters: [], results: [] },
+    outputs: [],
+    output: '',
+    logits: -1,
+    memory: 1,
+  };
 }
 
-const tap = (kind: 'logits' | 'node' | 'image', node?: string) => ({ kind, gradient: false, ...(node !== undefined && { node }) });
+const tap = (kind: 'logits' | 'node' | 'image', node?: string) => ({
+  kind,
+  gradient: false,
+  ...(node !== undefined && { node }),
+});
 
 describe('counting a plan', () => {
   it('knows the steps that read the target as the engine does', () => {
@@ -76,12 +96,24 @@ describe('counting a plan', () => {
 
   it('multiplies by loops, inside which only what depends on the target runs for each', () => {
     const body: BlockDescription = {
-      steps: [step('forward', [0], [2, 3], { taps: [tap('logits'), tap('image')] }), step('score', [2], [4]), step('gradient', [4, 3], [5])],
+      steps: [
+        step('forward', [0], [2, 3], { taps: [tap('logits'), tap('image')] }),
+        step('score', [2], [4]),
+        step('gradient', [4, 3], [5]),
+      ],
       registers: 6,
       parameters: [0, 1],
       results: [5],
     };
-    const passes = passesOf(plan([step('image', [], [0]), step('accumulate', [0], [1], { body, settings: { count: 7, batched: [1], limited: false } })], 2));
+    const passes = passesOf(
+      plan(
+        [
+          step('image', [], [0]),
+          step('accumulate', [0], [1], { body, settings: { count: 7, batched: [1], limited: false } }),
+        ],
+        2,
+      ),
+    );
     expect(passes.map((pass) => [pass.op, timesOf(pass, 1), timesOf(pass, 3)])).toEqual([
       ['forward', 7, 7],
       ['gradient', 7, 21],
@@ -89,8 +121,14 @@ describe('counting a plan', () => {
   });
 
   it('runs a loop body for each target where what it captures is of the target', () => {
-    const body = (): BlockDescription => ({ steps: [step('forward', [0], [2], { taps: [tap('logits')] })], registers: 3, parameters: [0, 1], results: [2] });
-    const looped = (input: number): StepDescription => step('concatenate', [input], [5], { body: body(), settings: { count: 4, batched: [1], limited: false } });
+    const body = (): BlockDescription => ({
+      steps: [step('forward', [0], [2], { taps: [tap('logits')] })],
+      registers: 3,
+      parameters: [0, 1],
+      results: [2],
+    });
+    const looped = (input: number): StepDescription =>
+      step('concatenate', [input], [5], { body: body(), settings: { count: 4, batched: [1], limited: false } });
     const start = [step('image', [], [0]), step('target', [], [1]), step('add', [0, 1], [2])];
     expect(passesOf(plan([...start, looped(2)], 6)).map((pass) => timesOf(pass, 2))).toEqual([8]);
     expect(passesOf(plan([...start, looped(0)], 6)).map((pass) => timesOf(pass, 2))).toEqual([4]);
@@ -98,7 +136,8 @@ describe('counting a plan', () => {
 });
 
 describe('what methods need', () => {
-  const counts = (method: string, { inspection }: typeof resnet50): object => countsOf(passesOf(record(method, inspection)!.plan));
+  const counts = (method: string, { inspection }: typeof resnet50): object =>
+    countsOf(passesOf(record(method, inspection)!.plan));
 
   it('is one forward pass where gradients are known in closed form, and a gradient where they are not', () => {
     expect(counts('grad-cam', resnet50)).toEqual({ forward: 1, resume: 0, gradient: 0 });
@@ -115,7 +154,9 @@ describe('what methods need', () => {
   });
 
   it('costs a gradient what lies behind the value that it is taken of, and the image all', () => {
-    const [forward, gradient] = passesOf(record('gradient', resnet50.inspection)!.plan).map((pass) => costOf(pass, resnet50.inspection));
+    const [forward, gradient] = passesOf(record('gradient', resnet50.inspection)!.plan).map((pass) =>
+      costOf(pass, resnet50.inspection),
+    );
     expect(gradient).toEqual(forward);
     expect(forward!.flops).toBe(resnet50.inspection.flops);
     const [, last] = passesOf(record('grad-cam', vit.inspection)!.plan).map((pass) => costOf(pass, vit.inspection));
@@ -132,12 +173,16 @@ describe('what methods need', () => {
   });
 
   it('is known of every method on one of the two models', () => {
-    const applied = METHOD_NAMES.filter((name) => [resnet50, vit].some(({ inspection }) => record(name, inspection) !== null));
+    const applied = METHOD_NAMES.filter((name) =>
+      [resnet50, vit].some(({ inspection }) => record(name, inspection) !== null),
+    );
     expect(applied).toEqual(METHOD_NAMES);
     for (const { inspection } of [resnet50, vit]) {
       for (const name of METHOD_NAMES) {
         const recorded = record(name, inspection);
-        if (recorded) expect(total(passesOf(recorded.plan), inspection).flops).toBeGreaterThanOrEqual(inspection.flops!);
+        if (recorded) {
+          expect(total(passesOf(recorded.plan), inspection).flops).toBeGreaterThanOrEqual(inspection.flops!);
+        }
       }
     }
   });
@@ -146,15 +191,22 @@ describe('what methods need', () => {
 describe('docs/cost.md', () => {
   it('holds the tables that bench/passes.mjs makes', () => {
     expect(sectionOf(PAGE, 'models').text).toBe(modelTable([resnet50, resnetTiny, vit, vitTiny]));
-    expect(withoutMeasured(sectionOf(PAGE, 'resnet50').text)).toBe(passTable([resnet50, resnetTiny], METHOD_NAMES, record));
+    expect(withoutMeasured(sectionOf(PAGE, 'resnet50').text)).toBe(
+      passTable([resnet50, resnetTiny], METHOD_NAMES, record),
+    );
     expect(withoutMeasured(sectionOf(PAGE, 'vit_b_16').text)).toBe(passTable([vit, vitTiny], METHOD_NAMES, record));
   });
 
   it('takes figures as a bench reported them, and leaves a place where it has none', () => {
     const place = { model: '/models/resnet50.pt' };
-    const throughput = [throughputRow('forward', 8, [10, 10, 10], [10, 10, 10], place), throughputRow('grad-cam', 8, [11, 12, 13], [10, 10, 10], place)];
+    const throughput = [
+      throughputRow('forward', 8, [10, 10, 10], [10, 10, 10], place),
+      throughputRow('grad-cam', 8, [11, 12, 13], [10, 10, 10], place),
+    ];
     const report = sampleReport({ throughput });
-    expect([...measuredOf(report, 'resnet50')]).toEqual([['measured × F, cpu f32, batch 8', new Map([['grad-cam', 1.2]])]]);
+    expect([...measuredOf(report, 'resnet50')]).toEqual([
+      ['measured × F, cpu f32, batch 8', new Map([['grad-cam', 1.2]])],
+    ]);
     expect(measuredOf(report, 'vit_b_16').size).toBe(0);
     const table = passTable([resnet50, resnetTiny], ['grad-cam', 'cam'], record, report);
     const [head, , gradCam, cam] = table.split('\n');

@@ -42,8 +42,24 @@ describe('gpuStates', () => {
   it('reads nvidia-smi in plain units, and null for what it does not tell', async () => {
     expect(await gpuStates(smi(ALL))).toEqual([
       {
-        ...{ index: 0, name: 'NVIDIA L4', driver: '570.86.15', cuda: '12.8', memoryBytes: 23034 * 2 ** 20, memoryUsedBytes: 412 * 2 ** 20 },
-        ...{ smClock: 2040, smClockMax: 2040, memoryClock: 6250, memoryClockMax: 6251, powerDraw: null, powerLimit: 72, temperature: 41, utilization: 97 },
+        ...{
+          index: 0,
+          name: 'NVIDIA L4',
+          driver: '570.86.15',
+          cuda: '12.8',
+          memoryBytes: 23034 * 2 ** 20,
+          memoryUsedBytes: 412 * 2 ** 20,
+        },
+        ...{
+          smClock: 2040,
+          smClockMax: 2040,
+          memoryClock: 6250,
+          memoryClockMax: 6251,
+          powerDraw: null,
+          powerLimit: 72,
+          temperature: 41,
+          utilization: 97,
+        },
         ...{ throttleReasons: '0x0000000000000004', persistence: 'Enabled', mig: null },
       },
     ]);
@@ -53,23 +69,43 @@ describe('gpuStates', () => {
     const [renamed] = await gpuStates(smi(ALL.filter((field) => field !== 'clocks_throttle_reasons.active')));
     expect(renamed!.throttleReasons).toBe('0x0000000000000004');
     const asked: string[] = [];
-    const [older] = await gpuStates(smi(ALL.filter((field) => !field.includes('reasons') && field !== 'mig.mode.current'), asked));
-    expect(older).toMatchObject({ name: 'NVIDIA L4', persistence: 'Enabled', throttleReasons: null, mig: null, temperature: 41 });
+    const [older] = await gpuStates(
+      smi(
+        ALL.filter((field) => !field.includes('reasons') && field !== 'mig.mode.current'),
+        asked,
+      ),
+    );
+    expect(older).toMatchObject({
+      name: 'NVIDIA L4',
+      persistence: 'Enabled',
+      throttleReasons: null,
+      mig: null,
+      temperature: 41,
+    });
     expect(asked).toHaveLength(4);
   });
 
   it('finds none where there is no nvidia-smi, or where it fails', async () => {
     expect(await gpuStates(() => Promise.reject(new Error('spawn nvidia-smi ENOENT')))).toEqual([]);
-    expect(await gpuStates(() => Promise.reject(new Error('Field "something.else" is not a valid field to query.')))).toEqual([]);
+    expect(
+      await gpuStates(() => Promise.reject(new Error('Field "something.else" is not a valid field to query.'))),
+    ).toEqual([]);
   });
 
   it('reads several GPUs', async () => {
     const two: NvidiaSmi = async ([query]) => {
       if (query === undefined) return '';
-      const line = query.slice('--query-gpu='.length).split(',').map((field) => ANSWERS[field]).join(', ');
+      const line = query
+        .slice('--query-gpu='.length)
+        .split(',')
+        .map((field) => ANSWERS[field])
+        .join(', ');
       return `${line}\n${line.replace(/^0/, '1')}\n`;
     };
     const states = await gpuStates(two);
-    expect(states.map(({ index, cuda }) => [index, cuda])).toEqual([[0, null], [1, null]]);
+    expect(states.map(({ index, cuda }) => [index, cuda])).toEqual([
+      [0, null],
+      [1, null],
+    ]);
   });
 });

@@ -27,9 +27,21 @@ describe('parseMethodRequest', () => {
   it('reads options as explain takes them', () => {
     expect(parseMethodRequest('grad-cam')).toEqual({ label: 'grad-cam', options: { method: 'grad-cam' } });
     expect(parseMethodRequest('gae:targets=top10').options).toEqual({ method: 'gae', targets: ['top10'] });
-    expect(parseMethodRequest('grad-cam:layer=relu:1,targets=[1,2],raw=true').options).toEqual({ method: 'grad-cam', layer: 'relu:1', targets: [1, 2], raw: true });
-    expect(parseMethodRequest('grad-cam:layer=["layer3","layer4"],fusion=max').options).toEqual({ method: 'grad-cam', layer: ['layer3', 'layer4'], fusion: 'max' });
-    expect(parseMethodRequest('integrated-gradients:steps=50').options).toEqual({ method: 'integrated-gradients', steps: 50 });
+    expect(parseMethodRequest('grad-cam:layer=relu:1,targets=[1,2],raw=true').options).toEqual({
+      method: 'grad-cam',
+      layer: 'relu:1',
+      targets: [1, 2],
+      raw: true,
+    });
+    expect(parseMethodRequest('grad-cam:layer=["layer3","layer4"],fusion=max').options).toEqual({
+      method: 'grad-cam',
+      layer: ['layer3', 'layer4'],
+      fusion: 'max',
+    });
+    expect(parseMethodRequest('integrated-gradients:steps=50').options).toEqual({
+      method: 'integrated-gradients',
+      steps: 50,
+    });
   });
 
   it.each([

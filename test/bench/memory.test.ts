@@ -6,7 +6,8 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 
 import { MemoryMeter, parseStatus, residentMemory } from '../../lib/bench/memory.js';
 
-const status = (resident: number, peak: number): string => `Name:\tnode\nVmPeak:\t  999999 kB\nVmHWM:\t  ${peak} kB\nVmRSS:\t  ${resident} kB\nThreads:\t11\n`;
+const status = (resident: number, peak: number): string =>
+  `Name:\tnode\nVmPeak:\t  999999 kB\nVmHWM:\t  ${peak} kB\nVmRSS:\t  ${resident} kB\nThreads:\t11\n`;
 
 function processFiles(): { status: string; clearReferences: string; folder: string } {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'sightline-memory-'));
@@ -33,7 +34,12 @@ describe('MemoryMeter', () => {
       writeFileSync(files.status, status(120, peak));
       meter.end();
     }
-    expect(meter.peaks()).toEqual({ peakResidentBytes: 180 * 1024, addedResidentBytes: 80 * 1024, peakDeviceBytes: null, reservedDeviceBytes: null });
+    expect(meter.peaks()).toEqual({
+      peakResidentBytes: 180 * 1024,
+      addedResidentBytes: 80 * 1024,
+      peakDeviceBytes: null,
+      reservedDeviceBytes: null,
+    });
   });
 
   it('tells no peak where it cannot be set back', () => {
@@ -42,16 +48,25 @@ describe('MemoryMeter', () => {
     const meter = new MemoryMeter(1024, null, files);
     meter.begin();
     meter.end();
-    expect(meter.peaks()).toEqual({ peakResidentBytes: null, addedResidentBytes: null, peakDeviceBytes: null, reservedDeviceBytes: null });
+    expect(meter.peaks()).toEqual({
+      peakResidentBytes: null,
+      addedResidentBytes: null,
+      peakDeviceBytes: null,
+      reservedDeviceBytes: null,
+    });
   });
 
   it('reads the GPU: resets before, reads after', () => {
     const asked: boolean[] = [];
     const peaks = [30, 50, 40];
-    const meter = new MemoryMeter(null, (resetPeak) => {
-      asked.push(resetPeak);
-      return { allocated: 10, peak: resetPeak ? 999 : peaks.shift()!, reserved: 64 };
-    }, processFiles());
+    const meter = new MemoryMeter(
+      null,
+      (resetPeak) => {
+        asked.push(resetPeak);
+        return { allocated: 10, peak: resetPeak ? 999 : peaks.shift()!, reserved: 64 };
+      },
+      processFiles(),
+    );
     for (let i = 0; i < 3; i++) {
       meter.begin();
       meter.end();

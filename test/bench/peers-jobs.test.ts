@@ -23,15 +23,21 @@ function measured(name: string, times: Record<string, number[] | string>, growth
 
 describe('the list of jobs', () => {
   it('names peers that the Python side has', () => {
-    const sources = readdirSync(FOLDER).filter((file) => file.endsWith('.py')).map((file) => readFileSync(new URL(file, FOLDER), 'utf8'));
-    const known = sources.flatMap((source) => [...source.matchAll(/^@peer\('([^']+)'\)/gm)].map((match) => match[1]!));
+    const sources = readdirSync(FOLDER)
+      .filter((file) => file.endsWith('.py'))
+      .map((file) => readFileSync(new URL(file, FOLDER), 'utf8'));
+    const known = sources.flatMap((source) =>
+      [...source.matchAll(/^@peer\(["']([^"']+)["']\)/gm)].map((match) => match[1]!),
+    );
     expect(new Set(JOBS.flatMap(({ peers }) => peers.map(({ name }) => name)))).toEqual(new Set(known));
   });
 
   it('asks us for methods and options that exist, for the comparison too', () => {
     for (const { ours, peers } of JOBS) {
       if (!('method' in ours) || 'files' in ours || 'tensors' in ours) continue;
-      for (const { answer = {} } of [{}, ...peers] as { answer?: object }[]) expect(() => parseExplainOptions({ method: ours.method, ...ours.options, ...answer })).not.toThrow();
+      for (const { answer = {} } of [{}, ...peers] as { answer?: object }[]) {
+        expect(() => parseExplainOptions({ method: ours.method, ...ours.options, ...answer })).not.toThrow();
+      }
     }
   });
 
@@ -46,15 +52,25 @@ describe('the limits', () => {
   it('speak of contestants that their jobs have', () => {
     for (const { job: name, of, to, least, most } of LIMITS.flatMap(({ checks }) => checks)) {
       const job = JOBS.find((found) => found.name === name)!;
-      const contestants = ['ours', ...(job.network ? ['ours-bf16'] : []), ...(job.base ? ['base'] : []), ...job.peers.map((peer) => peer.name)];
+      const contestants = [
+        'ours',
+        ...(job.network ? ['ours-bf16'] : []),
+        ...(job.base ? ['base'] : []),
+        ...job.peers.map((peer) => peer.name),
+      ];
       expect(contestants, name).toEqual(expect.arrayContaining([of, to]));
-      expect([least, most].filter((limit) => limit !== undefined), name).toHaveLength(1);
+      expect(
+        [least, most].filter((limit) => limit !== undefined),
+        name,
+      ).toHaveLength(1);
     }
   });
 
   const verdictsOf = (...jobs: ReturnType<typeof measured>[]) => judge(jobs);
   const find = (verdicts: ReturnType<typeof judge>, job: string, of: string, to: string, quantity?: string) =>
-    verdicts.find((verdict) => verdict.job === job && verdict.of === of && verdict.to === to && verdict.quantity === quantity)!;
+    verdicts.find(
+      (verdict) => verdict.job === job && verdict.of === of && verdict.to === to && verdict.quantity === quantity,
+    )!;
 
   it('hold up to the limit itself and not beyond', () => {
     const verdicts = verdictsOf(
@@ -62,7 +78,10 @@ describe('the limits', () => {
       measured('resnet50-cam', { base: [1, 1], ours: [1.06, 1.06] }),
     );
     expect(find(verdicts, 'vit-gae', 'ours', 'base').verdict).toBe('pass');
-    expect(find(verdicts, 'vit-gae', 'chefer/gae', 'ours')).toMatchObject({ verdict: 'pass', value: expect.closeTo(1.4, 6) });
+    expect(find(verdicts, 'vit-gae', 'chefer/gae', 'ours')).toMatchObject({
+      verdict: 'pass',
+      value: expect.closeTo(1.4, 6),
+    });
     expect(find(verdicts, 'vit-gae', 'chefer/gae', 'ours-bf16').verdict).toBe('pass');
     expect(find(verdicts, 'resnet50-cam', 'ours', 'base').verdict).toBe('FAIL');
   });
@@ -70,21 +89,42 @@ describe('the limits', () => {
   it('judge memory by what was added, not by time', () => {
     const peer = 'pytorch-grad-cam/score-cam';
     const times = { ours: [1], 'torch-cam/score-cam': [1.5], [peer]: [3] };
-    const found = (ours: number) => find(verdictsOf(measured('resnet50-score-cam', times, { ours, [peer]: 100 })), 'resnet50-score-cam', 'ours', peer, 'memory');
+    const found = (ours: number) =>
+      find(
+        verdictsOf(measured('resnet50-score-cam', times, { ours, [peer]: 100 })),
+        'resnet50-score-cam',
+        'ours',
+        peer,
+        'memory',
+      );
     expect(found(49).verdict).toBe('pass');
     expect(found(51).verdict).toBe('FAIL');
-    expect(find(verdictsOf(measured('resnet50-score-cam', times)), 'resnet50-score-cam', 'ours', peer, 'memory')).toMatchObject({ verdict: 'not measured', reason: 'the memory cannot be measured here' });
+    expect(
+      find(verdictsOf(measured('resnet50-score-cam', times)), 'resnet50-score-cam', 'ours', peer, 'memory'),
+    ).toMatchObject({ verdict: 'not measured', reason: 'the memory cannot be measured here' });
   });
 
   it('say why a limit was not measured', () => {
-    const verdicts = verdictsOf(measured('vit-rollout', { base: [1], ours: [1], 'vit-explain/rollout': 'The Python worker died.' }));
-    expect(find(verdicts, 'vit-rollout', 'vit-explain/rollout', 'ours')).toMatchObject({ verdict: 'not measured', reason: 'The Python worker died.' });
-    expect(find(verdicts, 'vit-rollout', 'vit-explain/rollout', 'ours-bf16')).toMatchObject({ verdict: 'not measured' });
-    expect(find(verdicts, 'vit-gae', 'ours', 'base')).toMatchObject({ verdict: 'not measured', reason: 'the job vit-gae was not run' });
+    const verdicts = verdictsOf(
+      measured('vit-rollout', { base: [1], ours: [1], 'vit-explain/rollout': 'The Python worker died.' }),
+    );
+    expect(find(verdicts, 'vit-rollout', 'vit-explain/rollout', 'ours')).toMatchObject({
+      verdict: 'not measured',
+      reason: 'The Python worker died.',
+    });
+    expect(find(verdicts, 'vit-rollout', 'vit-explain/rollout', 'ours-bf16')).toMatchObject({
+      verdict: 'not measured',
+    });
+    expect(find(verdicts, 'vit-gae', 'ours', 'base')).toMatchObject({
+      verdict: 'not measured',
+      reason: 'the job vit-gae was not run',
+    });
   });
 
   it('are counted beneath the table', () => {
-    const text = tableText(verdictsOf(measured('vit-rollout', { base: [1], ours: [1.05], 'vit-explain/rollout': [1.04] })));
+    const text = tableText(
+      verdictsOf(measured('vit-rollout', { base: [1], ours: [1.05], 'vit-explain/rollout': [1.04] })),
+    );
     const total = LIMITS.flatMap(({ checks }) => checks).length;
     expect(text).toContain(`1 of ${total} limits hold, 1 do not, ${total - 2} were not measured.`);
     expect(text).toMatch(/vit-rollout: ours \/ base +1\.050 +at most 1\.1 +pass/);
@@ -93,7 +133,12 @@ describe('the limits', () => {
 });
 
 describe('the report', () => {
-  const job = measured('vit-gae', { base: [1, 1, 4], ours: [2, 2, 8], 'chefer/gae': [3, 4, 16], other: 'The Python worker could not load it.' });
+  const job = measured('vit-gae', {
+    base: [1, 1, 4],
+    ours: [2, 2, 8],
+    'chefer/gae': [3, 4, 16],
+    other: 'The Python worker could not load it.',
+  });
 
   it('shows milliseconds, images per second, and ratios with their spread', () => {
     const text = jobText(job);
@@ -114,7 +159,11 @@ describe('the report', () => {
       started: '2026-11-22T03:00:00.000Z',
       machine: { cpu: 'Xeon', cores: 2, loadBefore: [1.234, 0, 0] },
       settings: { batch: 8, rounds: 5, threads: 2, gompSpinCount: '1000' },
-      versions: { sightline: '0.1.0', ours: { node: 'v20', libtorch: '2.13.0', cpuCapability: 'AVX512' }, peers: { python: '3.11.2', versions: { torch: '2.13.0+cpu', captum: null } } },
+      versions: {
+        sightline: '0.1.0',
+        ours: { node: 'v20', libtorch: '2.13.0', cpuCapability: 'AVX512' },
+        peers: { python: '3.11.2', versions: { torch: '2.13.0+cpu', captum: null } },
+      },
     };
     expect(headText(about)).toBe(
       [
@@ -127,6 +176,11 @@ describe('the report', () => {
   });
 
   it('aligns columns', () => {
-    expect(columns([['a', 'bb'], ['ccc', 'd']])).toBe('a    bb\nccc   d');
+    expect(
+      columns([
+        ['a', 'bb'],
+        ['ccc', 'd'],
+      ]),
+    ).toBe('a    bb\nccc   d');
   });
 });

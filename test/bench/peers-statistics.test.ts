@@ -1,6 +1,13 @@
 import { describe, expect, it } from 'vitest';
 
-import { compareAnswers, largestDifference, median, rankCorrelation, ratio, unit } from '../../bench/peers/statistics.mjs';
+import {
+  compareAnswers,
+  largestDifference,
+  median,
+  rankCorrelation,
+  ratio,
+  unit,
+} from '../../bench/peers/statistics.mjs';
 
 describe('median and ratio', () => {
   it('takes the middle, or the mean of the two middle values, whatever the order', () => {
@@ -38,7 +45,10 @@ describe('agreement', () => {
     expect(rankCorrelation([1, 1, 1], [1, 2, 3])).toBeNaN();
   });
 
-  const answer = (...images: number[][]) => ({ data: Float32Array.from(images.flat()), shape: [images.length, images[0]!.length] });
+  const answer = (...images: number[][]) => ({
+    data: Float32Array.from(images.flat()),
+    shape: [images.length, images[0]!.length],
+  });
 
   it('judges by the worst image', () => {
     const ours = answer([0, 1, 2, 4], [0, 1, 2, 4]);
@@ -46,15 +56,26 @@ describe('agreement', () => {
     expect(compareAnswers(ours, theirs, { difference: 0.2 })).toMatchObject({ value: 0.25, limit: 0.2, agrees: false });
     expect(compareAnswers(ours, theirs, { difference: 0.3 })).toMatchObject({ agrees: true });
     expect(compareAnswers(ours, theirs, { rank: 0.9 })).toMatchObject({ figure: 'rank correlation', agrees: true });
-    expect(compareAnswers(ours, answer([0, 1, 2, 4], [4, 2, 1, 0]), { rank: 0.9 })).toMatchObject({ value: -1, agrees: false });
+    expect(compareAnswers(ours, answer([0, 1, 2, 4], [4, 2, 1, 0]), { rank: 0.9 })).toMatchObject({
+      value: -1,
+      agrees: false,
+    });
   });
 
   it('tells without judging where no more can be asked', () => {
-    expect(compareAnswers(answer([1, 2, 3]), answer([3, 2, 1]), { told: 'other masks' })).toMatchObject({ value: -1, limit: null, agrees: true, note: 'other masks' });
+    expect(compareAnswers(answer([1, 2, 3]), answer([3, 2, 1]), { told: 'other masks' })).toMatchObject({
+      value: -1,
+      limit: null,
+      agrees: true,
+      note: 'other masks',
+    });
   });
 
   it('does not compare other shapes, nor let NaN pass', () => {
-    expect(compareAnswers(answer([1, 2]), answer([1, 2, 3]), { rank: 0 })).toMatchObject({ agrees: false, note: 'the answers have the shapes [1, 2] and [1, 3]' });
+    expect(compareAnswers(answer([1, 2]), answer([1, 2, 3]), { rank: 0 })).toMatchObject({
+      agrees: false,
+      note: 'the answers have the shapes [1, 2] and [1, 3]',
+    });
     expect(compareAnswers(answer([1, 2]), answer([1, NaN]), { difference: 1 })).toMatchObject({ agrees: false });
     expect(compareAnswers(answer([1, 2, 3]), answer([5, 5, 5]), { rank: -1 })).toMatchObject({ agrees: false });
   });

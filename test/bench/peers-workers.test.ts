@@ -16,7 +16,13 @@ const RUN = fileURLToPath(new URL('../../bench/peers/run.mjs', import.meta.url))
 const open: WorkerProcess[] = [];
 
 function fake(behaviour: string, slowness = '1', factor = '1'): WorkerProcess {
-  const worker = new WorkerProcess('Python worker', process.execPath, [FAKE, behaviour, slowness, factor], {}, 'run `pip install {package}`');
+  const worker = new WorkerProcess(
+    'Python worker',
+    process.execPath,
+    [FAKE, behaviour, slowness, factor],
+    {},
+    'run `pip install {package}`',
+  );
   open.push(worker);
   return worker;
 }
@@ -50,20 +56,26 @@ describe('a worker', () => {
     const worker = fake('dies');
     const failure = await failureOf(worker);
     expect(failure.kind).toBe('died');
-    expect(failure.message).toBe('The Python worker ended with exit code 3 while it was asked to run job/peer; its last words: MemoryError: no room.');
+    expect(failure.message).toBe(
+      'The Python worker ended with exit code 3 while it was asked to run job/peer; its last words: MemoryError: no room.',
+    );
     expect(worker.isGone).toBe(true);
     await expect(worker.ask({ do: 'run', slot: 'job/peer' })).rejects.toThrow(failure.message);
   });
 
   it('that dies without a word is told as well', async () => {
-    expect((await failureOf(fake('dies-silently'))).message).toBe('The Python worker ended with exit code 4 while it was asked to run job/peer, without a word.');
+    expect((await failureOf(fake('dies-silently'))).message).toBe(
+      'The Python worker ended with exit code 4 while it was asked to run job/peer, without a word.',
+    );
   });
 
   it('that answers nonsense is ended', async () => {
     const worker = fake('nonsense');
     const failure = await failureOf(worker);
     expect(failure.kind).toBe('nonsense');
-    expect(failure.message).toBe('The Python worker answered to "run job/peer" with what is no answer, "100%|#####| 128/128", and was ended.');
+    expect(failure.message).toBe(
+      'The Python worker answered to "run job/peer" with what is no answer, "100%|#####| 128/128", and was ended.',
+    );
     expect(worker.isGone).toBe(true);
   });
 
@@ -75,7 +87,9 @@ describe('a worker', () => {
     const worker = fake('package');
     const failure = await failureOf(worker);
     expect(failure.kind).toBe('package');
-    expect(failure.message).toBe(`The Python worker (${process.execPath}) lacks the package captum; run \`pip install captum\`.`);
+    expect(failure.message).toBe(
+      `The Python worker (${process.execPath}) lacks the package captum; run \`pip install captum\`.`,
+    );
     expect(await worker.ask({ do: 'hello' })).toEqual({});
   });
 
@@ -89,7 +103,9 @@ describe('a worker', () => {
 
   it('that cannot be started says so', async () => {
     const worker = new WorkerProcess('Python worker', '/no/such/python', []);
-    await expect(worker.ask({ do: 'hello' })).rejects.toThrow('The Python worker cannot be started (/no/such/python: spawn /no/such/python ENOENT); name another program.');
+    await expect(worker.ask({ do: 'hello' })).rejects.toThrow(
+      'The Python worker cannot be started (/no/such/python: spawn /no/such/python ENOENT); name another program.',
+    );
     await worker.close();
   });
 });
@@ -110,14 +126,26 @@ describe('rounds', () => {
     });
     const measured = await alternate([contestant('a', 1), contestant('b', 2), contestant('c', 3)], 3, { settle: 0 });
     expect(order.join('')).toBe('abccbaabc');
-    expect(measured.map(({ name, seconds }) => [name, seconds])).toEqual([['a', [1, 1, 1]], ['b', [2, 2, 2]], ['c', [3, 3, 3]]]);
+    expect(measured.map(({ name, seconds }) => [name, seconds])).toEqual([
+      ['a', [1, 1, 1]],
+      ['b', [2, 2, 2]],
+      ['c', [3, 3, 3]],
+    ]);
     expect(measured[0]).toMatchObject({ growth: 70, failure: null });
   });
 
   it('leave out who failed, and go on with the others', async () => {
     let runs = 0;
-    const fails = { name: 'peer', run: async () => { if (++runs === 2) throw new WorkerFailure('died', 'It died.'); return { seconds: 1 }; } };
-    const [ours, peer] = await alternate([{ name: 'ours', run: async () => ({ seconds: 1 }) }, fails], 4, { settle: 0 });
+    const fails = {
+      name: 'peer',
+      run: async () => {
+        if (++runs === 2) throw new WorkerFailure('died', 'It died.');
+        return { seconds: 1 };
+      },
+    };
+    const [ours, peer] = await alternate([{ name: 'ours', run: async () => ({ seconds: 1 }) }, fails], 4, {
+      settle: 0,
+    });
     expect(ours).toMatchObject({ seconds: [1, 1, 1, 1], failure: null });
     expect(peer).toMatchObject({ failure: 'It died.' });
     expect(runs).toBe(2);
@@ -131,7 +159,14 @@ describe('rounds', () => {
   it('tell whose process did not sleep while it waited', async () => {
     const run = async () => ({ seconds: 1, idleCpu: 0.5, idleSeconds: 1 });
     const afterwards = async () => ({ seconds: 1, idleCpu: 0.02, idleSeconds: 0.03 });
-    const measured = await alternate([{ name: 'spins', run }, { name: 'sleeps', run: afterwards }], 1, { settle: 0 });
+    const measured = await alternate(
+      [
+        { name: 'spins', run },
+        { name: 'sleeps', run: afterwards },
+      ],
+      1,
+      { settle: 0 },
+    );
     expect(measured.map(({ idleShare }) => idleShare)).toEqual([0.5, 0]);
   });
 });
@@ -149,9 +184,15 @@ describe('a job', () => {
   async function measure(peer: string, slowness: string, factor: string, changes: Partial<Job> = {}) {
     const scratch = mkdtempSync(path.join(tmpdir(), 'peers-test-'));
     const shared = { ours: fake('sound'), peer: fake(peer, slowness, factor) };
-    const worker = async (side: 'ours' | 'peer', isOwn: boolean) => (isOwn ? fake(side === 'ours' ? 'sound' : peer, side === 'ours' ? '1' : slowness, side === 'ours' ? '1' : factor) : shared[side]);
+    const worker = async (side: 'ours' | 'peer', isOwn: boolean) =>
+      isOwn
+        ? fake(side === 'ours' ? 'sound' : peer, side === 'ours' ? '1' : slowness, side === 'ours' ? '1' : factor)
+        : shared[side];
     try {
-      return await measureJob({ ...job, ...changes }, { models: '/models', batch: 1, rounds: 3, withBf16: true, scratch, imagesOf: () => '/images.npy', worker });
+      return await measureJob(
+        { ...job, ...changes },
+        { models: '/models', batch: 1, rounds: 3, withBf16: true, scratch, imagesOf: () => '/images.npy', worker },
+      );
     } finally {
       rmSync(scratch, { recursive: true });
     }
@@ -159,10 +200,18 @@ describe('a job', () => {
 
   it('is run on both sides and compared', async () => {
     const result = await measure('sound', '4', '7');
-    expect(result.contestants.map(({ name, seconds }) => [name, seconds.length])).toEqual([['base', 3], ['ours', 3], ['ours-bf16', 3], ['eager', 3]]);
+    expect(result.contestants.map(({ name, seconds }) => [name, seconds.length])).toEqual([
+      ['base', 3],
+      ['ours', 3],
+      ['ours-bf16', 3],
+      ['eager', 3],
+    ]);
     expect(result.ratioOf('eager', 'ours', 'time')).toEqual({ median: 4, low: 4, high: 4 });
     expect(result.ratioOf('eager', 'ours', 'memory')).toMatchObject({ median: 4 });
-    expect(result.comparisons.map(({ peer, agrees }) => [peer, agrees])).toEqual([['eager', true], ['ours-bf16', true]]);
+    expect(result.comparisons.map(({ peer, agrees }) => [peer, agrees])).toEqual([
+      ['eager', true],
+      ['ours-bf16', true],
+    ]);
   });
 
   it('tells where a peer answers something else', async () => {

@@ -1,17 +1,24 @@
 import { describe, expect, it } from 'vitest';
 
 import { closedLoop } from '../../lib/bench/closed-loop.js';
-import { runInTurns, type Job } from '../../lib/bench/rounds.js';
+import { runInterleaved, type Job } from '../../lib/bench/rounds.js';
 
 const quiet = { failed: () => undefined, round: () => undefined };
 
-describe('runInTurns', () => {
+describe('runInterleaved', () => {
   it('runs one of each job per round, drops the warm-up and keeps the very first', async () => {
     const order: string[] = [];
     let count = 0;
-    const job = (name: string): Job<number> => ({ name, run: async (isWarmUp) => (order.push(`${name}${isWarmUp ? '~' : ''}`), count++) });
+    const job = (name: string): Job<number> => ({
+      name,
+      run: async (isWarmUp) => (order.push(`${name}${isWarmUp ? '~' : ''}`), count++),
+    });
     const rounds: string[] = [];
-    const { samples, first } = await runInTurns([job('a'), job('b')], { warmup: 1, rounds: 2 }, { ...quiet, round: (number, of) => rounds.push(`${number}/${of}`) });
+    const { samples, first } = await runInterleaved(
+      [job('a'), job('b')],
+      { warmup: 1, rounds: 2 },
+      { ...quiet, round: (number, of) => rounds.push(`${number}/${of}`) },
+    );
     expect(order).toEqual(['a~', 'b~', 'a', 'b', 'a', 'b']);
     expect(Object.fromEntries(samples)).toEqual({ a: [2, 4], b: [3, 5] });
     expect(Object.fromEntries(first)).toEqual({ a: 0, b: 1 });
@@ -25,7 +32,11 @@ describe('runInTurns', () => {
       { name: 'a', run: async () => 1 },
       { name: 'b', run: async () => (++calls === 3 ? Promise.reject(new Error('full')) : calls) },
     ];
-    const { samples } = await runInTurns(jobs, { warmup: 1, rounds: 4 }, { ...quiet, failed: ({ name }, error) => failed.push(`${name}: ${(error as Error).message}`) });
+    const { samples } = await runInterleaved(
+      jobs,
+      { warmup: 1, rounds: 4 },
+      { ...quiet, failed: ({ name }, error) => failed.push(`${name}: ${(error as Error).message}`) },
+    );
     expect(failed).toEqual(['b: full']);
     expect(calls).toBe(3);
     expect(Object.fromEntries(samples)).toEqual({ a: [1, 1, 1, 1] });
@@ -34,9 +45,14 @@ describe('runInTurns', () => {
   it('ends where the first job fails, or where the failure is not to be passed over', async () => {
     const fails: Job<number> = { name: 'b', run: () => Promise.reject(new Error('broken')) };
     const works: Job<number> = { name: 'a', run: async () => 1 };
-    await expect(runInTurns([fails, works], { warmup: 0, rounds: 1 }, quiet)).rejects.toThrow('broken');
-    const strict = { ...quiet, failed: (_: unknown, error: unknown) => { throw error; } };
-    await expect(runInTurns([works, fails], { warmup: 0, rounds: 1 }, strict)).rejects.toThrow('broken');
+    await expect(runInterleaved([fails, works], { warmup: 0, rounds: 1 }, quiet)).rejects.toThrow('broken');
+    const strict = {
+      ...quiet,
+      failed: (_: unknown, error: unknown) => {
+        throw error;
+      },
+    };
+    await expect(runInterleaved([works, fails], { warmup: 0, rounds: 1 }, strict)).rejects.toThrow('broken');
   });
 });
 
@@ -58,7 +74,11 @@ describe('closedLoop', () => {
 
   it('measures each request by itself', async () => {
     let time = 100;
-    const { latencies, milliseconds } = await closedLoop({ concurrency: 1, requests: 3 }, async (number) => void (time += 10 * (number + 1)), () => time);
+    const { latencies, milliseconds } = await closedLoop(
+      { concurrency: 1, requests: 3 },
+      async (number) => void (time += 10 * (number + 1)),
+      () => time,
+    );
     expect(latencies).toEqual([10, 20, 30]);
     expect(milliseconds).toBe(60);
   });

@@ -14,11 +14,33 @@ operators = torch.library.Library("torchvision", "DEF")
 operators.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 operators.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
-from PIL import Image  # noqa: E402
-from torchvision.transforms import functional as F  # noqa: E402
+from PIL import Image
+from torchvision.transforms import functional as F
 
-SIZES = [(500, 375), (375, 500), (224, 224), (256, 256), (333, 500), (500, 334), (1, 1), (1023, 767), (641, 427), (300, 1999), (257, 256), (255, 256)]
-RULES = [(256, 224, 224), (224, 224, 224), (232, 224, 224), (235, 224, 224), (249, 224, 224), (438, 384, 384), (255, 224, 192), (97, 64, 33)]
+SIZES = [
+    (500, 375),
+    (375, 500),
+    (224, 224),
+    (256, 256),
+    (333, 500),
+    (500, 334),
+    (1, 1),
+    (1023, 767),
+    (641, 427),
+    (300, 1999),
+    (257, 256),
+    (255, 256),
+]
+RULES = [
+    (256, 224, 224),
+    (224, 224, 224),
+    (232, 224, 224),
+    (235, 224, 224),
+    (249, 224, 224),
+    (438, 384, 384),
+    (255, 224, 192),
+    (97, 64, 33),
+]
 
 
 def cut(size: tuple[int, int], width: int, height: int) -> tuple[int, int]:

@@ -11,10 +11,25 @@ describe('inputGeometry', () => {
   it('resizes and crops as torchvision does, to the pixel', async () => {
     const rows: number[][] = JSON.parse(await readFile(new URL('./geometry.json', import.meta.url), 'utf8'));
     expect(rows.length).toBeGreaterThan(400);
-    for (const [width, height, shorter, cropWidth, cropHeight, ...peer] of rows as [number, number, number, number, number, ...number[]][]) {
-      const input = { ...base, width: cropWidth, height: cropHeight, resize: { mode: 'shorter-side' as const, size: shorter } };
+    for (const [width, height, shorter, cropWidth, cropHeight, ...peer] of rows as [
+      number,
+      number,
+      number,
+      number,
+      number,
+      ...number[],
+    ][]) {
+      const input = {
+        ...base,
+        width: cropWidth,
+        height: cropHeight,
+        resize: { mode: 'shorter-side' as const, size: shorter },
+      };
       const { resized, crop } = inputGeometry(width, height, input);
-      expect([resized.width, resized.height, crop.left, crop.top], `${width}x${height} to ${shorter}, crop ${cropWidth}x${cropHeight}`).toEqual(peer);
+      expect(
+        [resized.width, resized.height, crop.left, crop.top],
+        `${width}x${height} to ${shorter}, crop ${cropWidth}x${cropHeight}`,
+      ).toEqual(peer);
     }
   });
 
@@ -41,10 +56,18 @@ describe('inputGeometry', () => {
 
   it('refuses what cannot be resized', () => {
     expect(() => inputGeometry(0, 10, base)).toThrow(expect.objectContaining({ code: 'INVALID_IMAGE' }));
-    expect(() => inputGeometry(1, 200_000, base)).toThrow(expect.objectContaining({ code: 'INVALID_IMAGE', message: expect.stringContaining('256 x 51200000') }));
-    expect(() => inputGeometry(300, 300, { ...base, resize: { mode: 'exact', size: 200 } })).toThrow(
-      expect.objectContaining({ code: 'INVALID_CARD', message: "The card resizes an image of 300 x 300 to 200 x 200, which does not fill the model's input of 224 x 224." }),
+    expect(() => inputGeometry(1, 200_000, base)).toThrow(
+      expect.objectContaining({ code: 'INVALID_IMAGE', message: expect.stringContaining('256 x 51200000') }),
     );
-    expect(() => inputGeometry(300, 400, { ...base, crop: 'none' })).toThrow(expect.objectContaining({ code: 'INVALID_CARD' }));
+    expect(() => inputGeometry(300, 300, { ...base, resize: { mode: 'exact', size: 200 } })).toThrow(
+      expect.objectContaining({
+        code: 'INVALID_CARD',
+        message:
+          "The card resizes an image of 300 x 300 to 200 x 200, which does not fill the model's input of 224 x 224.",
+      }),
+    );
+    expect(() => inputGeometry(300, 400, { ...base, crop: 'none' })).toThrow(
+      expect.objectContaining({ code: 'INVALID_CARD' }),
+    );
   });
 });

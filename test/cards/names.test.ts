@@ -35,14 +35,20 @@ describe('nearest names', () => {
   it('becomes a sentence', () => {
     expect(suggestion('layer5', ['layer4', 'layer3', 'conv1'])).toBe('Did you mean "layer3" or "layer4"?');
     expect(suggestion('zzzzzz', ['layer4', 'conv1'])).toBe('Known: layer4 and conv1.');
-    expect(suggestion('zzzzzz', Array.from({ length: 20 }, (_, i) => `l${i}`))).toMatch(/^Known: l0, .*, l11 and 8 more\.$/);
+    expect(
+      suggestion(
+        'zzzzzz',
+        Array.from({ length: 20 }, (_, i) => `l${i}`),
+      ),
+    ).toMatch(/^Known: l0, .*, l11 and 8 more\.$/);
     expect(suggestion('x', [])).toBe('');
   });
 });
 
 describe('resolveModel', () => {
   let folder: string;
-  const error = (code: string, message: RegExp) => expect.objectContaining({ code, message: expect.stringMatching(message) });
+  const error = (code: string, message: RegExp) =>
+    expect.objectContaining({ code, message: expect.stringMatching(message) });
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'sightline-'));
@@ -53,7 +59,10 @@ describe('resolveModel', () => {
     await writeFile(join(folder, 'card-alone.json'), '{}');
     await writeFile(join(folder, 'bare.pt'), 'archive');
     await writeFile(join(folder, 'net.safetensors'), 'weights');
-    await writeFile(join(folder, 'net.json'), JSON.stringify({ ...defaultCard('net'), name: 'net', architecture: 'test_vit' }));
+    await writeFile(
+      join(folder, 'net.json'),
+      JSON.stringify({ ...defaultCard('net'), name: 'net', architecture: 'test_vit' }),
+    );
     await mkdir(join(folder, 'labels'));
   });
 
@@ -64,28 +73,50 @@ describe('resolveModel', () => {
 
   it('takes a bundled name', async () => {
     const found = await resolveModel('vit-tiny-shapes', folder);
-    expect(found).toMatchObject({ archive: join(folder, 'vit-tiny-shapes.pt'), cardPath: join(folder, 'vit-tiny-shapes.json'), bundled: true });
+    expect(found).toMatchObject({
+      archive: join(folder, 'vit-tiny-shapes.pt'),
+      cardPath: join(folder, 'vit-tiny-shapes.json'),
+      bundled: true,
+    });
     expect(found.card?.name).toBe('vit-tiny-shapes');
   });
 
   it('takes the name of a bundled model that is weights for a skeleton', async () => {
     const found = await resolveModel('net', folder);
-    expect(found).toMatchObject({ archive: join(folder, 'net.safetensors'), cardPath: join(folder, 'net.json'), bundled: true });
+    expect(found).toMatchObject({
+      archive: join(folder, 'net.safetensors'),
+      cardPath: join(folder, 'net.json'),
+      bundled: true,
+    });
   });
 
   it('takes a path, with and without a card', async () => {
-    expect(await resolveModel(join(folder, 'bare.pt'), folder)).toEqual({ archive: join(folder, 'bare.pt'), card: null, cardPath: null, bundled: false });
+    expect(await resolveModel(join(folder, 'bare.pt'), folder)).toEqual({
+      archive: join(folder, 'bare.pt'),
+      card: null,
+      cardPath: null,
+      bundled: false,
+    });
     expect((await resolveModel(join(folder, 'resnet-tiny-shapes.pt'), folder)).card?.name).toBe('resnet-tiny-shapes');
   });
 
   it('suggests for an unknown name', async () => {
-    await expect(resolveModel('vit-tiny-shape', folder)).rejects.toEqual(error('UNKNOWN_MODEL', /^There is no model "vit-tiny-shape", neither bundled, nor in the catalog, nor as a file\. Did you mean "vit-tiny-shapes"\?$/));
-    await expect(resolveModel('qqq', folder)).rejects.toEqual(error('UNKNOWN_MODEL', /Known: net, resnet-tiny-shapes and vit-tiny-shapes\.$/));
+    await expect(resolveModel('vit-tiny-shape', folder)).rejects.toEqual(
+      error(
+        'UNKNOWN_MODEL',
+        /^There is no model "vit-tiny-shape", neither bundled, nor in the catalog, nor as a file\. Did you mean "vit-tiny-shapes"\?$/,
+      ),
+    );
+    await expect(resolveModel('qqq', folder)).rejects.toEqual(
+      error('UNKNOWN_MODEL', /Known: net, resnet-tiny-shapes and vit-tiny-shapes\.$/),
+    );
     await expect(resolveModel('', folder)).rejects.toEqual(error('UNKNOWN_MODEL', /There is no model ""/));
   });
 
   it('says what is wrong with a path', async () => {
-    await expect(resolveModel(join(folder, 'no.pt'), folder)).rejects.toEqual(error('FILE_NOT_FOUND', /no\.pt; give the path/));
+    await expect(resolveModel(join(folder, 'no.pt'), folder)).rejects.toEqual(
+      error('FILE_NOT_FOUND', /no\.pt; give the path/),
+    );
     await expect(resolveModel('vit.pt', folder)).rejects.toEqual(error('FILE_NOT_FOUND', /There is no file vit\.pt/));
     await expect(resolveModel(folder, folder)).rejects.toEqual(error('NOT_A_FILE', /is a directory/));
     await expect(resolveModel('/dev/null', folder)).rejects.toEqual(error('NOT_A_FILE', /not a regular file/));

@@ -23,10 +23,16 @@ export interface Outcome {
 export function useBuiltCommand(): void {
   beforeAll(async () => {
     await withLock(path.join(ROOT, 'build', '.test-typescript.lock'), async () => {
-      const sources = readdirSync(path.join(ROOT, 'lib'), { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+      const sources = readdirSync(path.join(ROOT, 'lib'), { recursive: true, withFileTypes: true }).filter((entry) =>
+        entry.isFile(),
+      );
       const newest = Math.max(...sources.map((entry) => statSync(path.join(entry.parentPath, entry.name)).mtimeMs));
       if (existsSync(MAIN) && statSync(MAIN).mtimeMs >= newest) return;
-      await promisify(execFile)(process.execPath, [path.join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', ROOT]);
+      await promisify(execFile)(process.execPath, [
+        path.join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc'),
+        '-p',
+        ROOT,
+      ]);
     });
   });
 }
@@ -77,7 +83,15 @@ export function fileFolder(): string {
 export function cardFor(width: number, height: number): ModelCard {
   return {
     name: 'test',
-    input: { width, height, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25], resize: { mode: 'exact', size: [width, height] }, interpolation: 'bilinear', crop: 'none' },
+    input: {
+      width,
+      height,
+      mean: [0.5, 0.5, 0.5],
+      std: [0.25, 0.25, 0.25],
+      resize: { mode: 'exact', size: [width, height] },
+      interpolation: 'bilinear',
+      crop: 'none',
+    },
   };
 }
 

@@ -13,13 +13,26 @@ it('the demo names and explains real photos, then the pictures of shapes, and sa
   rmSync(out, { recursive: true, force: true });
   const { code, stdout, stderr } = await node(path.join(ROOT, 'dist', 'demo', 'main.js'));
   expect({ code, stderr }).toMatchObject({ code: 0 });
-  for (const [file, label] of [['cat', 'tiger cat'], ['coffee', 'espresso'], ['tripod', 'tripod'], ['palace', 'palace']] as const) {
-    expect(stdout).toMatch(new RegExp(`^${file}\\.jpg: ${label} \\d+\\.\\d %, .*\\n  cam for ${label}: peaks at x \\d+, y \\d+, [a-z ]+, on the ${label}$`, 'm'));
+  for (const [file, label] of [
+    ['cat', 'tiger cat'],
+    ['coffee', 'espresso'],
+    ['tripod', 'tripod'],
+    ['palace', 'palace'],
+  ] as const) {
+    expect(stdout).toMatch(
+      new RegExp(
+        `^${file}\\.jpg: ${label} \\d+\\.\\d %, .*\\n  cam for ${label}: peaks at x \\d+, y \\d+, [a-z ]+, on the ${label}$`,
+        'm',
+      ),
+    );
   }
   expect(stdout).toContain('4 of 4 photos are named right, and 4 of 4 maps peak on what they name.');
   expect(stdout.indexOf('palace.jpg')).toBeLessThan(stdout.indexOf('disc-and-flower.png'));
-  for (const name of ['resnet-tiny-shapes', 'vit-tiny-shapes']) expect(stdout.match(new RegExp(`${name} predicts`, 'g'))).toHaveLength(4);
+  for (const name of ['resnet-tiny-shapes', 'vit-tiny-shapes']) {
+    expect(stdout.match(new RegExp(`${name} predicts`, 'g'))).toHaveLength(4);
+  }
   expect(stdout).toContain('on the wavy star');
+  expect(stdout).toContain('npx sightline serve');
 
   // Four pictures, two classes each by cam, grad-cam and gradient-rollout; plain rollout knows no classes.
   const [, hits, all] = /(\d+) of (\d+) class-specific maps peak on an object of their class/.exec(stdout)!;

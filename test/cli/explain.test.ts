@@ -5,7 +5,16 @@ import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { decodeNpy, encodeNpy, Model } from '../../lib/index.js';
-import { answerOf, archiveIn, DEMO, fileFolder, sightline, sightlineIn, temporaryFolder, useBuiltCommand } from './command.js';
+import {
+  answerOf,
+  archiveIn,
+  DEMO,
+  fileFolder,
+  sightline,
+  sightlineIn,
+  temporaryFolder,
+  useBuiltCommand,
+} from './command.js';
 
 interface Answer {
   results: {
@@ -14,7 +23,16 @@ interface Answer {
     method: string;
     options: Record<string, unknown>;
     predictions: { index: number; label: string; score: number }[];
-    maps: { target: { index: number; label: string }; layer: string | null; shape: number[]; min: number; max: number; state: string; overlay?: string; raw?: string }[];
+    maps: {
+      target: { index: number; label: string };
+      layer: string | null;
+      shape: number[];
+      min: number;
+      max: number;
+      state: string;
+      overlay?: string;
+      raw?: string;
+    }[];
   }[];
 }
 
@@ -50,7 +68,14 @@ describe('explain of a CNN', () => {
     expect(result!.maps).toHaveLength(2);
     for (const [i, map] of result!.maps.entries()) {
       const { target, layer, shape, min, max, data } = expected!.maps[i]!;
-      expect(map).toMatchObject({ target: { index: target.index, label: target.label }, layer, shape: [224, 224], min, max, state: 'ok' });
+      expect(map).toMatchObject({
+        target: { index: target.index, label: target.label },
+        layer,
+        shape: [224, 224],
+        min,
+        max,
+        state: 'ok',
+      });
       const raw = floats(map.raw!);
       expect(raw.shape).toEqual(shape);
       expect(raw.data).toEqual(data);
@@ -70,17 +95,47 @@ describe('explain of a CNN', () => {
       ...['explain', PICTURE, '--model', 'resnet-tiny-shapes', '--method', 'grad-cam', '--device', 'cpu'],
       ...['--target', '9', '--target', 'Striped Disc', '--layer', 'layer3', '--size', 'grid'],
     );
-    const [expected] = await model.explain(PICTURE, { method: 'grad-cam', targets: [9, 0], layer: 'layer3', size: 'grid' });
+    const [expected] = await model.explain(PICTURE, {
+      method: 'grad-cam',
+      targets: [9, 0],
+      layer: 'layer3',
+      size: 'grid',
+    });
     expect(results[0]!.maps).toEqual(
-      expected!.maps.map(({ target: { index, label }, min, max }) => ({ target: { index, label }, layer: 'layer3', shape: [14, 14], min, max, state: 'ok', figures: {} })),
+      expected!.maps.map(({ target: { index, label }, min, max }) => ({
+        target: { index, label },
+        layer: 'layer3',
+        shape: [14, 14],
+        min,
+        max,
+        state: 'ok',
+        figures: {},
+      })),
     );
     expect(results[0]!.maps.map(({ target }) => target.label)).toEqual(['rayed flower', 'striped disc']);
   });
 
   it('averages several layers', async () => {
-    const { results } = await answerOf<Answer>('explain', PICTURE, '--model', 'resnet-tiny-shapes', '--method', 'grad-cam', '--layer', 'layer3', '--layer', 'layer4', '--device', 'cpu');
+    const { results } = await answerOf<Answer>(
+      'explain',
+      PICTURE,
+      '--model',
+      'resnet-tiny-shapes',
+      '--method',
+      'grad-cam',
+      '--layer',
+      'layer3',
+      '--layer',
+      'layer4',
+      '--device',
+      'cpu',
+    );
     const [expected] = await model.explain(PICTURE, { method: 'grad-cam', layer: ['layer3', 'layer4'] });
-    expect(results[0]!.maps[0]).toMatchObject({ layer: 'layer3, layer4', min: expected!.maps[0]!.min, max: expected!.maps[0]!.max });
+    expect(results[0]!.maps[0]).toMatchObject({
+      layer: 'layer3, layer4',
+      min: expected!.maps[0]!.min,
+      max: expected!.maps[0]!.max,
+    });
   });
 
   it('overwrites no overlay of another image of the same name', async () => {
@@ -88,9 +143,21 @@ describe('explain of a CNN', () => {
     const other = path.join(out, 'other');
     mkdirSync(other);
     copyFileSync(path.join(DEMO, 'star-and-hexagon.png'), path.join(other, 'disc-and-flower.png'));
-    const { results } = await answerOf<Answer>('explain', PICTURE, path.join(other, 'disc-and-flower.png'), ...CNN, '--target', 'striped disc', '--out', out);
+    const { results } = await answerOf<Answer>(
+      'explain',
+      PICTURE,
+      path.join(other, 'disc-and-flower.png'),
+      ...CNN,
+      '--target',
+      'striped disc',
+      '--out',
+      out,
+    );
     const files = results.flatMap(({ maps }) => maps.map(({ overlay }) => overlay!));
-    expect(files.map((file) => path.basename(file))).toEqual(['disc-and-flower-cam-striped-disc.png', 'disc-and-flower-cam-striped-disc-2.png']);
+    expect(files.map((file) => path.basename(file))).toEqual([
+      'disc-and-flower-cam-striped-disc.png',
+      'disc-and-flower-cam-striped-disc-2.png',
+    ]);
     expect(readFileSync(files[0]!).equals(readFileSync(files[1]!))).toBe(false);
   });
 
@@ -103,7 +170,16 @@ describe('explain of a CNN', () => {
     const original = await sharp(PICTURE).raw().toBuffer();
     expect((await overlays('--opacity', '0')).equals(original)).toBe(true);
     expect((await overlays('--colormap', 'inferno')).equals(await overlays('--colormap', 'viridis'))).toBe(false);
-    const { results } = await answerOf<Answer>('explain', PICTURE, ...CNN, '--out', out, '--legend', '--title', '{target} {score} of {image} by {method}');
+    const { results } = await answerOf<Answer>(
+      'explain',
+      PICTURE,
+      ...CNN,
+      '--out',
+      out,
+      '--legend',
+      '--title',
+      '{target} {score} of {image} by {method}',
+    );
     const { width, height } = await sharp(results[0]!.maps[0]!.overlay).metadata();
     expect(width).toBeGreaterThan(480);
     expect(height).toBeGreaterThan(360);
@@ -115,7 +191,9 @@ describe('explain of a CNN', () => {
     expect(stderr).toBe('');
     const [expected] = await model.explain(PICTURE, { method: 'cam' });
     const { row, column } = expected!.maps[0]!.peak();
-    expect(stdout).toContain(`predicted: striped disc ${(100 * expected!.predictions[0]!.score).toFixed(1)} %, rayed flower`);
+    expect(stdout).toContain(
+      `predicted: striped disc ${(100 * expected!.predictions[0]!.score).toFixed(1)} %, rayed flower`,
+    );
     expect(stdout).toContain(`cam of layer4, for striped disc (class 0): peak at x ${column}, y ${row} of 224 x 224`);
   });
 });
@@ -140,7 +218,11 @@ describe('explain of nothing but a photo', () => {
     const { code, stdout } = await sightlineIn(here, 'explain', PHOTO, '--json');
     expect(code).toBe(0);
     const { results } = JSON.parse(stdout) as Answer;
-    expect(results[0]).toMatchObject({ model: 'efficientnet-lite0', method: 'cam', maps: [{ target: { index: 967, label: 'espresso' } }] });
+    expect(results[0]).toMatchObject({
+      model: 'efficientnet-lite0',
+      method: 'cam',
+      maps: [{ target: { index: 967, label: 'espresso' } }],
+    });
     expect(results[0]!.maps[0]).not.toHaveProperty('overlay');
     expect(readdirSync(here)).toEqual([]);
   });
@@ -161,10 +243,29 @@ describe('explain of a ViT', () => {
   const ROLLOUT = ['--model', vit, '--method', 'attention-rollout', '--device', 'cpu'];
 
   it('hands the method its own options', async () => {
-    const { results } = await answerOf<Answer>('explain', PICTURE, ...ROLLOUT, '--option', 'headFusion=max', '--option', 'discardRatio=0.5', '--size', 'grid', '--raw', '--out', temporaryFolder());
+    const { results } = await answerOf<Answer>(
+      'explain',
+      PICTURE,
+      ...ROLLOUT,
+      '--option',
+      'headFusion=max',
+      '--option',
+      'discardRatio=0.5',
+      '--size',
+      'grid',
+      '--raw',
+      '--out',
+      temporaryFolder(),
+    );
     expect(results[0]!.options).toMatchObject({ headFusion: 'max', discardRatio: 0.5, startBlock: 0 });
     await using model = await Model.load(vit, { device: 'cpu' });
-    const [expected] = await model.explain(PICTURE, { method: 'attention-rollout', headFusion: 'max', discardRatio: 0.5, size: 'grid', raw: true });
+    const [expected] = await model.explain(PICTURE, {
+      method: 'attention-rollout',
+      headFusion: 'max',
+      discardRatio: 0.5,
+      size: 'grid',
+      raw: true,
+    });
     expect(floats(results[0]!.maps[0]!.raw!).data).toEqual(expected!.maps[0]!.data);
     expect(results[0]!.maps[0]!.layer).toBeNull();
   });
@@ -172,7 +273,16 @@ describe('explain of a ViT', () => {
   it('paints a raw map over its whole range of colours, though all of its values are small', async () => {
     const out = temporaryFolder();
     const paint = async (...options: string[]): Promise<Buffer> => {
-      const { results } = await answerOf<Answer>('explain', PICTURE, ...ROLLOUT, '--opacity', '1', '--out', path.join(out, String(options.length)), ...options);
+      const { results } = await answerOf<Answer>(
+        'explain',
+        PICTURE,
+        ...ROLLOUT,
+        '--opacity',
+        '1',
+        '--out',
+        path.join(out, String(options.length)),
+        ...options,
+      );
       return sharp(results[0]!.maps[0]!.overlay).raw().toBuffer();
     };
     const [scaled, raw] = [await paint(), await paint('--raw')];
@@ -184,7 +294,10 @@ describe('explain of a ViT', () => {
 
   it('takes a .npy of N images as it is, and writes maps that numpy reads', async () => {
     const out = temporaryFolder();
-    const images = { data: Float32Array.from({ length: 2 * 3 * 24 * 40 }, (_, i) => Math.sin(i * 0.37)), shape: [2, 3, 24, 40] };
+    const images = {
+      data: Float32Array.from({ length: 2 * 3 * 24 * 40 }, (_, i) => Math.sin(i * 0.37)),
+      shape: [2, 3, 24, 40],
+    };
     const file = path.join(out, 'batch.npy');
     writeFileSync(file, encodeNpy(images));
     const { results } = await answerOf<Answer>('explain', file, ...ROLLOUT, '--raw', '--out', out);

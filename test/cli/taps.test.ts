@@ -32,7 +32,14 @@ interface Taps {
   operators: number;
   targets: { index: number; label: string }[];
   logits?: string;
-  taps: { kind: string; name: string; shape: number[]; file: string; pictures: string[]; gradient?: { file: string; pictures: string[] } }[];
+  taps: {
+    kind: string;
+    name: string;
+    shape: number[];
+    file: string;
+    pictures: string[];
+    gradient?: { file: string; pictures: string[] };
+  }[];
 }
 
 describe('capture', () => {
@@ -62,41 +69,97 @@ describe('capture', () => {
     ]);
     for (const { kind, name, shape, file, pictures, gradient } of answer.taps) {
       const field = kind === 'feature' ? 'features' : (kind as 'attention' | 'query' | 'key' | 'value');
-      const of = (tensors: Pick<typeof expected, typeof field>): Tensor => (tensors[field] as Record<string, Tensor>)[name]!;
+      const of = (tensors: Pick<typeof expected, typeof field>): Tensor =>
+        (tensors[field] as Record<string, Tensor>)[name]!;
       expect(arrayIn(file)).toEqual(of(expected));
       expect(shape).toEqual(of(expected).shape);
       expect(arrayIn(gradient!.file)).toEqual(of(expected.gradients!));
       expect(pictures).toHaveLength(2);
-      for (const picture of [...pictures, ...gradient!.pictures]) expect((await sharp(picture).metadata()).width).toBeGreaterThan(100);
+      for (const picture of [...pictures, ...gradient!.pictures]) {
+        expect((await sharp(picture).metadata()).width).toBeGreaterThan(100);
+      }
     }
     // Nothing was written twice, and nothing that is not told.
-    const told = answer.taps.flatMap(({ file, pictures, gradient }) => [file, ...pictures, gradient!.file, ...gradient!.pictures]);
+    const told = answer.taps.flatMap(({ file, pictures, gradient }) => [
+      file,
+      ...pictures,
+      gradient!.file,
+      ...gradient!.pictures,
+    ]);
     expect(readdirSync(out).sort()).toEqual([...told, answer.logits!].map((file) => path.basename(file)).sort());
   });
 
   it('runs the model no further than the last tap', async () => {
     const out = temporaryFolder();
-    const first = await answerOf<Taps>('capture', PICTURE, '--model', 'resnet-tiny-shapes', '--device', 'cpu', '--node', 'layer1', '--out', out);
-    const last = await answerOf<Taps>('capture', PICTURE, '--model', 'resnet-tiny-shapes', '--device', 'cpu', '--node', 'layer4', '--out', out);
+    const first = await answerOf<Taps>(
+      'capture',
+      PICTURE,
+      '--model',
+      'resnet-tiny-shapes',
+      '--device',
+      'cpu',
+      '--node',
+      'layer1',
+      '--out',
+      out,
+    );
+    const last = await answerOf<Taps>(
+      'capture',
+      PICTURE,
+      '--model',
+      'resnet-tiny-shapes',
+      '--device',
+      'cpu',
+      '--node',
+      'layer4',
+      '--out',
+      out,
+    );
     expect(first.operators).toBeLessThan(last.operators / 2);
     expect(first).not.toHaveProperty('logits');
     expect(first.taps[0]).not.toHaveProperty('gradient');
   });
 
   it('draws windowed attention', async () => {
-    const { taps } = await answerOf<Taps>('capture', PICTURE, '--model', swin, '--device', 'cpu', '--attention', '--out', temporaryFolder());
+    const { taps } = await answerOf<Taps>(
+      'capture',
+      PICTURE,
+      '--model',
+      swin,
+      '--device',
+      'cpu',
+      '--attention',
+      '--out',
+      temporaryFolder(),
+    );
     expect(taps[0]!.shape).toHaveLength(5);
     expect(existsSync(taps[0]!.pictures[0]!)).toBe(true);
   });
 
   it('takes a .npy of several images', async () => {
     const out = temporaryFolder();
-    const images = { data: Float32Array.from({ length: 3 * 3 * 24 * 40 }, (_, i) => Math.cos(i * 0.21)), shape: [3, 3, 24, 40] };
+    const images = {
+      data: Float32Array.from({ length: 3 * 3 * 24 * 40 }, (_, i) => Math.cos(i * 0.21)),
+      shape: [3, 3, 24, 40],
+    };
     const file = path.join(out, 'batch.npy');
     writeFileSync(file, encodeNpy(images));
-    const answer = await answerOf<Taps>('capture', file, '--model', vit, '--device', 'cpu', '--node', 'head', '--out', out);
+    const answer = await answerOf<Taps>(
+      'capture',
+      file,
+      '--model',
+      vit,
+      '--device',
+      'cpu',
+      '--node',
+      'head',
+      '--out',
+      out,
+    );
     expect(answer.images).toEqual([0, 1, 2].map((i) => `${file}[${i}]`));
-    expect(arrayIn(answer.taps[0]!.file)).toEqual((await model.capture(images, { features: ['head'] })).features['head']);
+    expect(arrayIn(answer.taps[0]!.file)).toEqual(
+      (await model.capture(images, { features: ['head'] })).features['head'],
+    );
   });
 });
 
@@ -110,7 +173,8 @@ interface Attention {
 }
 
 describe('attention', () => {
-  const ask = (...rest: string[]): Promise<Attention> => answerOf<Attention>('attention', PICTURE, '--model', vit, '--device', 'cpu', ...rest);
+  const ask = (...rest: string[]): Promise<Attention> =>
+    answerOf<Attention>('attention', PICTURE, '--model', vit, '--device', 'cpu', ...rest);
   const flat = (maps: readonly { data: Float32Array }[]): number[] => maps.flatMap(({ data }) => [...data]);
 
   it("draws the class token's attention, blocks down and heads across, and writes it", async () => {
@@ -124,7 +188,7 @@ describe('attention', () => {
     expect(answer.blocks.flatMap(({ file }) => [...arrayIn(file!).data])).toEqual(flat(maps));
     const { width, height, format } = await sharp(answer.picture).metadata();
     expect(format).toBe('png');
-    expect(width! / 3).toBeGreaterThan(height! / 3);
+    expect(width / 3).toBeGreaterThan(height / 3);
   });
 
   it.each([
@@ -136,15 +200,24 @@ describe('attention', () => {
     const answer = await ask('--of', asked, '--contrast', 'sigmoid', '--out', path.join(out, 'x.webp'), '--npy', out);
     const maps = await model.attention(PICTURE, { of, contrast: 'sigmoid' });
     expect(answer).toMatchObject({ of, contrast: 'sigmoid', maps: 2 * 3 * 8, drawn: 6 });
-    expect(answer.blocks.map(({ shape }) => shape)).toEqual([[3, 8, 3, 5], [3, 8, 3, 5]]);
+    expect(answer.blocks.map(({ shape }) => shape)).toEqual([
+      [3, 8, 3, 5],
+      [3, 8, 3, 5],
+    ]);
     expect(answer.blocks.flatMap(({ file }) => [...arrayIn(file!).data])).toEqual(flat(maps));
     expect((await sharp(answer.picture).metadata()).format).toBe('webp');
   });
 
   it('takes one block, head or channel', async () => {
     const out = path.join(temporaryFolder(), 'x.png');
-    expect(await ask('--block', '1', '--out', out)).toMatchObject({ blocks: [{ block: 1, shape: [3, 3, 5] }], drawn: 3 });
-    expect(await ask('--of', 'k', '--block', '0', '--out', out)).toMatchObject({ blocks: [{ block: 0, heads: [0, 1, 2], shape: [3, 8, 3, 5] }], drawn: 24 });
+    expect(await ask('--block', '1', '--out', out)).toMatchObject({
+      blocks: [{ block: 1, shape: [3, 3, 5] }],
+      drawn: 3,
+    });
+    expect(await ask('--of', 'k', '--block', '0', '--out', out)).toMatchObject({
+      blocks: [{ block: 0, heads: [0, 1, 2], shape: [3, 8, 3, 5] }],
+      drawn: 24,
+    });
     expect(await ask('--of', 'k', '--block', '0', '--head', '2', '--channel', '5', '--out', out)).toMatchObject({
       blocks: [{ block: 0, heads: [2], channels: [5], shape: [1, 1, 3, 5] }],
       drawn: 1,
@@ -152,7 +225,18 @@ describe('attention', () => {
   });
 
   it('says what it does not draw', async () => {
-    const { code, stdout, stderr } = await sightline('attention', PICTURE, '--model', vit, '--device', 'cpu', '--of', 'q', '--out', path.join(temporaryFolder(), 'x.png'));
+    const { code, stdout, stderr } = await sightline(
+      'attention',
+      PICTURE,
+      '--model',
+      vit,
+      '--device',
+      'cpu',
+      '--of',
+      'q',
+      '--out',
+      path.join(temporaryFolder(), 'x.png'),
+    );
     expect(code).toBe(0);
     expect(stderr).toMatch(/^sightline: note: only channel 0 of each head is drawn/);
     expect(stdout).toContain('6 of 48 maps drawn');

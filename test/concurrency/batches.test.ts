@@ -1,8 +1,16 @@
 import { afterEach, describe, expect, it } from 'vitest';
 
-import { Model, stats, type Explanation, type HeatMap, type LoadOptions, type MethodName, type NamedOptions } from '../../lib/index.js';
+import {
+  Model,
+  stats,
+  type Explanation,
+  type HeatMap,
+  type LoadOptions,
+  type MethodName,
+  type NamedOptions,
+} from '../../lib/index.js';
 import { expectRounded, nudged } from '../support/rounding.js';
-import { cardOf, CNN, gate, imageOf, imagesOf, until, VIT, type TestModel } from './models.js';
+import { cardOf, CNN, fence, gate, imageOf, imagesOf, until, VIT, type TestModel } from './models.js';
 
 const open: Model[] = [];
 async function load(of: TestModel, options: LoadOptions = {}): Promise<Model> {
@@ -23,33 +31,58 @@ const mapsOf = (results: readonly AnyExplanation[]): readonly HeatMap[] => resul
  *
  * @param ask explains the images of `expected` anew, moved by a seed
  */
-async function expectSameMaps(found: readonly AnyExplanation[], expected: readonly AnyExplanation[], model: Model, ask: (seed: number) => Promise<readonly AnyExplanation[]>): Promise<void> {
+async function expectSameMaps(
+  found: readonly AnyExplanation[],
+  expected: readonly AnyExplanation[],
+  model: Model,
+  ask: (seed: number) => Promise<readonly AnyExplanation[]>,
+): Promise<void> {
   const [these, those] = [mapsOf(found), mapsOf(expected)];
   expect(these.length).toBe(those.length);
   for (const [i, map] of these.entries()) {
     expect(map.target.index).toBe(those[i]!.target.index);
     const scoresOf = (maps: readonly HeatMap[]): number[] => [maps[i]!.target.score];
-    await expectRounded(scoresOf(those), scoresOf(these), `score ${i}`, { model, again: async (seed) => scoresOf(mapsOf(await ask(seed))) });
-    await expectRounded(those[i]!.data, map.data, `map ${i}`, { model, again: async (seed) => mapsOf(await ask(seed))[i]!.data });
+    await expectRounded(scoresOf(those), scoresOf(these), `score ${i}`, {
+      model,
+      again: async (seed) => scoresOf(mapsOf(await ask(seed))),
+    });
+    await expectRounded(those[i]!.data, map.data, `map ${i}`, {
+      model,
+      again: async (seed) => mapsOf(await ask(seed))[i]!.data,
+    });
   }
 }
 
 /** To the bit: the same call twice. */
 function expectEqualMaps(found: readonly AnyExplanation[], expected: readonly AnyExplanation[]): void {
-  expect(mapsOf(found).map(({ data, target }) => [data, target])).toEqual(mapsOf(expected).map(({ data, target }) => [data, target]));
+  expect(mapsOf(found).map(({ data, target }) => [data, target])).toEqual(
+    mapsOf(expected).map(({ data, target }) => [data, target]),
+  );
 }
 
-/** Keeps the engine busy while `submit` is called, until `count` images wait; then lets all go. Says how many batches they made. */
-async function allAtOnce<T>(model: Model, of: TestModel, count: number, submit: () => Promise<T>[]): Promise<{ results: T[]; batches: number }> {
+/**
+ * Keeps the engine busy while `submit` is called, until `count` images wait; then lets all go. Says how many batches
+ * they made.
+ */
+async function allAtOnce<T>(
+  model: Model,
+  of: TestModel,
+  count: number,
+  submit: () => Promise<T>[],
+): Promise<{ results: T[]; batches: number }> {
   const { method, started } = gate();
   const abort = new AbortController();
-  const blocking = model.explain(imagesOf(of, 1), { method, signal: abort.signal, memory: 1 }).catch(({ code }: { code: string }) => code);
+  const blocking = model
+    .explain(imagesOf(of, 1), { method, signal: abort.signal, memory: 1 })
+    .catch(({ code }: { code: string }) => code);
   await started();
+  const fenced = fence(model, of);
   const works = submit();
   await until(`${count} images in the queue`, () => stats().queued === count);
   const before = stats().batches;
   abort.abort();
   expect(await blocking).toBe('ABORTED');
+  await fenced;
   const results = await Promise.all(works);
   return { results, batches: stats().batches - before };
 }
@@ -58,7 +91,9 @@ describe('requests that wait', () => {
   it('are gathered into batches of at most maxBatch', async () => {
     const model = await load(VIT, { maxBatch: 8 });
     const images = imagesOf(VIT, 20);
-    const { results, batches } = await allAtOnce(model, VIT, 20, () => Array.from({ length: 20 }, (_, i) => model.explain(imageOf(images, i), { method: 'gae', raw: true })));
+    const { results, batches } = await allAtOnce(model, VIT, 20, () =>
+      Array.from({ length: 20 }, (_, i) => model.explain(imageOf(images, i), { method: 'gae', raw: true })),
+    );
     expect(results).toHaveLength(20);
     expect(batches).toBe(3);
   });
@@ -67,13 +102,32 @@ describe('requests that wait', () => {
     const [vit, cnn] = await Promise.all([load(VIT), load(CNN)]);
     const [small, large] = [imagesOf(CNN, 4), imagesOf({ height: 48, width: 80 }, 4, 9)];
     const images = imagesOf(VIT, 4);
-    const asks: { readonly model: Model; readonly ask: (seed?: number) => Promise<AnyExplanation[]> }[] = [0, 1, 2, 3].flatMap((i) => [
+    const asks: { readonly model: Model; readonly ask: (seed?: number) => Promise<AnyExplanation[]> }[] = [
+      0, 1, 2, 3,
+    ].flatMap((i) => [
       { model: vit, ask: (seed = 0) => vit.explain(nudged(imageOf(images, i), seed), { method: 'gae', raw: true }) },
-      { model: vit, ask: (seed = 0) => vit.explain(nudged(imageOf(images, i), seed), { method: 'attention-rollout', raw: true }) },
-      { model: vit, ask: (seed = 0) => vit.explain(nudged(imageOf(images, i), seed), { method: 'attention-rollout', discardRatio: 0.5, raw: true }) },
-      { model: vit, ask: (seed = 0) => vit.explain(nudged(imageOf(images, i), seed), { method: 'gae', raw: true, targets: ['top2'] }) },
-      { model: cnn, ask: (seed = 0) => cnn.explain(nudged(imageOf(small, i), seed), { method: 'grad-cam', raw: true }) },
-      { model: cnn, ask: (seed = 0) => cnn.explain(nudged(imageOf(large, i), seed), { method: 'grad-cam', raw: true }) },
+      {
+        model: vit,
+        ask: (seed = 0) => vit.explain(nudged(imageOf(images, i), seed), { method: 'attention-rollout', raw: true }),
+      },
+      {
+        model: vit,
+        ask: (seed = 0) =>
+          vit.explain(nudged(imageOf(images, i), seed), { method: 'attention-rollout', discardRatio: 0.5, raw: true }),
+      },
+      {
+        model: vit,
+        ask: (seed = 0) =>
+          vit.explain(nudged(imageOf(images, i), seed), { method: 'gae', raw: true, targets: ['top2'] }),
+      },
+      {
+        model: cnn,
+        ask: (seed = 0) => cnn.explain(nudged(imageOf(small, i), seed), { method: 'grad-cam', raw: true }),
+      },
+      {
+        model: cnn,
+        ask: (seed = 0) => cnn.explain(nudged(imageOf(large, i), seed), { method: 'grad-cam', raw: true }),
+      },
     ]);
     const alone: AnyExplanation[][] = [];
     for (const { ask } of asks) alone.push(await ask());
@@ -138,9 +192,15 @@ describe('a batch equals its singles', () => {
       const capture = (seed = 0) => model.capture(nudged(imageOf(images, i), seed), options);
       const alone = await capture();
       for (const name of options.features) {
-        for (const of of [({ features }: typeof alone) => features[name]!, ({ gradients }: typeof alone) => gradients!.features[name]!]) {
+        for (const of of [
+          ({ features }: typeof alone) => features[name]!,
+          ({ gradients }: typeof alone) => gradients!.features[name]!,
+        ]) {
           const { data: one } = of(alone);
-          await expectRounded(one, of(together).data.subarray(i * one.length, (i + 1) * one.length), name, { model, again: async (seed) => of(await capture(seed)).data });
+          await expectRounded(one, of(together).data.subarray(i * one.length, (i + 1) * one.length), name, {
+            model,
+            again: async (seed) => of(await capture(seed)).data,
+          });
         }
       }
     }
@@ -152,11 +212,21 @@ describe('one call', () => {
     const model = await load(VIT);
     const images = imagesOf(VIT, 3);
     const before = stats().batches;
-    const together: AnyExplanation[] = await model.explain(images, { method: 'gae', targets: [0, 4, 'top1', 6], raw: true });
+    const together: AnyExplanation[] = await model.explain(images, {
+      method: 'gae',
+      targets: [0, 4, 'top1', 6],
+      raw: true,
+    });
     expect(stats().batches - before).toBe(1);
     for (const [t, target] of ([0, 4, 'top1', 6] as const).entries()) {
-      const ask = (seed = 0): Promise<AnyExplanation[]> => model.explain(nudged(images, seed), { method: 'gae', targets: [target], raw: true });
-      await expectSameMaps(together.map((each) => ({ ...each, maps: [each.maps[t]!] })), await ask(), model, ask);
+      const ask = (seed = 0): Promise<AnyExplanation[]> =>
+        model.explain(nudged(images, seed), { method: 'gae', targets: [target], raw: true });
+      await expectSameMaps(
+        together.map((each) => ({ ...each, maps: [each.maps[t]!] })),
+        await ask(),
+        model,
+        ask,
+      );
     }
   });
 
@@ -169,19 +239,26 @@ describe('one call', () => {
     const results = await model.explain(inputs, { method: 'grad-cam', targets, raw: true });
     expect(results.map(({ maps }) => maps.length)).toEqual([2, 1, 3]);
     for (const [i, own] of targets.entries()) {
-      const ask = (seed = 0): Promise<AnyExplanation[]> => model.explain(nudged(inputs[i]!, seed), { method: 'grad-cam', targets: [...own], raw: true });
+      const ask = (seed = 0): Promise<AnyExplanation[]> =>
+        model.explain(nudged(inputs[i]!, seed), { method: 'grad-cam', targets: [...own], raw: true });
       await expectSameMaps([results[i]!], await ask(), model, ask);
     }
   });
 
   it('takes images of different sizes', async () => {
     const model = await load(CNN);
-    const sizes = [{ height: 64, width: 64 }, { height: 48, width: 80 }, { height: 64, width: 64 }, { height: 96, width: 32 }];
+    const sizes = [
+      { height: 64, width: 64 },
+      { height: 48, width: 80 },
+      { height: 64, width: 64 },
+      { height: 96, width: 32 },
+    ];
     const inputs = sizes.map((size, i) => imagesOf(size, 1, i + 1));
     const results = await model.explain(inputs, { method: 'grad-cam', raw: true });
     expect(results.map(({ maps }) => maps[0]!.shape)).toEqual(sizes.map(({ height, width }) => [height, width]));
     for (const [i, input] of inputs.entries()) {
-      const ask = (seed = 0): Promise<AnyExplanation[]> => model.explain(nudged(input, seed), { method: 'grad-cam', raw: true });
+      const ask = (seed = 0): Promise<AnyExplanation[]> =>
+        model.explain(nudged(input, seed), { method: 'grad-cam', raw: true });
       await expectSameMaps([results[i]!], await ask(), model, ask);
     }
   });
@@ -192,7 +269,8 @@ describe('one call', () => {
     const results: AnyExplanation[] = await model.explain(images, { method: 'gae', raw: true });
     expect(results).toHaveLength(70);
     for (const i of [0, 15, 16, 33, 69]) {
-      const ask = (seed = 0): Promise<AnyExplanation[]> => model.explain(nudged(imageOf(images, i), seed), { method: 'gae', raw: true });
+      const ask = (seed = 0): Promise<AnyExplanation[]> =>
+        model.explain(nudged(imageOf(images, i), seed), { method: 'gae', raw: true });
       await expectSameMaps([results[i]!], await ask(), model, ask);
     }
   });
@@ -216,6 +294,8 @@ it('two models work at once, each on its own weights', async () => {
     second.explain(images, { method: 'grad-cam', raw: true }),
     vit.explain(imagesOf(VIT, 6), { method: 'gae', raw: true }),
   ]);
-  await expectSameMaps(a!, b!, second, (seed) => second.explain(nudged(images, seed), { method: 'grad-cam', raw: true }));
+  await expectSameMaps(a!, b!, second, (seed) =>
+    second.explain(nudged(images, seed), { method: 'grad-cam', raw: true }),
+  );
   expect(c).toHaveLength(6);
 });

@@ -2,7 +2,15 @@ import { fileURLToPath } from 'node:url';
 
 import { z } from 'zod';
 
-import { defineMethod, stats, symbolic, type Method, type ModelCard, type Tensor } from '../../lib/index.js';
+import {
+  defineMethod,
+  stats,
+  symbolic,
+  type Method,
+  type Model,
+  type ModelCard,
+  type Tensor,
+} from '../../lib/index.js';
 import { until as untilProgressEnds } from '../support/progress.mjs';
 
 export interface TestModel {
@@ -19,12 +27,24 @@ export const CNN: TestModel = { path: archive('timm-resnet-traced'), height: 64,
 export function cardOf({ height, width }: TestModel): ModelCard {
   return {
     name: 'test',
-    input: { width, height, mean: [0, 0, 0], std: [1, 1, 1], resize: { mode: 'exact', size: [width, height] }, interpolation: 'bilinear', crop: 'none' },
+    input: {
+      width,
+      height,
+      mean: [0, 0, 0],
+      std: [1, 1, 1],
+      resize: { mode: 'exact', size: [width, height] },
+      interpolation: 'bilinear',
+      crop: 'none',
+    },
   };
 }
 
 /** `count` finished tensors of noise, the same for the same seed. */
-export function imagesOf({ height, width }: Pick<TestModel, 'height' | 'width'>, count: number, seed = 1): Tensor & { data: Float32Array } {
+export function imagesOf(
+  { height, width }: Pick<TestModel, 'height' | 'width'>,
+  count: number,
+  seed = 1,
+): Tensor & { data: Float32Array } {
   let state = seed;
   const data = Float32Array.from({ length: count * 3 * height * width }, () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
@@ -63,4 +83,13 @@ export function gate(): { readonly method: Method; readonly started: () => Promi
   return { method, started: () => until('the engine to be busy', () => stats().running > 0) };
 }
 
-export const until = (what: string, condition: () => boolean): Promise<void> => untilProgressEnds(what, condition, () => JSON.stringify(stats()));
+/**
+ * A task in the engine's queue, such as any size that nobody asked for before makes: nothing that comes after it passes
+ * the work at hand, however short it is. Settles once the engine has come to it.
+ */
+export async function fence(model: Model, { height, width }: Pick<TestModel, 'height' | 'width'>): Promise<void> {
+  await model.inspect({ height: 2 * height, width: 2 * width }).catch(() => undefined);
+}
+
+export const until = (what: string, condition: () => boolean): Promise<void> =>
+  untilProgressEnds(what, condition, () => JSON.stringify(stats()));

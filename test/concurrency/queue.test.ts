@@ -4,9 +4,13 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { Model, stats } from '../../lib/index.js';
 import { expectRounded, nudged } from '../support/rounding.js';
-import { cardOf, CNN, gate, imageOf, imagesOf, until, VIT } from './models.js';
+import { cardOf, CNN, fence, gate, imageOf, imagesOf, until, VIT } from './models.js';
 
-const codeOf = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'resolved', ({ code }: { code?: string }) => code ?? 'no code');
+const codeOf = (promise: Promise<unknown>): Promise<string> =>
+  promise.then(
+    () => 'resolved',
+    ({ code }: { code?: string }) => code ?? 'no code',
+  );
 
 let model: Model;
 /** Keeps the engine busy until it is called. */
@@ -18,9 +22,15 @@ async function occupy(): Promise<void> {
   const abort = new AbortController();
   const work = codeOf(model.explain(imagesOf(VIT, 1), { method, signal: abort.signal, memory: 1 }));
   await started();
+  const fenced = fence(model, VIT);
   release = async () => {
+    release = () => Promise.resolve();
+    const { failed } = stats();
     abort.abort();
     expect(await work).toBe('ABORTED');
+    // It rejects before the engine has left it.
+    await until('the engine to leave it', () => stats().failed > failed);
+    await fenced;
   };
 }
 
@@ -42,7 +52,10 @@ describe('a full queue', () => {
     const error: unknown = await model.explain(imagesOf(VIT, 1), { method: 'gae' }).catch((reason: unknown) => reason);
     // Refused while the engine was still busy with the first request.
     expect(stats()).toMatchObject({ queued: 6, running: 1 });
-    expect(error).toMatchObject({ code: 'QUEUE_FULL', message: '6 images wait already, of 6 that may; send fewer at once, or raise maxQueue.' });
+    expect(error).toMatchObject({
+      code: 'QUEUE_FULL',
+      message: '6 images wait already, of 6 that may; send fewer at once, or raise maxQueue.',
+    });
     await release();
     expect((await Promise.all(waiting)).flat()).toHaveLength(6);
     expect(await model.explain(imagesOf(VIT, 6), { method: 'gae' })).toHaveLength(6);
@@ -62,7 +75,10 @@ describe('a full queue', () => {
 
   it('does not keep a model from being closed', async () => {
     await occupy();
-    const works = [codeOf(model.explain(imagesOf(VIT, 6), { method: 'gae' })), codeOf(model.explain(imagesOf(VIT, 6), { method: 'gae' }))];
+    const works = [
+      codeOf(model.explain(imagesOf(VIT, 6), { method: 'gae' })),
+      codeOf(model.explain(imagesOf(VIT, 6), { method: 'gae' })),
+    ];
     await until('the queue to fill', () => stats().queued === 6);
     const closing = model.close();
     await release();
@@ -74,8 +90,12 @@ describe('a full queue', () => {
 describe('aborting', () => {
   it('before the call rejects without touching the engine', async () => {
     const before = stats();
-    expect(await codeOf(model.explain(imagesOf(VIT, 2), { method: 'gae', signal: AbortSignal.abort() }))).toBe('ABORTED');
-    expect(await codeOf(model.capture(imagesOf(VIT, 2), { attention: 'all', signal: AbortSignal.abort() }))).toBe('ABORTED');
+    expect(await codeOf(model.explain(imagesOf(VIT, 2), { method: 'gae', signal: AbortSignal.abort() }))).toBe(
+      'ABORTED',
+    );
+    expect(await codeOf(model.capture(imagesOf(VIT, 2), { attention: 'all', signal: AbortSignal.abort() }))).toBe(
+      'ABORTED',
+    );
     expect(await codeOf(model.attention(imagesOf(VIT, 1), { signal: AbortSignal.abort() }))).toBe('ABORTED');
     expect(stats()).toEqual(before);
   });
@@ -112,10 +132,10 @@ describe('aborting', () => {
     await until('the first images to be done', () => stats().completed > before);
     abort.abort();
     expect(await work).toBe('ABORTED');
+    await large.close();
     // Nothing of it runs on.
     expect(stats()).toMatchObject({ queued: 0, running: 0 });
     expect(stats().completed - before).toBeLessThan(200);
-    await large.close();
   });
 
   it('after the end changes nothing', async () => {
@@ -136,10 +156,15 @@ describe('aborting', () => {
   it('one call does not disturb the others of its batch', async () => {
     const images = imagesOf(VIT, 3);
     const options = { method: 'gae', raw: true } as const;
-    const alone = [await model.explain(imageOf(images, 0), options), await model.explain(imageOf(images, 2), options)].flat();
+    const alone = [
+      await model.explain(imageOf(images, 0), options),
+      await model.explain(imageOf(images, 2), options),
+    ].flat();
     await occupy();
     const abort = new AbortController();
-    const [first, second, third] = [0, 1, 2].map((i) => model.explain(imageOf(images, i), { ...options, ...(i === 1 && { signal: abort.signal }) }));
+    const [first, second, third] = [0, 1, 2].map((i) =>
+      model.explain(imageOf(images, i), { ...options, ...(i === 1 && { signal: abort.signal }) }),
+    );
     const refused = codeOf(second!);
     await until('three images in the queue', () => stats().queued === 3);
     abort.abort();
@@ -148,7 +173,8 @@ describe('aborting', () => {
     const others = [...(await first!), ...(await third!)];
     // A product of a few rows is summed in another order than one of many: within float32's rounding, not to the bit.
     for (const [i, { maps }] of others.entries()) {
-      const again = async (seed: number): Promise<Float32Array> => (await model.explain(nudged(imageOf(images, 2 * i), seed), options))[0]!.maps[0]!.data;
+      const again = async (seed: number): Promise<Float32Array> =>
+        (await model.explain(nudged(imageOf(images, 2 * i), seed), options))[0]!.maps[0]!.data;
       await expectRounded(alone[i]!.maps[0]!.data, maps[0]!.data, `map ${i}`, { model, again });
     }
   });
@@ -157,9 +183,65 @@ describe('aborting', () => {
     await occupy();
     const broken = imagesOf(VIT, 1, 5);
     broken.data[7] = NaN;
-    const works = [model.explain(imagesOf(VIT, 1, 4), { method: 'gae' }), model.explain(broken, { method: 'gae' }), model.explain(imagesOf(VIT, 1, 6), { method: 'gae' })].map(codeOf);
+    const works = [
+      model.explain(imagesOf(VIT, 1, 4), { method: 'gae' }),
+      model.explain(broken, { method: 'gae' }),
+      model.explain(imagesOf(VIT, 1, 6), { method: 'gae' }),
+    ].map(codeOf);
     await until('three images in the queue', () => stats().queued === 3);
     await release();
     expect(await Promise.all(works)).toEqual(['resolved', 'INVALID_INPUT', 'resolved']);
+  });
+});
+
+describe('a short request', () => {
+  const options = { method: 'rise', masks: 2000, raw: true, memory: 1, seed: 3 } as const;
+
+  it('passes a long one, and neither map changes by a bit', async () => {
+    const images = imagesOf(VIT, 2);
+    const [first, second] = [imageOf(images, 0), imageOf(images, 1)];
+    const maps = (explanations: readonly { readonly maps: readonly { readonly data: Float32Array }[] }[]): unknown =>
+      explanations.map((each) => each.maps.map(({ data }) => data));
+    const alone = [await model.explain(first, options), await model.explain(second, { method: 'gae', raw: true })];
+    const order: string[] = [];
+    const note = async <T>(name: string, work: Promise<T>): Promise<T> => {
+      const result = await work;
+      order.push(name);
+      return result;
+    };
+    const long = note('long', model.explain(first, options));
+    await until('the engine to be busy', () => stats().running > 0);
+    const short = note('short', model.explain(second, { method: 'gae', raw: true }));
+    const together = [await long, await short];
+    expect(order).toEqual(['short', 'long']);
+    expect(together.map(maps)).toEqual(alone.map(maps));
+  });
+});
+
+describe('clients', () => {
+  it('take turns', async () => {
+    await occupy();
+    const order: string[] = [];
+    // Of different options, so that no two share a batch.
+    const ask = async (client: string, top: number): Promise<void> => {
+      await model.predict(imagesOf(VIT, 1), { client, top });
+      order.push(`${client}${top}`);
+    };
+    const works: Promise<void>[] = [];
+    for (const [i, client] of ['a', 'a', 'a', 'b'].entries()) {
+      works.push(ask(client, i + 1));
+      await until(`${i + 1} images in the queue`, () => stats().queued === i + 1);
+    }
+    await release();
+    await Promise.all(works);
+    expect(order).toEqual(['a1', 'b4', 'a2', 'a3']);
+  });
+
+  it.each([['x'.repeat(257)], [3]])('are named by a text of at most 256 characters', async (client) => {
+    const refused = { code: 'INVALID_OPTION', message: expect.stringContaining('256 characters') as string };
+    await expect(model.predict(imagesOf(VIT, 1), { client: client as string })).rejects.toMatchObject(refused);
+    await expect(model.explain(imagesOf(VIT, 1), { method: 'gae', client: client as string })).rejects.toMatchObject(
+      refused,
+    );
   });
 });

@@ -17,7 +17,10 @@ it('setThreads is read back', () => {
 it('is one number for all worker threads', async () => {
   setThreads(3);
   const built = new URL('../../dist/index.js', import.meta.url).href;
-  const worker = new Worker(`import(${JSON.stringify(built)}).then(({ getThreads, setThreads }) => { const found = getThreads(); setThreads(2); require('node:worker_threads').parentPort.postMessage(found); });`, { eval: true });
+  const worker = new Worker(
+    `import(${JSON.stringify(built)}).then(({ getThreads, setThreads }) => { const found = getThreads(); setThreads(2); require('node:worker_threads').parentPort.postMessage(found); });`,
+    { eval: true },
+  );
   const found = await new Promise((resolve, reject) => {
     worker.once('message', resolve);
     worker.once('error', reject);
@@ -31,6 +34,11 @@ it.each([[0], [-1], [1.5], [1025], [NaN], ['2'], [undefined], [null]])('setThrea
   const before = getThreads();
   expect(() => {
     setThreads(count as number);
-  }).toThrow(expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringMatching(/^setThreads got .*; give a whole number from 1 to 1024\.$/) as string }));
+  }).toThrow(
+    expect.objectContaining({
+      code: 'INVALID_OPTION',
+      message: expect.stringMatching(/^setThreads got .*; give a whole number from 1 to 1024\.$/) as string,
+    }),
+  );
   expect(getThreads()).toBe(before);
 });

@@ -12,8 +12,10 @@ export interface PublicName {
   readonly type: string;
 }
 
-/** `sightline` and `sightline/bench`. */
-const ENTRIES = ['index.ts', 'bench/index.ts'].map((file) => fileURLToPath(new URL(`../../lib/${file}`, import.meta.url)));
+/** `sightline` and its other entries. */
+const ENTRIES = ['index.ts', 'bench/index.ts', 'service/http.ts', 'service/fastify.ts'].map((file) =>
+  fileURLToPath(new URL(`../../lib/${file}`, import.meta.url)),
+);
 const CONFIG = fileURLToPath(new URL('../../tsconfig.json', import.meta.url));
 
 const { config } = ts.readConfigFile(CONFIG, (path) => ts.sys.readFile(path)) as { config: object };
@@ -21,8 +23,10 @@ const { options } = ts.parseJsonConfigFileContent(config, ts.sys, fileURLToPath(
 const program = ts.createProgram(ENTRIES, options);
 const checker = program.getTypeChecker();
 
-const resolved = (symbol: ts.Symbol): ts.Symbol => (symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol);
-const commentOf = (symbol: ts.Symbol): string => ts.displayPartsToString(symbol.getDocumentationComment(checker)).trim();
+const resolved = (symbol: ts.Symbol): ts.Symbol =>
+  symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol;
+const commentOf = (symbol: ts.Symbol): string =>
+  ts.displayPartsToString(symbol.getDocumentationComment(checker)).trim();
 const isInternal = (symbol: ts.Symbol): boolean => symbol.getJsDocTags(checker).some(({ name }) => name === 'internal');
 
 function exportsOf(symbol: ts.Symbol, prefix: string): [string, ts.Symbol][] {
@@ -30,14 +34,24 @@ function exportsOf(symbol: ts.Symbol, prefix: string): [string, ts.Symbol][] {
 }
 
 /** Such as `z`, which has documentation of its own. */
-const isForeign = (symbol: ts.Symbol): boolean => symbol.declarations?.every((each) => each.getSourceFile().fileName.includes('/node_modules/')) ?? false;
+const isForeign = (symbol: ts.Symbol): boolean =>
+  symbol.declarations?.every((each) => each.getSourceFile().fileName.includes('/node_modules/')) ?? false;
 const entries = ENTRIES.map((file) => checker.getSymbolAtLocation(program.getSourceFile(file)!)!);
 const own = entries.flatMap((entry) => exportsOf(entry, '')).filter(([, symbol]) => !isForeign(symbol));
-const named = own.flatMap(([name, symbol]) => (symbol.flags & ts.SymbolFlags.ValueModule ? exportsOf(symbol, `${name}.`) : [[name, symbol] as [string, ts.Symbol]]));
+const named = own.flatMap(([name, symbol]) =>
+  symbol.flags & ts.SymbolFlags.ValueModule ? exportsOf(symbol, `${name}.`) : [[name, symbol] as [string, ts.Symbol]],
+);
 
 function describe(name: string, symbol: ts.Symbol): PublicName {
   const declaration = symbol.declarations?.[0];
-  const type = declaration === undefined ? '' : checker.typeToString(checker.getTypeOfSymbolAtLocation(symbol, declaration), undefined, ts.TypeFormatFlags.NoTruncation);
+  const type =
+    declaration === undefined
+      ? ''
+      : checker.typeToString(
+          checker.getTypeOfSymbolAtLocation(symbol, declaration),
+          undefined,
+          ts.TypeFormatFlags.NoTruncation,
+        );
   return { name, comment: commentOf(symbol), isOptional: (symbol.flags & ts.SymbolFlags.Optional) !== 0, type };
 }
 

@@ -38,7 +38,9 @@ describe('express-upload', () => {
     const response = await post(address, coffee);
     expect(response.status).toBe(200);
     const [expected] = await model.explain(photo('coffee.jpg'), { method: 'cam' });
-    expect(await response.json()).toEqual(JSON.parse(JSON.stringify({ predictions: expected!.predictions, peak: expected!.maps[0]!.peak() })));
+    expect(await response.json()).toEqual(
+      JSON.parse(JSON.stringify({ predictions: expected!.predictions, peak: expected!.maps[0]!.peak() })),
+    );
     expect(expected!.predictions[0]!.label).toBe('espresso');
   });
 
@@ -49,7 +51,9 @@ describe('express-upload', () => {
     expect(response.headers.get('content-type')).toMatch(/^image\/png/);
     const [expected] = await model.explain(photo('coffee.jpg'), { method: 'cam' });
     const raw = (bytes: ArrayBuffer | Buffer): Promise<Buffer> => sharp(bytes).raw().toBuffer();
-    expect((await raw(await response.arrayBuffer())).equals(await raw(await expected!.maps[0]!.overlay().toBuffer()))).toBe(true);
+    expect(
+      (await raw(await response.arrayBuffer())).equals(await raw(await expected!.maps[0]!.overlay().toBuffer())),
+    ).toBe(true);
   });
 
   it('says what is wrong with a request', async () => {
@@ -74,7 +78,9 @@ describe('fastify-upload', () => {
     expect(response.status).toBe(200);
     const [expected] = await model.explain(photo('coffee.jpg'), { method: 'cam', size: 'grid' });
     const { data, shape } = expected!.maps[0]!;
-    expect(await response.json()).toEqual(JSON.parse(JSON.stringify({ predictions: expected!.predictions, map: { shape, data: Array.from(data) } })));
+    expect(await response.json()).toEqual(
+      JSON.parse(JSON.stringify({ predictions: expected!.predictions, map: { shape, data: Array.from(data) } })),
+    );
     expect(Math.max(...data)).toBe(1);
   });
 

@@ -3,7 +3,8 @@ import { expect, it } from 'vitest';
 import { versions } from '../../lib/index.js';
 import { describeParity } from '../support/parity.js';
 
-// TensorFloat-32 convolutions, LibTorch's default on CUDA, keep 10 bits of the mantissa: off, so that a wrong kernel shows.
+// TensorFloat-32 convolutions, LibTorch's default on CUDA, keep 10 bits of the mantissa: off, so that a wrong kernel
+// shows.
 process.env['NVIDIA_TF32_OVERRIDE'] = '0';
 
 it('finds a GPU', () => {

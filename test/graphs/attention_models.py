@@ -1,9 +1,11 @@
-"""Models whose attention, loops, channels and operators are written in the ways that people write them, with what PyTorch says of them.
+"""Models whose attention, loops, channels and operators are written in the ways that people write them, with what
+PyTorch says of them.
 
     python test/graphs/attention_models.py OUT [NAME ...]
 
-writes OUT/NAME.pt and OUT/expected.json, whose arrays are OUT/*.npy. Weights are seeded, no bias is zero. `attention` holds the
-probabilities of every site as [N * windows, heads, queries, keys], recorded at the softmax while the module itself runs.
+writes OUT/NAME.pt and OUT/expected.json, whose arrays are OUT/*.npy. Weights are seeded, no bias is zero. `attention`
+holds the probabilities of every site as [N * windows, heads, queries, keys], recorded at the softmax while the module
+itself runs.
 """
 
 import json
@@ -31,8 +33,16 @@ class Of(nn.Module):
 
 
 def cnn(channels=3, outputs=6):
-    return nn.Sequential(nn.Conv2d(channels, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(inplace=True),
-                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, outputs))
+    return nn.Sequential(
+        nn.Conv2d(channels, 8, 3, 2, 1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(8, 16, 3, 2, 1),
+        nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(16, outputs),
+    )
 
 
 class Attention(nn.Module):
@@ -87,10 +97,11 @@ class Transformer(nn.Module):
 
     def __init__(self, form, has_class_token=True, width=24):
         super().__init__()
+        block = Cascade if form == "cascade" else lambda: Attention(form)
         self.patches = nn.Conv2d(3, width, 8, 8)
         self.token = nn.Parameter(torch.randn(1, 1, width)) if has_class_token else None
         self.place = nn.Parameter(torch.randn(1, 16, width) * 0.3)
-        self.blocks = nn.Sequential(Attention(form), Attention(form))
+        self.blocks = nn.Sequential(block(), block())
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, 6)
 
     def forward(self, x):
@@ -99,6 +110,23 @@ class Transformer(nn.Module):
             x = torch.cat([self.token.expand(x.shape[0], -1, -1), x], 1)
         x = self.norm(self.blocks(x))
         return self.head(x[:, 0] if self.token is not None else x.mean(1))
+
+
+class Cascade(nn.Module):
+    """One head after another, as in EfficientViT: each gets its own channels and what the head before it made."""
+
+    def __init__(self, width=24, heads=3):
+        super().__init__()
+        self.heads, self.norm, self.out = heads, nn.LayerNorm(width), nn.Linear(width, width)
+        self.qkvs = nn.ModuleList([nn.Linear(width // heads, 3 * width // heads) for _ in range(heads)])
+
+    def forward(self, x):
+        found, made = [], 0
+        for part, qkv in zip(self.norm(x).chunk(self.heads, -1), self.qkvs):
+            q, k, v = qkv(part + made).unsqueeze(1).chunk(3, -1)
+            made = ((q @ k.mT * q.shape[-1] ** -0.5).softmax(-1) @ v).squeeze(1)
+            found.append(made)
+        return x + self.out(torch.cat(found, -1))
 
 
 class CountedLoop(nn.Module):
@@ -141,7 +169,12 @@ class Resizing(nn.Module):
 class Recurrent(nn.Module):
     def __init__(self):
         super().__init__()
-        self.patches, self.lstm, self.gru, self.fc = nn.Conv2d(3, 8, 8, 8), nn.LSTM(8, 8, batch_first=True), nn.GRU(8, 8, batch_first=True), nn.Linear(8, 6)
+        self.patches, self.lstm, self.gru, self.fc = (
+            nn.Conv2d(3, 8, 8, 8),
+            nn.LSTM(8, 8, batch_first=True),
+            nn.GRU(8, 8, batch_first=True),
+            nn.Linear(8, 6),
+        )
 
     def forward(self, x):
         x = self.patches(x).flatten(2).transpose(1, 2)
@@ -159,7 +192,13 @@ class ChannelsLastInput(nn.Module):
 
 def encoder_with_pooling():
     layer = nn.TransformerEncoderLayer(24, 4, 48, 0.1, "gelu", batch_first=True, norm_first=True)
-    parts = dict(p=nn.Conv2d(3, 24, 8, 8), enc=nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), norm=nn.LayerNorm(24), pool=nn.Linear(24, 1), fc=nn.Linear(24, 6))
+    parts = dict(
+        p=nn.Conv2d(3, 24, 8, 8),
+        enc=nn.TransformerEncoder(layer, 2, enable_nested_tensor=False),
+        norm=nn.LayerNorm(24),
+        pool=nn.Linear(24, 1),
+        fc=nn.Linear(24, 6),
+    )
 
     def forward(s, x):
         x = s.norm(s.enc(s.p(x).flatten(2).transpose(1, 2)))
@@ -180,13 +219,51 @@ def of_timm(name, **options):
 def nest():
     from timm.models.nest import Nest
 
-    return Nest(img_size=64, num_levels=3, embed_dims=(24, 24, 24), num_heads=(2, 3, 4), depths=(1, 1, 1), num_classes=6)
+    return Nest(
+        img_size=64, num_levels=3, embed_dims=(24, 24, 24), num_heads=(2, 3, 4), depths=(1, 1, 1), num_classes=6
+    )
+
+
+def swin_of_transformers():
+    """Its last width is a square, so its pooled channels [N, 64, 1] look like 8 x 8 tokens."""
+    import transformers
+
+    config = transformers.SwinConfig(
+        image_size=64, num_labels=6, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 2, 2, 4], window_size=2
+    )
+    return Of(lambda s, x: s.m(pixel_values=x).logits, m=transformers.SwinForImageClassification(config))
+
+
+def beit_with_relative_bias():
+    import transformers
+
+    config = transformers.BeitConfig(
+        hidden_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=48,
+        image_size=64,
+        patch_size=16,
+        num_labels=6,
+        use_relative_position_bias=True,
+        use_absolute_position_embeddings=True,
+    )
+    return Of(lambda s, x: s.m(pixel_values=x).logits, m=transformers.BeitForImageClassification(config))
 
 
 def siglip():
     from timm.models.vision_transformer import VisionTransformer
 
-    return VisionTransformer(img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=3, num_classes=6, class_token=False, global_pool="map")
+    return VisionTransformer(
+        img_size=32,
+        patch_size=8,
+        embed_dim=24,
+        depth=2,
+        num_heads=3,
+        num_classes=6,
+        class_token=False,
+        global_pool="map",
+    )
 
 
 def densenet():
@@ -197,9 +274,13 @@ def densenet():
 
 ATTENTION = ["einsum", "einsum-dots", "from-right", "cosine", "sinks", "gated", "talking", "grouped"]
 
-# The model; options: shape of its images, scripted, the Grad-CAM's layer with its grid and prefix, whether 5-D attention has heads first.
+# The model; options: shape of its images, scripted, the Grad-CAM's layer with its grid and prefix, whether 5-D
+# attention has heads first.
 MODELS = {
-    **{form: (lambda form=form: Transformer(form), {"cam": ["blocks.1.norm", 4, 4, 1], "attention": True}) for form in ATTENTION},
+    **{
+        form: (lambda form=form: Transformer(form), {"cam": ["blocks.1.norm", 4, 4, 1], "attention": True})
+        for form in ATTENTION
+    },
     "windows-first": (lambda: Transformer("windows-first", False), {"attention": True}),
     "heads-first": (lambda: Transformer("heads-first", False), {"attention": True, "heads_first": True}),
     "counted-loop": (CountedLoop, {"scripted": True}),
@@ -207,18 +288,67 @@ MODELS = {
     "resizing": (Resizing, {"scripted": True}),
     "scripted-densenet": (densenet, {"scripted": True, "shape": [3, 64, 64]}),
     "recurrent": (Recurrent, {}),
-    "local-response-norm": (lambda: Of(lambda s, x: s.fc(F.local_response_norm(F.relu(s.c(x)), 5).mean((2, 3))), c=nn.Conv2d(3, 8, 3, 2, 1), fc=nn.Linear(8, 6)), {}),
+    "local-response-norm": (
+        lambda: Of(
+            lambda s, x: s.fc(F.local_response_norm(F.relu(s.c(x)), 5).mean((2, 3))),
+            c=nn.Conv2d(3, 8, 3, 2, 1),
+            fc=nn.Linear(8, 6),
+        ),
+        {},
+    ),
     "gray": (lambda: cnn(1), {"shape": [1, 28, 28], "layer": "4"}),
     "spectral": (lambda: cnn(11), {"shape": [11, 30, 30], "layer": "4"}),
     "channels-last-input": (ChannelsLastInput, {"shape": [32, 40, 3]}),
     "sequence-pooling": (encoder_with_pooling, {"cam": ["norm", 4, 4, 0]}),
-    "swin-v2": (of_timm("swinv2_tiny_window8_256", img_size=64, window_size=4, embed_dim=24, depths=(2, 1), num_heads=(2, 4)), {"shape": [3, 64, 64], "attention": True}),
-    "hiera": (of_timm("hiera_tiny_224", img_size=(64, 64), embed_dim=16, num_heads=1, stages=(1, 1, 1, 1)), {"shape": [3, 64, 64], "attention": True, "heads_first": True}),
-    "twins": (of_timm("twins_svt_small", img_size=64, embed_dims=(16, 32, 32, 32), num_heads=(2, 2, 4, 4), depths=(2, 2, 2, 2), wss=(4, 4, 2, 2)), {"shape": [3, 64, 64], "attention": True}),
+    "swin-v2": (
+        of_timm("swinv2_tiny_window8_256", img_size=64, window_size=4, embed_dim=24, depths=(2, 1), num_heads=(2, 4)),
+        {"shape": [3, 64, 64], "attention": True},
+    ),
+    "hiera": (
+        of_timm("hiera_tiny_224", img_size=(64, 64), embed_dim=16, num_heads=1, stages=(1, 1, 1, 1)),
+        {"shape": [3, 64, 64], "attention": True, "heads_first": True, "cam": ["blocks.3", 2, 2, 0]},
+    ),
+    "tnt": (
+        of_timm(
+            "tnt_s_patch16_224", img_size=64, depth=2, embed_dim=48, inner_dim=12, num_heads_inner=2, num_heads_outer=3
+        ),
+        {"shape": [3, 64, 64], "attention": True, "cam": ["blocks.1.norm_out", 4, 4, 1]},
+    ),
+    "twins": (
+        of_timm(
+            "twins_svt_small",
+            img_size=64,
+            embed_dims=(16, 32, 32, 32),
+            num_heads=(2, 2, 4, 4),
+            depths=(2, 2, 2, 2),
+            wss=(4, 4, 2, 2),
+        ),
+        {"shape": [3, 64, 64], "attention": True},
+    ),
     "nest": (nest, {"shape": [3, 64, 64], "attention": True, "heads_first": True}),
-    "cait": (of_timm("cait_xxs24_224", img_size=64, depth=2, embed_dim=24, num_heads=2), {"shape": [3, 64, 64], "attention": True, "cam": ["blocks_token_only.1.norm1", 4, 4, 1]}),
-    "levit": (of_timm("levit_128s", img_size=64, embed_dim=(16, 32, 32), num_heads=(2, 2, 4), depth=(1, 1, 1), key_dim=8), {"shape": [3, 64, 64], "attention": True}),
+    "cait": (
+        of_timm("cait_xxs24_224", img_size=64, depth=2, embed_dim=24, num_heads=2),
+        {"shape": [3, 64, 64], "attention": True, "cam": ["blocks_token_only.1.norm1", 4, 4, 1]},
+    ),
+    "convit": (
+        of_timm("convit_tiny", scriptable=True, img_size=64, depth=2, local_up_to_layer=1, embed_dim=12),
+        {"scripted": True, "shape": [3, 64, 64]},
+    ),
+    "levit": (
+        of_timm("levit_128s", img_size=64, embed_dim=(16, 32, 32), num_heads=(2, 2, 4), depth=(1, 1, 1), key_dim=8),
+        {"shape": [3, 64, 64], "attention": True},
+    ),
     "siglip-pooling": (siglip, {"attention": True}),
+    "swin-pooler": (
+        swin_of_transformers,
+        {"shape": [3, 64, 64], "attention": True, "cam": ["m.swin.layernorm", 2, 2, 0]},
+    ),
+    "beit-relative-bias": (beit_with_relative_bias, {"shape": [3, 64, 64], "attention": True}),
+    "side-by-side": (
+        of_timm("vit_small_patch16_18x2_224", img_size=64, depth=2, embed_dim=24, num_heads=3),
+        {"shape": [3, 64, 64], "attention": True},
+    ),
+    "cascade": (lambda: Transformer("cascade"), {"attention": True, "cam": ["blocks.1.norm", 4, 4, 1]}),
 }
 
 
@@ -261,7 +391,10 @@ def seeded(model):
     with torch.no_grad():
         for name, value in model.named_parameters():
             scale = 0.4 if value.dim() == 1 else 0.6 / max(1, value[0].numel()) ** 0.5
-            value.copy_(torch.randn(value.shape, generator=generator) * scale + (1 if value.dim() == 1 and "norm" in name and name.endswith("weight") else 0))
+            value.copy_(
+                torch.randn(value.shape, generator=generator) * scale
+                + (1 if value.dim() == 1 and "norm" in name and name.endswith("weight") else 0)
+            )
         for name, value in model.named_buffers():
             if "running" in name:
                 value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
@@ -270,11 +403,16 @@ def seeded(model):
 
 def grad_cam(model, x, index, layer, height, width, prefix):
     seen = {}
-    handle = dict(model.named_modules())[layer].register_forward_hook(lambda _module, _inputs, value: seen.update(feature=value))
+    handle = dict(model.named_modules())[layer].register_forward_hook(
+        lambda _module, _inputs, value: seen.update(feature=value)
+    )
     scores = model(x)
     handle.remove()
-    gradient, = torch.autograd.grad(scores[:, index].sum(), seen["feature"])
-    tokens = [value[:, prefix:prefix + height * width].unflatten(1, (height, width)) for value in (seen["feature"], gradient)]
+    (gradient,) = torch.autograd.grad(scores[:, index].sum(), seen["feature"])
+    tokens = [
+        value[:, prefix : prefix + height * width].unflatten(1, (height, width))
+        for value in (seen["feature"], gradient)
+    ]
     cam = (tokens[1].mean((1, 2), keepdim=True) * tokens[0]).sum(-1).relu()
     low, high = cam.amin((1, 2), keepdim=True), cam.amax((1, 2), keepdim=True)
     return ((cam - low) / (high - low).clamp_min(1e-12)).detach()
@@ -292,7 +430,11 @@ def main(folder, names):
         model = seeded(make())
         x = torch.randn(2, *options.get("shape", [3, 32, 32]), generator=torch.Generator().manual_seed(2))
         with torch.no_grad():
-            archive = torch.jit.script(model) if options.get("scripted") else torch.jit.trace(model, x, check_trace=False, strict=False)
+            archive = (
+                torch.jit.script(model)
+                if options.get("scripted")
+                else torch.jit.trace(model, x, check_trace=False, strict=False)
+            )
             archive.save(str(folder / f"{name}.pt"))
             with recording(options.get("heads_first", False)) as seen:
                 scores = model(x)
@@ -304,8 +446,16 @@ def main(folder, names):
         if "cam" in options:
             # A class of which both maps have something above zero.
             index = next(i for i in range(6) if (grad_cam(model, x, i, *options["cam"]).amax((1, 2)) == 1).all())
-            single, double = grad_cam(model, x, index, *options["cam"]), grad_cam(seeded(make()).double(), x.double(), index, *options["cam"])
-            entry["gradCam"] = {"class": index, "layer": options["cam"][0], "map": save(f"{name}.cam", double), "rounding": float((single.double() - double).abs().max())}
+            single, double = (
+                grad_cam(model, x, index, *options["cam"]),
+                grad_cam(seeded(make()).double(), x.double(), index, *options["cam"]),
+            )
+            entry["gradCam"] = {
+                "class": index,
+                "layer": options["cam"][0],
+                "map": save(f"{name}.cam", double),
+                "rounding": float((single.double() - double).abs().max()),
+            }
         expected[name] = entry
     (folder / "expected.json").write_text(json.dumps(expected))
 

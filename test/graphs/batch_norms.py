@@ -2,7 +2,8 @@
 
     python test/graphs/batch_norms.py OUT
 
-writes OUT/batch-norms.pt and OUT/expected.json: images [2, 3, 32, 48], and of each the gradient of logit 1 with respect to its pixels.
+writes OUT/batch-norms.pt and OUT/expected.json: images [2, 3, 32, 48], and of each the gradient of logit 1 with respect
+to its pixels.
 """
 
 import json
@@ -41,8 +42,11 @@ def main(folder):
         torch.jit.trace(model, images, check_trace=False).save(str(folder / "batch-norms.pt"))
     # In a batch of two: of one image alone PyTorch 2.13 takes this gradient wrong.
     exact = images.double().requires_grad_()
-    gradient, = torch.autograd.grad(model.double()(exact)[:, 1].sum(), exact)
-    numbers = {name: {"shape": list(value.shape), "data": value.detach().double().flatten().tolist()} for name, value in (("images", images), ("gradient", gradient))}
+    (gradient,) = torch.autograd.grad(model.double()(exact)[:, 1].sum(), exact)
+    numbers = {
+        name: {"shape": list(value.shape), "data": value.detach().double().flatten().tolist()}
+        for name, value in (("images", images), ("gradient", gradient))
+    }
     (folder / "expected.json").write_text(json.dumps(numbers))
 
 

@@ -2,8 +2,9 @@
 
     python test/graphs/in_place.py OUT
 
-writes OUT/NAME-traced.pt, OUT/NAME-scripted.pt and OUT/expected.json: for each model its logits and, for each node, its features, their
-gradient of the logit of class 1 and the Grad-CAM map, in float64, and by how much PyTorch's own float32 differs from each at most.
+writes OUT/NAME-traced.pt, OUT/NAME-scripted.pt and OUT/expected.json: for each model its logits and, for each node, its
+features, their gradient of the logit of class 1 and the Grad-CAM map, in float64, and by how much PyTorch's own float32
+differs from each at most.
 """
 
 import copy
@@ -21,7 +22,13 @@ class Block(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.stem, self.conv, self.bn, self.seam, self.fc = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, 1, 1), nn.BatchNorm2d(8), nn.Identity(), nn.Linear(8, 4)
+        self.stem, self.conv, self.bn, self.seam, self.fc = (
+            nn.Conv2d(3, 8, 3, 2, 1),
+            nn.Conv2d(8, 8, 3, 1, 1),
+            nn.BatchNorm2d(8),
+            nn.Identity(),
+            nn.Linear(8, 4),
+        )
         self.act = nn.ReLU(inplace=True)
 
     def scores(self, x):
@@ -166,7 +173,7 @@ def at_node(model, x, name, is_ignored):
     logits = model(x)
     handle.remove()
     value = seen["value"]
-    gradient, = torch.autograd.grad(logits[:, 1].sum(), value)
+    (gradient,) = torch.autograd.grad(logits[:, 1].sum(), value)
     cam = (gradient.mean((2, 3), keepdim=True) * value).sum(1).relu().detach()
     return {"feature": value.detach().clone(), "gradient": gradient, "cam": cam}
 
@@ -186,11 +193,15 @@ def main(folder):
             torch.jit.script(model).save(str(folder / f"{name}-scripted.pt"))
             entry = {"logits": numbers(exact(x.double())), "nodes": {}}
         for node in nodes:
-            # A hook whose copy takes the place of a result that is ignored, or of one of two names, would make another model.
+            # A hook whose copy takes the place of a result that is ignored, or of one of two names, would make another
+            # model.
             is_ignored = name == "ignored" and node == "act"
             hooked = "bn" if node == "drop" else node
             double, single = at_node(exact, x.double(), hooked, is_ignored), at_node(model, x, hooked, is_ignored)
-            entry["nodes"][node] = {key: {**numbers(value), "rounding": float((single[key].double() - value).abs().max())} for key, value in double.items()}
+            entry["nodes"][node] = {
+                key: {**numbers(value), "rounding": float((single[key].double() - value).abs().max())}
+                for key, value in double.items()
+            }
         expected[name] = entry
     (folder / "expected.json").write_text(json.dumps({"images": numbers(x), "models": expected}))
 

@@ -2,8 +2,9 @@
 
     python test/graphs/models.py OUT
 
-writes OUT/NAME.pt and OUT/expected.json: for each model an input, its outputs and, for `gradcam` = [layer, output, class], the Grad-CAM
-map of the logit in float64, and by how much PyTorch's own float32 map differs from it. Weights are seeded, no bias is zero.
+writes OUT/NAME.pt and OUT/expected.json: for each model an input, its outputs and, for `gradcam` = [layer, output,
+class], the Grad-CAM map of the logit in float64, and by how much PyTorch's own float32 map differs from it. Weights are
+seeded, no bias is zero.
 """
 
 import json
@@ -29,14 +30,26 @@ class Of(nn.Module):
 
 
 def cnn(outputs):
-    return nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(),
-                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, outputs))
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 16, 3, 2, 1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(16, outputs),
+    )
 
 
 def folded(convolutions):
     """A view of a map as rows, as in PyTorch's own tutorial."""
     layers = [layer for i in range(convolutions) for layer in (nn.Conv2d(3 if i == 0 else 8, 8, 3, 1, 1), nn.ReLU())]
-    return Of(lambda s, x: s.fc(F.max_pool2d(s.body(x), 4).view(-1, 8 * 8 * 8)), body=nn.Sequential(*layers), fc=nn.Linear(512, 10))
+    return Of(
+        lambda s, x: s.fc(F.max_pool2d(s.body(x), 4).view(-1, 8 * 8 * 8)),
+        body=nn.Sequential(*layers),
+        fc=nn.Linear(512, 10),
+    )
 
 
 def body(run, **parts):
@@ -44,12 +57,17 @@ def body(run, **parts):
 
 
 class Encoder(nn.Module):
-    """PyTorch's own encoder on patches, by the mean of its tokens; traced without gradients it becomes one operator a layer."""
+    """PyTorch's own encoder on patches, by the mean of its tokens; traced without gradients it becomes one operator a
+    layer."""
 
     def __init__(self, norm_first, activation):
         super().__init__()
         layer = nn.TransformerEncoderLayer(16, 4, 32, 0.0, activation, batch_first=True, norm_first=norm_first)
-        self.patches, self.encoder, self.fc = nn.Conv2d(3, 16, 8, 8), nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Linear(16, 6)
+        self.patches, self.encoder, self.fc = (
+            nn.Conv2d(3, 16, 8, 8),
+            nn.TransformerEncoder(layer, 2, enable_nested_tensor=False),
+            nn.Linear(16, 6),
+        )
 
     def forward(self, x):
         return self.fc(self.encoder(self.patches(x).flatten(2).transpose(1, 2)).mean(1))
@@ -70,15 +88,56 @@ class Padded(nn.Module):
 MODELS = {
     "folded-2": (lambda: folded(2), 32, ("body.2", None, 3)),
     "folded-5": (lambda: folded(5), 32, ("body.8", None, 3)),
-    "view-as": (lambda: Of(lambda s, x: s.fc(s.c2(s.c(x)).view_as(torch.zeros(x.shape[0], 8 * 32 * 32))), c=nn.Conv2d(3, 8, 3, 1, 1), c2=nn.Conv2d(8, 8, 3, 1, 1), fc=nn.Linear(8192, 4)), 32, ("c2", None, 1)),
-    "max-pool": (lambda: Of(lambda s, x: s.fc(F.adaptive_max_pool2d(F.relu(s.c(x)), 1).flatten(1)), c=nn.Conv2d(3, 8, 3, 2, 1), fc=nn.Linear(8, 10)), 32, ("c", None, 2)),
-    "max-of-axis": (lambda: Of(lambda s, x: s.fc(F.relu(s.c(x)).flatten(2).max(-1)[0]), c=nn.Conv2d(3, 8, 3, 2, 1), fc=nn.Linear(8, 10)), 32, ("c", None, 2)),
+    "image-and-copy": (
+        lambda: Of(lambda s, x: (lambda a, b: a + b)(*s.body(torch.cat([x, x * 0.5 + 0.1])).chunk(2)), body=cnn(6)),
+        32,
+        None,
+    ),
+    "view-as": (
+        lambda: Of(
+            lambda s, x: s.fc(s.c2(s.c(x)).view_as(torch.zeros(x.shape[0], 8 * 32 * 32))),
+            c=nn.Conv2d(3, 8, 3, 1, 1),
+            c2=nn.Conv2d(8, 8, 3, 1, 1),
+            fc=nn.Linear(8192, 4),
+        ),
+        32,
+        ("c2", None, 1),
+    ),
+    "max-pool": (
+        lambda: Of(
+            lambda s, x: s.fc(F.adaptive_max_pool2d(F.relu(s.c(x)), 1).flatten(1)),
+            c=nn.Conv2d(3, 8, 3, 2, 1),
+            fc=nn.Linear(8, 10),
+        ),
+        32,
+        ("c", None, 2),
+    ),
+    "max-of-axis": (
+        lambda: Of(
+            lambda s, x: s.fc(F.relu(s.c(x)).flatten(2).max(-1)[0]), c=nn.Conv2d(3, 8, 3, 2, 1), fc=nn.Linear(8, 10)
+        ),
+        32,
+        ("c", None, 2),
+    ),
     "padded": (Padded, 32, ("b", None, 2)),
     "encoder-norm-first": (lambda: Encoder(True, "gelu"), 32, None),
     "encoder-norm-last": (lambda: Encoder(False, "relu"), 32, None),
-    "batch-statistics": (lambda: Of(lambda s, x: s.fc(s.norm(s.c(x)).relu().mean((2, 3))), c=nn.Conv2d(3, 8, 3, 2, 1), norm=nn.BatchNorm2d(8, track_running_stats=False), fc=nn.Linear(8, 4)), 32, None),
+    "batch-statistics": (
+        lambda: Of(
+            lambda s, x: s.fc(s.norm(s.c(x)).relu().mean((2, 3))),
+            c=nn.Conv2d(3, 8, 3, 2, 1),
+            norm=nn.BatchNorm2d(8, track_running_stats=False),
+            fc=nn.Linear(8, 4),
+        ),
+        32,
+        None,
+    ),
     "minus-mean-of-batch": (lambda: Of(lambda s, x: s.body(x - 0.5 * x.mean(0)), body=cnn(4)), 32, None),
-    "softmax-over-batch": (lambda: Of(lambda s, x: s.fc(s.body(x).softmax(0)), body=cnn(8), fc=nn.Linear(8, 4)), 32, None),
+    "softmax-over-batch": (
+        lambda: Of(lambda s, x: s.fc(s.body(x).softmax(0)), body=cnn(8), fc=nn.Linear(8, 4)),
+        32,
+        None,
+    ),
     "one-logit": (lambda: cnn(1), 32, ("4", None, 0)),
     "one-logit-squeezed": (lambda: Of(lambda s, x: s.body(x).squeeze(1), body=cnn(1)), 32, None),
     "one-logit-squeezed-all": (lambda: Of(lambda s, x: s.body(x).squeeze(), body=cnn(1)), 32, None),
@@ -86,10 +145,37 @@ MODELS = {
     "ends-in-softmax": (lambda: Of(lambda s, x: s.body(x).mul(9).softmax(-1), body=cnn(10)), 32, None),
     "ends-in-log-softmax": (lambda: Of(lambda s, x: F.log_softmax(s.body(x).mul(9), 1), body=cnn(10)), 32, None),
     "labels": (lambda: Of(lambda s, x: s.body(x).sigmoid(), body=cnn(5)), 32, None),
-    "heads": (lambda: body(lambda s, x: (lambda f: (s.age(f), s.sex(f), s.kind(f)))(s.body(x)), age=nn.Linear(8, 1), sex=nn.Linear(8, 2), kind=nn.Linear(8, 5)), 32, ("body.4", "2", 3)),
-    "named-heads": (lambda: body(lambda s, x: (lambda f: {"breed": s.breed(f), "colour": s.colour(f)})(s.body(x)), breed=nn.Linear(8, 3), colour=nn.Linear(8, 5)), 32, ("body.4", "colour", 3)),
-    "halves": (lambda: body(lambda s, x: (lambda a, b: {"first": a, "second": b})(*s.fc(s.body(x)).chunk(2, 1)), fc=nn.Linear(8, 10)), 32, ("body.4", "second", 3)),
-    "embedding-first": (lambda: body(lambda s, x: (lambda f: (f, s.fc(f)))(s.body(x)), fc=nn.Linear(8, 10)), 32, ("body.4", "1", 3)),
+    "heads": (
+        lambda: body(
+            lambda s, x: (lambda f: (s.age(f), s.sex(f), s.kind(f)))(s.body(x)),
+            age=nn.Linear(8, 1),
+            sex=nn.Linear(8, 2),
+            kind=nn.Linear(8, 5),
+        ),
+        32,
+        ("body.4", "2", 3),
+    ),
+    "named-heads": (
+        lambda: body(
+            lambda s, x: (lambda f: {"breed": s.breed(f), "colour": s.colour(f)})(s.body(x)),
+            breed=nn.Linear(8, 3),
+            colour=nn.Linear(8, 5),
+        ),
+        32,
+        ("body.4", "colour", 3),
+    ),
+    "halves": (
+        lambda: body(
+            lambda s, x: (lambda a, b: {"first": a, "second": b})(*s.fc(s.body(x)).chunk(2, 1)), fc=nn.Linear(8, 10)
+        ),
+        32,
+        ("body.4", "second", 3),
+    ),
+    "embedding-first": (
+        lambda: body(lambda s, x: (lambda f: (f, s.fc(f)))(s.body(x)), fc=nn.Linear(8, 10)),
+        32,
+        ("body.4", "1", 3),
+    ),
 }
 
 
@@ -108,7 +194,9 @@ def flat(output, path=""):
     if isinstance(output, torch.Tensor):
         return {path or "output": output}
     items = output.items() if isinstance(output, dict) else enumerate(output)
-    return {key: value for name, each in items for key, value in flat(each, f"{path}.{name}" if path else str(name)).items()}
+    return {
+        key: value for name, each in items for key, value in flat(each, f"{path}.{name}" if path else str(name)).items()
+    }
 
 
 def grad_cam(model, x, layer, output, index):
@@ -121,7 +209,7 @@ def grad_cam(model, x, layer, output, index):
     returned = flat(model(x))
     handle.remove()
     logits = returned[output or "output"]
-    gradient, = torch.autograd.grad(logits[:, index].sum(), seen["feature"])
+    (gradient,) = torch.autograd.grad(logits[:, index].sum(), seen["feature"])
     cam = (gradient.mean((2, 3), keepdim=True) * seen["feature"]).sum(1).relu()
     low, high = cam.amin((1, 2), keepdim=True), cam.amax((1, 2), keepdim=True)
     return ((cam - low) / (high - low).clamp_min(1e-12)).detach()
@@ -142,10 +230,21 @@ def main(folder):
             torch.jit.trace(model, x, check_trace=False, strict=False).save(str(folder / f"{name}.pt"))
             # Each alone: what a user means by an image's answer.
             singles = [flat(model(x[i : i + 1])) for i in range(2)]
-        entry = {"input": numbers(x), "outputs": {key: numbers(torch.stack([single[key].reshape(-1) for single in singles])) for key in singles[0]}}
+        entry = {
+            "input": numbers(x),
+            "outputs": {
+                key: numbers(torch.stack([single[key].reshape(-1) for single in singles])) for key in singles[0]
+            },
+        }
         if cam is not None:
             single, double = grad_cam(model, x, *cam), grad_cam(seeded(make()).double(), x.double(), *cam)
-            entry["gradCam"] = {"layer": cam[0], "output": cam[1], "class": cam[2], "map": numbers(double), "rounding": float((single.double() - double).abs().max())}
+            entry["gradCam"] = {
+                "layer": cam[0],
+                "output": cam[1],
+                "class": cam[2],
+                "map": numbers(double),
+                "rounding": float((single.double() - double).abs().max()),
+            }
         expected[name] = entry
     (folder / "expected.json").write_text(json.dumps(expected))
 

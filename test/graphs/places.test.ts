@@ -1,10 +1,10 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { Model } from '../../lib/index.js';
-import { findPython, runPython } from '../support/python.js';
+import { findPython } from '../support/python.js';
+import { exportModels } from './exports.js';
 
 interface Numbers {
   readonly shape: number[];
@@ -29,10 +29,8 @@ describe.skipIf(python === null)('places of the image, kept and lost', () => {
   let expected: Record<string, Expected>;
 
   beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'sightline-places-'));
-    await runPython(python!, ['test/graphs/places_models.py', folder]);
-    expected = JSON.parse(await readFile(join(folder, 'expected.json'), 'utf8')) as Record<string, Expected>;
-  }, 120_000);
+    ({ folder, expected } = await exportModels<Expected>(python!, 'places_models.py'));
+  });
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
   const load = (name: string): Promise<Model> => Model.load(join(folder, `${name}.pt`), { device: 'cpu' });
@@ -47,22 +45,39 @@ describe.skipIf(python === null)('places of the image, kept and lost', () => {
   };
   const expectGradCam = async (model: Model, name: string, layer?: string): Promise<void> => {
     const { map, rounding } = expected[name]!.gradCam!;
-    const [explained] = await model.explain(imagesOf(name), { method: 'grad-cam', targets: [1], size: 'grid', ...(layer !== undefined && { layer }) });
+    const [explained] = await model.explain(imagesOf(name), {
+      method: 'grad-cam',
+      targets: [1],
+      size: 'grid',
+      ...(layer !== undefined && { layer }),
+    });
     expect(Math.max(...map.data)).toBe(1);
     expect(explained!.maps[0]!.shape).toEqual(map.shape.slice(1));
     expectClose(explained!.maps[0]!.data, map.data, FLOAT32 + 8 * rounding);
   };
 
-  it.each(['hardswish', 'hardswish-in-place', 'in-place-on-parts', 'prelu', 'log-sigmoid', 'response-norm', 'channel-gate', 'spectral-gate', 'appended', 'appended-to-none'])(
-    '%s keeps them: the last layer is explained by default, as autograd does',
-    async (name) => {
-      await using model = await load(name);
-      expect(await model.inspect(SIZE)).toMatchObject({ targetLayer: 'after', placesLostAt: null });
-      const [predicted] = await model.predict(imagesOf(name));
-      expectClose(predicted!.logits.data, expected[name]!.logits.data);
-      await expectGradCam(model, name);
-    },
-  );
+  it.each([
+    'hardswish',
+    'hardswish-in-place',
+    'in-place-on-parts',
+    'prelu',
+    'log-sigmoid',
+    'response-norm',
+    'channel-gate',
+    'window-convolution',
+    'filled-up',
+    'row-pooling',
+    'one-by-one',
+    'spectral-gate',
+    'appended',
+    'appended-to-none',
+  ])('%s keeps them: the last layer is explained by default, as autograd does', async (name) => {
+    await using model = await load(name);
+    expect(await model.inspect(SIZE)).toMatchObject({ targetLayer: 'after', placesLostAt: null });
+    const [predicted] = await model.predict(imagesOf(name));
+    expectClose(predicted!.logits.data, expected[name]!.logits.data);
+    await expectGradCam(model, name);
+  });
 
   it.each([
     ['spectrum', 'fft_fft2'],
@@ -86,10 +101,27 @@ describe.skipIf(python === null)('places of the image, kept and lost', () => {
     await expectGradCam(model, 'spectrum', 'stem');
   });
 
+  it('a map that was filled up is in no even grid while it is', async () => {
+    await using model = await load('filled-up');
+    const { nodes } = await model.inspect(SIZE);
+    expect(nodes.find(({ name }) => name === 'middle.pool')).toMatchObject({ layout: 'other', grid: null });
+  });
+
+  it('what is made of one place tells no places apart, however large it is', async () => {
+    await using model = await load('from-one');
+    const { targetLayer, nodes } = await model.inspect(SIZE);
+    expect(targetLayer).toBe('stem');
+    expect(nodes.find(({ name }) => name === 'after')).toMatchObject({ shape: [1, 8, 8, 8], layout: 'other' });
+    await expectGradCam(model, 'from-one');
+  });
+
   it('each second token of each axis is a grid of half the size', async () => {
     await using model = await load('halves');
     const { targetLayer, nodes } = await model.inspect(SIZE);
     expect(targetLayer).toBe('halves');
-    expect(nodes.find(({ name }) => name === 'halves')).toMatchObject({ layout: 'tokens', grid: { height: 4, width: 4, prefix: 0, suffix: 0 } });
+    expect(nodes.find(({ name }) => name === 'halves')).toMatchObject({
+      layout: 'tokens',
+      grid: { height: 4, width: 4, prefix: 0, suffix: 0 },
+    });
   });
 });

@@ -2,14 +2,15 @@
 
     python test/graphs/places_models.py OUT
 
-writes OUT/NAME.pt and OUT/expected.json: for each model an input, its logits and, where `layer` is given, the Grad-CAM map of class 1 at
-that layer in float64, and by how much PyTorch's own float32 map differs from it. Weights are seeded, no bias is zero.
+writes OUT/NAME.pt and OUT/expected.json: for each model an input, its logits and, where `layer` is given, the Grad-CAM
+map of class 1 at that layer in float64, and by how much PyTorch's own float32 map differs from it. Weights are seeded,
+no bias is zero.
 """
 
 import json
 import sys
 from pathlib import Path
-from typing import List, Optional
+from typing import List, Optional  # noqa: UP035
 
 import torch
 from torch import nn
@@ -33,10 +34,18 @@ class ResponseNorm(nn.Module):
 class Block(nn.Module):
     def __init__(self):
         super().__init__()
-        self.conv, self.norm, self.wide, self.grn, self.narrow = nn.Conv2d(8, 8, 3, 1, 1), nn.LayerNorm(8), nn.Linear(8, 16), ResponseNorm(16), nn.Linear(16, 8)
+        self.conv, self.norm, self.wide, self.grn, self.narrow = (
+            nn.Conv2d(8, 8, 3, 1, 1),
+            nn.LayerNorm(8),
+            nn.Linear(8, 16),
+            ResponseNorm(16),
+            nn.Linear(16, 8),
+        )
 
     def forward(self, x):
-        return x + self.narrow(self.grn(F.gelu(self.wide(self.norm(self.conv(x).permute(0, 2, 3, 1)))))).permute(0, 3, 1, 2)
+        return x + self.narrow(self.grn(F.gelu(self.wide(self.norm(self.conv(x).permute(0, 2, 3, 1)))))).permute(
+            0, 3, 1, 2
+        )
 
 
 class ChannelGate(nn.Module):
@@ -74,15 +83,56 @@ class Spectrum(nn.Module):
         return torch.fft.fft2(x).real
 
 
+class WindowConvolution(nn.Module):
+    """A convolution within windows of 4 x 4, as in EfficientViT: each window is a part of the image."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(8, 8, 3, 1, 1)
+
+    def forward(self, x):
+        x = x.unflatten(3, (2, 4)).unflatten(2, (2, 4)).permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
+        return self.conv(x).unflatten(0, (-1, 2, 2)).permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
+
+
+class FilledUp(nn.Module):
+    """A map that is filled up to whole windows, pooled and cut again, as in HieraDet."""
+
+    def __init__(self):
+        super().__init__()
+        self.pool = nn.MaxPool2d(2)
+
+    def forward(self, x):
+        return self.pool(F.pad(x, (0, 8, 0, 8)))[:, :, :4, :4]
+
+
+class RowPooling(nn.Module):
+    """Every two neighbors in a row of tokens, as Next-ViT pools its keys."""
+
+    def forward(self, x):
+        return F.avg_pool1d(x.flatten(2), 2).unflatten(2, (8, 4))
+
+
 def between(middle, after=None):
-    """A stem, `middle` and a second convolution; two numbers of each channel are read, so that no layer is averaged alone."""
+    """A stem, `middle` and a second convolution; two numbers of each channel are read, so that no layer is averaged
+    alone."""
     after = after or nn.Conv2d(8, 8, 3, 1, 1)
 
     def forward(s, x):
-        x = s.after(s.middle(s.stem(x)))
+        x = s.stem(x)
+        x = s.after(s.middle(x.flatten(2)) if isinstance(middle, nn.Conv1d) else s.middle(x))
         return s.fc(torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1))
 
     return Of(forward, stem=nn.Conv2d(3, 8, 3, 4, 1), middle=middle, after=after, fc=nn.Linear(16, 6))
+
+
+class OfTokens(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(8, 8, 3, 1, 1)
+
+    def forward(self, x):
+        return self.conv(x.unflatten(2, (8, 8)))
 
 
 def halves():
@@ -111,10 +161,10 @@ class Appended(nn.Module):
         self.from_none = from_none
         self.mix = nn.Conv2d(16, 8, 1)
 
-    def forward(self, x, shortcut: Optional[torch.Tensor] = None):
+    def forward(self, x, shortcut: Optional[torch.Tensor] = None):  # noqa: UP045
         if shortcut is None:
             shortcut = x
-        parts: List[torch.Tensor] = []
+        parts: List[torch.Tensor] = []  # noqa: UP006
         if not self.from_none:
             parts = [x[:, :4]]
             parts.append(x[:, 4:])
@@ -132,7 +182,12 @@ class Appended(nn.Module):
 class Scripted(nn.Module):
     def __init__(self, middle):
         super().__init__()
-        self.stem, self.middle, self.after, self.fc = nn.Conv2d(3, 8, 3, 4, 1), middle, nn.Conv2d(8, 8, 3, 1, 1), nn.Linear(16, 6)
+        self.stem, self.middle, self.after, self.fc = (
+            nn.Conv2d(3, 8, 3, 4, 1),
+            middle,
+            nn.Conv2d(8, 8, 3, 1, 1),
+            nn.Linear(16, 6),
+        )
 
     def forward(self, x):
         x = self.after(self.middle(self.stem(x)))
@@ -146,7 +201,8 @@ class Inner(nn.Module):
         return torch.matrix_exp(x * 0.1)
 
 
-# The model and the layer whose Grad-CAM is wanted; None: none is chosen by default, and `stem` may be named; empty: no map.
+# The model and the layer whose Grad-CAM is wanted; None: none is chosen by default, and `stem` may be named; empty: no
+# map.
 MODELS = {
     "hardswish": (lambda: between(nn.Hardswish()), "after"),
     "hardswish-in-place": (lambda: between(nn.Hardswish(inplace=True)), "after"),
@@ -155,6 +211,11 @@ MODELS = {
     "log-sigmoid": (lambda: between(nn.LogSigmoid()), "after"),
     "response-norm": (lambda: between(Block()), "after"),
     "channel-gate": (lambda: between(ChannelGate()), "after"),
+    "window-convolution": (lambda: between(WindowConvolution()), "after"),
+    "filled-up": (lambda: between(FilledUp()), "after"),
+    "from-one": (lambda: between(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.AdaptiveAvgPool2d(8))), "stem"),
+    "row-pooling": (lambda: between(RowPooling()), "after"),
+    "one-by-one": (lambda: between(nn.Conv1d(8, 8, 1), OfTokens()), "after"),
     "spectral-gate": (lambda: between(SpectralGate()), "after"),
     "appended": (lambda: Scripted(Appended(False)), "after"),
     "appended-to-none": (lambda: Scripted(Appended(True)), "after"),
@@ -166,10 +227,12 @@ MODELS = {
 
 def grad_cam(model, x, layer):
     seen = {}
-    handle = dict(model.named_modules())[layer].register_forward_hook(lambda _module, _inputs, value: seen.update(feature=value))
+    handle = dict(model.named_modules())[layer].register_forward_hook(
+        lambda _module, _inputs, value: seen.update(feature=value)
+    )
     logits = model(x)
     handle.remove()
-    gradient, = torch.autograd.grad(logits[:, 1].sum(), seen["feature"])
+    (gradient,) = torch.autograd.grad(logits[:, 1].sum(), seen["feature"])
     cam = (gradient.mean((2, 3), keepdim=True) * seen["feature"]).sum(1).relu()
     low, high = cam.amin((1, 2), keepdim=True), cam.amax((1, 2), keepdim=True)
     return ((cam - low) / (high - low).clamp_min(1e-12)).detach()
@@ -182,11 +245,18 @@ def main(folder):
         model = seeded(make())
         x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
         with torch.no_grad():
-            archive = torch.jit.script(model) if isinstance(model, Scripted) else torch.jit.trace(model, x, check_trace=False, strict=False)
+            archive = (
+                torch.jit.script(model)
+                if isinstance(model, Scripted)
+                else torch.jit.trace(model, x, check_trace=False, strict=False)
+            )
             archive.save(str(folder / f"{name}.pt"))
             entry = {"input": numbers(x), "logits": numbers(model(x))}
         if layer != "":
-            single, double = grad_cam(model, x, layer or "stem"), grad_cam(seeded(make()).double(), x.double(), layer or "stem")
+            single, double = (
+                grad_cam(model, x, layer or "stem"),
+                grad_cam(seeded(make()).double(), x.double(), layer or "stem"),
+            )
             entry["gradCam"] = {"map": numbers(double), "rounding": float((single.double() - double).abs().max())}
         expected[name] = entry
     (folder / "expected.json").write_text(json.dumps(expected))

@@ -10,7 +10,8 @@ import { archivePath, plainCard, randomTensor } from '../support/models.js';
 import { findPython, ROOT, runPython } from '../support/python.js';
 
 /** What only LibTorch, its interpreter or C++ would say. */
-const FOREIGN_WORDS = /aten::|prim::|c10|at::|torch::|INTERNAL ASSERT|RuntimeError|Exception raised|TorchScript interpreter|\bTensor\b|\.cpp|\.h:\d|Expected .* but got|dimension out of range|undefined/i;
+const FOREIGN_WORDS =
+  /aten::|prim::|c10|at::|torch::|INTERNAL ASSERT|RuntimeError|Exception raised|TorchScript interpreter|\bTensor\b|\.cpp|\.h:\d|Expected .* but got|dimension out of range|undefined/i;
 
 /** These hold no images' classifier that could be loaded, or only one that is refused as a whole. */
 const REFUSED = ['mlp', 'two-inputs'];
@@ -24,12 +25,23 @@ function expectSentence(message: string): void {
 
 /** Sizes of images, by the longest name that an archive's begins with; as test/parity made them. */
 const SIZES: Readonly<Record<string, readonly [height: number, width: number]>> = {
-  'torchvision-resnet': [32, 48], 'torchvision-vit': [32, 32], 'torchvision-swin': [24, 36], timm: [24, 40], transformers: [24, 40], 'transformers-resnet': [32, 48], 'transformers-dinov2': [32, 40],
-  'conv-net': [32, 48], 'quantised-static': [32, 48], 'quantised-dynamic': [8, 8], linear: [16, 16],
+  'torchvision-resnet': [32, 48],
+  'torchvision-vit': [32, 32],
+  'torchvision-swin': [24, 36],
+  timm: [24, 40],
+  transformers: [24, 40],
+  'transformers-resnet': [32, 48],
+  'transformers-dinov2': [32, 40],
+  'conv-net': [32, 48],
+  'quantised-static': [32, 48],
+  'quantised-dynamic': [8, 8],
+  linear: [16, 16],
 };
 
 function sizeOf(archive: string): readonly [height: number, width: number] {
-  const [name] = Object.keys(SIZES).filter((prefix) => archive.startsWith(prefix)).sort((a, b) => b.length - a.length);
+  const [name] = Object.keys(SIZES)
+    .filter((prefix) => archive.startsWith(prefix))
+    .sort((a, b) => b.length - a.length);
   return SIZES[name!]!;
 }
 
@@ -40,8 +52,8 @@ function scoreOf({ outputShape }: ModelInspection): (run: symbolic.Run) => symbo
 }
 
 /**
- * Runs every method on one image. Those that are listed as applying give a finite map, the others are refused for the reason that is
- * listed; both under the name of the method, so that one report shows all.
+ * Runs every method on one image. Those that are listed as applying give a finite map, the others are refused for the
+ * reason that is listed; both under the name of the method, so that one report shows all.
  */
 async function brokenPromises(model: Model): Promise<Record<string, string>> {
   const inspection = await model.inspect();
@@ -53,7 +65,15 @@ async function brokenPromises(model: Model): Promise<Record<string, string>> {
     const unscored = inspection.classes === 0;
     let score: object = {};
     if (unscored) score = { score: scoreOf(inspection) };
-    const ask = (more: object): Promise<Explanation[]> => model.explain(image, { method: name, ...FEW_SAMPLES[name], ...(name === 'occlusion' && { window: 4, stride: 4 }), ...more, size: 'grid', raw: true } as never) as unknown as Promise<Explanation[]>;
+    const ask = (more: object): Promise<Explanation[]> =>
+      model.explain(image, {
+        method: name,
+        ...FEW_SAMPLES[name],
+        ...(name === 'occlusion' && { window: 4, stride: 4 }),
+        ...more,
+        size: 'grid',
+        raw: true,
+      } as never);
     try {
       // A method that explains no class takes no score.
       const [{ maps }] = (await ask(score).catch((error: { code?: string; message: string }) => {
@@ -61,15 +81,17 @@ async function brokenPromises(model: Model): Promise<Record<string, string>> {
         throw error;
       })) as [Explanation];
       if (!applies) broken[name] = `runs, though: ${reason}`;
-      else if (maps.some(({ data }) => data.some((value) => !Number.isFinite(value)))) broken[name] = 'gives a map that is not finite';
-      else if (maps.some(({ data }) => data.length === 0)) broken[name] = 'gives no map';
+      else if (maps.some(({ data }) => data.some((value) => !Number.isFinite(value)))) {
+        broken[name] = 'gives a map that is not finite';
+      } else if (maps.some(({ data }) => data.length === 0)) broken[name] = 'gives no map';
     } catch (error) {
       const { code, message } = error as { code: string; message: string };
       try {
         expectSentence(message);
         if (applies) broken[name] = `is said to apply, and fails: ${code} ${message}`;
-        else if (code !== 'METHOD_NOT_APPLICABLE') broken[name] = `does not apply, and is refused by ${code}: ${message}`;
-        else if (!message.includes(reason!)) broken[name] = `is refused by "${message}", and listed with "${reason}"`;
+        else if (code !== 'METHOD_NOT_APPLICABLE') {
+          broken[name] = `does not apply, and is refused by ${code}: ${message}`;
+        } else if (!message.includes(reason!)) broken[name] = `is refused by "${message}", and listed with "${reason}"`;
       } catch {
         broken[name] = `speaks to its user so: ${code} ${message}`;
       }

@@ -5,13 +5,13 @@ import { join } from 'node:path';
 
 import { onTestFinished, vi } from 'vitest';
 
-import type { Patience } from '../../lib/hub/connection.js';
+import type { RetryPolicy } from '../../lib/hub/connection.js';
 import type { PulledCard } from '../../lib/hub/pulled-card.js';
-import type { Catalog } from '../../lib/hub/sought.js';
+import type { Catalog } from '../../lib/hub/resolve-name.js';
 import { LoopbackHub } from '../support/hub.js';
 
 /** Waits that a test can afford. */
-export const HURRY: Patience = { attempts: 3, backoffMs: 5, longestWaitMs: 2000 };
+export const HURRY: RetryPolicy = { attempts: 3, backoffMs: 5, longestWaitMs: 2000 };
 
 /** A safetensors file of one tensor, with `count` floats that look random and are the same each time. */
 export function safetensors(count = 64, seed = 1): Buffer {
@@ -20,7 +20,9 @@ export function safetensors(count = 64, seed = 1): Buffer {
     state = (Math.imul(state, 1103515245) + 12345) >>> 0;
     data[i] = state >>> 16;
   }
-  const header = Buffer.from(JSON.stringify({ weight: { dtype: 'F32', shape: [count], data_offsets: [0, data.length] } }));
+  const header = Buffer.from(
+    JSON.stringify({ weight: { dtype: 'F32', shape: [count], data_offsets: [0, data.length] } }),
+  );
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(header.length));
   return Buffer.concat([length, header, data]);
@@ -29,6 +31,22 @@ export function safetensors(count = 64, seed = 1): Buffer {
 export function sha256(bytes: Buffer): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
+
+/** A tiny ViT with three classes, as timm writes it. */
+export const TEST_VIT_CONFIG = JSON.stringify({
+  architecture: 'test_vit',
+  num_classes: 3,
+  label_names: ['rose', 'tulip', 'daisy'],
+  pretrained_cfg: {
+    input_size: [3, 160, 160],
+    num_classes: 3,
+    mean: [0.5, 0.5, 0.5],
+    std: [0.5, 0.5, 0.5],
+    interpolation: 'bicubic',
+    crop_pct: 0.95,
+    crop_mode: 'center',
+  },
+});
 
 /** A fine-tuned ViT-S/16 with three classes, as transformers writes it. */
 export const VIT_CONFIG = JSON.stringify({
@@ -60,7 +78,11 @@ export const VIT_PREPROCESSOR = JSON.stringify({
 });
 
 export function vitRepository(weights: Buffer) {
-  return { 'config.json': VIT_CONFIG, 'preprocessor_config.json': VIT_PREPROCESSOR, 'model.safetensors': { lfs: weights } };
+  return {
+    'config.json': VIT_CONFIG,
+    'preprocessor_config.json': VIT_PREPROCESSOR,
+    'model.safetensors': { lfs: weights },
+  };
 }
 
 /** A card as the catalog has them. */
@@ -68,13 +90,24 @@ export function catalogCard(name: string, weights: Partial<PulledCard['weights']
   return {
     name,
     architecture: 'test_vit',
-    input: { width: 160, height: 160, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5], resize: { mode: 'shorter-side', size: 168 }, interpolation: 'bicubic', crop: 'center' },
+    input: {
+      width: 160,
+      height: 160,
+      mean: [0.5, 0.5, 0.5],
+      std: [0.5, 0.5, 0.5],
+      resize: { mode: 'shorter-side', size: 168 },
+      interpolation: 'bicubic',
+      crop: 'center',
+    },
     weights: { repository: `timm/${name}`, file: 'model.safetensors', revision: 'main', naming: 'timm', ...weights },
   };
 }
 
 export function catalogOf(...cards: PulledCard[]): Catalog {
-  return { catalog: () => Promise.resolve(cards), cataloged: (name) => Promise.resolve(cards.find((card) => card.name === name) ?? null) };
+  return {
+    catalog: () => Promise.resolve(cards),
+    cataloged: (name) => Promise.resolve(cards.find((card) => card.name === name) ?? null),
+  };
 }
 
 /** A folder that goes when the running test ends. */
@@ -96,7 +129,24 @@ export async function useHub(): Promise<{ hub: LoopbackHub; home: string; cache:
 
 /** What a process needs to use that hub and that cache, and no proxy, token or cache of this machine. */
 export function environmentOf(hub: LoopbackHub, home: string): Record<string, string> {
-  const cleared = ['HF_TOKEN', 'HUGGING_FACE_HUB_TOKEN', 'HF_TOKEN_PATH', 'HF_HUB_CACHE', 'HUGGINGFACE_HUB_CACHE', 'HF_HUB_OFFLINE', 'TRANSFORMERS_OFFLINE', 'HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY', 'http_proxy', 'https_proxy', 'no_proxy', 'ALL_PROXY', 'all_proxy', 'HF_HUB_DISABLE_SYMLINKS'];
+  const cleared = [
+    'HF_TOKEN',
+    'HUGGING_FACE_HUB_TOKEN',
+    'HF_TOKEN_PATH',
+    'HF_HUB_CACHE',
+    'HUGGINGFACE_HUB_CACHE',
+    'HF_HUB_OFFLINE',
+    'TRANSFORMERS_OFFLINE',
+    'HTTP_PROXY',
+    'HTTPS_PROXY',
+    'NO_PROXY',
+    'http_proxy',
+    'https_proxy',
+    'no_proxy',
+    'ALL_PROXY',
+    'all_proxy',
+    'HF_HUB_DISABLE_SYMLINKS',
+  ];
   return { ...Object.fromEntries(cleared.map((name) => [name, ''])), HF_ENDPOINT: hub.endpoint, HF_HOME: home };
 }
 

@@ -9,14 +9,33 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest';
 
 import { acquireLock, ownPlace } from '../../lib/hub/lock.js';
 import { pullFrom } from '../../lib/hub/pull.js';
+import { skeletonOf } from '../../lib/models/catalog.js';
 import { MAIN, ROOT, useBuiltCommand } from '../cli/command.js';
+import { safetensorsOf, seeded } from '../support/checkpoints.js';
 import type { LoopbackHub } from '../support/hub.js';
-import { HURRY, catalogOf, environmentOf, filesBelow, safetensors, sha256, temporaryFolder, useHub, vitRepository } from './fixtures.js';
+import {
+  HURRY,
+  TEST_VIT_CONFIG,
+  catalogOf,
+  environmentOf,
+  filesBelow,
+  safetensors,
+  sha256,
+  temporaryFolder,
+  useHub,
+  vitRepository,
+} from './fixtures.js';
 
 useBuiltCommand();
 
 const NONE = catalogOf();
-const weights = safetensors(500_000);
+const { card: skeleton } = await skeletonOf('test_vit');
+const weightsOf = (classes: number): Buffer => safetensorsOf(seeded(skeleton, classes, 101));
+const weights = weightsOf(3);
+const flowers = {
+  'config.json': TEST_VIT_CONFIG,
+  'model.safetensors': { lfs: weights },
+};
 
 interface Ended {
   readonly code: number | null;
@@ -26,19 +45,31 @@ interface Ended {
 }
 
 /** `sightline pull` in a process of its own. */
-function startPull(hub: LoopbackHub, home: string, ...args: string[]): { process: ChildProcess; ended: Promise<Ended> } {
-  const child = spawn(process.execPath, [MAIN, 'pull', ...args], { cwd: ROOT, env: { ...process.env, ...environmentOf(hub, home) } });
+function startPull(
+  hub: LoopbackHub,
+  home: string,
+  ...args: string[]
+): { process: ChildProcess; ended: Promise<Ended> } {
+  const child = spawn(process.execPath, [MAIN, 'pull', ...args], {
+    cwd: ROOT,
+    env: { ...process.env, ...environmentOf(hub, home) },
+  });
   let [stdout, stderr] = ['', ''];
   child.stdout.on('data', (text) => (stdout += String(text)));
   child.stderr.on('data', (text) => (stderr += String(text)));
   onTestFinished(() => void child.kill('SIGKILL'));
-  return { process: child, ended: new Promise((resolve) => child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr }))) };
+  return {
+    process: child,
+    ended: new Promise((resolve) => child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr }))),
+  };
 }
 
 function partialBytes(cache: string): number {
   try {
     const folder = join(cache, 'models--me--flowers', 'blobs');
-    const partial = readdirSync(folder).find((file) => file.startsWith(sha256(weights)) && file.endsWith('.incomplete'));
+    const partial = readdirSync(folder).find(
+      (file) => file.startsWith(sha256(weights)) && file.endsWith('.incomplete'),
+    );
     return partial === undefined ? 0 : statSync(join(folder, partial)).size;
   } catch {
     return 0;
@@ -56,7 +87,7 @@ function contentsRequests(hub: LoopbackHub) {
 describe('processes', () => {
   it('that pull the same at once share one transfer', async () => {
     const { hub, home, cache } = await useHub();
-    hub.add('me/flowers', vitRepository(weights));
+    hub.add('me/flowers', flowers);
     hub.failWith(({ server }) => (server === 'cdn' ? { piece: 100_000, pauseMs: 50 } : undefined));
     const ends = await Promise.all([1, 2, 3].map(() => startPull(hub, home, 'me/flowers', '--json').ended));
     const answers = ends.map(({ stdout }) => JSON.parse(stdout) as { files: { path: string }[]; transferred: number });
@@ -70,7 +101,7 @@ describe('processes', () => {
 
   it('that are killed leave what the next one completes', async () => {
     const { hub, home, cache } = await useHub();
-    hub.add('me/flowers', vitRepository(weights));
+    hub.add('me/flowers', flowers);
     hub.failWith(({ server }) => (server === 'cdn' ? { piece: 100_000, pauseMs: 30 } : undefined));
     const killed = startPull(hub, home, 'me/flowers');
     await until(() => partialBytes(cache) >= 500_000);
@@ -85,20 +116,27 @@ describe('processes', () => {
     expect(code).toBe(0);
     const { transferred, files } = JSON.parse(stdout) as { transferred: number; files: { path: string }[] };
     expect(transferred).toBe(weights.length - arrived);
-    expect(hub.requests.slice(before).filter(({ server }) => server === 'cdn').map(({ headers }) => headers.range)).toEqual([`bytes=${arrived}-`]);
+    expect(
+      hub.requests
+        .slice(before)
+        .filter(({ server }) => server === 'cdn')
+        .map(({ headers }) => headers.range),
+    ).toEqual([`bytes=${arrived}-`]);
     expect(sha256(readFileSync(files[0]!.path))).toBe(sha256(weights));
   });
 
   it('that are interrupted by Ctrl-C say so, and leave what the next one completes', async () => {
     const { hub, home, cache } = await useHub();
-    hub.add('me/flowers', vitRepository(weights));
+    hub.add('me/flowers', flowers);
     hub.failWith(({ server }) => (server === 'cdn' ? { piece: 100_000, pauseMs: 30 } : undefined));
     const interrupted = startPull(hub, home, 'me/flowers');
     await until(() => partialBytes(cache) >= 300_000);
     interrupted.process.kill('SIGINT');
     const { code, stdout, stderr } = await interrupted.ended;
     expect([code, stdout]).toEqual([130, '']);
-    expect(stderr).toContain('sightline: The pull was aborted. What has arrived is kept, and the next pull goes on from there.');
+    expect(stderr).toContain(
+      'sightline: The pull was aborted. All that has arrived is kept, and the next pull goes on from there.',
+    );
     expect(filesBelow(cache).some((file) => file.endsWith('.lock'))).toBe(false);
     const arrived = partialBytes(cache);
     hub.failWith(() => undefined);
@@ -107,24 +145,46 @@ describe('processes', () => {
 
   it('print one document, or lines for people', async () => {
     const { hub, home } = await useHub();
-    const commit = hub.add('me/flowers', vitRepository(weights));
+    const commit = hub.add('me/flowers', flowers);
     const { code, stdout, stderr } = await startPull(hub, home, 'me/flowers').ended;
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^me\/flowers is here: vit_small_patch16, 2\.0 MB, of which 2\.0 MB came now\.\n {2}\/.*model\.safetensors\nExplain a photo: sightline explain photo\.jpg --model me\/flowers\n$/);
-    expect(stderr).toMatch(/^ {2}model\.safetensors: 2\.0 MB of 2\.0 MB \(100 %\)/);
+    expect(stdout).toMatch(
+      /^me\/flowers is here: test_vit, 1\.2 MB, of which 1\.2 MB came now\.\n {2}\/.*model\.safetensors\nExplain a photo: sightline explain photo\.jpg --model me\/flowers\n$/,
+    );
+    expect(stderr).toMatch(/^ {2}model\.safetensors: 1\.2 MB of 1\.2 MB \(100 %\)/);
     const again = await startPull(hub, home, 'me/flowers', '--json').ended;
-    expect(JSON.parse(again.stdout)).toMatchObject({ name: 'me/flowers', architecture: 'vit_small_patch16', repository: 'me/flowers', revision: 'main', commit, labels: ['rose', 'tulip', 'daisy'], transferred: 0, files: [{ bytes: weights.length }] });
+    expect(JSON.parse(again.stdout)).toMatchObject({
+      name: 'me/flowers',
+      architecture: 'test_vit',
+      repository: 'me/flowers',
+      revision: 'main',
+      commit,
+      labels: ['rose', 'tulip', 'daisy'],
+      transferred: 0,
+      files: [{ bytes: weights.length }],
+    });
     // By a name of the catalog that ships, whose repository is on this hub too.
-    hub.add('timm/test_vit.r160_in1k', { 'model.safetensors': { lfs: weights } });
+    const thousand = weightsOf(1000);
+    hub.add('timm/test_vit.r160_in1k', { 'model.safetensors': { lfs: thousand } });
     const named = await startPull(hub, home, 'test_vit', '--json').ended;
-    expect(JSON.parse(named.stdout)).toMatchObject({ name: 'test_vit', architecture: 'test_vit', repository: 'timm/test_vit.r160_in1k', labels: 'imagenet-1k', transferred: weights.length });
+    expect(JSON.parse(named.stdout)).toMatchObject({
+      name: 'test_vit',
+      architecture: 'test_vit',
+      repository: 'timm/test_vit.r160_in1k',
+      labels: 'imagenet-1k',
+      transferred: thousand.length,
+    });
     const mistyped = await startPull(hub, home, 'vit_bas_patch16_224').ended;
     expect([mistyped.code, mistyped.stdout]).toEqual([2, '']);
-    expect(mistyped.stderr).toMatch(/^sightline: There is no model "vit_bas_patch16_224" in the catalog.* Did you mean "vit_base_patch16_224"/);
+    expect(mistyped.stderr).toMatch(
+      /^sightline: There is no model "vit_bas_patch16_224" in the catalog.* Did you mean "vit_base_patch16_224"/,
+    );
     hub.failWith(() => ({ status: 401, headers: { 'x-error-code': 'GatedRepo' } }));
     const refused = await startPull(hub, home, 'me/gated', '--json').ended;
     expect(refused.code).toBe(2);
-    expect(JSON.parse(refused.stdout)).toEqual({ error: { code: 'HUB_REFUSED', message: expect.stringContaining('me/gated is gated') } });
+    expect(JSON.parse(refused.stdout)).toEqual({
+      error: { code: 'HUB_REFUSED', message: expect.stringContaining('me/gated is gated') },
+    });
   });
 });
 
@@ -169,7 +229,16 @@ describe('a lock', () => {
     const file = join(temporaryFolder(), 'x.lock');
     const { hostname } = await import('node:os');
     // No process has this number here; there it may.
-    writeFileSync(file, JSON.stringify({ pid: 2 ** 30, host: ownPlace().replace(/pid:\[\d+\]/, 'pid:[1]').replace(/^[^ ]+$/, 'another'), id: 'theirs' }));
+    writeFileSync(
+      file,
+      JSON.stringify({
+        pid: 2 ** 30,
+        host: ownPlace()
+          .replace(/pid:\[\d+\]/, 'pid:[1]')
+          .replace(/^[^ ]+$/, 'another'),
+        id: 'theirs',
+      }),
+    );
     expect(readFileSync(file, 'utf8')).toContain(process.platform === 'linux' ? hostname() : 'another');
     await expect(acquireLock(file, { signal: AbortSignal.timeout(600) })).rejects.toThrow();
     expect(readFileSync(file, 'utf8')).toContain('theirs');
@@ -250,11 +319,23 @@ async function pretendSmallDisk(folder: string): Promise<SmallDisk> {
   const prototype = Object.getPrototypeOf(handle) as FileHandle;
   await handle.close();
   const original = prototype.write;
-  vi.spyOn(prototype, 'write').mockImplementation(function (this: FileHandle, ...args: Parameters<FileHandle['write']>) {
-    if (isFull) return Promise.reject(Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC', syscall: 'write' }));
-    return Reflect.apply(original, this, args) as ReturnType<FileHandle['write']>;
-  } as unknown as FileHandle['write']);
-  vi.spyOn(promises, 'statfs').mockImplementation((() => Promise.resolve({ bavail: 256, bsize: 4096 })) as unknown as typeof promises.statfs);
+  vi.spyOn(prototype, 'write').mockImplementation(function (
+    this: FileHandle,
+    ...args: Parameters<FileHandle['write']>
+  ) {
+    if (isFull) {
+      return Promise.reject(
+        Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC', syscall: 'write' }),
+      );
+    }
+    return Reflect.apply<FileHandle, Parameters<FileHandle['write']>, ReturnType<FileHandle['write']>>(
+      original,
+      this,
+      args,
+    );
+  });
+  vi.spyOn(promises, 'statfs').mockImplementation((() =>
+    Promise.resolve({ bavail: 256, bsize: 4096 })) as unknown as typeof promises.statfs);
   syncBuiltinESMExports();
   onTestFinished(() => {
     vi.restoreAllMocks();
@@ -264,29 +345,40 @@ async function pretendSmallDisk(folder: string): Promise<SmallDisk> {
 }
 
 describe('a full disk', () => {
-  it.each(['mounted', 'pretended'])('is told before the transfer, or as soon as it shows, and what has arrived is of use later (%s)', async (kind) => {
-    const { hub } = await useHub();
-    const folder = temporaryFolder();
-    // Only root may mount, and in most containers not even root.
-    const disk = (kind === 'mounted' ? mountSmallDisk(folder) : null) ?? (await pretendSmallDisk(folder));
-    vi.stubEnv('HF_HUB_CACHE', folder);
-    // Two million bytes do not fit, and that is known beforehand.
-    hub.add('me/flowers', vitRepository(weights));
-    await expect(pullFrom(NONE, 'me/flowers', {}, HURRY)).rejects.toMatchObject({ code: 'DISK_FULL', message: expect.stringMatching(/^There is no room left in .* \(model\.safetensors needs 2\.0 MB there, and \d\.\d MB are free\): free some space, or set HF_HUB_CACHE/) });
-    expect(contentsRequests(hub)).toEqual([]);
+  it.each(['mounted', 'pretended'])(
+    'is told before the transfer, or as soon as it shows, and what has arrived is of use later (%s)',
+    async (kind) => {
+      const { hub } = await useHub();
+      const folder = temporaryFolder();
+      // Only root may mount, and in most containers not even root.
+      const disk = (kind === 'mounted' ? mountSmallDisk(folder) : null) ?? (await pretendSmallDisk(folder));
+      vi.stubEnv('HF_HUB_CACHE', folder);
+      // Two million bytes do not fit, and that is known beforehand.
+      hub.add('me/flowers', vitRepository(safetensors(500_000)));
+      await expect(pullFrom(NONE, 'me/flowers', {}, HURRY)).rejects.toMatchObject({
+        code: 'DISK_FULL',
+        message: expect.stringMatching(
+          /^There is no room left in .* \(model\.safetensors needs 2\.0 MB there, and \d\.\d MB are free\): free some space, or set HF_HUB_CACHE/,
+        ),
+      });
+      expect(contentsRequests(hub)).toEqual([]);
 
-    // These would fit, but another program is quicker.
-    const smaller = safetensors(200_000);
-    hub.add('me/flowers', vitRepository(smaller));
-    hub.failWith(({ server }) => (server === 'cdn' ? { piece: 50_000, pauseMs: 10 } : undefined));
-    const onProgress = ({ file, done }: { file: string; done: number }): void => {
-      if (file === 'model.safetensors' && done >= 100_000) disk.fill();
-    };
-    await expect(pullFrom(NONE, 'me/flowers', { onProgress }, HURRY)).rejects.toMatchObject({ code: 'DISK_FULL', message: expect.stringContaining('what has arrived is kept') });
-    disk.free();
-    hub.failWith(() => undefined);
-    const pulled = await pullFrom(NONE, 'me/flowers', {}, HURRY);
-    expect(pulled.transferred).toBeLessThan(smaller.length);
-    expect(sha256(readFileSync(pulled.files[0]!))).toBe(sha256(smaller));
-  });
+      // These would fit, but another program is quicker.
+      const smaller = safetensors(200_000);
+      hub.add('me/flowers', vitRepository(smaller));
+      hub.failWith(({ server }) => (server === 'cdn' ? { piece: 50_000, pauseMs: 10 } : undefined));
+      const onProgress = ({ file, done }: { file: string; done: number }): void => {
+        if (file === 'model.safetensors' && done >= 100_000) disk.fill();
+      };
+      await expect(pullFrom(NONE, 'me/flowers', { onProgress }, HURRY)).rejects.toMatchObject({
+        code: 'DISK_FULL',
+        message: expect.stringContaining('all that has arrived is kept'),
+      });
+      disk.free();
+      hub.failWith(() => undefined);
+      const pulled = await pullFrom(NONE, 'me/flowers', {}, HURRY);
+      expect(pulled.transferred).toBeLessThan(smaller.length);
+      expect(sha256(readFileSync(pulled.files[0]!))).toBe(sha256(smaller));
+    },
+  );
 });

@@ -8,7 +8,12 @@ function watch(isTerminal: boolean) {
   const lines: string[] = [];
   let now = 0;
   const session = { progress: (line: string) => lines.push(line) } as unknown as Session;
-  const progress = new TransferProgress(session, isTerminal, (text) => lines.push(text), () => now);
+  const progress = new TransferProgress(
+    session,
+    isTerminal,
+    (text) => lines.push(text),
+    () => now,
+  );
   const at = (seconds: number, state: Partial<PullProgress>): void => {
     now = 1000 * seconds;
     progress.update({ file: 'model.safetensors', done: 0, total: 100e6, resumed: 0, ...state });
@@ -22,8 +27,12 @@ it('shows a bar, the speed of the last seconds and the time left on a terminal',
   // From here on five times as fast: the speed is that of the last five seconds, not of the whole.
   for (let tick = 1; tick <= 12; tick++) at(10 + tick / 2, { done: 20e6 + tick * 5e6 });
   expect(lines[0]).toBe('  model.safetensors: [------------------------] 0 kB of 100.0 MB (0 %)');
-  expect(lines[20]).toBe('  model.safetensors: [####--------------------] 20.0 MB of 100.0 MB (20 %), 2.0 MB/s, 40 s left');
-  expect(lines.at(-1)).toBe('  model.safetensors: [###################-----] 80.0 MB of 100.0 MB (80 %), 10.0 MB/s, 2 s left');
+  expect(lines[20]).toBe(
+    '  model.safetensors: [####--------------------] 20.0 MB of 100.0 MB (20 %), 2.0 MB/s, 40 s left',
+  );
+  expect(lines.at(-1)).toBe(
+    '  model.safetensors: [###################-----] 80.0 MB of 100.0 MB (80 %), 10.0 MB/s, 2 s left',
+  );
 });
 
 it('counts no bytes that an earlier pull brought into the speed', () => {

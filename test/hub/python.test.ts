@@ -20,7 +20,13 @@ describe.skipIf(python === null)("Python's huggingface_hub", () => {
     const commit = hub.add('me/flowers', vitRepository(weights));
     const { files } = await pullFrom(NONE, 'me/flowers', {}, HURRY);
     const asked = hub.requests.length;
-    const seen = await runPython<{ path: string; config: string; repositories: object[]; warnings: string[]; incomplete: number }>(
+    const seen = await runPython<{
+      path: string;
+      config: string;
+      repositories: object[];
+      warnings: string[];
+      incomplete: number;
+    }>(
       python!,
       `
 import json
@@ -38,8 +44,13 @@ print(json.dumps({
     );
     expect(seen.path).toBe(files[0]);
     expect(seen.config).toBe(files[0]!.replace('model.safetensors', 'config.json'));
-    const bytes = Object.values(vitRepository(weights)).reduce((sum, file) => sum + (typeof file === 'string' ? file.length : file.lfs.length), 0);
-    expect(seen.repositories).toEqual([{ id: 'me/flowers', type: 'model', bytes, files: 3, revisions: [{ commit, refs: ['main'] }] }]);
+    const bytes = Object.values(vitRepository(weights)).reduce(
+      (sum, file) => sum + (typeof file === 'string' ? file.length : file.lfs.length),
+      0,
+    );
+    expect(seen.repositories).toEqual([
+      { id: 'me/flowers', type: 'model', bytes, files: 3, revisions: [{ commit, refs: ['main'] }] },
+    ]);
     expect([seen.warnings, seen.incomplete, hub.requests.length]).toEqual([[], 0, asked]);
   });
 
@@ -67,12 +78,19 @@ print(json.dumps({
       { ...environmentOf(hub, home), ...QUIET },
     );
     const found = await findPulledIn(NONE, 'me/flowers');
-    expect(found).toMatchObject({ commit, files: [`${folder}/model.safetensors`], card: { architecture: 'vit_small_patch16' } });
+    expect(found).toMatchObject({
+      commit,
+      files: [`${folder}/model.safetensors`],
+      card: { architecture: 'vit_small_patch16' },
+    });
     expect(sha256(readFileSync(found!.files[0]!))).toBe(sha256(weights));
     const before = hub.requests.length;
     expect((await pullFrom(NONE, 'me/flowers', {}, HURRY)).transferred).toBe(0);
     // The hub is asked whether main has moved, and for nothing else.
-    expect(hub.requests.slice(before).map(({ url }) => url.replace(/\?.*/, ''))).toEqual(['/api/models/me/flowers/revision/main', `/api/models/me/flowers/paths-info/${commit}`]);
+    expect(hub.requests.slice(before).map(({ url }) => url.replace(/\?.*/, ''))).toEqual([
+      '/api/models/me/flowers/revision/main',
+      `/api/models/me/flowers/paths-info/${commit}`,
+    ]);
   });
 
   it('reads a local file that sightline placed in the cache', async () => {
@@ -80,7 +98,9 @@ print(json.dumps({
     const { temporaryFolder } = await import('./fixtures.js');
     const { writeFileSync } = await import('node:fs');
     const folder = temporaryFolder();
-    for (const [name, file] of Object.entries(vitRepository(weights))) writeFileSync(`${folder}/${name}`, typeof file === 'string' ? file : file.lfs);
+    for (const [name, file] of Object.entries(vitRepository(weights))) {
+      writeFileSync(`${folder}/${name}`, typeof file === 'string' ? file : file.lfs);
+    }
     const { files } = await pullFrom(NONE, 'me/mine', { fromFile: `${folder}/model.safetensors` }, HURRY);
     const seen = await runPython<{ path: string; warnings: number }>(
       python!,

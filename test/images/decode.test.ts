@@ -125,7 +125,12 @@ describe('decodeImage takes', () => {
     expect([...grey.data]).toEqual([0, 0, 0, 100, 100, 100, 255, 255, 255, 7, 7, 7]);
     const greyAlpha = await decodeImage({ data: new Uint8Array([10, 255, 10, 0]), width: 2, height: 1, channels: 2 });
     expect([...greyAlpha.data]).toEqual([10, 10, 10, 255, 255, 255]);
-    const rgba = await decodeImage({ data: new Uint8ClampedArray([1, 2, 3, 255, 1, 2, 3, 0]), width: 2, height: 1, channels: 4 });
+    const rgba = await decodeImage({
+      data: new Uint8ClampedArray([1, 2, 3, 255, 1, 2, 3, 0]),
+      width: 2,
+      height: 1,
+      channels: 4,
+    });
     expect([...rgba.data]).toEqual([1, 2, 3, 255, 255, 255]);
     const data = new Uint8Array([1, 2, 3]);
     const rgb = await decodeImage({ data, width: 1, height: 1, channels: 3 });
@@ -148,7 +153,12 @@ describe('decodeImage takes', () => {
 });
 
 describe('decodeImage refuses', () => {
-  const refusal = (code: string, message: RegExp) => expect.objectContaining({ name: code === 'ABORTED' ? 'AbortError' : 'SightlineError', code, message: expect.stringMatching(message) });
+  const refusal = (code: string, message: RegExp) =>
+    expect.objectContaining({
+      name: code === 'ABORTED' ? 'AbortError' : 'SightlineError',
+      code,
+      message: expect.stringMatching(message),
+    });
   const folder = mkdtemp(join(tmpdir(), 'sightline-'));
 
   it('a path where nothing is', async () => {
@@ -167,7 +177,9 @@ describe('decodeImage refuses', () => {
     const path = join(await folder, 'nothing.png');
     await writeFile(path, '');
     await expect(decodeImage(path)).rejects.toEqual(refusal('INVALID_IMAGE', /nothing\.png is empty/));
-    await expect(decodeImage(new Uint8Array(0), { name: 'image-1' })).rejects.toEqual(refusal('INVALID_IMAGE', /^image-1 is empty/));
+    await expect(decodeImage(new Uint8Array(0), { name: 'image-1' })).rejects.toEqual(
+      refusal('INVALID_IMAGE', /^image-1 is empty/),
+    );
   });
 
   it('text under an image name', async () => {
@@ -176,15 +188,24 @@ describe('decodeImage refuses', () => {
     await expect(decodeImage(path)).rejects.toEqual(refusal('INVALID_IMAGE', /text\.jpg is not an image/));
   });
 
-  it.each(['rgb.png', 'photo-444.jpg', 'progressive.jpg', 'lossless.webp', 'lossy.webp', 'picture.avif', 'picture.tif', 'frames.gif', 'cmyk.jpg'])(
-    'a truncated %s',
-    async (file) => {
-      const path = join(await folder, `cut-${file}`);
-      await copyFile(join(fixtures, file), path);
-      await truncate(path, Math.floor((await readFile(path)).length / 2));
-      await expect(decodeImage(path)).rejects.toEqual(refusal('INVALID_IMAGE', /cut-.* (damaged or cut short|is not an image)/));
-    },
-  );
+  it.each([
+    'rgb.png',
+    'photo-444.jpg',
+    'progressive.jpg',
+    'lossless.webp',
+    'lossy.webp',
+    'picture.avif',
+    'picture.tif',
+    'frames.gif',
+    'cmyk.jpg',
+  ])('a truncated %s', async (file) => {
+    const path = join(await folder, `cut-${file}`);
+    await copyFile(join(fixtures, file), path);
+    await truncate(path, Math.floor((await readFile(path)).length / 2));
+    await expect(decodeImage(path)).rejects.toEqual(
+      refusal('INVALID_IMAGE', /cut-.* (damaged or cut short|is not an image)/),
+    );
+  });
 
   it('a 50,000 x 50,000 PNG header, fast and without room for its pixels', async () => {
     const bytes = await readFile(join(fixtures, 'rgb.png'));
@@ -196,7 +217,10 @@ describe('decodeImage refuses', () => {
     // The whole file, its pixels cut off, and the header alone.
     for (const length of [bytes.length, 60, 33]) {
       await expect(decodeImage(bytes.subarray(0, length), { name: 'bomb' })).rejects.toEqual(
-        refusal('INVALID_IMAGE', /bomb is too large: 50000 x 50000 is 2,500,000,000 pixels, and the limit is 268,402,689/),
+        refusal(
+          'INVALID_IMAGE',
+          /bomb is too large: 50000 x 50000 is 2,500,000,000 pixels, and the limit is 268,402,689/,
+        ),
       );
     }
     const { user, system } = process.cpuUsage(begun);
@@ -205,12 +229,16 @@ describe('decodeImage refuses', () => {
   });
 
   it('more pixels than the caller allows', async () => {
-    await expect(decodeImage(join(fixtures, 'rgb.png'), { maxPixels: 1000 })).rejects.toEqual(refusal('INVALID_IMAGE', /41 x 27 is 1,107 pixels, and the limit is 1,000/));
+    await expect(decodeImage(join(fixtures, 'rgb.png'), { maxPixels: 1000 })).rejects.toEqual(
+      refusal('INVALID_IMAGE', /41 x 27 is 1,107 pixels, and the limit is 1,000/),
+    );
   });
 
   it('raw pixels whose size does not fit', async () => {
     const raw = { data: new Uint8Array(10), width: 2, height: 2, channels: 3 as const };
-    await expect(decodeImage(raw, { name: 'image-0' })).rejects.toEqual(refusal('INVALID_IMAGE', /image-0 has 10 bytes.*need 12/));
+    await expect(decodeImage(raw, { name: 'image-0' })).rejects.toEqual(
+      refusal('INVALID_IMAGE', /image-0 has 10 bytes.*need 12/),
+    );
     await expect(decodeImage({ ...raw, width: 0 })).rejects.toEqual(refusal('INVALID_IMAGE', /at least 1/));
     await expect(decodeImage({ ...raw, channels: 5 as never })).rejects.toEqual(refusal('INVALID_IMAGE', /5 channels/));
   });
@@ -218,11 +246,15 @@ describe('decodeImage refuses', () => {
   it('what is no image at all', async () => {
     await expect(decodeImage(42 as never)).rejects.toEqual(refusal('INVALID_INPUT', /not an image/));
     await expect(decodeImage(null as never)).rejects.toEqual(refusal('INVALID_INPUT', /not an image/));
-    await expect(decodeImage(new URL('ftp://host/cat.jpg'))).rejects.toEqual(refusal('INVALID_INPUT', /not a file: URL/));
+    await expect(decodeImage(new URL('ftp://host/cat.jpg'))).rejects.toEqual(
+      refusal('INVALID_INPUT', /not a file: URL/),
+    );
   });
 
   it('to go on once aborted', async () => {
-    await expect(decodeImage(join(fixtures, 'rgb.png'), { signal: AbortSignal.abort() })).rejects.toEqual(refusal('ABORTED', /aborted/));
+    await expect(decodeImage(join(fixtures, 'rgb.png'), { signal: AbortSignal.abort() })).rejects.toEqual(
+      refusal('ABORTED', /aborted/),
+    );
     const controller = new AbortController();
     const pending = decodeImage(join(fixtures, 'rgb.png'), { signal: controller.signal });
     controller.abort();

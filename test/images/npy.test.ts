@@ -7,7 +7,8 @@ import { asFloat32, decodeNpy, encodeNpy, type NpyDtype } from '../../lib/suppor
 
 const folder = fileURLToPath(new URL('./fixtures/npy/', import.meta.url));
 const read = async (name: string) => decodeNpy(await readFile(folder + name), name);
-const numpySays = async (): Promise<Record<NpyDtype, number[]>> => JSON.parse(await readFile(`${folder}values.json`, 'utf8'));
+const numpySays = async (): Promise<Record<NpyDtype, number[]>> =>
+  JSON.parse(await readFile(`${folder}values.json`, 'utf8'));
 
 describe('decodeNpy reads what numpy wrote', () => {
   it.each(['float32', 'float64', 'int32', 'int64', 'uint8'] as const)('%s', async (dtype) => {
@@ -46,7 +47,8 @@ describe('asFloat32', () => {
 });
 
 describe('decodeNpy refuses in one sentence', () => {
-  const invalid = (message: RegExp) => expect.objectContaining({ code: 'INVALID_INPUT', message: expect.stringMatching(message) });
+  const invalid = (message: RegExp) =>
+    expect.objectContaining({ code: 'INVALID_INPUT', message: expect.stringMatching(message) });
   const refusal = (bytes: Uint8Array, message: RegExp) =>
     expect(() => decodeNpy(bytes, 'x.npy')).toThrow(invalid(message));
 
@@ -63,7 +65,10 @@ describe('decodeNpy refuses in one sentence', () => {
 
   it('a shape too large for any file', async () => {
     const bytes = Buffer.from(await readFile(`${folder}float32.npy`));
-    const text = bytes.toString('latin1').replace('(2, 3, 4), }        ', '(2, 3, 9999999999), }').slice(0, bytes.length);
+    const text = bytes
+      .toString('latin1')
+      .replace('(2, 3, 4), }        ', '(2, 3, 9999999999), }')
+      .slice(0, bytes.length);
     refusal(Buffer.from(text, 'latin1'), /is cut short/);
   });
 
@@ -84,10 +89,13 @@ describe('decodeNpy refuses in one sentence', () => {
 });
 
 describe('encodeNpy', () => {
-  it.each(['float32', 'float64', 'int32', 'int64', 'uint8'] as const)('writes %s byte for byte as numpy does', async (dtype) => {
-    const bytes = await readFile(`${folder}${dtype}.npy`);
-    expect(encodeNpy(decodeNpy(bytes, dtype)).equals(bytes)).toBe(true);
-  });
+  it.each(['float32', 'float64', 'int32', 'int64', 'uint8'] as const)(
+    'writes %s byte for byte as numpy does',
+    async (dtype) => {
+      const bytes = await readFile(`${folder}${dtype}.npy`);
+      expect(encodeNpy(decodeNpy(bytes, dtype)).equals(bytes)).toBe(true);
+    },
+  );
 
   it('aligns the data to 64 bytes and keeps shapes of 0, 1 and many axes', () => {
     for (const shape of [[], [1], [1, 1, 1, 1]]) {
@@ -111,13 +119,21 @@ describe('encodeNpy', () => {
 
   it('refuses a shape that does not fit', () => {
     expect(() => encodeNpy({ data: new Float32Array(5), shape: [2, 3] })).toThrow(
-      expect.objectContaining({ code: 'INVALID_INPUT', message: 'An array of 5 elements cannot have the shape [2, 3], which holds 6.' }),
+      expect.objectContaining({
+        code: 'INVALID_INPUT',
+        message: 'An array of 5 elements cannot have the shape [2, 3], which holds 6.',
+      }),
     );
   });
 });
 
 describe('encodeNpy and decodeNpy refuse what is no array', () => {
-  const invalid = (message: RegExp) => expect.objectContaining({ name: 'SightlineError', code: 'INVALID_INPUT', message: expect.stringMatching(message) as string }) as Error;
+  const invalid = (message: RegExp) =>
+    expect.objectContaining({
+      name: 'SightlineError',
+      code: 'INVALID_INPUT',
+      message: expect.stringMatching(message) as string,
+    }) as Error;
   const data = new Float32Array(2);
   it.each([
     [{ data: [1, 2], shape: [2] }, /^The data of an \.npy file must be a Float32Array/],

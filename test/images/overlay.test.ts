@@ -8,6 +8,7 @@ import { axisTaps, rangeOf, shortNumber, type HeatMapLike } from '../../lib/pict
 import { overlay, type OverlayOptions } from '../../lib/pictures/overlay.js';
 import type { Picture } from '../../lib/pictures/picture.js';
 import type { DecodedImage } from '../../lib/images/source.js';
+import { expectWithin } from '../support/rounding.js';
 
 function image(width: number, height: number, colour = [100, 150, 200]): DecodedImage {
   const data = new Uint8Array(width * height * 3);
@@ -15,30 +16,53 @@ function image(width: number, height: number, colour = [100, 150, 200]): Decoded
   return { data, width, height, name: 'test' };
 }
 
-const map = (shape: [number, number], values: number[], state: HeatMapLike['state'] = 'ok'): HeatMapLike => ({ data: new Float32Array(values), shape, state });
+const map = (shape: [number, number], values: number[], state: HeatMapLike['state'] = 'ok'): HeatMapLike => ({
+  data: new Float32Array(values),
+  shape,
+  state,
+});
 
 /** As read back from its PNG. */
 async function pixels(picture: Picture) {
-  const { data, info } = await sharp(await picture.toBuffer()).raw().toBuffer({ resolveWithObject: true });
+  const { data, info } = await sharp(await picture.toBuffer())
+    .raw()
+    .toBuffer({ resolveWithObject: true });
   expect(info.channels).toBe(3);
-  return { width: info.width, height: info.height, at: (x: number, y: number) => [...data.subarray(3 * (y * info.width + x), 3 * (y * info.width + x) + 3)] };
+  return {
+    width: info.width,
+    height: info.height,
+    at: (x: number, y: number) => [...data.subarray(3 * (y * info.width + x), 3 * (y * info.width + x) + 3)],
+  };
 }
 
-function blended(under: number[], value: number, opacity: number, name: Parameters<typeof colormapTable>[0] = 'turbo'): number[] {
+function blended(
+  under: number[],
+  value: number,
+  opacity: number,
+  name: Parameters<typeof colormapTable>[0] = 'turbo',
+): number[] {
   const entry = 3 * Math.round(value * 255);
   return under.map((channel, i) => Math.round(channel + opacity * (colormapTable(name)[entry + i]! - channel)));
 }
 
 describe('upsampling', () => {
   it('equals torch interpolate, bilinear with align_corners=False', async () => {
-    const peer: { map: number[]; up: number[] } = JSON.parse(await readFile(new URL('./fixtures/bilinear.json', import.meta.url), 'utf8'));
+    const peer: { map: number[]; up: number[] } = JSON.parse(
+      await readFile(new URL('./fixtures/bilinear.json', import.meta.url), 'utf8'),
+    );
     const data = new Float32Array(peer.map);
     const across = axisTaps(31, 0, 31, 7, 'bilinear');
     const down = axisTaps(23, 0, 23, 5, 'bilinear');
-    const along = (row: number, x: number): number => data[row * 7 + across.low[x]!]! * (1 - across.mix[x]!) + data[row * 7 + across.high[x]!]! * across.mix[x]!;
+    const found: number[] = [];
+    const along = (row: number, x: number): number =>
+      data[row * 7 + across.low[x]!]! * (1 - across.mix[x]!) + data[row * 7 + across.high[x]!]! * across.mix[x]!;
     for (let y = 0; y < 23; y++) {
-      for (let x = 0; x < 31; x++) expect(along(down.low[y]!, x) * (1 - down.mix[y]!) + along(down.high[y]!, x) * down.mix[y]!).toBeCloseTo(peer.up[y * 31 + x]!, 6);
+      for (let x = 0; x < 31; x++) {
+        found.push(along(down.low[y]!, x) * (1 - down.mix[y]!) + along(down.high[y]!, x) * down.mix[y]!);
+      }
     }
+    // The peer's float32: a place and its share, the other share and a product along each axis, and their sums.
+    expectWithin(found, peer.up, 2 * 6, Math.max(...peer.map.map(Math.abs)));
     // Painted: each level of grey is one step of the value.
     const [least, most] = [Math.min(...peer.up), Math.max(...peer.up)];
     const painted = await pixels(overlay(image(31, 23), map([5, 7], peer.map), { opacity: 1, stretch: true }));
@@ -48,7 +72,9 @@ describe('upsampling', () => {
     for (let y = 0; y < 23; y++) {
       for (let x = 0; x < 31; x++) {
         const level = ((peer.up[y * 31 + x]! - low) / (high - low)) * 255;
-        const near = [Math.round(level - 0.01), Math.round(level + 0.01)].map((each) => [...table.subarray(3 * each, 3 * each + 3)]);
+        const near = [Math.round(level - 0.01), Math.round(level + 0.01)].map((each) => [
+          ...table.subarray(3 * each, 3 * each + 3),
+        ]);
         expect(near).toContainEqual(painted.at(x, y));
       }
     }
@@ -86,15 +112,22 @@ describe('overlay', () => {
   });
 
   it('interpolates values, not colours', async () => {
-    // Pixel 1 of 4 lies at map coordinate 0.25: its colour is entry 64 of the table, which no mix of the end colours is.
+    // Pixel 1 of 4 lies at map coordinate 0.25: its colour is entry 64 of the table, which no mix of the end colours
+    // is.
     const { at } = await pixels(overlay(image(4, 1), half, { opacity: 1, colormap: 'viridis' }));
-    expect([0, 1, 2, 3].map((x) => at(x, 0))).toEqual([0, 0.25, 0.75, 1].map((value) => blended(under, value, 1, 'viridis')));
+    expect([0, 1, 2, 3].map((x) => at(x, 0))).toEqual(
+      [0, 0.25, 0.75, 1].map((value) => blended(under, value, 1, 'viridis')),
+    );
   });
 
   it('obeys opacity and colour map', async () => {
     expect((await pixels(overlay(image(2, 2), half, { ...nearest, opacity: 0 }))).at(1, 1)).toEqual(under);
-    expect((await pixels(overlay(image(2, 2), half, { ...nearest, opacity: 1, colormap: 'inferno' }))).at(1, 1)).toEqual(blended(under, 1, 1, 'inferno'));
-    expect((await pixels(overlay(image(2, 2), half, { ...nearest, opacity: 0.25 }))).at(0, 0)).toEqual(blended(under, 0, 0.25));
+    expect(
+      (await pixels(overlay(image(2, 2), half, { ...nearest, opacity: 1, colormap: 'inferno' }))).at(1, 1),
+    ).toEqual(blended(under, 1, 1, 'inferno'));
+    expect((await pixels(overlay(image(2, 2), half, { ...nearest, opacity: 0.25 }))).at(0, 0)).toEqual(
+      blended(under, 0, 0.25),
+    );
   });
 
   it('paints a map in [0, 1] as it is, and stretches any other', async () => {
@@ -105,9 +138,22 @@ describe('overlay', () => {
   });
 
   it('leaves the image as it is outside the box, to the nearest pixel centre', async () => {
-    const boxed = await pixels(overlay(image(10, 6), half, { ...nearest, box: { left: 2.6, top: 1.6, width: 5, height: 3 } }));
+    const boxed = await pixels(
+      overlay(image(10, 6), half, { ...nearest, box: { left: 2.6, top: 1.6, width: 5, height: 3 } }),
+    );
     const painted = (x: number, y: number): boolean => boxed.at(x, y).join() !== under.join();
-    expect([0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map((x) => painted(x, 3))).toEqual([false, false, false, true, true, true, true, true, false, false]);
+    expect([0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map((x) => painted(x, 3))).toEqual([
+      false,
+      false,
+      false,
+      true,
+      true,
+      true,
+      true,
+      true,
+      false,
+      false,
+    ]);
     expect([0, 1, 2, 3, 4, 5].map((y) => painted(4, y))).toEqual([false, false, true, true, true, false]);
     // The map's seam lies at 2.6 + 2.5 = 5.1.
     expect(boxed.at(4, 3)).toEqual(blended(under, 0, 0.5));
@@ -115,14 +161,22 @@ describe('overlay', () => {
   });
 
   it('reaches past the edges of the image', async () => {
-    const { at } = await pixels(overlay(image(4, 4), half, { ...nearest, box: { left: -4, top: -4, width: 8, height: 12 } }));
+    const { at } = await pixels(
+      overlay(image(4, 4), half, { ...nearest, box: { left: -4, top: -4, width: 8, height: 12 } }),
+    );
     for (const x of [0, 3]) expect(at(x, 2)).toEqual(blended(under, 1, 0.5));
   });
 
   it('scales image and box to the output width', async () => {
-    const { width, height, at } = await pixels(overlay(image(10, 5), half, { ...nearest, width: 40, box: { left: 5, top: 0, width: 4, height: 5 } }));
+    const { width, height, at } = await pixels(
+      overlay(image(10, 5), half, { ...nearest, width: 40, box: { left: 5, top: 0, width: 4, height: 5 } }),
+    );
     expect([width, height]).toEqual([40, 20]);
-    expect([19, 20, 27, 28, 35, 36].map((x) => at(x, 10))).toEqual([under, ...[0, 0, 1, 1].map((value) => blended(under, value, 0.5)), under]);
+    expect([19, 20, 27, 28, 35, 36].map((x) => at(x, 10))).toEqual([
+      under,
+      ...[0, 0, 1, 1].map((value) => blended(under, value, 0.5)),
+      under,
+    ]);
   });
 
   it('does not touch the decoded image, and gives the same bytes each time', async () => {
@@ -185,14 +239,18 @@ describe('overlay', () => {
   });
 
   it('breaks a long title to the width of the picture', async () => {
-    const { width, height } = await pixels(overlay(image(120, 50), half, { title: 'attention-rollout · West Highland white terrier' }));
+    const { width, height } = await pixels(
+      overlay(image(120, 50), half, { title: 'attention-rollout · West Highland white terrier' }),
+    );
     expect(width).toBe(120 + 24);
     expect(height).toBeGreaterThan(50 + 24 + 30);
   });
 
   it('refuses wrong options at once', () => {
     const refusal = (options: OverlayOptions, message: RegExp) =>
-      expect(() => overlay(image(4, 4), half, options)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringMatching(message) }));
+      expect(() => overlay(image(4, 4), half, options)).toThrow(
+        expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringMatching(message) }),
+      );
     refusal({ opacity: 1.5 }, /opacity is 1\.5/);
     refusal({ opacity: NaN }, /opacity is NaN/);
     refusal({ colormap: 'turob' as never }, /Did you mean "turbo"\?/);
@@ -205,6 +263,8 @@ describe('overlay', () => {
     refusal({ box: { left: 0, top: 0, width: 5n, height: 5 } as never }, /^box is an object/);
     refusal('turbo' as never, /^The options of overlay are "turbo"/);
     refusal({ box: { left: 0, top: 0, width: 0, height: 5 } }, /box is/);
-    expect(() => overlay(image(4, 4), map([2, 2], [1, 2, 3]))).toThrow(expect.objectContaining({ code: 'INVALID_INPUT', message: 'A map of shape [2, 2] cannot have 3 numbers.' }));
+    expect(() => overlay(image(4, 4), map([2, 2], [1, 2, 3]))).toThrow(
+      expect.objectContaining({ code: 'INVALID_INPUT', message: 'A map of shape [2, 2] cannot have 3 numbers.' }),
+    );
   });
 });

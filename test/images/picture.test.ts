@@ -64,7 +64,10 @@ describe('a picture', () => {
     const noise = Uint8Array.from({ length: 64 * 64 * 3 }, (_, i) => (i * 2654435761) >>> 24);
     const picture = of({ data: noise, width: 64, height: 64 });
     for (const format of ['jpeg', 'webp', 'avif'] as const) {
-      const [low, high] = [await picture.toBuffer({ format, quality: 10 }), await picture.toBuffer({ format, quality: 95 })];
+      const [low, high] = [
+        await picture.toBuffer({ format, quality: 10 }),
+        await picture.toBuffer({ format, quality: 95 }),
+      ];
       expect(low.length).toBeLessThan(high.length);
     }
   });
@@ -77,7 +80,11 @@ describe('a picture', () => {
     await (await picture.sharp()).toFile(path);
     expect((await decoded(await readFile(path))).format).toBe('webp');
     expect(await picture.sharp()).not.toBe(await picture.sharp());
-    expect(await decoded(await (await picture.sharp()).toBuffer())).toEqual({ format: 'png', size: [2, 2], pixels: [...raster.data] });
+    expect(await decoded(await (await picture.sharp()).toBuffer())).toEqual({
+      format: 'png',
+      size: [2, 2],
+      pixels: [...raster.data],
+    });
   });
 
   it('is drawn when it is asked for, and once', async () => {
@@ -87,7 +94,12 @@ describe('a picture', () => {
       return Promise.resolve(raster);
     });
     expect(drawn).toBe(0);
-    await Promise.all([picture.toBuffer(), picture.toFile(join(folder, 'once.png')), picture.sharp(), picture.pixels()]);
+    await Promise.all([
+      picture.toBuffer(),
+      picture.toFile(join(folder, 'once.png')),
+      picture.sharp(),
+      picture.pixels(),
+    ]);
     expect(drawn).toBe(1);
   });
 
@@ -120,14 +132,25 @@ describe('a picture', () => {
     ['no-such-folder/a.png', {}, /The picture .*a\.png cannot be written: ENOENT/],
   ])('refuses to go to %j with %j', async (name, options, message) => {
     const path = name === '' ? '' : join(folder, name);
-    await expect(of().toFile(path, options as PictureOptions)).rejects.toMatchObject({ name: 'SightlineError', code: 'INVALID_OPTION', message: expect.stringMatching(message) as string });
+    await expect(of().toFile(path, options as PictureOptions)).rejects.toMatchObject({
+      name: 'SightlineError',
+      code: 'INVALID_OPTION',
+      message: expect.stringMatching(message) as string,
+    });
   });
 
   it('is a cell of a contact sheet', async () => {
-    const red = { data: new Uint8Array(32 * 32 * 3).map((_, i) => (i % 3 === 0 ? 255 : 0)), width: 32, height: 32, name: 'red' };
+    const red = {
+      data: new Uint8Array(32 * 32 * 3).map((_, i) => (i % 3 === 0 ? 255 : 0)),
+      width: 32,
+      height: 32,
+      name: 'red',
+    };
     const painted = overlay(red, { data: new Float32Array([0, 1]), shape: [1, 2], state: 'ok' }, { opacity: 0 });
     const { pixels } = await decoded(await (await contactSheet([[{ image: painted }]], { cellWidth: 32 })).toBuffer());
-    const count = pixels.filter((value, i) => i % 3 === 0 && value === 255 && pixels[i + 1] === 0 && pixels[i + 2] === 0).length;
+    const count = pixels.filter(
+      (value, i) => i % 3 === 0 && value === 255 && pixels[i + 1] === 0 && pixels[i + 2] === 0,
+    ).length;
     expect(count).toBe(32 * 32);
   });
 });

@@ -1,4 +1,4 @@
-import sharp, { type Sharp } from 'sharp';
+import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 
 import { createCanvas, fillBox, paste, strokeBox, type Rgb } from '../../lib/pictures/canvas.js';
@@ -11,11 +11,15 @@ const RED: Rgb = [255, 0, 0];
 const BLUE: Rgb = [0, 0, 255];
 
 const picture = (width: number, height: number, background: Rgb) =>
-  sharp({ create: { width, height, channels: 3, background: { r: background[0], g: background[1], b: background[2] } } });
+  sharp({
+    create: { width, height, channels: 3, background: { r: background[0], g: background[1], b: background[2] } },
+  });
 
 async function read(result: Picture) {
   const { data, info } = await (await result.sharp()).raw().toBuffer({ resolveWithObject: true });
-  const at = (x: number, y: number): number[] => [...data.subarray(info.channels * (y * info.width + x), info.channels * (y * info.width + x) + 3)];
+  const at = (x: number, y: number): number[] => [
+    ...data.subarray(info.channels * (y * info.width + x), info.channels * (y * info.width + x) + 3),
+  ];
   /** The smallest rectangle that holds all pixels of exactly this colour. */
   const extent = (colour: readonly number[]) => {
     let [left, top, right, bottom] = [info.width, info.height, -1, -1];
@@ -51,7 +55,16 @@ describe('canvas', () => {
     const shown = await read(new Picture(() => Promise.resolve(canvas)));
     expect(shown.at(2, 2)).toEqual([100, 50, 25]);
     expect(shown.at(1, 1)).toEqual([0, 0, 0]);
-    for (const [x, y] of [[0, 0], [4, 0], [0, 4], [4, 4], [2, 0], [0, 2]] as const) expect(shown.at(x, y)).toEqual([0, 0, 255]);
+    for (const [x, y] of [
+      [0, 0],
+      [4, 0],
+      [0, 4],
+      [4, 4],
+      [2, 0],
+      [0, 2],
+    ] as const) {
+      expect(shown.at(x, y)).toEqual([0, 0, 255]);
+    }
   });
 });
 
@@ -103,7 +116,13 @@ describe('contactSheet', () => {
   });
 
   it('leaves empty places in rows of different length', async () => {
-    const shown = await sheet([[{ image: picture(50, 50, RED) }, { image: picture(50, 50, RED) }], [null, { image: picture(50, 50, BLUE) }]], { cellWidth: 50 });
+    const shown = await sheet(
+      [
+        [{ image: picture(50, 50, RED) }, { image: picture(50, 50, RED) }],
+        [null, { image: picture(50, 50, BLUE) }],
+      ],
+      { cellWidth: 50 },
+    );
     expect(shown.extent(BLUE).left).toBe(shown.extent(RED).left + 58);
     expect(shown.extent(BLUE).top).toBe(shown.extent(RED).top + 58);
   });
@@ -111,9 +130,13 @@ describe('contactSheet', () => {
   it('takes a background and refuses what it cannot draw', async () => {
     expect((await sheet(cells(), { background: [1, 2, 3] })).at(0, 0)).toEqual([1, 2, 3]);
     await expect(contactSheet([])).rejects.toEqual(expect.objectContaining({ code: 'INVALID_INPUT' }));
-    await expect(contactSheet(cells(), { cellWidth: 3 })).rejects.toEqual(expect.objectContaining({ code: 'INVALID_OPTION' }));
+    await expect(contactSheet(cells(), { cellWidth: 3 })).rejects.toEqual(
+      expect.objectContaining({ code: 'INVALID_OPTION' }),
+    );
     const refused = (given: unknown, options: unknown, code: string, message: RegExp) =>
-      expect(contactSheet(given as never, options as never)).rejects.toEqual(expect.objectContaining({ name: 'SightlineError', code, message: expect.stringMatching(message) as string }));
+      expect(contactSheet(given as never, options as never)).rejects.toEqual(
+        expect.objectContaining({ name: 'SightlineError', code, message: expect.stringMatching(message) as string }),
+      );
     await refused(cells(), { title: {} }, 'INVALID_OPTION', /^title is \{\}/);
     await refused(cells(), { columnHeads: 'a' }, 'INVALID_OPTION', /^columnHeads is "a"; give a list/);
     await refused(cells(), { rowHeads: [1n] }, 'INVALID_OPTION', /^rowHeads\[0\] is 1n/);
@@ -129,9 +152,16 @@ describe('contactSheet', () => {
 });
 
 describe('planesSheet', () => {
-  const plane = (values: number[], shape: [number, number], caption?: string): Plane => ({ data: new Float32Array(values), shape, caption });
-  const colour = (value: number): number[] => [...colormapTable('viridis').subarray(3 * Math.round(255 * value), 3 * Math.round(255 * value) + 3)];
-  const show = async (planes: Plane[], options?: PlanesOptions) => read(await planesSheet(planes, { scale: 10, ...options }));
+  const plane = (values: number[], shape: [number, number], caption?: string): Plane => ({
+    data: new Float32Array(values),
+    shape,
+    caption,
+  });
+  const colour = (value: number): number[] => [
+    ...colormapTable('viridis').subarray(3 * Math.round(255 * value), 3 * Math.round(255 * value) + 3),
+  ];
+  const show = async (planes: Plane[], options?: PlanesOptions) =>
+    read(await planesSheet(planes, { scale: 10, ...options }));
 
   it('paints each number as one square of its size', async () => {
     const shown = await show([plane([-1, 0, 2, 3], [2, 2])]);
@@ -176,14 +206,17 @@ describe('planesSheet', () => {
     const tile = await read(await planesSheet([plane(values, [14, 14])]));
     const alone = await show([plane(values, [14, 14])], { scale: 8 });
     expect(tile.width).toBe(alone.width);
-    const refused = (options: PlanesOptions, code: string) => expect(planesSheet([plane([1, 2], [1, 2])], options)).rejects.toEqual(expect.objectContaining({ code }));
+    const refused = (options: PlanesOptions, code: string) =>
+      expect(planesSheet([plane([1, 2], [1, 2])], options)).rejects.toEqual(expect.objectContaining({ code }));
     await refused({ scale: 0 }, 'INVALID_OPTION');
     await refused({ columns: 1.5 }, 'INVALID_OPTION');
     await refused({ contrast: 'log' as never }, 'INVALID_OPTION');
     await expect(planesSheet([])).rejects.toEqual(expect.objectContaining({ code: 'INVALID_INPUT' }));
     await expect(planesSheet([plane([1], [2, 2])])).rejects.toEqual(expect.objectContaining({ code: 'INVALID_INPUT' }));
     const wrong = (planes: unknown, options: unknown, code: string, message: RegExp) =>
-      expect(planesSheet(planes as never, options as never)).rejects.toEqual(expect.objectContaining({ name: 'SightlineError', code, message: expect.stringMatching(message) as string }));
+      expect(planesSheet(planes as never, options as never)).rejects.toEqual(
+        expect.objectContaining({ name: 'SightlineError', code, message: expect.stringMatching(message) as string }),
+      );
     await wrong('planes', {}, 'INVALID_INPUT', /^The planes of a sheet are "planes"/);
     await wrong([null], {}, 'INVALID_INPUT', /^The data of plane 0/);
     await wrong([{ data: [1, 2], shape: [1, 2] }], {}, 'INVALID_INPUT', /^The data of plane 0 are no Float32Array/);

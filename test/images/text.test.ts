@@ -16,7 +16,9 @@ const ink = (line: TextLine): number => line.data.reduce((sum, coverage) => sum 
 
 /** The first and the last row that hold ink. */
 function inkedRows(line: TextLine): [number, number] {
-  const rows = Array.from({ length: line.height }, (_, y) => line.data.subarray(y * line.width, (y + 1) * line.width).some((coverage) => coverage > 64));
+  const rows = Array.from({ length: line.height }, (_, y) =>
+    line.data.subarray(y * line.width, (y + 1) * line.width).some((coverage) => coverage > 64),
+  );
   return [rows.indexOf(true), rows.lastIndexOf(true)];
 }
 
@@ -42,7 +44,9 @@ describe('renderLine', () => {
     const plain = await renderLine('bold', style);
     const tagged = await renderLine('<b>bold</b>', style);
     expect(tagged.width).toBeGreaterThan(plain.width + 30);
-    for (const text of ['a & b < c > d', '&amp;', '</span>', '"quoted" \'too\'']) expect((await renderLine(text, style)).width).toBeGreaterThan(0);
+    for (const text of ['a & b < c > d', '&amp;', '</span>', '"quoted" \'too\'']) {
+      expect((await renderLine(text, style)).width).toBeGreaterThan(0);
+    }
     // Five characters, not one ampersand.
     expect((await renderLine('&amp;', style)).width).toBeGreaterThan(2 * (await renderLine('&', style)).width);
   });
@@ -71,12 +75,17 @@ describe('on a machine without fonts', () => {
     folder = await mkdtemp(join(tmpdir(), 'sightline-'));
     for (const name of ['text', 'canvas']) {
       const source = await readFile(join(root, 'lib/pictures', `${name}.ts`), 'utf8');
-      const { outputText } = ts.transpileModule(source, { compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2023 } });
+      const { outputText } = ts.transpileModule(source, {
+        compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2023 },
+      });
       await writeFile(join(folder, `${name}.js`), outputText);
     }
     await writeFile(join(folder, 'package.json'), '{ "type": "module" }');
     await writeFile(join(folder, 'main.js'), script);
-    await writeFile(join(folder, 'fonts.conf'), '<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig></fontconfig>');
+    await writeFile(
+      join(folder, 'fonts.conf'),
+      '<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig></fontconfig>',
+    );
     await symlink(join(root, 'node_modules'), join(folder, 'node_modules'));
   });
 
@@ -89,15 +98,29 @@ describe('on a machine without fonts', () => {
   }
 
   it('the bundled font is used when the font configuration knows no folder', async () => {
-    check(await run(process.execPath, ['main.js'], { cwd: folder, env: { ...process.env, FONTCONFIG_FILE: join(folder, 'fonts.conf'), HOME: folder } }));
+    check(
+      await run(process.execPath, ['main.js'], {
+        cwd: folder,
+        env: { ...process.env, FONTCONFIG_FILE: join(folder, 'fonts.conf'), HOME: folder },
+      }),
+    );
   });
 
   // Hiding the machine's own fonts takes a mount namespace, which only root on Linux may make.
-  it.skipIf(spawnSync('unshare', ['-m', 'true']).status !== 0)('the bundled font is used, and fontconfig is silent, when there is no configuration at all', async () => {
-    const { FONTCONFIG_FILE: _file, FONTCONFIG_PATH: _path, ...env } = process.env;
-    const hidden = 'for folder in /etc/fonts /usr/share/fonts; do [ -d $folder ] && mount -t tmpfs none $folder; done; exec "$0" main.js';
-    check(await run('unshare', ['-m', 'sh', '-c', hidden, process.execPath], { cwd: folder, env: { ...env, HOME: folder } }));
-  });
+  it.skipIf(spawnSync('unshare', ['-m', 'true']).status !== 0)(
+    'the bundled font is used, and fontconfig is silent, when there is no configuration at all',
+    async () => {
+      const { FONTCONFIG_FILE: _file, FONTCONFIG_PATH: _path, ...env } = process.env;
+      const hidden =
+        'for folder in /etc/fonts /usr/share/fonts; do [ -d $folder ] && mount -t tmpfs none $folder; done; exec "$0" main.js';
+      check(
+        await run('unshare', ['-m', 'sh', '-c', hidden, process.execPath], {
+          cwd: folder,
+          env: { ...env, HOME: folder },
+        }),
+      );
+    },
+  );
 });
 
 describe('renderParagraph', () => {
@@ -110,7 +133,11 @@ describe('renderParagraph', () => {
   });
 
   it('ends with an ellipsis what does not fit', async () => {
-    const [line, ...more] = await renderParagraph('West Highland white terrier', { ...style, maxWidth: 130, maxLines: 1 });
+    const [line, ...more] = await renderParagraph('West Highland white terrier', {
+      ...style,
+      maxWidth: 130,
+      maxLines: 1,
+    });
     expect(more).toEqual([]);
     expect(line!.width).toBeLessThanOrEqual(130);
     expect(line!.width).toBe((await renderLine('West Highland…', style)).width);
@@ -131,7 +158,9 @@ it('drawLines aligns within its column and cuts at the edge of the canvas', asyn
   const inkedColumns = (align: 'left' | 'center' | 'right', columnWidth: number): [number, number] => {
     const canvas = createCanvas(200, 30);
     drawLines(canvas, lines, { left: 20, top: 4, width: columnWidth, align, color: [0, 0, 0] });
-    const inked = Array.from({ length: 200 }, (_, x) => Array.from({ length: 30 }, (_, y) => canvas.data[3 * (y * 200 + x)]!).some((value) => value < 255));
+    const inked = Array.from({ length: 200 }, (_, x) =>
+      Array.from({ length: 30 }, (_, y) => canvas.data[3 * (y * 200 + x)]!).some((value) => value < 255),
+    );
     return [inked.indexOf(true), inked.lastIndexOf(true)];
   };
   expect(inkedColumns('left', 100)).toEqual([20, 20 + width - 1]);

@@ -11,7 +11,16 @@ export interface TiffParts {
 }
 
 /** A TIFF of one strip, little-endian, as it says of itself. */
-export function tiff({ width, height, samples, bits, sampleFormat, extraSamples = [], compression = 1, data }: TiffParts): Buffer {
+export function tiff({
+  width,
+  height,
+  samples,
+  bits,
+  sampleFormat,
+  extraSamples = [],
+  compression = 1,
+  data,
+}: TiffParts): Buffer {
   const SHORT = 3;
   const LONG = 4;
   const each = (value: number): number[] => Array.from({ length: samples }, () => value);
@@ -37,7 +46,9 @@ export function tiff({ width, height, samples, bits, sampleFormat, extraSamples 
   entries.forEach(([tag, type, values], i) => {
     const size = type === SHORT ? 2 : 4;
     const packed = Buffer.alloc(Math.max(4, size * values.length));
-    values.forEach((value, v) => (size === 2 ? packed.writeUInt16LE(value, 2 * v) : packed.writeUInt32LE(value, 4 * v)));
+    values.forEach((value, v) =>
+      size === 2 ? packed.writeUInt16LE(value, 2 * v) : packed.writeUInt32LE(value, 4 * v),
+    );
     const place = 2 + 12 * i;
     directory.writeUInt16LE(tag, place);
     directory.writeUInt16LE(type, place + 2);

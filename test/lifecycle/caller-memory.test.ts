@@ -4,8 +4,8 @@ import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { Model } from '../../lib/index.js';
-import { cardOf, CNN, imagesOf } from '../concurrency/models.js';
+import { Model, stats } from '../../lib/index.js';
+import { cardOf, CNN, imagesOf, until } from '../concurrency/models.js';
 import { expectEnding, runChild } from './child.js';
 
 const fixture = fileURLToPath(new URL('../images/fixtures/rgb.png', import.meta.url));
@@ -13,7 +13,7 @@ const fixture = fileURLToPath(new URL('../images/fixtures/rgb.png', import.meta.
 /** What of a buffer is given and then taken back. */
 const transfer = (buffer: ArrayBuffer): void => void structuredClone(buffer, { transfer: [buffer] });
 
-describe("memory that its owner takes back right after the call", () => {
+describe('memory that its owner takes back right after the call', () => {
   let model: Model;
   beforeAll(async () => {
     model = await Model.load(CNN.path, { device: 'cpu', card: cardOf(CNN) });
@@ -32,11 +32,41 @@ describe("memory that its owner takes back right after the call", () => {
   }
 
   it.each([
-    ['encoded bytes', async () => { const bytes = new Uint8Array(await readFile(fixture)); return { input: bytes, buffer: bytes.buffer }; }],
-    ['an ArrayBuffer', async () => { const bytes = new Uint8Array(await readFile(fixture)); return { input: bytes.buffer, buffer: bytes.buffer }; }],
-    ['raw pixels', async () => { const data = new Uint8Array(41 * 27 * 3); return { input: { data, width: 41, height: 27, channels: 3 }, buffer: data.buffer }; }],
-    ['raw pixels with alpha', async () => { const data = new Uint8Array(41 * 27 * 4); return { input: { data, width: 41, height: 27, channels: 4 }, buffer: data.buffer }; }],
-    ['a tensor', async () => { const input = imagesOf(CNN, 1); return { input, buffer: input.data.buffer }; }],
+    [
+      'encoded bytes',
+      async () => {
+        const bytes = new Uint8Array(await readFile(fixture));
+        return { input: bytes, buffer: bytes.buffer };
+      },
+    ],
+    [
+      'an ArrayBuffer',
+      async () => {
+        const bytes = new Uint8Array(await readFile(fixture));
+        return { input: bytes.buffer, buffer: bytes.buffer };
+      },
+    ],
+    [
+      'raw pixels',
+      async () => {
+        const data = new Uint8Array(41 * 27 * 3);
+        return { input: { data, width: 41, height: 27, channels: 3 }, buffer: data.buffer };
+      },
+    ],
+    [
+      'raw pixels with alpha',
+      async () => {
+        const data = new Uint8Array(41 * 27 * 4);
+        return { input: { data, width: 41, height: 27, channels: 4 }, buffer: data.buffer };
+      },
+    ],
+    [
+      'a tensor',
+      async () => {
+        const input = imagesOf(CNN, 1);
+        return { input, buffer: input.data.buffer };
+      },
+    ],
   ] as const)('%s, transferred: done or refused, never a crash or an untyped error', async (_, make) => {
     for (let i = 0; i < 5; i++) {
       const { input, buffer } = await make();
@@ -70,9 +100,14 @@ describe("memory that its owner takes back right after the call", () => {
   it('what was read before it was taken back is the picture', async () => {
     const { data } = await sharp(fixture).removeAlpha().raw().toBuffer({ resolveWithObject: true });
     const bytes = new Uint8Array(await readFile(fixture));
-    const work = model.capture({ data: new Uint8Array(data), width: 41, height: 27, channels: 3 }, { features: ['layer1'], input: true });
+    const done = stats().queued + stats().running + stats().completed;
+    const work = model.capture(
+      { data: new Uint8Array(data), width: 41, height: 27, channels: 3 },
+      { features: ['layer1'], input: true },
+    );
     const other = model.capture(bytes, { features: ['layer1'], input: true });
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    // Both are decoded: they have reached the engine.
+    await until('both images to be decoded', () => stats().queued + stats().running + stats().completed >= done + 2);
     bytes.fill(0);
     expect((await other).input!.data).toEqual((await work).input!.data);
   });

@@ -59,7 +59,10 @@ export async function runChild(script: URL, options: ChildOptions = {}): Promise
   });
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
   // By what it says and computes, not by a clock: it may be one of many on a busy machine.
-  const watch = new Watch(() => `${stages.length} ${reports.length} ${stderr.length}`, () => processorMs(child.pid));
+  const watch = new Watch(
+    () => `${stages.length} ${reports.length} ${stderr.length}`,
+    () => processorMs(child.pid),
+  );
   const timer = setInterval(() => {
     if (!watch.isStuck()) return;
     hungIn = stages.at(-1) ?? 'start';
@@ -76,8 +79,11 @@ export async function runChild(script: URL, options: ChildOptions = {}): Promise
 /** Processor time of a process; 0 where the system does not tell, or it has ended. */
 function processorMs(pid: number | undefined): number {
   try {
-    // Behind the name in brackets, which may hold anything: the 12th and 13th are ticks of 10 ms, in user and in system mode.
-    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ');
+    // Behind the name in brackets, which may hold anything: the 12th and 13th are ticks of 10 ms, in user and in system
+    // mode.
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+      .replace(/^.*\) /s, '')
+      .split(' ');
     return 10 * (Number(fields[11]) + Number(fields[12]));
   } catch {
     return 0;

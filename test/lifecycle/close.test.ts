@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import { Model, SightlineError, stats, type NamedOptions } from '../../lib/index.js';
-import { cardOf, gate, imagesOf, VIT } from '../concurrency/models.js';
+import { cardOf, fence, gate, imagesOf, VIT } from '../concurrency/models.js';
 
 const load = (): Promise<Model> => Model.load(VIT.path, { device: 'cpu', card: cardOf(VIT) });
 const gae: NamedOptions<'gae'> = { method: 'gae' };
@@ -78,7 +78,10 @@ describe('close', () => {
     ['inspect at a size that is new', (model) => model.inspect({ height: 48, width: 40 })],
   ])('makes %s reject with MODEL_CLOSED from the moment of the call', async (_, use) => {
     const model = await load();
-    const closed = expect.objectContaining({ code: 'MODEL_CLOSED', message: `The model ${VIT.path} is closed; load it again.` });
+    const closed = expect.objectContaining({
+      code: 'MODEL_CLOSED',
+      message: `The model ${VIT.path} is closed; load it again.`,
+    });
     const closing = model.close();
     await expect(use(model)).rejects.toEqual(closed);
     await closing;
@@ -87,11 +90,62 @@ describe('close', () => {
     expect(error).toEqual(closed);
   });
 
+  it.each([0, 20])('ends work that takes longer than %d ms, and frees the model', async (timeout) => {
+    const model = await load();
+    const { method, started } = gate();
+    const running = model.explain(imagesOf(VIT, 1), { method, memory: 1 }).catch((error: unknown) => error);
+    await started();
+    const fenced = fence(model, VIT);
+    const waiting = model.explain(imagesOf(VIT, 2), gae).catch((error: unknown) => error);
+    await model.close({ timeout });
+    for (const error of await Promise.all([running, waiting])) {
+      expect(error).toMatchObject({
+        code: 'ABORTED',
+        cause: {
+          code: 'MODEL_CLOSED',
+          message: `The model ${VIT.path} was closed, and its work in flight took longer than ${timeout} ms.`,
+        },
+      });
+    }
+    await fenced;
+    expect(stats()).toMatchObject({ models: 0, queued: 0, running: 0 });
+  });
+
+  it('ends maximize, too, and a later call may set the time', async () => {
+    const model = await load();
+    const work = model.maximize({ class: 0, steps: 10_000 }).catch((error: unknown) => error);
+    const closing = model.close();
+    expect(model.close({ timeout: 0 })).toBe(closing);
+    expect(await work).toMatchObject({ code: 'ABORTED', cause: { code: 'MODEL_CLOSED' } });
+    await closing;
+    expect(stats().models).toBe(0);
+  });
+
+  it('leaves work alone that ends in time, and lets the process end', async () => {
+    const model = await load();
+    const work = model.explain(imagesOf(VIT, 3), gae);
+    await model.close({ timeout: 2_147_483_647 });
+    expect(await work).toHaveLength(3);
+  });
+
+  it.each([-1, 0.5, '1', 2 ** 31])('refuses a time of %j', async (timeout) => {
+    const model = await load();
+    expect(() => model.close({ timeout: timeout as number })).toThrow(
+      expect.objectContaining({
+        code: 'INVALID_OPTION',
+        message: expect.stringContaining('a whole number of milliseconds from 0 to 2147483647') as string,
+      }),
+    );
+    await model.close();
+  });
+
   it('can follow an abort at once', async () => {
     const model = await load();
     const { method, started } = gate();
     const abort = new AbortController();
-    const work = expect(model.explain(imagesOf(VIT, 1), { method, signal: abort.signal, memory: 1 })).rejects.toMatchObject({ code: 'ABORTED' });
+    const work = expect(
+      model.explain(imagesOf(VIT, 1), { method, signal: abort.signal, memory: 1 }),
+    ).rejects.toMatchObject({ code: 'ABORTED' });
     await started();
     abort.abort();
     await model.close();

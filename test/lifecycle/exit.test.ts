@@ -25,7 +25,16 @@ describe('a process ends by itself with exit code 0', () => {
 });
 
 describe('process.exit() ends it with its own code, whatever the engine does', () => {
-  it.each(['model-open', 'same-turn', 'submitted', 'computing', 'queue-full-of-work', 'closing', 'in-another-exit-handler', 'work-begun-on-exit'])('%s', async (when) => {
+  it.each([
+    'model-open',
+    'same-turn',
+    'submitted',
+    'computing',
+    'queue-full-of-work',
+    'closing',
+    'in-another-exit-handler',
+    'work-begun-on-exit',
+  ])('%s', async (when) => {
     expectEnding(await runChild(exit, { args: [when] }), { code: 7, stages: ['loaded', 'exiting'] });
   });
 
@@ -35,7 +44,10 @@ describe('process.exit() ends it with its own code, whatever the engine does', (
   });
 
   it.each([0, 3, 7, 13, 31])('computing for %i ms', async (delay) => {
-    expectEnding(await runChild(exit, { args: ['computing', String(delay)] }), { code: 7, stages: ['loaded', 'exiting'] });
+    expectEnding(await runChild(exit, { args: ['computing', String(delay)] }), {
+      code: 7,
+      stages: ['loaded', 'exiting'],
+    });
   });
 });
 

@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { expectEnding, runChild, type ChildOptions, type Ending } from './child.js';
 
 const script = new URL('./children/workers.mjs', import.meta.url);
-const run = (what: string, times = 1, options: ChildOptions = {}): Promise<Ending> => runChild(script, { args: [what, String(times)], ...options });
+const run = (what: string, times = 1, options: ChildOptions = {}): Promise<Ending> =>
+  runChild(script, { args: [what, String(times)], ...options });
 
 describe('a worker thread that ends', () => {
   it.each([
@@ -13,11 +14,15 @@ describe('a worker thread that ends', () => {
     const ending = await run(`ends${options}`, 3);
     expectEnding(ending, { stages: ['ended 0 with 12', 'ended 0 with 12', 'ended 0 with 12', 'end'] });
     // Twelve explanations and one warm-up in each of three workers.
-    expect(ending.reports).toMatchObject([{ models: 0, weightBytes: 0, queued: 0, running: 0, completed: 39, failed: 0 }]);
+    expect(ending.reports).toMatchObject([
+      { models: 0, weightBytes: 0, queued: 0, running: 0, completed: 39, failed: 0 },
+    ]);
   });
 
   it('is no trouble to a main thread that never loads the addon', async () => {
-    expectEnding(await run('ends{"how":"open"}', 3), { stages: ['ended 0 with 12', 'ended 0 with 12', 'ended 0 with 12', 'end'] });
+    expectEnding(await run('ends{"how":"open"}', 3), {
+      stages: ['ended 0 with 12', 'ended 0 with 12', 'ended 0 with 12', 'end'],
+    });
   });
 
   it('leaves the addon usable where it was loaded first in a worker', async () => {
@@ -58,9 +63,12 @@ describe('several threads', () => {
     expect(ending.reports).toEqual([{ sameInputSameMap: true, otherInputOtherMap: true }]);
   });
 
-  it.each(['{"main":true}', '{"main":false}'])('main calls process.exit() while a worker computes %s', async (options) => {
-    expectEnding(await run(`main-exits${options}`), { code: 7, stages: ['exiting'] });
-  });
+  it.each(['{"main":true}', '{"main":false}'])(
+    'main calls process.exit() while a worker computes %s',
+    async (options) => {
+      expectEnding(await run(`main-exits${options}`), { code: 7, stages: ['exiting'] });
+    },
+  );
 
   it('main throws while a worker computes', async () => {
     expectEnding(await run('main-throws'), { code: 1, stages: ['throwing'] });

@@ -8,17 +8,24 @@ import { loadSmall, randomTensor } from '../support/models.js';
 const image = randomTensor(1, 32, 48);
 
 /** Counts that make sense. */
-const SMALL = { 'integrated-gradients': { steps: 2 }, rise: { masks: 2 }, occlusion: { window: 16, stride: 16 } } as const;
+const SMALL = {
+  'integrated-gradients': { steps: 2 },
+  rise: { masks: 2 },
+  occlusion: { window: 16, stride: 16 },
+} as const;
 
 /** A list of one value, and how many of its places were read: a million that are looked at hold the thread. */
 function counted<T>(value: T, length: number): { readonly list: T[]; readonly reads: () => number } {
   let reads = 0;
-  const list = new Proxy(Array.from({ length }, () => value), {
-    get: (target, key, receiver) => {
-      if (typeof key === 'string' && /^\d+$/.test(key)) reads++;
-      return Reflect.get(target, key, receiver) as unknown;
+  const list = new Proxy(
+    Array.from({ length }, () => value),
+    {
+      get: (target, key, receiver) => {
+        if (typeof key === 'string' && /^\d+$/.test(key)) reads++;
+        return Reflect.get(target, key, receiver) as unknown;
+      },
     },
-  });
+  );
   return { list, reads: () => reads };
 }
 
@@ -34,13 +41,20 @@ describe('a count without sense', () => {
 
   it.each([
     ['integrated-gradients of 10^8 steps', { method: 'integrated-gradients', steps: 1e8 }, /from 1 to 100000/],
-    ['integrated-gradients of 10^5 steps by Gauss-Legendre', { method: 'integrated-gradients', steps: 1e5 }, /at most 4096 steps/],
+    [
+      'integrated-gradients of 10^5 steps by Gauss-Legendre',
+      { method: 'integrated-gradients', steps: 1e5 },
+      /at most 4096 steps/,
+    ],
     ['10^9 masks', { method: 'rise', masks: 1e9 }, /from 1 to 100000/],
     ['a window of 10^9 pixels', { method: 'occlusion', window: 1e9, stride: 1 }, /from 1 to 16384/],
   ] as const)('%s is refused before it is recorded or computed', async (_, options, message) => {
     const map = vi.spyOn(METHODS[options.method] as Method, 'map');
     const { completed, failed, queued } = stats();
-    await expect(model.explain(image, options as never)).rejects.toMatchObject({ code: 'INVALID_OPTION', message: expect.stringMatching(message) as string });
+    await expect(model.explain(image, options as never)).rejects.toMatchObject({
+      code: 'INVALID_OPTION',
+      message: expect.stringMatching(message) as string,
+    });
     // Where a range depends on another option, the method itself refuses.
     expect(map.mock.results.filter(({ type }) => type !== 'throw')).toEqual([]);
     expect(stats()).toMatchObject({ completed, failed, queued });
@@ -52,7 +66,10 @@ describe('a count without sense', () => {
   it('a million targets are refused before they are looked at', async () => {
     const { list, reads } = counted(1, 1_000_000);
     for (const targets of [list, [list]]) {
-      await expect(model.explain(image, { method: 'gradient', targets })).rejects.toMatchObject({ code: 'INVALID_OPTION', message: expect.stringMatching(/1,000,000 targets.*at most 4,096/) as string });
+      await expect(model.explain(image, { method: 'gradient', targets })).rejects.toMatchObject({
+        code: 'INVALID_OPTION',
+        message: expect.stringMatching(/1,000,000 targets.*at most 4,096/) as string,
+      });
     }
     expect(reads()).toBeLessThan(10);
     // The count counts: one call of few targets reads them.
@@ -64,13 +81,21 @@ describe('a count without sense', () => {
   it('100,000 layers are refused after each was looked at once or twice, and before a step is recorded', async () => {
     const map = vi.spyOn(METHODS['grad-cam'] as Method, 'map');
     const { list, reads } = counted('layer4', 100_000);
-    await expect(model.explain(image, { method: 'grad-cam', layer: list })).rejects.toMatchObject({ code: 'INVALID_OPTION', message: expect.stringMatching(/layer/) as string });
+    await expect(model.explain(image, { method: 'grad-cam', layer: list })).rejects.toMatchObject({
+      code: 'INVALID_OPTION',
+      message: expect.stringMatching(/layer/) as string,
+    });
     expect(reads()).toBeLessThanOrEqual(200_000);
     expect(map).not.toHaveBeenCalled();
   });
 
   it('a list of 10,000 methods is refused', async () => {
-    await expect(model.explain(image, Array.from({ length: 10_000 }, () => ({ method: 'gradient' as const })))).rejects.toMatchObject({ code: 'INVALID_OPTION', message: expect.stringMatching(/at most 100/) });
+    await expect(
+      model.explain(
+        image,
+        Array.from({ length: 10_000 }, () => ({ method: 'gradient' as const })),
+      ),
+    ).rejects.toMatchObject({ code: 'INVALID_OPTION', message: expect.stringMatching(/at most 100/) });
   });
 
   it('the most that are taken work, and can be aborted', async () => {

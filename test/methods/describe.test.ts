@@ -9,6 +9,7 @@ import { METHODS } from '../../lib/methods/index.js';
 import attention from '../../lib/requests/documentation/attention.js';
 import cam from '../../lib/requests/documentation/cam.js';
 import gradients from '../../lib/requests/documentation/gradients.js';
+import metrics from '../../lib/requests/documentation/metrics.js';
 import shared from '../../lib/requests/documentation/shared.js';
 import { parseExplainOptions } from '../../lib/requests/explain-options.js';
 import { readDocumentation } from '../../scripts/document-options.mjs';
@@ -22,7 +23,7 @@ it('has every method once, in order, as plain JSON', () => {
 });
 
 it('says what the doc comments say: after a change, run `npm run document`', () => {
-  expect({ families: { cam, attention, gradients }, shared }).toEqual(readDocumentation());
+  expect({ families: { cam, attention, gradients, metrics }, shared }).toEqual(readDocumentation());
 });
 
 describe.each(described.map((method) => [method.name, method] as const))('%s', (name, method) => {
@@ -36,40 +37,89 @@ describe.each(described.map((method) => [method.name, method] as const))('%s', (
   });
 
   it('has for each option a description, and a type', () => {
-    for (const [option, schema] of [...Object.entries(method.options.properties), ...Object.entries(method.commonOptions.properties)]) {
+    for (const [option, schema] of [
+      ...Object.entries(method.options.properties),
+      ...Object.entries(method.commonOptions.properties),
+    ]) {
       expect(schema.description, option).toMatch(/^\S.*\.$/s);
-      if (option !== 'score') expect(['type', 'enum', 'anyOf', 'oneOf'].some((keyword) => keyword in schema), `${option}: ${JSON.stringify(schema)}`).toBe(true);
+      if (option !== 'score') {
+        expect(
+          ['type', 'enum', 'anyOf', 'oneOf'].some((keyword) => keyword in schema),
+          `${option}: ${JSON.stringify(schema)}`,
+        ).toBe(true);
+      }
     }
   });
 
   it('has the defaults that take effect, and each in the schema', () => {
     const { settings } = parseExplainOptions({ method: name });
     expect(method.defaults).toEqual(settings);
-    for (const [option, value] of Object.entries(method.defaults)) expect(method.options.properties[option]!.default).toEqual(value);
+    for (const [option, value] of Object.entries(method.defaults)) {
+      expect(method.options.properties[option]!.default).toEqual(value);
+    }
   });
 
   it('takes what its description offers: each word, each end of a range, each preset and package', () => {
     for (const [option, schema] of Object.entries(method.options.properties)) {
       const { enum: words = [], minimum, maximum } = schema as { enum?: unknown[]; minimum?: number; maximum?: number };
       const ends = [minimum, maximum].filter((end) => end !== undefined && Math.abs(end) < Number.MAX_SAFE_INTEGER);
-      for (const value of [...words, ...ends]) expect(() => parseExplainOptions({ method: name, [option]: value }), `${option}: ${String(value)}`).not.toThrow();
+      for (const value of [...words, ...ends]) {
+        expect(
+          () => parseExplainOptions({ method: name, [option]: value }),
+          `${option}: ${String(value)}`,
+        ).not.toThrow();
+      }
     }
-    for (const [preset, settings] of Object.entries(method.presets)) expect(parseExplainOptions({ method: name, preset }).settings).toMatchObject(settings);
-    for (const [compat, settings] of Object.entries(method.packages)) expect(parseExplainOptions({ method: name, compat }).settings).toMatchObject(settings);
+    for (const [preset, settings] of Object.entries(method.presets)) {
+      expect(parseExplainOptions({ method: name, preset }).settings).toMatchObject(settings);
+    }
+    for (const [compat, settings] of Object.entries(method.packages)) {
+      expect(parseExplainOptions({ method: name, compat }).settings).toMatchObject(settings);
+    }
   });
 });
 
 it('spells every name as the US do', () => {
-  const options = described.flatMap(({ options: own, commonOptions }) => [own, commonOptions]).flatMap(({ properties }) => Object.entries(properties).flatMap(([name, { enum: words }]) => [name, ...((words as string[] | undefined) ?? [])]));
-  const names = [...Object.keys(api), ...Object.keys(symbolic), ...Object.keys(symbolic.SymbolicModel.prototype), ...options, ...COLORMAPS, ...METHOD_NAMES, ...Object.keys(ERROR_CODES)];
+  const options = described
+    .flatMap(({ options: own, commonOptions }) => [own, commonOptions])
+    .flatMap(({ properties }) =>
+      Object.entries(properties).flatMap(([name, { enum: words }]) => [
+        name,
+        ...((words as string[] | undefined) ?? []),
+      ]),
+    );
+  const names = [
+    ...Object.keys(api),
+    ...Object.keys(symbolic),
+    ...Object.keys(symbolic.SymbolicModel.prototype),
+    ...options,
+    ...COLORMAPS,
+    ...METHOD_NAMES,
+    ...Object.keys(ERROR_CODES),
+  ];
   expect(names.length).toBeGreaterThan(300);
-  expect(names.filter((name) => /colour|[a-z](?<!l)is(e|ed|ing|ation)$|centre|grey|neighbour|behaviour|catalogue|licence|favour/i.test(name) && !['noise', 'precise', 'raise', 'otherwise', 'rise'].includes(name))).toEqual([]);
+  expect(
+    names.filter(
+      (name) =>
+        /colour|[a-z](?<!l)is(e|ed|ing|ation)$|centre|grey|neighbour|behaviour|catalogue|licence|favour/i.test(name) &&
+        !['noise', 'precise', 'raise', 'otherwise', 'rise'].includes(name),
+    ),
+  ).toEqual([]);
 });
 
 it('tells types, ranges and words', () => {
   const { options, commonOptions } = describeMethod('smooth-grad');
-  expect(options.properties['samples']).toMatchObject({ type: 'integer', minimum: 1, maximum: 100_000, default: 50, description: 'Noisy copies of each image.' });
-  expect(options.properties['average']).toMatchObject({ enum: ['gradient', 'absolute', 'square'], default: 'gradient' });
+  expect(options.properties['samples']).toMatchObject({
+    type: 'integer',
+    minimum: 1,
+    maximum: 100_000,
+    default: 50,
+    description: 'Noisy copies of each image.',
+  });
+  expect(options.properties['average']).toMatchObject({
+    enum: ['gradient', 'absolute', 'square'],
+    default: 'gradient',
+  });
   expect(options.additionalProperties).toBe(false);
   expect(commonOptions.properties['size']).toMatchObject({ enum: ['grid', 'image'] });
   expect(Object.keys(commonOptions.properties)).not.toContain('signal');
@@ -93,11 +143,15 @@ it('describes a method of the user’s own', () => {
     family: 'custom',
     summary: '',
     page: null,
-    options: { properties: { strength: { type: 'number', minimum: 0, maximum: 2, default: 1, description: 'Without a unit.' } } },
+    options: {
+      properties: { strength: { type: 'number', minimum: 0, maximum: 2, default: 1, description: 'Without a unit.' } },
+    },
     defaults: { strength: 1 },
   });
 });
 
 it('refuses what is no method', () => {
-  expect(() => describeMethod('gard-cam' as never)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringMatching(/grad-cam/) as string }));
+  expect(() => describeMethod('gard-cam' as never)).toThrow(
+    expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringMatching(/grad-cam/) as string }),
+  );
 });

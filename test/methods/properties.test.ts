@@ -29,7 +29,8 @@ describe.each(ARCHIVES)('%s', (archive, [height, width]) => {
 
   describe.each(METHOD_NAMES)('%s', (method) => {
     const options = { method, ...FEW_SAMPLES[method] } as unknown as NamedOptions<MethodName>;
-    const explain = (input: object, more: object = {}): Promise<Explanation[]> => model.explain(input as never, { ...options, ...more } as never);
+    const explain = (input: object, more: object = {}): Promise<Explanation[]> =>
+      model.explain(input as never, { ...options, ...more } as never);
 
     it('gives a batch what it gives single images, two targets what it gives in two calls, and repeats to the bit', async () => {
       if (!applicable.has(method)) {
@@ -39,17 +40,26 @@ describe.each(ARCHIVES)('%s', (archive, [height, width]) => {
       seen.set(method, [...(seen.get(method) ?? []), archive]);
       const batch = await explain(images, { targets: [1, 4] });
       const again = await explain(images, { targets: [1, 4] });
-      expect(again.map(({ maps }) => maps.map(({ data }) => data)), 'twice the same').toEqual(batch.map(({ maps }) => maps.map(({ data }) => data)));
+      expect(
+        again.map(({ maps }) => maps.map(({ data }) => data)),
+        'twice the same',
+      ).toEqual(batch.map(({ maps }) => maps.map(({ data }) => data)));
       for (const [i, explained] of batch.entries()) {
         for (const [t, target] of [1, 4].entries()) {
           const [alone] = await explain(one(i), { targets: [target] });
           // Concepts have no target: all maps are compared.
           const isPerTarget = explained.maps.length === 2 && alone!.maps.length === 1;
-          const pairs = isPerTarget ? [[explained.maps[t]!, alone!.maps[0]!, 0] as const] : explained.maps.map((map, at) => [map, alone!.maps[at]!, at] as const);
+          const pairs = isPerTarget
+            ? [[explained.maps[t]!, alone!.maps[0]!, 0] as const]
+            : explained.maps.map((map, at) => [map, alone!.maps[at]!, at] as const);
           for (const [together, single, at] of pairs) {
             expect(single.state).toBe(together.state);
-            const again = async (seed: number): Promise<Float32Array> => (await explain(nudged(one(i), seed), { targets: [target] }))[0]!.maps[at]!.data;
-            await expectRounded(single.data, together.data, `${archive} ${method}, image ${i}, target ${target}`, { model, again });
+            const again = async (seed: number): Promise<Float32Array> =>
+              (await explain(nudged(one(i), seed), { targets: [target] }))[0]!.maps[at]!.data;
+            await expectRounded(single.data, together.data, `${archive} ${method}, image ${i}, target ${target}`, {
+              model,
+              again,
+            });
           }
         }
       }
@@ -63,7 +73,9 @@ describe.each(ARCHIVES)('%s', (archive, [height, width]) => {
         for (const map of explained!.maps) {
           expect(map.state).not.toBe('nan');
           expect([...map.data].every(Number.isFinite)).toBe(true);
-          expect(map.state).toBe(map.max - map.min <= 1e-6 * Math.max(Math.abs(map.min), Math.abs(map.max)) ? 'flat' : 'ok');
+          expect(map.state).toBe(
+            map.max - map.min <= 1e-6 * Math.max(Math.abs(map.min), Math.abs(map.max)) ? 'flat' : 'ok',
+          );
         }
       }
     });

@@ -26,7 +26,8 @@ describe('several methods in one call', () => {
     const together = await model.explain(images, asked);
     expect(together).toHaveLength(2);
     for (const [i, options] of asked.entries()) {
-      const explain = (seed = 0) => model.explain(nudged(images, seed), options as Parameters<Model['explain']>[1] & { method: 'gae' });
+      const explain = (seed = 0) =>
+        model.explain(nudged(images, seed), options as Parameters<Model['explain']>[1] & { method: 'gae' });
       for (const [image, expected] of (await explain()).entries()) {
         const found = together[image]![i]!;
         expect(found.method).toBe(options.method);
@@ -36,7 +37,10 @@ describe('several methods in one call', () => {
         for (const [t, { data, shape }] of found.maps.entries()) {
           expect(shape).toEqual(expected.maps[t]!.shape);
           const again = async (seed: number): Promise<Float32Array> => (await explain(seed))[image]!.maps[t]!.data;
-          await expectRounded(expected.maps[t]!.data, data, `${options.method}, image ${image}, target ${t}`, { model, again });
+          await expectRounded(expected.maps[t]!.data, data, `${options.method}, image ${image}, target ${t}`, {
+            model,
+            again,
+          });
         }
       }
     }
@@ -46,9 +50,22 @@ describe('several methods in one call', () => {
   });
 
   it('refuses an empty list, and methods that are asked for different targets or do not apply', async () => {
-    await expect(model.explain(images, [])).rejects.toMatchObject({ code: 'INVALID_OPTION', message: /empty list of methods/ });
-    await expect(model.explain(images, [{ method: 'gae', targets: [1] }, { method: 'grad-cam', targets: [2] }])).rejects.toMatchObject({ code: 'INVALID_OPTION', message: /gae and grad-cam are asked for different targets/ });
-    await expect(model.explain(images, [{ method: 'gae' }, { method: 'grad-cam', signal: new AbortController().signal }])).rejects.toMatchObject({ code: 'INVALID_OPTION', message: /different signals/ });
-    await expect(model.explain(images, [{ method: 'gae' }, { method: 'cam' }])).rejects.toMatchObject({ code: 'METHOD_NOT_APPLICABLE', message: /^cam cannot explain/ });
+    await expect(model.explain(images, [])).rejects.toMatchObject({
+      code: 'INVALID_OPTION',
+      message: /empty list of methods/,
+    });
+    await expect(
+      model.explain(images, [
+        { method: 'gae', targets: [1] },
+        { method: 'grad-cam', targets: [2] },
+      ]),
+    ).rejects.toMatchObject({ code: 'INVALID_OPTION', message: /gae and grad-cam are asked for different targets/ });
+    await expect(
+      model.explain(images, [{ method: 'gae' }, { method: 'grad-cam', signal: new AbortController().signal }]),
+    ).rejects.toMatchObject({ code: 'INVALID_OPTION', message: /different signals/ });
+    await expect(model.explain(images, [{ method: 'gae' }, { method: 'cam' }])).rejects.toMatchObject({
+      code: 'METHOD_NOT_APPLICABLE',
+      message: /^cam cannot explain/,
+    });
   });
 });

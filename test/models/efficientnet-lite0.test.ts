@@ -14,7 +14,10 @@ import { loadSmall, plainCard, randomTensor } from '../support/models.js';
 const NAME = 'efficientnet-lite0';
 /** Written by models/efficientnet_lite0.py: what the model sees of each photo, and the float32 original's logits. */
 const REFERENCES = path.join(import.meta.dirname, NAME);
-const references = JSON.parse(readFileSync(path.join(REFERENCES, 'logits.json'), 'utf8')) as { file: string; logits: number[] }[];
+const references = JSON.parse(readFileSync(path.join(REFERENCES, 'logits.json'), 'utf8')) as {
+  file: string;
+  logits: number[];
+}[];
 const photos = await readPhotos();
 
 /** Weights in float16 move logits by so much at the most. */
@@ -28,15 +31,21 @@ afterAll(() => model.close());
 
 /** (value - 127) / 128, as the original is fed. */
 async function pixelsOf(file: string): Promise<{ data: Float32Array; shape: number[] }> {
-  const { data, info } = await sharp(path.join(REFERENCES, file)).removeAlpha().raw().toBuffer({ resolveWithObject: true });
+  const { data, info } = await sharp(path.join(REFERENCES, file))
+    .removeAlpha()
+    .raw()
+    .toBuffer({ resolveWithObject: true });
   const area = info.width * info.height;
-  return { data: Float32Array.from({ length: 3 * area }, (_, i) => (data[3 * (i % area) + Math.floor(i / area)]! - 127) / 128), shape: [1, 3, info.height, info.width] };
+  return {
+    data: Float32Array.from({ length: 3 * area }, (_, i) => (data[3 * (i % area) + Math.floor(i / area)]! - 127) / 128),
+    shape: [1, 3, info.height, info.width],
+  };
 }
 
 describe('the bundled ImageNet model', () => {
   it.each(references)("gives the original's logits for $file", async ({ file, logits }) => {
     const { features } = await model.capture(await pixelsOf(file), { features: ['classifier'] });
-    const found = Array.from(features['classifier']!.data as Float32Array);
+    const found = Array.from(features['classifier']!.data);
     expect(found).toHaveLength(1000);
     // So different are the classes that a logit in a wrong place would be far off.
     expect(Math.max(...logits) - Math.min(...logits)).toBeGreaterThan(5);
@@ -52,12 +61,16 @@ describe('the bundled ImageNet model', () => {
   });
 
   it.each(photos)('sees $file by other methods of its family at the same object', async (photo) => {
-    const [byMethod] = await model.explain([photo.path], [{ method: 'grad-cam' }, { method: 'grad-cam++' }, { method: 'layer-cam' }]);
+    const [byMethod] = await model.explain(
+      [photo.path],
+      [{ method: 'grad-cam' }, { method: 'grad-cam++' }, { method: 'layer-cam' }],
+    );
     for (const { maps } of byMethod!) expect(peakOf(maps[0]!, photo, model.card.input).object).toBe(photo.labels[0]);
   });
 
   it('has the head that makes CAM exact, and no attention', async () => {
-    const { head, targetLayer, tokens, attention, classes, parameters, flops, canBatch, methods, nodes } = await model.inspect();
+    const { head, targetLayer, tokens, attention, classes, parameters, flops, canBatch, methods, nodes } =
+      await model.inspect();
     expect({ head, targetLayer, tokens, attention, classes, canBatch }).toEqual({
       head: { feature: 'last_conv', layout: 'channels-first', channels: 1280 },
       targetLayer: 'last_conv',
@@ -91,14 +104,19 @@ describe('weights that are not those of the card', () => {
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
   it('are refused by their hash', async () => {
-    for (const ending of ['safetensors', 'json']) copyFileSync(path.join(BUNDLED_MODELS, `${NAME}.${ending}`), path.join(folder, `${NAME}.${ending}`));
+    for (const ending of ['safetensors', 'json']) {
+      copyFileSync(path.join(BUNDLED_MODELS, `${NAME}.${ending}`), path.join(folder, `${NAME}.${ending}`));
+    }
     const file = path.join(folder, `${NAME}.safetensors`);
     // Closed before the file changes: its float32 tensors are mapped, not copied.
     await (await Model.load(file, { device: 'cpu' })).close();
     const bytes = readFileSync(file);
     bytes[bytes.length - 1]! ^= 1;
     writeFileSync(file, bytes);
-    await expect(Model.load(file, { device: 'cpu' })).rejects.toMatchObject({ code: 'WRONG_HASH', message: expect.stringMatching(/SHA-256/) });
+    await expect(Model.load(file, { device: 'cpu' })).rejects.toMatchObject({
+      code: 'WRONG_HASH',
+      message: expect.stringMatching(/SHA-256/),
+    });
   });
 });
 

@@ -13,7 +13,9 @@ interface Picture {
 }
 
 const FOLDER = new URL('../../models/eval/', import.meta.url);
-const PICTURES = (JSON.parse(readFileSync(new URL('index.json', FOLDER), 'utf8')) as Picture[]).filter(({ objects }) => objects.length === 2);
+const PICTURES = (JSON.parse(readFileSync(new URL('index.json', FOLDER), 'utf8')) as Picture[]).filter(
+  ({ objects }) => objects.length === 2,
+);
 const CLASS_SPECIFIC: [model: string, methods: MethodName[]][] = [
   ['resnet-tiny-shapes', ['cam', 'grad-cam']],
   ['vit-tiny-shapes', ['grad-cam', 'gradient-rollout', 'gae']],
@@ -37,7 +39,8 @@ async function point(model: Model, method: MethodName): Promise<{ hits: number; 
       // The mask's grey value is the number of the object, from 1.
       if (map.state === 'ok' && mask.data[(row * mask.width + column) * 3] === o + 1) hits++;
     }
-    const difference = maps[0]!.data.reduce((sum, value, at) => sum + Math.abs(value - maps[1]!.data[at]!), 0) / maps[0]!.data.length;
+    const difference =
+      maps[0]!.data.reduce((sum, value, at) => sum + Math.abs(value - maps[1]!.data[at]!), 0) / maps[0]!.data.length;
     mostAlike = Math.min(mostAlike, difference);
   }
   return { hits, cases: PICTURES.length * 2, mostAlike };

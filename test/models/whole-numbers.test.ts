@@ -16,7 +16,11 @@ const child = (name: string, expression: string): string => `class ${name}(Modul
     x: Tensor) -> Tensor:
     return ${expression}
 `;
-const CHILDREN = { Whole: 'torch.to(torch.mul(x, 100.), 4)', Truth: 'torch.gt(x, 0)', Small: 'torch.to(torch.mul(x, 100.), 1)' };
+const CHILDREN = {
+  Whole: 'torch.to(torch.mul(x, 100.), 4)',
+  Truth: 'torch.gt(x, 0)',
+  Small: 'torch.to(torch.mul(x, 100.), 1)',
+};
 
 describe('modules that return no floating point', () => {
   let folder: string;
@@ -29,9 +33,13 @@ describe('modules that return no floating point', () => {
     const path = join(folder, 'whole.pt');
     const names = Object.keys(CHILDREN);
     const bytes = forge({
-      before: Object.entries(CHILDREN).map(([name, expression]) => child(name, expression)).join(''),
+      before: Object.entries(CHILDREN)
+        .map(([name, expression]) => child(name, expression))
+        .join(''),
       members: names.map((name) => `  ${name.toLowerCase()} : __torch__.forged.${name}\n`).join(''),
-      attributes: Object.fromEntries(names.map((name) => [name.toLowerCase(), pickle.object('__torch__.forged', name, { training: pickle.no })])),
+      attributes: Object.fromEntries(
+        names.map((name) => [name.toLowerCase(), pickle.object('__torch__.forged', name, { training: pickle.no })]),
+      ),
       forward: `    a = (self.whole).forward(x)
     b = (self.truth).forward(x)
     c = (self.small).forward(x)
@@ -39,7 +47,18 @@ describe('modules that return no floating point', () => {
     return torch.matmul(torch.mean(y, [2, 3]), self.weight)`,
     });
     await writeFile(path, bytes);
-    const card = { name: 'whole', input: { width: 2, height: 2, mean: [0, 0, 0], std: [1, 1, 1], resize: { mode: 'exact', size: [2, 2] }, interpolation: 'bilinear', crop: 'none' } };
+    const card = {
+      name: 'whole',
+      input: {
+        width: 2,
+        height: 2,
+        mean: [0, 0, 0],
+        std: [1, 1, 1],
+        resize: { mode: 'exact', size: [2, 2] },
+        interpolation: 'bilinear',
+        crop: 'none',
+      },
+    };
     model = await Model.load(path, { device: 'cpu', trust: true, card: card as never });
   });
   afterAll(async () => {
@@ -59,6 +78,9 @@ describe('modules that return no floating point', () => {
   it('are captured of a batch too', async () => {
     const two = { data: Float32Array.from([...values, ...values.map((value) => -value)]), shape: [2, 3, 2, 2] };
     const { features } = await model.capture(two, { features: ['truth'] });
-    expect([...features['truth']!.data]).toEqual([...values.map((value) => (value > 0 ? 1 : 0)), ...values.map((value) => (value < 0 ? 1 : 0))]);
+    expect([...features['truth']!.data]).toEqual([
+      ...values.map((value) => (value > 0 ? 1 : 0)),
+      ...values.map((value) => (value < 0 ? 1 : 0)),
+    ]);
   });
 });

@@ -1,6 +1,6 @@
 // How long a batch that was too large is remembered, and for whom.
-#include "archives.h"
 #include "engine/device/batch_limits.h"
+#include "archives.h"
 #include "engine/model.h"
 #include "plans.h"
 #include "runner.h"

@@ -9,8 +9,8 @@ namespace {
 struct Remote {
   std::mutex mutex;
   std::condition_variable changed;
-  std::string order;   // + a batch is handed over, - its results are waited for, . they are there
-  int allowed = 0;     // results that may arrive
+  std::string order;  // + a batch is handed over, - its results are waited for, . they are there
+  int allowed = 0;    // results that may arrive
   int staged = 0;
 
   void note(char what) {
@@ -30,7 +30,8 @@ struct Remote {
   // Waits until the order so far is this.
   void expect(const std::string& wanted) {
     std::unique_lock<std::mutex> lock(mutex);
-    EXPECT(changed.wait_for(lock, std::chrono::seconds(30), [&] { return order == wanted; }), "the order is ", order, ", not ", wanted);
+    EXPECT(changed.wait_for(lock, std::chrono::seconds(30), [&] { return order == wanted; }), "the order is ", order,
+           ", not ", wanted);
   }
   WorkerParts parts();
 };
@@ -80,8 +81,9 @@ struct Small {
 
   WorkerParts parts() {
     WorkerParts parts;
-    parts.run = [this](const std::shared_ptr<const Plan>& plan, Network& network, Model& model, const at::Tensor& images,
-                       const Asked& asked, Transfer& transfer, const std::function<bool()>& cancelled) {
+    parts.run = [this](const std::shared_ptr<const Plan>& plan, Network& network, Model& model,
+                       const at::Tensor& images, const Asked& asked, Transfer& transfer,
+                       const std::function<bool()>& cancelled) {
       {
         const std::lock_guard<std::mutex> lock(mutex);
         sizes.push_back(images.size(0));
@@ -98,8 +100,9 @@ struct Small {
 };
 
 // `count` requests whose images are filled with 0, 1, 2...; waiting until `go`, so that they make one batch.
-std::vector<std::shared_ptr<Outcome>> submit_numbered(const Queue& queue, Worker& worker, const std::shared_ptr<const Plan>& plan,
-                                                      int count, Flag& go, int64_t max_batch = 8) {
+std::vector<std::shared_ptr<Outcome>> submit_numbered(const Queue& queue, Worker& worker,
+                                                      const std::shared_ptr<const Plan>& plan, int count, Flag& go,
+                                                      int64_t max_batch = 8) {
   worker.post([&] { go.wait(); }, ignore);
   std::vector<std::shared_ptr<Outcome>> outcomes;
   for (int i = 0; i < count; ++i) {
@@ -281,8 +284,9 @@ TEST("memory: halves are halved again, and an image that does not fit alone fail
   expect_numbered(outcomes, 2);
   EXPECT(small.taken() == std::vector<int64_t>({4, 2, 1, 1, 2, 1, 1}));
   small.fits = 0;
-  for (const std::string message : {"CUDA error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
-                                    "DefaultCPUAllocator: can't allocate memory"}) {
+  for (const std::string message :
+       {"CUDA error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "DefaultCPUAllocator: can't allocate memory"}) {
     small.message = message;
     EXPECT_EQUAL(queue.submit(worker, plan_of(2))->wait().code, std::string("OUT_OF_MEMORY"), message);
   }

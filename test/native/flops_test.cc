@@ -16,10 +16,14 @@ std::optional<int64_t> flops_of(const std::string& text) {
 
 std::string einsum(const std::string& equation, const std::string& sizes) {
   return "graph(%a : Float(2, 3, 5), %b : Float(2, 5, 7)):\n"
-         "  %equation : str = prim::Constant[value=\"" + equation + "\"]()\n"
+         "  %equation : str = prim::Constant[value=\"" +
+         equation +
+         "\"]()\n"
          "  %none : NoneType = prim::Constant()\n"
          "  %pair : Tensor[] = prim::ListConstruct(%a, %b)\n"
-         "  %y : Float(" + sizes + ") = aten::einsum(%equation, %pair, %none)\n"
+         "  %y : Float(" +
+         sizes +
+         ") = aten::einsum(%equation, %pair, %none)\n"
          "  return (%y)\n";
 }
 
@@ -68,7 +72,8 @@ TEST("flops: what lies behind a value is what reads it, and a product of unknown
   EXPECT(flops.after(values.at("y")) == std::optional<int64_t>(0));
   EXPECT(flops.bytes_after(values.at("x")) == 4 * (8 + 8));
   EXPECT(flops.bytes_after(values.at("y")) == 4 * 8);
-  EXPECT(flops_of("graph(%a : Tensor, %b : Tensor):\n  %y : Tensor = aten::mm(%a, %b)\n  return (%y)\n") == std::nullopt);
+  EXPECT(flops_of("graph(%a : Tensor, %b : Tensor):\n  %y : Tensor = aten::mm(%a, %b)\n  return (%y)\n") ==
+         std::nullopt);
 }
 
 }  // namespace sightline::test

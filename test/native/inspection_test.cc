@@ -9,8 +9,9 @@ namespace {
 NetworkInfo info_with_divisor(const std::string& divisor) {
   torch::jit::Module module("Pooled");
   module.register_parameter("weight", at::ones({5, 3}), false);
-  module.define("def forward(self, x):\n  y = torch.relu(x)\n  p = torch.avg_pool2d(y, [6, 6], [6, 6], [0, 0], False, True, " + divisor +
-                ")\n  return torch.linear(torch.flatten(p, 1), self.weight)\n");
+  module.define(
+      "def forward(self, x):\n  y = torch.relu(x)\n  p = torch.avg_pool2d(y, [6, 6], [6, 6], [0, 0], False, True, " +
+      divisor + ")\n  return torch.linear(torch.flatten(p, 1), self.weight)\n");
   module.eval();
   return Network(module, at::zeros({1, 3, 6, 6}), nullptr).info();
 }

@@ -1,8 +1,10 @@
 // Plans by hand, as lib/symbolic would record them.
 #pragma once
 
-#include "engine/steps/interpreter.h"
+#include <ATen/ops/tensor.h>
+
 #include "engine/model.h"
+#include "engine/steps/interpreter.h"
 #include "engine/steps/plan.h"
 
 namespace sightline::test {
@@ -42,7 +44,8 @@ class Recorder {
     block().steps.push_back(std::move(step));
     return block().steps.back();
   }
-  int step(const std::string& op, std::vector<int> inputs, std::vector<std::pair<std::string, Attribute>> settings = {}) {
+  int step(const std::string& op, std::vector<int> inputs,
+           std::vector<std::pair<std::string, Attribute>> settings = {}) {
     Step& added = add(op, std::move(inputs));
     for (auto& [name, setting] : settings) added.attributes.set(name, std::move(setting));
     return added.outputs[0];
@@ -58,7 +61,8 @@ class Recorder {
     of.insert(of.begin(), score);
     return add("gradient", std::move(of), count).outputs;
   }
-  int loop(const std::string& op, std::vector<int> inputs, std::shared_ptr<Block> body, double count, std::vector<double> batched = {}) {
+  int loop(const std::string& op, std::vector<int> inputs, std::shared_ptr<Block> body, double count,
+           std::vector<double> batched = {}) {
     Step& added = add(op, std::move(inputs));
     added.body = std::move(body);
     added.attributes.set("count", count);

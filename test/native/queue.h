@@ -31,7 +31,8 @@ struct Outcome {
   }
   Outcome& wait() {
     std::unique_lock<std::mutex> lock(mutex);
-    EXPECT(changed.wait_for(lock, std::chrono::seconds(60), [&] { return settled > 0; }), "a request was never settled");
+    EXPECT(changed.wait_for(lock, std::chrono::seconds(60), [&] { return settled > 0; }),
+           "a request was never settled");
     return *this;
   }
 };
@@ -94,8 +95,9 @@ struct Queue {
     return made;
   }
   // Submits one request; 1000 may wait.
-  std::shared_ptr<Outcome> submit(Worker& worker, std::shared_ptr<const Plan> plan,
-                                  const std::function<void(Request&)>& change = [](Request&) {}) const {
+  std::shared_ptr<Outcome> submit(
+      Worker& worker, std::shared_ptr<const Plan> plan,
+      const std::function<void(Request&)>& change = [](Request&) {}) const {
     auto outcome = std::make_shared<Outcome>();
     std::vector<std::unique_ptr<Request>> one;
     one.push_back(request(std::move(plan), outcome));

@@ -68,6 +68,148 @@ TEST("queue: a task is a fence that no request passes") {
   EXPECT_EQUAL(outcomes[2]->batch, 1);
 }
 
+// A loop of so many rounds of one sample each, whose map is `count` times the image.
+std::shared_ptr<Plan> rounds_of(int64_t count) {
+  Recorder record;
+  const int image = record.image();
+  record.begin();
+  const int inner = record.parameter();
+  record.block().parameters.push_back(record.value());
+  const auto body = record.end({record.step("relu", {inner})});
+  record.output("map", record.loop("accumulate", {image}, body, static_cast<double>(count), {1}));
+  return record.plan(-1, 1);
+}
+
+// In which order requests were settled.
+class Order {
+ public:
+  std::function<void(Request&)> note(const std::string& name, std::function<void(Request&)> change = {}) {
+    return [=, this](Request& request) {
+      request.done = [this, name, done = std::move(request.done)](Request::Result result) {
+        add(name);
+        done(std::move(result));
+      };
+      request.failed = [this, name, failed = std::move(request.failed)](EngineError error) {
+        add(name);
+        failed(std::move(error));
+      };
+      if (change) change(request);
+    };
+  }
+  std::string names() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return names_;
+  }
+
+ private:
+  void add(const std::string& name) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    names_ += (names_.empty() ? "" : " ") + name;
+  }
+
+  std::mutex mutex_;
+  std::string names_;
+};
+
+TEST("queue: what asks for much less passes a long job between its chunks, and nothing else does") {
+  Queue queue;
+  Worker worker(at::kCPU);
+  Order order;
+  Flag go;
+  worker.post([&] { go.wait(); }, ignore);
+  const auto elsewhere = [](Request& request) {
+    request.height = request.width = 16;
+    request.tensor = at::ones({3, 16, 16});
+  };
+  const auto longest = queue.submit(worker, rounds_of(64), order.note("64"));
+  const auto near = queue.submit(worker, rounds_of(9), order.note("9"));
+  const auto unknown = queue.submit(worker, plan_of(3), order.note("other-size", elsewhere));
+  const auto shorter = queue.submit(worker, rounds_of(8), order.note("8"));
+  const auto shortest = queue.submit(worker, plan_of(2), order.note("0"));
+  worker.post([] {}, ignore);
+  const auto fenced = queue.submit(worker, plan_of(4), order.note("fenced"));
+  go.raise();
+  for (const auto& outcome : {longest, near, unknown, shorter, shortest, fenced}) outcome->wait();
+  // "8" comes first, and "0" passes it as well as the longest.
+  EXPECT_EQUAL(order.names(), std::string("0 8 64 9 other-size fenced"));
+  EXPECT(longest->map.equal(at::full({3, 8, 8}, 64.0)));
+  EXPECT(shorter->map.equal(at::full({3, 8, 8}, 8.0)));
+  EXPECT(shortest->map.equal(at::full({3, 8, 8}, 2.0)));
+  EXPECT_EQUAL(in_flight(), 0);
+}
+
+TEST("queue: a long job ends although there is always somebody who may pass") {
+  Queue queue;
+  Worker worker(at::kCPU);
+  std::atomic<bool> is_done{false};
+  std::atomic<int> passed{0};
+  std::mutex mutex;
+  std::vector<std::shared_ptr<Outcome>> outcomes;
+  const auto plan = plan_of(2);
+  const std::function<void()> another = [&] {
+    const auto outcome = queue.submit(worker, plan, [&](Request& request) {
+      request.done = [&, done = std::move(request.done)](Request::Result result) {
+        done(std::move(result));
+        ++passed;
+        if (!is_done) another();
+      };
+    });
+    const std::lock_guard<std::mutex> lock(mutex);
+    outcomes.push_back(outcome);
+  };
+  const auto job = queue.submit(worker, rounds_of(2000));
+  another();
+  job->wait();
+  is_done = true;
+  EXPECT(passed > 0);
+  worker.stop();
+  EXPECT(job->map.equal(at::full({3, 8, 8}, 2000.0)));
+  EXPECT_EQUAL(in_flight(), 0);
+}
+
+TEST("queue: who passes fails alone, and an aborted job ends whoever passes") {
+  Queue queue;
+  Worker worker(at::kCPU);
+  Flag go;
+  worker.post([&] { go.wait(); }, ignore);
+  const auto cancellation = std::make_shared<Cancellation>();
+  const auto job = queue.submit(worker, endless(), [&](Request& request) { request.cancellation = cancellation; });
+  const auto faulty = queue.submit(worker, plan_of(2), [](Request& request) { request.tensor[0][0][0] = NAN; });
+  const auto aborted = queue.submit(worker, plan_of(3), [](Request& request) { request.cancellation->cancel(); });
+  const auto good = queue.submit(worker, plan_of(4), [&](Request& request) {
+    request.done = [&, done = std::move(request.done)](Request::Result result) {
+      done(std::move(result));
+      cancellation->cancel();
+    };
+  });
+  go.raise();
+  EXPECT_EQUAL(faulty->wait().code, std::string("INVALID_INPUT"));
+  EXPECT_EQUAL(aborted->wait().code, std::string("ABORTED"));
+  EXPECT(good->wait().map.equal(at::full({3, 8, 8}, 4.0)));
+  EXPECT_EQUAL(job->wait().code, std::string("ABORTED"));
+  EXPECT_EQUAL(in_flight(), 0);
+}
+
+TEST("queue: clients take turns, and each one's requests stay in order") {
+  Queue queue;
+  Worker worker(at::kCPU);
+  Order order;
+  Flag go;
+  worker.post([&] { go.wait(); }, ignore);
+  std::vector<std::shared_ptr<Outcome>> outcomes;
+  double factor = 1;
+  for (const std::string name : {"a1", "a2", "a3", "b1", "b2", "c1"}) {
+    // Plans of their own: no two share a batch.
+    outcomes.push_back(queue.submit(worker, plan_of(++factor),
+                                    order.note(name, [&](Request& request) { request.client = name.substr(0, 1); })));
+  }
+  go.raise();
+  for (const auto& outcome : outcomes) outcome->wait();
+  EXPECT_EQUAL(order.names(), std::string("a1 b1 c1 a2 b2 a3"));
+  // Who was served last waits for who was not, and a batch of both counts for the one who began it.
+  EXPECT_EQUAL(queue.submit(worker, plan_of(2))->wait().batch, 1);
+}
+
 TEST("queue: waits max_delay for more, but not when the batch is full or a task comes") {
   Queue queue;
   Worker worker(at::kCPU);
@@ -90,7 +232,8 @@ TEST("queue: waits max_delay for more, but not when the batch is full or a task 
   std::this_thread::sleep_for(milliseconds(10));
   worker.post([] {}, ignore);
   waiting->wait();
-  EXPECT(std::chrono::steady_clock::now() - started < std::chrono::seconds(10), "it waited in spite of a full batch or a fence");
+  EXPECT(std::chrono::steady_clock::now() - started < std::chrono::seconds(10),
+         "it waited in spite of a full batch or a fence");
 }
 
 TEST("queue: more than the limit is refused whole, at once, and the rest goes on") {
@@ -128,7 +271,8 @@ TEST("queue: a task that throws tells its own caller, and the thread goes on") {
   Queue queue;
   Worker worker(at::kCPU);
   std::string told;
-  worker.post([] { throw std::runtime_error("no luck"); }, [&](EngineError error) { told = error.code() + " " + error.message(); });
+  worker.post([] { throw std::runtime_error("no luck"); },
+              [&](EngineError error) { told = error.code() + " " + error.message(); });
   queue.submit(worker, plan_of(2))->wait();
   EXPECT_EQUAL(told, std::string("INTERNAL The engine failed: no luck"));
 }
@@ -206,10 +350,11 @@ TEST("queue: stop aborts what runs, fails what waits, refuses what comes") {
   Worker worker(at::kCPU);
   const auto running = queue.submit(worker, endless());
   while (counters().running != 1) std::this_thread::sleep_for(milliseconds(1));
-  std::vector<std::shared_ptr<Outcome>> waiting;
-  for (int i = 0; i < 4; ++i) waiting.push_back(queue.submit(worker, plan_of(2)));
+  // A fence first: the requests would pass what runs.
   std::string told;
   worker.post([&] { told = "ran"; }, [&](EngineError error) { told = error.code(); });
+  std::vector<std::shared_ptr<Outcome>> waiting;
+  for (int i = 0; i < 4; ++i) waiting.push_back(queue.submit(worker, plan_of(2)));
   worker.stop();
   EXPECT_EQUAL(running->code, std::string("ABORTED"));
   for (const auto& outcome : waiting) EXPECT_EQUAL(outcome->code, std::string("MODEL_CLOSED"));
@@ -223,7 +368,8 @@ TEST("queue: stop aborts what runs, fails what waits, refuses what comes") {
 TEST("queue: stop does not wait out a delay") {
   Queue queue;
   Worker worker(at::kCPU);
-  const auto outcome = queue.submit(worker, plan_of(2), [](Request& request) { request.max_delay = milliseconds(30000); });
+  const auto outcome =
+      queue.submit(worker, plan_of(2), [](Request& request) { request.max_delay = milliseconds(30000); });
   std::this_thread::sleep_for(milliseconds(20));
   const auto started = std::chrono::steady_clock::now();
   worker.stop();
@@ -247,7 +393,12 @@ TEST("queue: threads set later reach a worker that runs already") {
   const auto threads = [&] {
     int found = 0;
     Flag done;
-    worker.post([&] { found = at::get_num_threads(); done.raise(); }, ignore);
+    worker.post(
+        [&] {
+          found = at::get_num_threads();
+          done.raise();
+        },
+        ignore);
     done.wait();
     return found;
   };
@@ -259,7 +410,12 @@ TEST("queue: threads set later reach a worker that runs already") {
   Worker later(at::kCPU);
   int found = 0;
   Flag done;
-  later.post([&] { found = at::get_num_threads(); done.raise(); }, ignore);
+  later.post(
+      [&] {
+        found = at::get_num_threads();
+        done.raise();
+      },
+      ignore);
   done.wait();
   EXPECT_EQUAL(found, 1);
 }

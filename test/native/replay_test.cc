@@ -1,8 +1,8 @@
 // What is captured when, and what a replay gives: with a capture that records nothing but calls the work again, on the
 // memory that it was captured with.
+#include "engine/device/replay.h"
 #include "archives.h"
 #include "engine/errors.h"
-#include "engine/device/replay.h"
 #include "plans.h"
 #include "runner.h"
 
@@ -51,7 +51,8 @@ struct Device {
 std::shared_ptr<Plan> plan_with(const std::string& op = "relu") {
   Recorder record;
   const auto logits = record.forward(record.image(), {kLogitsTap})[0];
-  record.output("map", record.step(op, {logits}, {{"factor", 2.0}, {"seed", 1.0}, {"distribution", std::string("normal")}}));
+  record.output("map",
+                record.step(op, {logits}, {{"factor", 2.0}, {"seed", 1.0}, {"distribution", std::string("normal")}}));
   return record.plan();
 }
 
@@ -85,10 +86,13 @@ TEST("replay: the third run of a shape is captured, and later runs give what a p
   EXPECT_EQUAL(device.captures, 1);
   // Other numbers of images, of targets, and compared targets are other shapes.
   EXPECT(ask(3, 1, 1).equal(sum_of(3, 3)));
-  const auto two = replays.run(plan, {2, 0, false}, images(2, 1), at::full({2, 2}, 4, at::kLong), {}, run).outputs.at(0);
+  const auto two =
+      replays.run(plan, {2, 0, false}, images(2, 1), at::full({2, 2}, 4, at::kLong), {}, run).outputs.at(0);
   EXPECT(two.equal(sum_of(2, 10)));
   for (int i = 0; i < 4; ++i) {
-    EXPECT(replays.run(plan, {1, 0, true}, images(2, 1), classes(2, 5), classes(2, i), run).outputs.at(0).equal(sum_of(2, 7 - i)));
+    EXPECT(replays.run(plan, {1, 0, true}, images(2, 1), classes(2, 5), classes(2, i), run)
+               .outputs.at(0)
+               .equal(sum_of(2, 7 - i)));
   }
   EXPECT_EQUAL(device.captures, 2);
   EXPECT_EQUAL(replays.run(plan, kAsked, images(2, 3), classes(2, 4), {}, run).operators, 7);
@@ -115,7 +119,8 @@ TEST("replay: large batches, host-side steps and loops are run plainly, and so i
   EXPECT(!is_repeatable(*loop));
   for (int i = 0; i < 5; ++i) {
     const auto image = images(1, i);
-    for (const auto& each : {host_side, loop}) EXPECT(on.run(each, kAsked, image, classes(1, 0), {}, run).outputs.at(0).equal(sum_of(1, 2 * i)));
+    for (const auto& each : {host_side, loop})
+      EXPECT(on.run(each, kAsked, image, classes(1, 0), {}, run).outputs.at(0).equal(sum_of(1, 2 * i)));
     EXPECT(off.run(plan, kAsked, image, classes(1, 0), {}, run).outputs.at(0).equal(sum_of(1, 2 * i)));
     const auto many = Replays::kMostImages + 1;
     EXPECT(on.run(plan, kAsked, images(many, i), classes(many, 0), {}, run).outputs.at(0).equal(sum_of(many, 2 * i)));
@@ -153,7 +158,10 @@ TEST("replay: where nothing can be captured, nothing is counted as refused") {
   });
   const auto plan = plan_with();
   const auto refused = replay_counters().refused.load();
-  for (int i = 0; i < 6; ++i) EXPECT(replays.run(plan, kAsked, images(1, i), classes(1, 1), {}, device.run()).outputs.at(0).equal(sum_of(1, 2 * i + 1)));
+  for (int i = 0; i < 6; ++i)
+    EXPECT(replays.run(plan, kAsked, images(1, i), classes(1, 1), {}, device.run())
+               .outputs.at(0)
+               .equal(sum_of(1, 2 * i + 1)));
   EXPECT_EQUAL(tried, 1);
   EXPECT_EQUAL(replay_counters().refused - refused, 0);
   EXPECT(capture_graph(at::kCPU, [] {}) == nullptr, "the CPU has no graphs");
@@ -164,7 +172,9 @@ TEST("replay: what a run throws reaches its caller, and an abort refuses nothing
   Replays replays(true, device.capture());
   const auto plan = plan_with();
   const auto run = device.run();
-  const auto ask = [&](const Replays::Run& with) { return replays.run(plan, kAsked, images(1, 1), classes(1, 1), {}, with); };
+  const auto ask = [&](const Replays::Run& with) {
+    return replays.run(plan, kAsked, images(1, 1), classes(1, 1), {}, with);
+  };
   for (int i = 0; i < 2; ++i) ask(run);
   const auto aborted = [](const at::Tensor&, const at::Tensor&, const at::Tensor&) -> DeviceResult {
     throw EngineError("ABORTED", "The request was aborted.");
@@ -180,7 +190,8 @@ TEST("replay: what a run throws reaches its caller, and an abort refuses nothing
     throw EngineError("STEP_FAILED", "no luck");
   };
   for (int i = 0; i < 4; ++i) {
-    EXPECT_EQUAL(thrown_by([&] { others.run(plan, kAsked, images(1, 1), classes(1, 1), {}, failing); }).code(), std::string("STEP_FAILED"));
+    EXPECT_EQUAL(thrown_by([&] { others.run(plan, kAsked, images(1, 1), classes(1, 1), {}, failing); }).code(),
+                 std::string("STEP_FAILED"));
   }
 }
 
@@ -189,7 +200,9 @@ TEST("replay: few captured runs are kept, those used last, and none of a plan th
   Replays replays(true, device.capture());
   const auto run = device.run();
   std::vector<std::shared_ptr<Plan>> plans;
-  const auto ask = [&](const std::shared_ptr<Plan>& plan) { replays.run(plan, kAsked, images(1, 1), classes(1, 1), {}, run); };
+  const auto ask = [&](const std::shared_ptr<Plan>& plan) {
+    replays.run(plan, kAsked, images(1, 1), classes(1, 1), {}, run);
+  };
   const auto capture = [&](const std::shared_ptr<Plan>& plan) {
     for (int i = 0; i < 3; ++i) ask(plan);
   };
@@ -225,7 +238,8 @@ TEST("replay: once the network has let go of programs, what was captured of them
   EXPECT_EQUAL(device.alive, 1);
   replays.keep_only(1);
   EXPECT_EQUAL(device.alive, 0);
-  for (int i = 0; i < 4; ++i) EXPECT(replays.run(plan, kAsked, images(1, 1), classes(1, 1), {}, run).outputs.at(0).equal(sum_of(1, 3)));
+  for (int i = 0; i < 4; ++i)
+    EXPECT(replays.run(plan, kAsked, images(1, 1), classes(1, 1), {}, run).outputs.at(0).equal(sum_of(1, 3)));
   EXPECT_EQUAL(device.captures, 2);
 }
 
@@ -260,7 +274,8 @@ TEST("replay: a plan of the model is captured and replayed to the bit, gradients
   EXPECT(is_repeatable(*plan));
   const auto never = std::function<bool()>([] { return false; });
   const Replays::Run run = [&](const at::Tensor& images, const at::Tensor& targets, const at::Tensor&) {
-    const auto result = run_plan(*plan, network, model->self(), images, {targets, at::full_like(targets, kNoClass), {}}, never);
+    const auto result =
+        run_plan(*plan, network, model->self(), images, {targets, at::full_like(targets, kNoClass), {}}, never);
     return DeviceResult{{result.outputs.at(0).values}, {}, {}, 0, 0};
   };
   Device device;

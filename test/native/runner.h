@@ -39,21 +39,24 @@ template <typename... Parts>
 
 #define SIGHTLINE_JOIN_(a, b) a##b
 #define SIGHTLINE_JOIN(a, b) SIGHTLINE_JOIN_(a, b)
-#define TEST(name)                                                                                              \
-  static void SIGHTLINE_JOIN(test_, __LINE__)();                                                                \
-  static const ::sightline::test::Registration SIGHTLINE_JOIN(registration_, __LINE__)(name, &SIGHTLINE_JOIN(test_, __LINE__)); \
+#define TEST(name)                                                                      \
+  static void SIGHTLINE_JOIN(test_, __LINE__)();                                        \
+  static const ::sightline::test::Registration SIGHTLINE_JOIN(registration_, __LINE__)( \
+      name, &SIGHTLINE_JOIN(test_, __LINE__));                                          \
   static void SIGHTLINE_JOIN(test_, __LINE__)()
 
-#define EXPECT(condition, ...) \
-  do {                        \
-    if (!(condition)) ::sightline::test::fail_at(__FILE__, __LINE__, "expected " #condition __VA_OPT__(, "; ", ) __VA_ARGS__); \
+#define EXPECT(condition, ...)                                                                                 \
+  do {                                                                                                         \
+    if (!(condition))                                                                                          \
+      ::sightline::test::fail_at(__FILE__, __LINE__, "expected " #condition __VA_OPT__(, "; ", ) __VA_ARGS__); \
   } while (false)
 
-#define EXPECT_EQUAL(found, expected, ...)                                                                            \
-  do {                                                                                                               \
-    /* Copies: what is passed may be part of a temporary. */                                                         \
-    const auto found_ = (found);                                                                                    \
-    const auto expected_ = (expected);                                                                              \
-    if (!(found_ == expected_))                                                                                      \
-      ::sightline::test::fail_at(__FILE__, __LINE__, #found " is ", found_, ", not ", expected_ __VA_OPT__(, "; ", ) __VA_ARGS__); \
+#define EXPECT_EQUAL(found, expected, ...)                                            \
+  do {                                                                                \
+    /* Copies: what is passed may be part of a temporary. */                          \
+    const auto found_ = (found);                                                      \
+    const auto expected_ = (expected);                                                \
+    if (!(found_ == expected_))                                                       \
+      ::sightline::test::fail_at(__FILE__, __LINE__, #found " is ", found_, ", not ", \
+                                 expected_ __VA_OPT__(, "; ", ) __VA_ARGS__);         \
   } while (false)

@@ -45,7 +45,9 @@ class LazyDevice {
     }
   }
   void note(const void* memory, int64_t stream) { recorded_.emplace(memory, stream); }
-  bool is_noted(const at::Tensor& tensor, int64_t stream) const { return recorded_.count({tensor.storage().data(), stream}) != 0; }
+  bool is_noted(const at::Tensor& tensor, int64_t stream) const {
+    return recorded_.count({tensor.storage().data(), stream}) != 0;
+  }
 
  private:
   struct Stream {
@@ -73,7 +75,9 @@ class LazyGuard : public c10::impl::DeviceGuardImplInterface {
   void setDevice(at::Device) const override {}
   void uncheckedSetDevice(at::Device) const noexcept override {}
   c10::Stream getStream(at::Device) const override { return stream(LazyDevice::get().current()); }
-  c10::Stream getStreamFromGlobalPool(at::Device, bool) const override { return stream(LazyDevice::get().new_stream()); }
+  c10::Stream getStreamFromGlobalPool(at::Device, bool) const override {
+    return stream(LazyDevice::get().new_stream());
+  }
   c10::Stream exchangeStream(c10::Stream to) const override { return stream(LazyDevice::get().exchange(to.id())); }
   // None for the rest of LibTorch, which has nothing to prepare for it.
   at::DeviceIndex deviceCount() const noexcept override { return 0; }
@@ -93,7 +97,9 @@ class LazyGuard : public c10::impl::DeviceGuardImplInterface {
     const LazyEvent awaited = *static_cast<LazyEvent*>(event);
     LazyDevice::get().run(awaited.stream, awaited.at);
   }
-  void destroyEvent(void* event, const at::DeviceIndex) const noexcept override { delete static_cast<LazyEvent*>(event); }
+  void destroyEvent(void* event, const at::DeviceIndex) const noexcept override {
+    delete static_cast<LazyEvent*>(event);
+  }
 
  private:
   static c10::Stream stream(int64_t id) { return c10::Stream(c10::Stream::UNSAFE, kDevice, id); }
@@ -125,14 +131,15 @@ struct Hooks : at::PrivateUse1HooksInterface {
   }
 };
 
-at::Tensor empty_strided(at::IntArrayRef size, at::IntArrayRef stride, std::optional<at::ScalarType> dtype, std::optional<at::Layout>,
-                         std::optional<at::Device>, std::optional<bool>) {
+at::Tensor empty_strided(at::IntArrayRef size, at::IntArrayRef stride, std::optional<at::ScalarType> dtype,
+                         std::optional<at::Layout>, std::optional<at::Device>, std::optional<bool>) {
   static auto* memory = new Memory(kDevice);
-  return at::detail::empty_strided_generic(size, stride, memory, c10::DispatchKeySet(c10::DispatchKey::PrivateUse1), dtype.value_or(at::kFloat));
+  return at::detail::empty_strided_generic(size, stride, memory, c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
+                                           dtype.value_or(at::kFloat));
 }
 
-at::Tensor empty(at::IntArrayRef size, std::optional<at::ScalarType> dtype, std::optional<at::Layout> layout, std::optional<at::Device> device,
-                 std::optional<bool> pinned, std::optional<at::MemoryFormat>) {
+at::Tensor empty(at::IntArrayRef size, std::optional<at::ScalarType> dtype, std::optional<at::Layout> layout,
+                 std::optional<at::Device> device, std::optional<bool> pinned, std::optional<at::MemoryFormat>) {
   return empty_strided(size, at::empty(size, at::kMeta).strides(), dtype, layout, device, pinned);
 }
 
@@ -143,7 +150,9 @@ at::Tensor copy_from(const at::Tensor& from, const at::Tensor& to, bool) {
   return to;
 }
 
-void record_stream(at::Tensor& tensor, at::Stream stream) { LazyDevice::get().note(tensor.storage().data(), stream.id()); }
+void record_stream(at::Tensor& tensor, at::Stream stream) {
+  LazyDevice::get().note(tensor.storage().data(), stream.id());
+}
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("empty.memory_format", TORCH_FN(empty));
@@ -195,7 +204,8 @@ TEST("transfer: what is uploaded, computed and fetched waits for what it needs, 
   const auto on_host = at::ones({2});
   auto arrival = transfer->fetch({result, on_host});
   EXPECT_EQUAL(LazyDevice::get().current(), kCompute);
-  for (const auto stream : {kCompute, kUpload, kDownload}) EXPECT_EQUAL(LazyDevice::get().done(stream), size_t{0}, "somebody waited");
+  for (const auto stream : {kCompute, kUpload, kDownload})
+    EXPECT_EQUAL(LazyDevice::get().done(stream), size_t{0}, "somebody waited");
   EXPECT(arrival.wait != nullptr);
   EXPECT(arrival.tensors.at(0).is_cpu());
   EXPECT(arrival.tensors.at(1).is_same(on_host));
@@ -208,7 +218,8 @@ TEST("transfer: what is uploaded, computed and fetched waits for what it needs, 
 TEST("transfer: the next batch is uploaded and asked for without being waited for") {
   const auto transfer = started();
   const auto ask = [&](double value) {
-    const auto images = transfer->beside([&] { return transfer->send(transfer->stage(at::full({4}, value, at::kFloat))); });
+    const auto images =
+        transfer->beside([&] { return transfer->send(transfer->stage(at::full({4}, value, at::kFloat))); });
     return transfer->fetch({times(images, 3)});
   };
   auto first = ask(1);
@@ -216,7 +227,8 @@ TEST("transfer: the next batch is uploaded and asked for without being waited fo
   auto second = ask(2);
   first.wait();
   EXPECT(first.tensors.at(0).equal(at::full({4}, 3.0)));
-  EXPECT_EQUAL(LazyDevice::get().done(kUpload), asked, "the first batch's results waited for the second batch's upload");
+  EXPECT_EQUAL(LazyDevice::get().done(kUpload), asked,
+               "the first batch's results waited for the second batch's upload");
   second.wait();
   EXPECT(second.tensors.at(0).equal(at::full({4}, 6.0)));
   // Dropped without a wait, as when the engine gives up: nothing is left behind that fails later.

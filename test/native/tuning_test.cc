@@ -8,6 +8,7 @@
 #include "engine/programs/tuning/packed_operators.h"
 #include "engine/programs/tuning/prepared_weights.h"
 #include "engine/programs/tuning/tuning.h"
+#include "rounding.h"
 #include "runner.h"
 
 namespace sightline::test {
@@ -40,7 +41,8 @@ std::vector<Call> calls_of(const std::function<void()>& work) {
             if (depth++ > 0 || std::string(function.name()) == "sightline::cancel_point") return nullptr;
             const auto inputs = function.inputs();
             const bool has_sizes = !inputs.empty() && inputs[0].isTensor() && inputs[0].toTensor().defined();
-            calls->push_back({function.name(), has_sizes ? inputs[0].toTensor().sizes().vec() : std::vector<int64_t>()});
+            calls->push_back(
+                {function.name(), has_sizes ? inputs[0].toTensor().sizes().vec() : std::vector<int64_t>()});
             return nullptr;
           },
           [](const at::RecordFunction&, at::ObserverContext*) { --depth; })
@@ -52,7 +54,8 @@ std::vector<Call> calls_of(const std::function<void()>& work) {
 }
 
 int count_of(const std::vector<Call>& calls, const std::string& name) {
-  return static_cast<int>(std::count_if(calls.begin(), calls.end(), [&](const Call& call) { return call.name == name; }));
+  return static_cast<int>(
+      std::count_if(calls.begin(), calls.end(), [&](const Call& call) { return call.name == name; }));
 }
 
 std::string text_of(const std::vector<Call>& calls) {
@@ -88,13 +91,15 @@ std::shared_ptr<Graph> graph_of(const std::string& text, const Tensors& constant
   EXPECT_EQUAL(graph->inputs().size(), constants.size() + 1);
   {
     torch::jit::WithInsertPoint point(*graph->nodes().begin());
-    for (size_t i = 0; i < constants.size(); ++i) graph->inputs()[i + 1]->replaceAllUsesWith(graph->insertConstant(constants[i]));
+    for (size_t i = 0; i < constants.size(); ++i)
+      graph->inputs()[i + 1]->replaceAllUsesWith(graph->insertConstant(constants[i]));
   }
   while (graph->inputs().size() > 1) graph->eraseInput(graph->inputs().size() - 1);
 
   std::vector<Value*> values;
   for (Node* node : graph->nodes()) {
-    if (node->kind() != c10::prim::Constant && node->outputs().size() == 1 && is_tensor(node->output())) values.push_back(node->output());
+    if (node->kind() != c10::prim::Constant && node->outputs().size() == 1 && is_tensor(node->output()))
+      values.push_back(node->output());
   }
   const size_t first = graph->outputs().size();
   for (Value* value : values) graph->registerOutput(value);
@@ -120,8 +125,10 @@ void expect_unchanged(Graph& graph, const std::vector<int64_t>& sizes, const std
     const auto found = run(graph, x), expected = run(*original, x);
     EXPECT_EQUAL(found.size(), expected.size());
     for (size_t i = 0; i < found.size(); ++i) {
-      const auto difference = relative_difference(found[i], expected[i]);
-      EXPECT(difference <= 1e-5, "output ", i, " at batch ", batch, ": ", difference);
+      expect_rounded(
+          found[i], expected[i], std::distance(original->nodes().begin(), original->nodes().end()), x,
+          [&](const at::Tensor& input) { return run(*original, input)[i]; },
+          "output " + std::to_string(i) + " at batch " + std::to_string(batch));
     }
   }
 }
@@ -143,20 +150,27 @@ const std::string kConvolutionSettings = R"(
   %epsilon : float = prim::Constant[value=1.]()
 )";
 
-std::string norm(const std::string& result, const std::string& of, const std::string& parts, const std::string& training = "%no") {
-  return "  " + result + " : Tensor = aten::batch_norm(" + of + ", " + parts + ", " + training + ", %momentum, %epsilon, %no)\n";
+std::string norm(const std::string& result, const std::string& of, const std::string& parts,
+                 const std::string& training = "%no") {
+  return "  " + result + " : Tensor = aten::batch_norm(" + of + ", " + parts + ", " + training +
+         ", %momentum, %epsilon, %no)\n";
 }
 
-std::string convolution(const std::string& result, const std::string& of, const std::string& weight, const std::string& bias = "%none",
-                        const std::string& stride = "%ones", const std::string& padding = "%ones") {
-  return "  " + result + " : Tensor = aten::conv2d(" + of + ", " + weight + ", " + bias + ", " + stride + ", " + padding + ", %ones, %one)\n";
+std::string convolution(const std::string& result, const std::string& of, const std::string& weight,
+                        const std::string& bias = "%none", const std::string& stride = "%ones",
+                        const std::string& padding = "%ones") {
+  return "  " + result + " : Tensor = aten::conv2d(" + of + ", " + weight + ", " + bias + ", " + stride + ", " +
+         padding + ", %ones, %one)\n";
 }
 
-std::string plus(const std::string& result, const std::string& a, const std::string& b, const std::string& alpha = "%one") {
+std::string plus(const std::string& result, const std::string& a, const std::string& b,
+                 const std::string& alpha = "%one") {
   return "  " + result + " : Tensor = aten::add(" + a + ", " + b + ", " + alpha + ")\n";
 }
 
-std::string relu(const std::string& result, const std::string& of) { return "  " + result + " : Tensor = aten::relu(" + of + ")\n"; }
+std::string relu(const std::string& result, const std::string& of) {
+  return "  " + result + " : Tensor = aten::relu(" + of + ")\n";
+}
 
 const Node* only(const Graph& graph, const char* name) {
   const Node* found = nullptr;
@@ -209,7 +223,9 @@ TEST("tuning: images of ever other sizes leave no packed weights behind") {
   const auto model = each.load();
   const at::NoGradGuard no_gradients;
   const auto explain = [&](int64_t height) {
-    model->network(height, 48).program({TapRequest{{Tap::Kind::Logits, {}, -1}, false}}).run(model->self(), noise({1, 3, height, 48}, 5));
+    model->network(height, 48)
+        .program({TapRequest{{Tap::Kind::Logits, {}, -1}, false}})
+        .run(model->self(), noise({1, 3, height, 48}, 5));
   };
   for (int i = 0; i < 10; ++i) explain(32 + 8 * i);
   const auto before = model->prepared_bytes();
@@ -221,10 +237,13 @@ TEST("tuning: images of ever other sizes leave no packed weights behind") {
 // -- Batch norms ------------------------------------------------------------------------------------------------------
 
 TEST("tuning: a folded batch norm has the weights that one computes by hand") {
-  const auto graph = graph_of("graph(%x : Tensor, %w : Tensor, %b : Tensor, %g : Tensor, %s : Tensor, %m : Tensor, %v : Tensor):" + kConvolutionSettings +
-                                  convolution("%y", "%x", "%w", "%b", "%ones", "%zeros") + norm("%z", "%y", "%g, %s, %m, %v") + "  return (%z)\n",
-                              {at::full({1, 1, 1, 1}, 2.0), at::tensor({1.0f}), at::tensor({3.0f}), at::tensor({0.5f}), at::tensor({4.0f}), at::tensor({3.0f})},
-                              at::ones({1, 1, 4, 4}));
+  const auto graph =
+      graph_of("graph(%x : Tensor, %w : Tensor, %b : Tensor, %g : Tensor, %s : Tensor, %m : Tensor, %v : Tensor):" +
+                   kConvolutionSettings + convolution("%y", "%x", "%w", "%b", "%ones", "%zeros") +
+                   norm("%z", "%y", "%g, %s, %m, %v") + "  return (%z)\n",
+               {at::full({1, 1, 1, 1}, 2.0), at::tensor({1.0f}), at::tensor({3.0f}), at::tensor({0.5f}),
+                at::tensor({4.0f}), at::tensor({3.0f})},
+               at::ones({1, 1, 4, 4}));
   PreparedWeights weights;
   expect_unchanged(*graph, {1, 1, 4, 4}, [&](Graph& g) { fold_batch_norms(g, weights); });
   EXPECT_EQUAL(count_nodes(*graph, "batch_norm"), 0);
@@ -235,23 +254,30 @@ TEST("tuning: a folded batch norm has the weights that one computes by hand") {
 }
 
 TEST("tuning: batch norms without weights, of groups and of strides are folded as well") {
-  const auto graph = graph_of("graph(%x : Tensor, %w : Tensor, %g : Tensor, %s : Tensor, %m : Tensor, %v : Tensor, %u : Tensor):" + kConvolutionSettings +
-                                  "  %y : Tensor = aten::conv2d(%x, %w, %none, %twos, %ones, %ones, %two)\n" + norm("%z", "%y", "%none, %none, %m, %v") +
-                                  convolution("%a", "%z", "%u") + norm("%c", "%a", "%g, %s, %m, %v") + "  return (%c)\n",
-                              {noise({6, 2, 3, 3}, 1), noise({6}, 2), noise({6}, 3), noise({6}, 4), noise({6}, 5).abs(), noise({6, 6, 3, 3}, 6)}, noise({1, 4, 8, 8}, 7));
+  const auto graph =
+      graph_of("graph(%x : Tensor, %w : Tensor, %g : Tensor, %s : Tensor, %m : Tensor, %v : Tensor, %u : Tensor):" +
+                   kConvolutionSettings + "  %y : Tensor = aten::conv2d(%x, %w, %none, %twos, %ones, %ones, %two)\n" +
+                   norm("%z", "%y", "%none, %none, %m, %v") + convolution("%a", "%z", "%u") +
+                   norm("%c", "%a", "%g, %s, %m, %v") + "  return (%c)\n",
+               {noise({6, 2, 3, 3}, 1), noise({6}, 2), noise({6}, 3), noise({6}, 4), noise({6}, 5).abs(),
+                noise({6, 6, 3, 3}, 6)},
+               noise({1, 4, 8, 8}, 7));
   PreparedWeights weights;
   expect_unchanged(*graph, {1, 4, 8, 8}, [&](Graph& g) { fold_batch_norms(g, weights); });
   EXPECT_EQUAL(count_nodes(*graph, "batch_norm"), 0);
 }
 
 TEST("tuning: a batch norm stays where its convolution is read elsewhere, or where it counts its own batch") {
-  const std::string head = "graph(%x : Tensor, %w : Tensor, %g : Tensor, %s : Tensor, %m : Tensor, %v : Tensor):" + kConvolutionSettings + convolution("%y", "%x", "%w");
+  const std::string head =
+      "graph(%x : Tensor, %w : Tensor, %g : Tensor, %s : Tensor, %m : Tensor, %v : Tensor):" + kConvolutionSettings +
+      convolution("%y", "%x", "%w");
   const Tensors constants{noise({4, 4, 3, 3}, 1), noise({4}, 2), noise({4}, 3), noise({4}, 4), noise({4}, 5).abs()};
   const auto one = noise({1, 4, 6, 6}, 6);
   // The second reader is the tap itself, then another operator, then a leaf of gradients.
-  for (const std::string& rest : {norm("%z", "%y", "%g, %s, %m, %v") + "  return (%y, %z)\n",
-                                  norm("%z", "%y", "%g, %s, %m, %v") + plus("%t", "%z", "%y") + "  return (%t)\n",
-                                  "  %l : Tensor = sightline::leaf(%y)\n" + norm("%z", "%l", "%g, %s, %m, %v") + "  return (%z)\n"}) {
+  for (const std::string& rest :
+       {norm("%z", "%y", "%g, %s, %m, %v") + "  return (%y, %z)\n",
+        norm("%z", "%y", "%g, %s, %m, %v") + plus("%t", "%z", "%y") + "  return (%t)\n",
+        "  %l : Tensor = sightline::leaf(%y)\n" + norm("%z", "%l", "%g, %s, %m, %v") + "  return (%z)\n"}) {
     PreparedWeights weights;
     const auto graph = graph_of(head + rest, constants, one);
     expect_unchanged(*graph, {1, 4, 6, 6}, [&](Graph& g) { fold_batch_norms(g, weights); });
@@ -259,16 +285,22 @@ TEST("tuning: a batch norm stays where its convolution is read elsewhere, or whe
     EXPECT_EQUAL(weights.bytes(), 0);
   }
   PreparedWeights weights;
-  const auto training = graph_of(head + "  %yes : bool = prim::Constant[value=1]()\n" + norm("%z", "%y", "%g, %s, %none, %none", "%yes") + "  return (%z)\n", constants, one);
+  const auto training = graph_of(head + "  %yes : bool = prim::Constant[value=1]()\n" +
+                                     norm("%z", "%y", "%g, %s, %none, %none", "%yes") + "  return (%z)\n",
+                                 constants, one);
   fold_batch_norms(*training, weights);
   EXPECT_EQUAL(count_nodes(*training, "batch_norm"), 1);
 }
 
 TEST("tuning: norms that share a kernel, a mean and a scale but not the rest are folded each by itself") {
-  const auto graph = graph_of("graph(%x : Tensor, %w : Tensor, %g : Tensor, %m : Tensor, %s1 : Tensor, %v1 : Tensor, %s2 : Tensor, %v2 : Tensor):" + kConvolutionSettings +
-                                  convolution("%y", "%x", "%w") + norm("%a", "%y", "%g, %s1, %m, %v1") + convolution("%z", "%a", "%w") +
-                                  norm("%b", "%z", "%g, %s2, %m, %v2") + "  return (%b)\n",
-                              {noise({4, 4, 3, 3}, 1), at::ones({4}), at::zeros({4}), noise({4}, 2), noise({4}, 3).abs(), noise({4}, 4), noise({4}, 5).abs()}, noise({1, 4, 6, 6}, 6));
+  const auto graph = graph_of(
+      "graph(%x : Tensor, %w : Tensor, %g : Tensor, %m : Tensor, %s1 : Tensor, %v1 : Tensor, %s2 : Tensor, %v2 : "
+      "Tensor):" +
+          kConvolutionSettings + convolution("%y", "%x", "%w") + norm("%a", "%y", "%g, %s1, %m, %v1") +
+          convolution("%z", "%a", "%w") + norm("%b", "%z", "%g, %s2, %m, %v2") + "  return (%b)\n",
+      {noise({4, 4, 3, 3}, 1), at::ones({4}), at::zeros({4}), noise({4}, 2), noise({4}, 3).abs(), noise({4}, 4),
+       noise({4}, 5).abs()},
+      noise({1, 4, 6, 6}, 6));
   PreparedWeights weights;
   expect_unchanged(*graph, {1, 4, 6, 6}, [&](Graph& g) { fold_batch_norms(g, weights); });
   EXPECT_EQUAL(count_nodes(*graph, "batch_norm"), 0);
@@ -278,9 +310,12 @@ TEST("tuning: norms that share a kernel, a mean and a scale but not the rest are
 
 TEST("tuning: channels lie last, and a view that merges them with space becomes a reshape") {
   std::string text = "graph(%x : Tensor, %w : Tensor):" + kConvolutionSettings;
-  for (int i = 0; i < 4; ++i) text += convolution("%y" + std::to_string(i), i == 0 ? "%x" : "%y" + std::to_string(i - 1), "%w");
-  text += "  %all : int = prim::Constant[value=-1]()\n  %rows : int = prim::Constant[value=6]()\n"
-          "  %shape : int[] = prim::ListConstruct(%all, %rows, %rows)\n  %z : Tensor = aten::view(%y3, %shape)\n  return (%z, %y3)\n";
+  for (int i = 0; i < 4; ++i)
+    text += convolution("%y" + std::to_string(i), i == 0 ? "%x" : "%y" + std::to_string(i - 1), "%w");
+  text +=
+      "  %all : int = prim::Constant[value=-1]()\n  %rows : int = prim::Constant[value=6]()\n"
+      "  %shape : int[] = prim::ListConstruct(%all, %rows, %rows)\n  %z : Tensor = aten::view(%y3, %shape)\n  return "
+      "(%z, %y3)\n";
   const auto graph = graph_of(text, {noise({4, 4, 3, 3}, 1)}, noise({1, 4, 6, 6}, 2));
   PreparedWeights weights;
   expect_unchanged(*graph, {1, 4, 6, 6}, [&](Graph& g) {
@@ -290,13 +325,18 @@ TEST("tuning: channels lie last, and a view that merges them with space becomes 
   EXPECT_EQUAL(count_nodes(*graph, "view"), 0);
   EXPECT(run(*graph, noise({2, 4, 6, 6}, 4))[1].is_contiguous(at::MemoryFormat::ChannelsLast));
   // One convolution alone is left as it is.
-  const auto few = graph_of("graph(%x : Tensor, %w : Tensor):" + kConvolutionSettings + convolution("%y", "%x", "%w") + "  return (%y)\n", {noise({4, 4, 3, 3}, 1)}, noise({1, 4, 6, 6}, 2));
+  const auto few = graph_of(
+      "graph(%x : Tensor, %w : Tensor):" + kConvolutionSettings + convolution("%y", "%x", "%w") + "  return (%y)\n",
+      {noise({4, 4, 3, 3}, 1)}, noise({1, 4, 6, 6}, 2));
   PreparedWeights none;
   lay_channels_last(*few, none);
   EXPECT_EQUAL(none.bytes(), 0);
   // And what looks at how a tensor lies is found out.
-  const auto looks = graph_of("graph(%x : Tensor):\n  %two : int = prim::Constant[value=2]()\n  %l : int[] = prim::ListConstruct(%two, %two)\n  %n : NoneType = prim::Constant()\n"
-                              "  %y : Tensor = aten::as_strided(%x, %l, %l, %n)\n  return (%y)\n", {}, noise({1, 4, 6, 6}, 2));
+  const auto looks = graph_of(
+      "graph(%x : Tensor):\n  %two : int = prim::Constant[value=2]()\n  %l : int[] = prim::ListConstruct(%two, %two)\n "
+      " %n : NoneType = prim::Constant()\n"
+      "  %y : Tensor = aten::as_strided(%x, %l, %l, %n)\n  return (%y)\n",
+      {}, noise({1, 4, 6, 6}, 2));
   EXPECT(!free_of_strides(*looks));
 }
 
@@ -305,8 +345,10 @@ TEST("tuning: channels lie last, and a view that merges them with space becomes 
 TEST("tuning: a convolution takes in the sum and the ReLU behind it") {
   if (!has_packed_operators(at::kFloat)) return;
   PreparedWeights weights;
-  const auto graph = graph_of("graph(%x : Tensor, %w : Tensor, %b : Tensor):" + kConvolutionSettings + convolution("%y", "%x", "%w", "%b") + plus("%s", "%y", "%x") + relu("%r", "%s") + "  return (%r)\n",
-                              {noise({4, 4, 3, 3}, 1), noise({4}, 2)}, noise({1, 4, 6, 6}, 3));
+  const auto graph =
+      graph_of("graph(%x : Tensor, %w : Tensor, %b : Tensor):" + kConvolutionSettings +
+                   convolution("%y", "%x", "%w", "%b") + plus("%s", "%y", "%x") + relu("%r", "%s") + "  return (%r)\n",
+               {noise({4, 4, 3, 3}, 1), noise({4}, 2)}, noise({1, 4, 6, 6}, 3));
   expect_unchanged(*graph, {1, 4, 6, 6}, [&](Graph& g) { pack(g, weights); });
   const auto x = noise({5, 4, 6, 6}, 4);
   const auto calls = calls_of([&] { run(*graph, x); });
@@ -319,7 +361,9 @@ TEST("tuning: a convolution takes in the sum and the ReLU behind it") {
 TEST("tuning: the other summand stays what it is for those who read it later") {
   if (!has_packed_operators(at::kFloat)) return;
   PreparedWeights weights;
-  const auto graph = graph_of("graph(%x : Tensor, %w : Tensor):" + kConvolutionSettings + relu("%a", "%x") + convolution("%y", "%a", "%w") + plus("%s", "%a", "%y") + plus("%t", "%s", "%a") + "  return (%t, %a)\n",
+  const auto graph = graph_of("graph(%x : Tensor, %w : Tensor):" + kConvolutionSettings + relu("%a", "%x") +
+                                  convolution("%y", "%a", "%w") + plus("%s", "%a", "%y") + plus("%t", "%s", "%a") +
+                                  "  return (%t, %a)\n",
                               {noise({4, 4, 3, 3}, 1)}, noise({1, 4, 6, 6}, 3));
   expect_unchanged(*graph, {1, 4, 6, 6}, [&](Graph& g) { pack(g, weights); });
   EXPECT_EQUAL(count_nodes(*graph, "add"), 1);
@@ -328,12 +372,15 @@ TEST("tuning: the other summand stays what it is for those who read it later") {
 TEST("tuning: both convolutions of a downsampling block are computed once") {
   if (!has_packed_operators(at::kFloat)) return;
   const Tensors constants{noise({6, 4, 3, 3}, 1), noise({6, 4, 1, 1}, 2)};
-  const std::string main = convolution("%y", "%x", "%w", "%none", "%twos", "%ones"), side = convolution("%d", "%x", "%u", "%none", "%twos", "%zeros");
+  const std::string main = convolution("%y", "%x", "%w", "%none", "%twos", "%ones"),
+                    side = convolution("%d", "%x", "%u", "%none", "%twos", "%zeros");
   // In either order, and with either as the first summand.
   for (const auto& both : {main + side, side + main}) {
     for (const auto& sum : {plus("%s", "%y", "%d"), plus("%s", "%d", "%y")}) {
       PreparedWeights weights;
-      const auto graph = graph_of("graph(%x : Tensor, %w : Tensor, %u : Tensor):" + kConvolutionSettings + both + sum + relu("%r", "%s") + "  return (%r)\n", constants, noise({1, 4, 8, 8}, 3));
+      const auto graph = graph_of("graph(%x : Tensor, %w : Tensor, %u : Tensor):" + kConvolutionSettings + both + sum +
+                                      relu("%r", "%s") + "  return (%r)\n",
+                                  constants, noise({1, 4, 8, 8}, 3));
       expect_unchanged(*graph, {1, 4, 8, 8}, [&](Graph& g) { pack(g, weights); });
       const auto x = noise({2, 4, 8, 8}, 4);
       const auto calls = calls_of([&] { run(*graph, x); });
@@ -343,9 +390,12 @@ TEST("tuning: both convolutions of a downsampling block are computed once") {
   }
 }
 
-TEST("tuning: sums of other sizes, with a factor or of a value with itself are left alone, and constants are added to each image") {
+TEST(
+    "tuning: sums of other sizes, with a factor or of a value with itself are left alone, and constants are added to "
+    "each image") {
   if (!has_packed_operators(at::kFloat)) return;
-  const std::string head = "graph(%x : Tensor, %w : Tensor, %scale : Tensor, %place : Tensor):" + kConvolutionSettings + convolution("%y", "%x", "%w");
+  const std::string head = "graph(%x : Tensor, %w : Tensor, %scale : Tensor, %place : Tensor):" + kConvolutionSettings +
+                           convolution("%y", "%x", "%w");
   const Tensors constants{noise({4, 4, 3, 3}, 1), noise({1, 4, 1, 1}, 2), noise({1, 4, 6, 6}, 3)};
   for (const auto& sum : {plus("%s", "%y", "%scale"), plus("%s", "%y", "%x", "%two"), plus("%s", "%y", "%y")}) {
     PreparedWeights weights;
@@ -364,7 +414,8 @@ TEST("tuning: sums of other sizes, with a factor or of a value with itself are l
 
 TEST("tuning: what is tapped between convolution, sum and ReLU keeps its own value") {
   if (!has_packed_operators(at::kFloat)) return;
-  const std::string body = "graph(%x : Tensor, %w : Tensor):" + kConvolutionSettings + convolution("%y", "%x", "%w") + plus("%s", "%y", "%x") + relu("%r", "%s");
+  const std::string body = "graph(%x : Tensor, %w : Tensor):" + kConvolutionSettings + convolution("%y", "%x", "%w") +
+                           plus("%s", "%y", "%x") + relu("%r", "%s");
   for (const auto& taps : {"%y, %r", "%s, %r", "%y, %s, %r"}) {
     PreparedWeights weights;
     const auto graph = graph_of(body + "  return (" + taps + ")\n", {noise({4, 4, 3, 3}, 1)}, noise({1, 4, 6, 6}, 3));
@@ -374,9 +425,11 @@ TEST("tuning: what is tapped between convolution, sum and ReLU keeps its own val
 
 TEST("tuning: nothing is packed that a gradient is taken through") {
   PreparedWeights weights;
-  const auto graph = graph_of("graph(%x : Tensor, %w : Tensor):" + kConvolutionSettings + convolution("%y", "%x", "%w") + relu("%a", "%y") +
-                                  "  %l : Tensor = sightline::leaf(%a)\n" + convolution("%z", "%l", "%w") + plus("%s", "%z", "%a") + relu("%r", "%s") + "  return (%l, %r)\n",
-                              {noise({4, 4, 3, 3}, 1)}, noise({1, 4, 6, 6}, 3));
+  const auto graph =
+      graph_of("graph(%x : Tensor, %w : Tensor):" + kConvolutionSettings + convolution("%y", "%x", "%w") +
+                   relu("%a", "%y") + "  %l : Tensor = sightline::leaf(%a)\n" + convolution("%z", "%l", "%w") +
+                   plus("%s", "%z", "%a") + relu("%r", "%s") + "  return (%l, %r)\n",
+               {noise({4, 4, 3, 3}, 1)}, noise({1, 4, 6, 6}, 3));
   std::unordered_set<const Value*> recorded;
   bool is_behind = false;
   for (const Node* node : graph->nodes()) {
@@ -422,7 +475,9 @@ const std::string kPerceptron = R"(
 )";
 const std::string kInputs = "graph(%x : Tensor, %w1 : Tensor, %w2 : Tensor, %g : Tensor, %b : Tensor, %c : Tensor):";
 
-Tensors token_weights() { return {noise({16, 4}, 1), noise({4, 16}, 2), noise({4}, 3), noise({4}, 4), noise({7, 4}, 5)}; }
+Tensors token_weights() {
+  return {noise({16, 4}, 1), noise({4, 16}, 2), noise({4}, 3), noise({4}, 4), noise({7, 4}, 5)};
+}
 
 // The numbers of tokens that each linear layer of the perceptron computes, per image.
 std::vector<int64_t> tokens_computed(Graph& graph, const std::vector<int64_t>& sizes) {
@@ -442,7 +497,9 @@ std::vector<int64_t> narrowed(const std::string& text, const std::vector<int64_t
 using Counts = std::vector<int64_t>;
 const Counts kAll{8, 8}, kOne{1, 1};
 
-const std::string kSelectFirst = "  %f : Tensor = aten::select(%y, %one, %zero)\n  %logits : Tensor = aten::linear(%f, %c, %none)\n  return (%logits)\n";
+const std::string kSelectFirst =
+    "  %f : Tensor = aten::select(%y, %one, %zero)\n  %logits : Tensor = aten::linear(%f, %c, %none)\n  return "
+    "(%logits)\n";
 const std::string kStart = kInputs + kTokens + "  %t : Tensor = aten::relu(%x)\n";
 
 // Attention as nn.MultiheadAttention traces it, two heads of three channels: tokens first. `merged` is what its output
@@ -461,7 +518,8 @@ std::string turned_attention(const std::string& split, const std::string& merged
   %rows : int = aten::mul(%batch, %tokens)
   %turned : Tensor = aten::transpose(%x, %zero, %one)
   %all : Tensor = aten::linear(%turned, %w, %none)
-)" + split + R"(
+)" + split +
+         R"(
   %flat : int[] = prim::ListConstruct(%tokens, %many, %head)
   %qv : Tensor = aten::reshape(%q0, %flat)
   %kv : Tensor = aten::reshape(%k0, %flat)
@@ -474,11 +532,13 @@ std::string turned_attention(const std::string& split, const std::string& merged
   %k : Tensor = aten::view(%kt, %four_axes)
   %v : Tensor = aten::view(%vt, %four_axes)
   %mixed : Tensor = aten::scaled_dot_product_attention(%q, %k, %v, %none, %nothing, %no, %none, %no)
-)" + merged + R"(
+)" + merged +
+         R"(
   %wide : int[] = prim::ListConstruct(%rows, %channels)
   %m : Tensor = aten::reshape(%permuted, %wide)
   %projected : Tensor = aten::linear(%m, %p, %none)
-)" + back + "  %r : Tensor = aten::relu(%y)\n  return (%r)\n";
+)" + back +
+         "  %r : Tensor = aten::relu(%y)\n  return (%r)\n";
 }
 
 const std::string kByThirds = R"(
@@ -534,14 +594,17 @@ TEST("tuning: where the head reads one token, the last perceptron computes one")
   EXPECT(narrowed(kStart + kPerceptron + kSelectFirst) == kOne);
   // The last token, through a norm of all, and by way of the slice x[:] that `x[:, -1]` is traced to.
   EXPECT(narrowed(kStart + kPerceptron +
-                  "  %z : Tensor = aten::layer_norm(%y, %width, %g, %b, %epsilon, %yes)\n  %s : Tensor = aten::slice(%z, %zero, %zero, %most, %one)\n"
+                  "  %z : Tensor = aten::layer_norm(%y, %width, %g, %b, %epsilon, %yes)\n  %s : Tensor = "
+                  "aten::slice(%z, %zero, %zero, %most, %one)\n"
                   "  %f : Tensor = aten::select(%s, %one, %last)\n  return (%f)\n") == kOne);
 }
 
 TEST("tuning: two heads that read tokens 0 and 1 get both, and an odd pair all between") {
   const auto heads = [](const std::string& first, const std::string& second) {
-    return "  %f : Tensor = aten::select(%y, %one, " + first + ")\n  %s : Tensor = aten::select(%y, %one, " + second + ")\n" +
-           "  %p : Tensor = aten::linear(%f, %c, %none)\n  %q : Tensor = aten::linear(%s, %c, %none)\n  %logits : Tensor = aten::add(%p, %q, %one)\n  return (%logits)\n";
+    return "  %f : Tensor = aten::select(%y, %one, " + first + ")\n  %s : Tensor = aten::select(%y, %one, " + second +
+           ")\n" +
+           "  %p : Tensor = aten::linear(%f, %c, %none)\n  %q : Tensor = aten::linear(%s, %c, %none)\n  %logits : "
+           "Tensor = aten::add(%p, %q, %one)\n  return (%logits)\n";
   };
   EXPECT(narrowed(kStart + kPerceptron + heads("%zero", "%one")) == Counts({2, 2}));
   EXPECT(narrowed(kStart + kPerceptron + heads("%one", "%four")) == Counts({4, 4}));
@@ -556,31 +619,47 @@ TEST("tuning: tokens are kept where they are tapped, counted or mixed") {
   // Tapped at the end, amid the perceptron (what lies behind is narrowed all the same), and by a leaf of gradients.
   EXPECT(narrowed(kStart + kPerceptron + select + "  return (%f, %y)\n") == kAll);
   EXPECT(narrowed(kStart + kPerceptron + select + "  return (%f, %h)\n") == Counts({8, 1}));
-  EXPECT(narrowed(kStart + kPerceptron + "  %l : Tensor = sightline::leaf(%y)\n  %f : Tensor = aten::select(%l, %one, %zero)\n  return (%f, %l)\n") == kAll);
+  EXPECT(
+      narrowed(
+          kStart + kPerceptron +
+          "  %l : Tensor = sightline::leaf(%y)\n  %f : Tensor = aten::select(%l, %one, %zero)\n  return (%f, %l)\n") ==
+      kAll);
   // A size that somebody reads is that of all tokens.
   EXPECT(narrowed(kStart + kPerceptron + select +
-                  "  %count : int = aten::size(%y, %one)\n  %r : Tensor = aten::mul(%f, %count)\n  return (%r)\n") == kAll);
+                  "  %count : int = aten::size(%y, %one)\n  %r : Tensor = aten::mul(%f, %count)\n  return (%r)\n") ==
+         kAll);
   // The mean of all.
-  EXPECT(narrowed(kStart + kPerceptron + "  %tokens : int[] = prim::Constant[value=[1]]()\n  %f : Tensor = aten::mean(%y, %tokens, %no, %none)\n  return (%f)\n") == kAll);
+  EXPECT(narrowed(kStart + kPerceptron +
+                  "  %tokens : int[] = prim::Constant[value=[1]]()\n  %f : Tensor = aten::mean(%y, %tokens, %no, "
+                  "%none)\n  return (%f)\n") == kAll);
   // A softmax over tokens, a norm over tokens and channels, and a product that sums over tokens, in between.
   for (const std::string& mixing :
        {std::string("  %k : Tensor = aten::softmax(%m, %one, %none)\n"),
-        std::string("  %both : int[] = prim::Constant[value=[8, 4]]()\n  %k : Tensor = aten::layer_norm(%m, %both, %none, %none, %epsilon, %yes)\n"),
-        std::string("  %turned : Tensor = aten::transpose(%m, %one, %two)\n  %square : Tensor = aten::matmul(%m, %turned)\n  %k : Tensor = aten::matmul(%square, %m)\n"),
+        std::string("  %both : int[] = prim::Constant[value=[8, 4]]()\n  %k : Tensor = aten::layer_norm(%m, %both, "
+                    "%none, %none, %epsilon, %yes)\n"),
+        std::string("  %turned : Tensor = aten::transpose(%m, %one, %two)\n  %square : Tensor = aten::matmul(%m, "
+                    "%turned)\n  %k : Tensor = aten::matmul(%square, %m)\n"),
         std::string("  %k : Tensor = aten::cumsum(%m, %one, %none)\n"),
         std::string("  %where : int[] = prim::Constant[value=[1]]()\n  %k : Tensor = aten::flip(%m, %where)\n")}) {
-    EXPECT(narrowed(kStart + kPerceptron + mixing + "  %f : Tensor = aten::select(%k, %one, %zero)\n  return (%f)\n") == kAll, mixing);
+    EXPECT(narrowed(kStart + kPerceptron + mixing + "  %f : Tensor = aten::select(%k, %one, %zero)\n  return (%f)\n") ==
+               kAll,
+           mixing);
   }
   // Columns are no tokens: a softmax over channels, and a select along them.
-  EXPECT(narrowed(kStart + kPerceptron + "  %k : Tensor = aten::softmax(%y, %last, %none)\n  %f : Tensor = aten::select(%k, %one, %zero)\n  return (%f)\n") == kOne);
+  EXPECT(narrowed(kStart + kPerceptron +
+                  "  %k : Tensor = aten::softmax(%y, %last, %none)\n  %f : Tensor = aten::select(%k, %one, %zero)\n  "
+                  "return (%f)\n") == kOne);
   EXPECT(narrowed(kStart + kPerceptron + "  %f : Tensor = aten::select(%y, %two, %zero)\n  return (%f)\n") == kAll);
 }
 
 TEST("tuning: what all tokens share is added whole, what each has of its own is cut") {
-  const std::string text = "graph(%x : Tensor, %w1 : Tensor, %w2 : Tensor, %g : Tensor, %b : Tensor, %c : Tensor, %places : Tensor, %scale : Tensor):" + kTokens +
-                           "  %t : Tensor = aten::relu(%x)\n" + kPerceptron +
-                           "  %u : Tensor = aten::add(%y, %places, %one)\n  %v : Tensor = aten::mul(%u, %scale)\n  %d : Tensor = aten::div(%v, %b)\n"
-                           "  %f : Tensor = aten::select(%d, %one, %two)\n  return (%f)\n";
+  const std::string text =
+      "graph(%x : Tensor, %w1 : Tensor, %w2 : Tensor, %g : Tensor, %b : Tensor, %c : Tensor, %places : Tensor, %scale "
+      ": Tensor):" +
+      kTokens + "  %t : Tensor = aten::relu(%x)\n" + kPerceptron +
+      "  %u : Tensor = aten::add(%y, %places, %one)\n  %v : Tensor = aten::mul(%u, %scale)\n  %d : Tensor = "
+      "aten::div(%v, %b)\n"
+      "  %f : Tensor = aten::select(%d, %one, %two)\n  return (%f)\n";
   auto constants = token_weights();
   constants.push_back(noise({1, 8, 4}, 11));
   constants.push_back(noise({1, 1, 4}, 12));
@@ -602,18 +681,24 @@ TEST("tuning: of the last attention one query is left, and all keys and values")
   %k0 : Tensor = aten::reshape(%x, %shape)
   %k : Tensor = aten::transpose(%k0, %one, %two)
 )";
-  const std::string fused = "  %o : Tensor = aten::scaled_dot_product_attention(%q, %k, %k, %none, %nothing, %no, %none, %no)\n";
-  const std::string causal = "  %o : Tensor = aten::scaled_dot_product_attention(%q, %k, %k, %none, %nothing, %yes, %none, %no)\n";
-  const std::string opened = "  %turned : Tensor = aten::transpose(%k, %two, %last)\n  %scores : Tensor = aten::matmul(%q, %turned)\n"
-                             "  %p : Tensor = aten::softmax(%scores, %last, %none)\n  %o : Tensor = aten::matmul(%p, %k)\n";
-  const std::string behind = "  %o1 : Tensor = aten::transpose(%o, %one, %two)\n  %o2 : Tensor = aten::reshape(%o1, %merged)\n"
-                             "  %o3 : Tensor = aten::linear(%o2, %square, %none)\n  %t : Tensor = aten::add(%x, %o3, %one)\n" + kPerceptron +
-                             "  %f : Tensor = aten::select(%y, %one, %zero)\n  return (%f)\n";
+  const std::string fused =
+      "  %o : Tensor = aten::scaled_dot_product_attention(%q, %k, %k, %none, %nothing, %no, %none, %no)\n";
+  const std::string causal =
+      "  %o : Tensor = aten::scaled_dot_product_attention(%q, %k, %k, %none, %nothing, %yes, %none, %no)\n";
+  const std::string opened =
+      "  %turned : Tensor = aten::transpose(%k, %two, %last)\n  %scores : Tensor = aten::matmul(%q, %turned)\n"
+      "  %p : Tensor = aten::softmax(%scores, %last, %none)\n  %o : Tensor = aten::matmul(%p, %k)\n";
+  const std::string behind =
+      "  %o1 : Tensor = aten::transpose(%o, %one, %two)\n  %o2 : Tensor = aten::reshape(%o1, %merged)\n"
+      "  %o3 : Tensor = aten::linear(%o2, %square, %none)\n  %t : Tensor = aten::add(%x, %o3, %one)\n" +
+      kPerceptron + "  %f : Tensor = aten::select(%y, %one, %zero)\n  return (%f)\n";
   auto constants = token_weights();
   constants.push_back(noise({4, 4}, 11));
   const auto queries_of = [&](const std::string& attention, const char* name) {
-    const auto graph = graph_of("graph(%x : Tensor, %w1 : Tensor, %w2 : Tensor, %g : Tensor, %b : Tensor, %c : Tensor, %square : Tensor):" + kTokens + heads + attention + behind,
-                                constants, noise({1, 8, 4}, 6));
+    const auto graph = graph_of(
+        "graph(%x : Tensor, %w1 : Tensor, %w2 : Tensor, %g : Tensor, %b : Tensor, %c : Tensor, %square : Tensor):" +
+            kTokens + heads + attention + behind,
+        constants, noise({1, 8, 4}, 6));
     expect_unchanged(*graph, {1, 8, 4}, narrow_tokens);
     Counts found;
     for (const auto& call : calls_of([&] { run(*graph, noise({3, 8, 4}, 8)); })) {
@@ -653,8 +738,11 @@ const TapRequest kLogits{{Tap::Kind::Logits, {}, -1}, false};
 }  // namespace
 
 TEST("tuning: the last block of a ViT runs its perceptron on the class token alone, of a distilled one on two") {
-  for (const auto& [name, rows] : std::vector<std::pair<std::string, int64_t>>{
-           {"timm-vit-fused-traced", 1}, {"timm-vit-unfused-traced", 1}, {"torchvision-vit-traced", 1}, {"transformers-vit-sdpa-traced", 1}, {"timm-deit-distilled-traced", 2}}) {
+  for (const auto& [name, rows] : std::vector<std::pair<std::string, int64_t>>{{"timm-vit-fused-traced", 1},
+                                                                               {"timm-vit-unfused-traced", 1},
+                                                                               {"torchvision-vit-traced", 1},
+                                                                               {"transformers-vit-sdpa-traced", 1},
+                                                                               {"timm-deit-distilled-traced", 2}}) {
     const auto& each = archive(name);
     const auto layers = [&](Model& model, const std::vector<TapRequest>& taps) {
       Counts found;
@@ -671,7 +759,8 @@ TEST("tuning: the last block of a ViT runs its perceptron on the class token alo
     // Both layers of the last perceptron, and at most the two of its attention; whatever comes before is as it was.
     EXPECT_EQUAL(found[found.size() - 1], rows, name);
     EXPECT_EQUAL(found[found.size() - 2], rows, name);
-    EXPECT_EQUAL(std::count(found.begin(), found.end() - 4, all), static_cast<std::ptrdiff_t>(found.size()) - 4, name, ": only the last block is narrowed");
+    EXPECT_EQUAL(std::count(found.begin(), found.end() - 4, all), static_cast<std::ptrdiff_t>(found.size()) - 4, name,
+                 ": only the last block is narrowed");
     // Tapped, all tokens are there.
     const auto& info = tuned->network(each.height, each.width).info();
     std::string last_tokens;
@@ -679,7 +768,8 @@ TEST("tuning: the last block of a ViT runs its perceptron on the class token alo
       if (node.layout == Layout::Tokens && node.sizes.at(1) == all) last_tokens = node.name;
     }
     const auto tapped = layers(*tuned, {kLogits, {{Tap::Kind::Node, last_tokens, -1}, false}});
-    EXPECT_EQUAL(std::count(tapped.begin(), tapped.end(), all), static_cast<std::ptrdiff_t>(tapped.size()), name, ": ", last_tokens);
+    EXPECT_EQUAL(std::count(tapped.begin(), tapped.end(), all), static_cast<std::ptrdiff_t>(tapped.size()), name, ": ",
+                 last_tokens);
   }
 }
 
@@ -696,7 +786,8 @@ TEST("tuning: attention that lays tokens before the batch copies none of them") 
 }
 
 TEST("tuning: a ResNet runs no batch norm, and one operator for a convolution and what follows it") {
-  for (const char* name : {"torchvision-resnet-traced", "torchvision-resnet-basic-scripted", "timm-resnet-traced", "transformers-resnet-traced"}) {
+  for (const char* name : {"torchvision-resnet-traced", "torchvision-resnet-basic-scripted", "timm-resnet-traced",
+                           "transformers-resnet-traced"}) {
     const auto& each = archive(name);
     const auto tuned = each.load(), untuned = load_untuned(each);
     const auto calls = calls_for(*tuned, each, {kLogits}), before = calls_for(*untuned, each, {kLogits});
@@ -710,7 +801,8 @@ TEST("tuning: a ResNet runs no batch norm, and one operator for a convolution an
     EXPECT_EQUAL(count_of(calls, "aten::add"), 0, name);
     // A gradient from the first layer on leaves the stem alone to be packed.
     const auto& nodes = tuned->network(each.height, each.width).info().nodes;
-    const auto first = std::find_if(nodes.begin(), nodes.end(), [](const NodeInfo& node) { return node.op == "relu" || node.op == "relu_"; });
+    const auto first = std::find_if(nodes.begin(), nodes.end(),
+                                    [](const NodeInfo& node) { return node.op == "relu" || node.op == "relu_"; });
     EXPECT(first != nodes.end(), name);
     const auto recorded = calls_for(*tuned, each, {kLogits, {{Tap::Kind::Node, first->name, -1}, true}});
     EXPECT(count_of(recorded, "sightline::packed_convolution") >= 1, name);

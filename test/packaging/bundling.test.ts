@@ -9,7 +9,7 @@ let project: string;
 beforeAll(() => {
   bench = setUpBench();
   project = install(bench, 'Bündel', 'npm', false);
-}, 300_000);
+});
 
 afterAll(() => bench.remove());
 
@@ -26,7 +26,11 @@ describe('bundlers', () => {
       external: ['sightline'],
       logLevel: 'silent',
     });
-    expect(run(['node', 'out/bundle.mjs'], { cwd: project, env: env() })).toEqual({ code: 0, stdout: PRINTS, stderr: '' });
+    expect(run(['node', 'out/bundle.mjs'], { cwd: project, env: env() })).toEqual({
+      code: 0,
+      stdout: PRINTS,
+      stderr: '',
+    });
   });
 
   it('@vercel/nft finds every file that is needed', async () => {
@@ -55,15 +59,38 @@ void shape().then(() => Model.load('x').then((model) => model.explain(['photo.jp
     ['bundler', ['--module', 'esnext', '--moduleResolution', 'bundler'], ['bundled.ts']],
   ] as const)('finds the types with resolution %s', (_name, options, files) => {
     for (const file of files) writeFileSync(path.join(project, file), source);
-    const flags = ['--noEmit', '--strict', '--target', 'es2022', '--lib', 'es2023,esnext.disposable', '--typeRoots', path.join(ROOT, 'node_modules/@types'), '--types', 'node'];
-    const outcome = run([process.execPath, path.join(ROOT, 'node_modules/typescript/bin/tsc'), ...flags, '--skipLibCheck', ...options, ...files], { cwd: project });
+    const flags = [
+      '--noEmit',
+      '--strict',
+      '--target',
+      'es2022',
+      '--lib',
+      'es2023,esnext.disposable',
+      '--typeRoots',
+      path.join(ROOT, 'node_modules/@types'),
+      '--types',
+      'node',
+    ];
+    const outcome = run(
+      [
+        process.execPath,
+        path.join(ROOT, 'node_modules/typescript/bin/tsc'),
+        ...flags,
+        '--skipLibCheck',
+        ...options,
+        ...files,
+      ],
+      { cwd: project },
+    );
     expect(outcome).toEqual({ code: 0, stdout: '', stderr: '' });
   });
 });
 
 describe("vitest's pools", () => {
   it.each(['forks', 'vmThreads'])('%s dispose of models', (pool) => {
-    writeFileSync(path.join(project, 'dispose.test.ts'), `import { Model } from 'sightline';
+    writeFileSync(
+      path.join(project, 'dispose.test.ts'),
+      `import { Model } from 'sightline';
 test('a model is closed at the end of its scope', async () => {
   let seen;
   {
@@ -73,11 +100,27 @@ test('a model is closed at the end of its scope', async () => {
   }
   await expect(seen.predict(['picture.png'])).rejects.toMatchObject({ code: 'MODEL_CLOSED' });
 });
-`);
-    const outcome = run([process.execPath, path.join(ROOT, 'node_modules/vitest/vitest.mjs'), 'run', '--root', project, '--globals', '--pool', pool, '--testTimeout', '120000', 'dispose.test.ts'], {
-      cwd: project,
-      env: { ...process.env, SIGHTLINE_CACHE: bench.cache },
-    });
+`,
+    );
+    const outcome = run(
+      [
+        process.execPath,
+        path.join(ROOT, 'node_modules/vitest/vitest.mjs'),
+        'run',
+        '--root',
+        project,
+        '--globals',
+        '--pool',
+        pool,
+        '--testTimeout',
+        '120000',
+        'dispose.test.ts',
+      ],
+      {
+        cwd: project,
+        env: { ...process.env, SIGHTLINE_CACHE: bench.cache },
+      },
+    );
     expect(outcome.stdout).toMatch(/1 passed/);
     expect(outcome.code).toBe(0);
   });

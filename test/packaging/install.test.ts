@@ -1,7 +1,20 @@
 import { chmodSync, mkdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newerSymbols, symbolVersions } from '../../scripts/symbol-versions.mjs';
-import { type Bench, type Outcome, PRINTS, TARGET, existsSync, filesBelow, install, path, readFileSync, run, setUpBench, writePrograms } from './support.js';
+import {
+  type Bench,
+  type Outcome,
+  PRINTS,
+  TARGET,
+  existsSync,
+  filesBelow,
+  install,
+  path,
+  readFileSync,
+  run,
+  setUpBench,
+  writePrograms,
+} from './support.js';
 
 /** A user of this number has no entry in /etc/passwd, as in a container that is run under a bare number. */
 const STRANGER = 54_321;
@@ -13,7 +26,7 @@ let project: string;
 beforeAll(() => {
   bench = setUpBench();
   project = install(bench, 'npm mit Skripten', 'npm', true);
-}, 300_000);
+});
 
 afterAll(() => {
   // Else nobody but root could remove it.
@@ -22,13 +35,20 @@ afterAll(() => {
 });
 
 /** As in a clean shell: Node and nothing else on the PATH, no HOME. */
-const bare = (more: Record<string, string> = {}): NodeJS.ProcessEnv => ({ PATH: bench.bin, SIGHTLINE_CACHE: bench.cache, ...more });
+const bare = (more: Record<string, string> = {}): NodeJS.ProcessEnv => ({
+  PATH: bench.bin,
+  SIGHTLINE_CACHE: bench.cache,
+  ...more,
+});
 const node = (args: string[], env = bare(), cwd = project): Outcome => run(['node', ...args], { cwd, env });
-const sightline = (args: string[], env = bare()): Outcome => node(['node_modules/sightline/dist/cli/main.js', ...args], env);
+const sightline = (args: string[], env = bare()): Outcome =>
+  node(['node_modules/sightline/dist/cli/main.js', ...args], env);
 
 describe('the package', () => {
   it('has no install script, and no addon that a script would have to build', () => {
-    const { scripts, gypfile, dependencies } = JSON.parse(readFileSync(path.join(project, 'node_modules/sightline/package.json'), 'utf8')) as Record<string, Record<string, string>>;
+    const { scripts, gypfile, dependencies } = JSON.parse(
+      readFileSync(path.join(project, 'node_modules/sightline/package.json'), 'utf8'),
+    ) as Record<string, Record<string, string>>;
     for (const name of ['preinstall', 'install', 'postinstall', 'prepare']) expect(scripts).not.toHaveProperty(name);
     expect(gypfile).toBe(false);
     for (const name of ['cmake-js', 'node-addon-api']) expect(dependencies).not.toHaveProperty(name);
@@ -38,7 +58,9 @@ describe('the package', () => {
 
   it('holds all that its README links to', () => {
     const folder = path.join(project, 'node_modules/sightline');
-    const links = [...readFileSync(path.join(folder, 'README.md'), 'utf8').matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, link]) => link!);
+    const links = [...readFileSync(path.join(folder, 'README.md'), 'utf8').matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(
+      ([, link]) => link!,
+    );
     expect(links.length).toBeGreaterThan(10);
     expect(links.filter((link) => !existsSync(path.join(folder, link)))).toEqual([]);
   });
@@ -46,7 +68,10 @@ describe('the package', () => {
   it('asks the system for nothing newer than LibTorch does, and for no folder of the machine that built it', () => {
     const folder = path.join(project, 'node_modules/sightline/prebuilds', TARGET);
     const names = filesBelow(folder, /\.node$/).sort();
-    expect(names).toEqual(['libtorch-loader.node', expect.stringMatching(/^sightline-libtorch-2\.\d+\.napi\.glibc\.node$/)]);
+    expect(names).toEqual([
+      'libtorch-loader.node',
+      expect.stringMatching(/^sightline-libtorch-2\.\d+\.napi\.glibc\.node$/),
+    ]);
     for (const name of names) {
       const file = path.join(folder, name);
       expect(symbolVersions(file).length).toBeGreaterThan(3);
@@ -74,13 +99,17 @@ describe('an installed package', () => {
   it('says in one sentence what to run where there is no LibTorch', () => {
     const { code, stdout } = node(['app.mjs'], bare({ SIGHTLINE_CACHE: path.join(bench.folder, 'nothing') }));
     expect(code).toBe(1);
-    expect(stdout).toMatch(/^NATIVE_MISSING There is no LibTorch here \(.*\): run npx sightline setup, which fetches one\.\n$/);
+    expect(stdout).toMatch(
+      /^NATIVE_MISSING There is no LibTorch here \(.*\): run npx sightline setup, which fetches one\.\n$/,
+    );
     expect(stdout).not.toContain('npm run build');
   });
 
   it('says what a user without a home folder must set', () => {
     const { SIGHTLINE_CACHE: _, ...env } = bare();
-    const { stdout } = isRoot ? run(['node', 'app.mjs'], { cwd: project, env, user: STRANGER }) : node(['app.mjs'], { ...env, HOME: 'nowhere' });
+    const { stdout } = isRoot
+      ? run(['node', 'app.mjs'], { cwd: project, env, user: STRANGER })
+      : node(['app.mjs'], { ...env, HOME: 'nowhere' });
     expect(stdout).toMatch(/^NATIVE_MISSING .*this user has no home folder and SIGHTLINE_CACHE is not set/);
   });
 
@@ -89,7 +118,12 @@ describe('an installed package', () => {
     expect(setup).toMatchObject({ code: 0, stderr: '' });
     expect(JSON.parse(setup.stdout)).toMatchObject({ addon: { kind: 'prebuilt' }, libtorch: { origin: 'cache' } });
     const doctor = sightline(['doctor']);
-    expect(doctor.stdout).toMatch(new RegExp(`ok +addon +prebuilds/${TARGET}/sightline-libtorch-2\\.\\d+\\.napi\\.glibc\\.node, prebuilt for LibTorch 2\\.\\d+$`, 'm'));
+    expect(doctor.stdout).toMatch(
+      new RegExp(
+        `ok +addon +prebuilds/${TARGET}/sightline-libtorch-2\\.\\d+\\.napi\\.glibc\\.node, prebuilt for LibTorch 2\\.\\d+$`,
+        'm',
+      ),
+    );
     expect(doctor.stdout).toMatch(/note +compiler +none/);
     expect(doctor).toMatchObject({ code: 0, stdout: expect.stringContaining('sightline can work here') as string });
   });
@@ -118,6 +152,8 @@ describe('a container: root installs, another user runs', () => {
     const { SIGHTLINE_CACHE: _, ...env } = bare({ HOME: home });
     const { stdout } = run(['node', 'app.mjs'], { cwd: project, env, ...(isRoot && { user: STRANGER }) });
     chmodSync(home, 0o700);
-    expect(stdout).toMatch(/^NATIVE_MISSING .*this user may not read .*root; SIGHTLINE_CACHE can name a folder that all its users can read/);
+    expect(stdout).toMatch(
+      /^NATIVE_MISSING .*this user may not read .*root; SIGHTLINE_CACHE can name a folder that all its users can read/,
+    );
   });
 });

@@ -1,5 +1,17 @@
 import { spawnSync } from 'node:child_process';
-import { chmodSync, cpSync, existsSync, linkSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { chooseAddon, prebuiltName } from '../../lib/setup/addon.mjs';
@@ -25,10 +37,15 @@ export interface Outcome {
 export const TARGET = `${process.platform}-${process.arch}`;
 
 /** npm by its own file, as it runs vitest too; else the one on the PATH. */
-const NPM = process.env['npm_execpath']?.endsWith('npm-cli.js') ? [process.execPath, process.env['npm_execpath']] : ['npm'];
+const NPM = process.env['npm_execpath']?.endsWith('npm-cli.js')
+  ? [process.execPath, process.env['npm_execpath']]
+  : ['npm'];
 const PNPM = [process.execPath, path.join(ROOT, 'node_modules/pnpm/bin/pnpm.cjs')];
 
-export function run(program: readonly string[], options: { cwd: string; env?: NodeJS.ProcessEnv; user?: number }): Outcome {
+export function run(
+  program: readonly string[],
+  options: { cwd: string; env?: NodeJS.ProcessEnv; user?: number },
+): Outcome {
   const { status, stdout, stderr, error } = spawnSync(program[0]!, program.slice(1), {
     cwd: options.cwd,
     env: options.env ?? process.env,
@@ -41,20 +58,28 @@ export function run(program: readonly string[], options: { cwd: string; env?: No
 
 function done(program: readonly string[], cwd: string, env: NodeJS.ProcessEnv = process.env): Outcome {
   const outcome = run(program, { cwd, env });
-  if (outcome.code !== 0) throw new Error(`${program.join(' ')} ended with ${outcome.code}:\n${outcome.stdout}${outcome.stderr}`);
+  if (outcome.code !== 0) {
+    throw new Error(`${program.join(' ')} ended with ${outcome.code}:\n${outcome.stdout}${outcome.stderr}`);
+  }
   return outcome;
 }
 
 /** Files of the package as npm chooses them, but with one prebuilt addon: the one that was built here. */
 function pack(folder: string): string {
   const staging = path.join(folder, 'staging');
-  const [listed] = JSON.parse(done([...NPM, 'pack', '--dry-run', '--json'], ROOT).stdout) as [{ files: { path: string }[] }];
+  const [listed] = JSON.parse(done([...NPM, 'pack', '--dry-run', '--json'], ROOT).stdout) as [
+    { files: { path: string }[] },
+  ];
   for (const { path: name } of listed.files) {
     if (!name.startsWith('prebuilds/')) cpSync(path.join(ROOT, name), path.join(staging, name), { recursive: true });
   }
   const { addon } = chooseAddon();
-  for (const file of [addon.file, path.join(path.dirname(addon.file), 'libtorch-loader.node')]) cpSync(file, path.join(staging, 'prebuilds', TARGET, prebuiltName(path.basename(file))));
-  const [packed] = JSON.parse(done([...NPM, 'pack', '--json', '--pack-destination', folder], staging).stdout) as [{ filename: string }];
+  for (const file of [addon.file, path.join(path.dirname(addon.file), 'libtorch-loader.node')]) {
+    cpSync(file, path.join(staging, 'prebuilds', TARGET, prebuiltName(path.basename(file))));
+  }
+  const [packed] = JSON.parse(done([...NPM, 'pack', '--json', '--pack-destination', folder], staging).stdout) as [
+    { filename: string },
+  ];
   rmSync(staging, { recursive: true });
   return path.join(folder, packed.filename);
 }
@@ -72,7 +97,9 @@ export function setUpBench(): Bench {
   const libtorch = path.join(cache, 'libtorch', `${version.replace(/\+.*/, '')}-cpu`);
   mkdirSync(path.join(libtorch, 'lib'), { recursive: true });
   writeFileSync(path.join(libtorch, 'build-version'), `${version}\n`);
-  for (const name of readdirSync(path.join(root, 'lib'))) copyOrLink(path.join(root, 'lib', name), path.join(libtorch, 'lib', name));
+  for (const name of readdirSync(path.join(root, 'lib'))) {
+    copyOrLink(path.join(root, 'lib', name), path.join(libtorch, 'lib', name));
+  }
   return { folder, tarball: pack(folder), cache, bin, remove: () => rmSync(outer, { recursive: true, force: true }) };
 }
 
@@ -91,9 +118,22 @@ export function install(bench: Bench, name: string, manager: 'npm' | 'pnpm', scr
   mkdirSync(project);
   writeFileSync(path.join(project, 'package.json'), JSON.stringify({ name: 'project', private: true, type: 'module' }));
   if (manager === 'npm') {
-    done([...NPM, 'install', bench.tarball, '--prefer-offline', '--no-audit', '--no-fund', `--ignore-scripts=${!scripts}`], project);
+    done(
+      [...NPM, 'install', bench.tarball, '--prefer-offline', '--no-audit', '--no-fund', `--ignore-scripts=${!scripts}`],
+      project,
+    );
   } else {
-    done([...PNPM, 'add', bench.tarball, '--prefer-offline', ...(scripts ? ['--dangerously-allow-all-builds'] : ['--ignore-scripts'])], project, { ...process.env, CI: 'true' });
+    done(
+      [
+        ...PNPM,
+        'add',
+        bench.tarball,
+        '--prefer-offline',
+        ...(scripts ? ['--dangerously-allow-all-builds'] : ['--ignore-scripts']),
+      ],
+      project,
+      { ...process.env, CI: 'true' },
+    );
   }
   writePrograms(project);
   return project;
@@ -115,7 +155,8 @@ export function writePrograms(project: string): void {
   const programs: Record<string, string> = {
     'app.mjs': `import { Model } from 'sightline';\nconst explain = async () => {${EXPLAIN("'picture.png'")}};\nexplain().then(console.log, (error) => { console.log(error.code, error.message); process.exitCode = 1; });\n`,
     'app.cjs': `const { Model } = require('sightline');\nconst explain = async () => {${EXPLAIN("'picture.png'")}};\nexplain().then(console.log);\n`,
-    'worker.mjs': "import { Worker } from 'node:worker_threads';\nnew Worker(new URL('./app.mjs', import.meta.url)).on('exit', (code) => { process.exitCode = code; });\n",
+    'worker.mjs':
+      "import { Worker } from 'node:worker_threads';\nnew Worker(new URL('./app.mjs', import.meta.url)).on('exit', (code) => { process.exitCode = code; });\n",
   };
   for (const [name, text] of Object.entries(programs)) writeFileSync(path.join(project, name), text);
 }

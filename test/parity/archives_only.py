@@ -1,4 +1,6 @@
-"""Archives without a reference: they must be refused, a method must be refused on them, or what they give is known by hand."""
+"""Archives without a reference: they must be refused, a method must be refused on them, or what they give is known by
+hand."""
+
 from pathlib import Path
 
 import torch
@@ -13,8 +15,9 @@ class SmallConvNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(3, 8, 3, stride=4, padding=1), nn.ReLU(),
-                                      nn.Conv2d(8, 8, 3, stride=4, padding=1), nn.ReLU())
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 8, 3, stride=4, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=4, padding=1), nn.ReLU()
+        )
         self.classifier = nn.Sequential(nn.Flatten(), nn.Linear(8 * 2 * 3, 16), nn.ReLU(), nn.Linear(16, 7))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -69,7 +72,7 @@ class LinearMask(nn.Module):
             self.classifier.bias.copy_(torch.tensor([0.25, -0.5]))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        return {'out': self.classifier(images)}
+        return {"out": self.classifier(images)}
 
 
 class LinearBoxes(nn.Module):
@@ -101,10 +104,10 @@ def save_two_inputs(path: Path) -> None:
 
 
 def save_quantised_static(path: Path) -> None:
-    torch.backends.quantized.engine = 'fbgemm'
+    torch.backends.quantized.engine = "fbgemm"
     model = seed_weights(QuantisedConvNet(), 24)
-    quantization.fuse_modules(model, [['conv1', 'relu1'], ['conv2', 'relu2']], inplace=True)
-    model.qconfig = quantization.get_default_qconfig('fbgemm')
+    quantization.fuse_modules(model, [["conv1", "relu1"], ["conv2", "relu2"]], inplace=True)
+    model.qconfig = quantization.get_default_qconfig("fbgemm")
     quantization.prepare(model, inplace=True)
     model(images(32, 48))
     quantization.convert(model, inplace=True)
@@ -112,7 +115,7 @@ def save_quantised_static(path: Path) -> None:
 
 
 def save_quantised_dynamic(path: Path) -> None:
-    torch.backends.quantized.engine = 'fbgemm'
+    torch.backends.quantized.engine = "fbgemm"
     model = quantization.quantize_dynamic(seed_weights(DynamicallyQuantisedMLP(), 25), {nn.Linear}, dtype=torch.qint8)
     torch.jit.trace(model, images(8, 8)).save(str(path))
 
@@ -126,11 +129,11 @@ def save_linear_boxes(path: Path) -> None:
 
 
 ARCHIVES_ONLY = {
-    'linear-mask': save_linear_mask,
-    'linear-boxes': save_linear_boxes,
-    'conv-net': save_conv_net,
-    'mlp': save_mlp,
-    'two-inputs': save_two_inputs,
-    'quantised-static': save_quantised_static,
-    'quantised-dynamic': save_quantised_dynamic,
+    "linear-mask": save_linear_mask,
+    "linear-boxes": save_linear_boxes,
+    "conv-net": save_conv_net,
+    "mlp": save_mlp,
+    "two-inputs": save_two_inputs,
+    "quantised-static": save_quantised_static,
+    "quantised-dynamic": save_quantised_dynamic,
 }

@@ -1,4 +1,5 @@
 """Runs an eager PyTorch model once and keeps what a tap must equal: features, attention, gradients."""
+
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from unittest import mock
@@ -12,8 +13,8 @@ from torch import Tensor, nn
 class Capture:
     logits: Tensor
     features: dict[str, Tensor] = field(default_factory=dict)  # values at hook time
-    live: dict[str, Tensor] = field(default_factory=dict)      # the same, still in the autograd graph
-    attention: list[Tensor] = field(default_factory=list)      # probabilities, in the autograd graph
+    live: dict[str, Tensor] = field(default_factory=dict)  # the same, still in the autograd graph
+    attention: list[Tensor] = field(default_factory=list)  # probabilities, in the autograd graph
     query: list[Tensor] = field(default_factory=list)
     key: list[Tensor] = field(default_factory=list)
     value: list[Tensor] = field(default_factory=list)
@@ -37,6 +38,7 @@ def feature_hooks(model: nn.Module, taken: Capture):
             if tensor is not None and tensor.is_floating_point():
                 # Cloned now: an in-place ReLU that follows would overwrite it.
                 calls.setdefault(path, []).append((tensor.detach().clone(), tensor))
+
         return keep
 
     handles = [module.register_forward_hook(hook(path)) for path, module in model.named_modules() if path]
@@ -47,13 +49,14 @@ def feature_hooks(model: nn.Module, taken: Capture):
             handle.remove()
         for path, outputs in calls.items():
             for index, (value, live) in enumerate(outputs):
-                name = path if len(outputs) == 1 else f'{path}#{index}'
+                name = path if len(outputs) == 1 else f"{path}#{index}"
                 taken.features[name], taken.live[name] = value, live
 
 
 @contextmanager
 def opened_sdpa(taken: Capture):
     """Replaces F.scaled_dot_product_attention by its definition, which has probabilities to keep."""
+
     def attend(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
         assert attn_mask is None and not is_causal and not enable_gqa and dropout_p == 0
         scale = query.shape[-1] ** -0.5 if scale is None else scale
@@ -64,14 +67,14 @@ def opened_sdpa(taken: Capture):
         taken.value.append(value)
         return probabilities @ value
 
-    with mock.patch.object(F, 'scaled_dot_product_attention', attend):
+    with mock.patch.object(F, "scaled_dot_product_attention", attend):
         yield
 
 
 @contextmanager
 def windowed_attention(model: nn.Module, taken: Capture):
     """Keeps what Swin's window attention computes: the softmax's output and q, k, v of every window."""
-    packed = {id(module.qkv.weight): module for module in model.modules() if hasattr(module, 'qkv')}
+    packed = {id(module.qkv.weight): module for module in model.modules() if hasattr(module, "qkv")}
     softmax, linear = F.softmax, F.linear
 
     def keep_softmax(scores, *args, **kwargs):
@@ -88,12 +91,12 @@ def windowed_attention(model: nn.Module, taken: Capture):
                 kept.append(part)
         return output
 
-    with mock.patch.object(F, 'softmax', keep_softmax), mock.patch.object(F, 'linear', keep_linear):
+    with mock.patch.object(F, "softmax", keep_softmax), mock.patch.object(F, "linear", keep_linear):
         yield
 
 
 def logits_of(output) -> Tensor:
-    return output if isinstance(output, Tensor) else output['logits'] if isinstance(output, dict) else output[0]
+    return output if isinstance(output, Tensor) else output["logits"] if isinstance(output, dict) else output[0]
 
 
 def run(model: nn.Module, images: Tensor, windowed: bool) -> Capture:

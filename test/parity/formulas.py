@@ -4,6 +4,7 @@ Shapes: features [C, h, w] (CNN) or [N, C] (tokens); attention and its gradient 
 key columns, after softmax. Maps are raw: not normalised, at grid size. `prefix` tokens (class, distillation,
 registers) come first; the row that explains is the class token's, row 0, or the mean of all rows where there is none.
 """
+
 from collections.abc import Sequence
 
 import torch
@@ -12,13 +13,13 @@ from torch import Tensor
 
 def cam(features: Tensor, weight: Tensor) -> Tensor:
     """Zhou et al. 2016, Learning Deep Features for Discriminative Localization. weight [C] of the class; no ReLU."""
-    return torch.einsum('c,chw->hw', weight, features)
+    return torch.einsum("c,chw->hw", weight, features)
 
 
 def grad_cam(features: Tensor, gradient: Tensor) -> Tensor:
     """Selvaraju et al. 2017, Grad-CAM. Both [C, h, w]."""
     weights = gradient.mean(dim=(1, 2))
-    return torch.relu(torch.einsum('c,chw->hw', weights, features))
+    return torch.relu(torch.einsum("c,chw->hw", weights, features))
 
 
 def grad_cam_tokens(features: Tensor, gradient: Tensor, prefix: int, grid: tuple[int, int]) -> Tensor:
@@ -59,10 +60,10 @@ def discard_gap(matrix: Tensor, ratio: float) -> float:
     """
     count = int(matrix.numel() * ratio)
     if count in (0, matrix.numel()):
-        return float('inf')
+        return float("inf")
     ordered = matrix.flatten().sort().values
     below, above = ordered[count - 1].item(), ordered[count].item()
-    return float('inf') if above == 0 else (above - below) / above
+    return float("inf") if above == 0 else (above - below) / above
 
 
 def residual(matrix: Tensor) -> Tensor:
@@ -78,13 +79,13 @@ def product(steps: Sequence[Tensor], size: int, dtype: torch.dtype) -> Tensor:
 
 
 FUSIONS = {
-    'mean': lambda a: a.mean(dim=0),
-    'max': lambda a: a.amax(dim=0),
-    'min': lambda a: a.amin(dim=0),
+    "mean": lambda a: a.mean(dim=0),
+    "max": lambda a: a.amax(dim=0),
+    "min": lambda a: a.amin(dim=0),
 }
 
 
-def attention_rollout(attention: Sequence[Tensor], fusion='mean', ratio=0.0, start=0, **where) -> Tensor:
+def attention_rollout(attention: Sequence[Tensor], fusion="mean", ratio=0.0, start=0, **where) -> Tensor:
     """Abnar and Zuidema 2020, Quantifying Attention Flow in Transformers; head fusion and discard after Gildenblat."""
     steps = [residual(discard(FUSIONS[fusion](a), ratio, keep_first=True)) for a in attention[start:]]
     return explaining_row(product(steps, attention[0].shape[-1], attention[0].dtype), **where)
@@ -111,20 +112,22 @@ def gae(attention: Sequence[Tensor], gradients: Sequence[Tensor], **where) -> Te
 def attention_maps(attention: Sequence[Tensor], gradients: Sequence[Tensor], **where) -> dict[str, Tensor]:
     """Every attention map of one image by its reference name (without `maps.`)."""
     maps = {
-        'raw-attention': raw_attention(attention, **where),
-        'attention-rollout': attention_rollout(attention, **where),
-        'attention-rollout.max.0.9': attention_rollout(attention, 'max', 0.9, **where),
-        'attention-rollout.min.0': attention_rollout(attention, 'min', 0.0, **where),
-        'attention-rollout.mean.0.5': attention_rollout(attention, 'mean', 0.5, **where),
-        'attention-rollout.start1': attention_rollout(attention, start=1, **where),
-        'gradient-rollout': gradient_rollout(attention, gradients, **where),
-        'gradient-rollout.0.9': gradient_rollout(attention, gradients, 0.9, **where),
-        'gae': gae(attention, gradients, **where),
+        "raw-attention": raw_attention(attention, **where),
+        "attention-rollout": attention_rollout(attention, **where),
+        "attention-rollout.max.0.9": attention_rollout(attention, "max", 0.9, **where),
+        "attention-rollout.min.0": attention_rollout(attention, "min", 0.0, **where),
+        "attention-rollout.mean.0.5": attention_rollout(attention, "mean", 0.5, **where),
+        "attention-rollout.start1": attention_rollout(attention, start=1, **where),
+        "gradient-rollout": gradient_rollout(attention, gradients, **where),
+        "gradient-rollout.0.9": gradient_rollout(attention, gradients, 0.9, **where),
+        "gae": gae(attention, gradients, **where),
     }
     return maps
 
 
 def least_gap(attention: Sequence[Tensor], gradients: Sequence[Tensor]) -> float:
     """The least `discard_gap` of any discard that `attention_maps` does."""
-    gaps = [discard_gap(FUSIONS[fusion](a), ratio) for a in attention for fusion, ratio in (('max', 0.9), ('mean', 0.5))]
+    gaps = [
+        discard_gap(FUSIONS[fusion](a), ratio) for a in attention for fusion, ratio in (("max", 0.9), ("mean", 0.5))
+    ]
     return min(gaps + [discard_gap(f, 0.9) for f in gradient_flow(attention, gradients)])

@@ -16,7 +16,10 @@ const FOLDER = new URL('./fullsize/', import.meta.url);
 /** What the README promises. */
 const PROMISED = 1e-5;
 
-const OF_RESNET: readonly [string, NamedOptions<MethodName>][] = [['cam', { method: 'cam' }], ['grad-cam', { method: 'grad-cam' }]];
+const OF_RESNET: readonly [string, NamedOptions<MethodName>][] = [
+  ['cam', { method: 'cam' }],
+  ['grad-cam', { method: 'grad-cam' }],
+];
 const OF_VIT: readonly [string, NamedOptions<MethodName>][] = [
   ['grad-cam', { method: 'grad-cam' }],
   ['raw-attention', { method: 'raw-attention' }],
@@ -55,7 +58,9 @@ describe.each(MODELS)('%s at full size', (name, pooled, maps) => {
   let model: Model;
 
   beforeAll(async () => {
-    execFileSync(join(ROOT, 'build', 'materialise'), [fileURLToPath(new URL(`${name}.pt`, FOLDER)), archive], { stdio: 'pipe' });
+    execFileSync(join(ROOT, 'build', 'materialise'), [fileURLToPath(new URL(`${name}.pt`, FOLDER)), archive], {
+      stdio: 'pipe',
+    });
     model = await Model.load(archive, { device: 'cpu' });
   });
   afterAll(async () => {
@@ -64,7 +69,8 @@ describe.each(MODELS)('%s at full size', (name, pooled, maps) => {
   });
 
   it('gives the logits of PyTorch', async () => {
-    const logits = async (seed = 0): Promise<ArrayLike<number>> => (await model.capture(nudged(input, seed), { features: [pooled] })).features[pooled]!.data;
+    const logits = async (seed = 0): Promise<ArrayLike<number>> =>
+      (await model.capture(nudged(input, seed), { features: [pooled] })).features[pooled]!.data;
     await expectRounded(await logits(), floats('logits'), 'logits', { model, promised: PROMISED, again: logits });
   });
 
@@ -75,7 +81,11 @@ describe.each(MODELS)('%s at full size', (name, pooled, maps) => {
     for (const [t, target] of targets.entries()) {
       const mapsOf = (of: typeof explained): number[] => of.flatMap(({ maps: each }) => [...each[t]!.data]);
       const expected = floats(isClassSpecific ? `maps.${key}.${target}` : `maps.${key}`);
-      await expectRounded(mapsOf(explained), expected, `${key} of class ${target}`, { model, promised: PROMISED, again: async (seed) => mapsOf(await explain(seed)) });
+      await expectRounded(mapsOf(explained), expected, `${key} of class ${target}`, {
+        model,
+        promised: PROMISED,
+        again: async (seed) => mapsOf(await explain(seed)),
+      });
     }
   });
 });

@@ -7,35 +7,36 @@ resize is compared. Each case of the index: {source, size: [width, height], inte
 crop: [left, top, width, height] | null, result}. `size` is the exact size asked of Pillow's Image.resize (its
 default: antialiased, uint8, horizontal pass first and rounded between the passes); `crop` is then cut out of it.
 """
+
 import json
 import sys
 from pathlib import Path
 
 from PIL import Image, __version__
 
-FOLDER = Path(__file__).parent / 'preprocess'
-FILTERS = {'bilinear': Image.Resampling.BILINEAR, 'bicubic': Image.Resampling.BICUBIC}
+FOLDER = Path(__file__).parent / "preprocess"
+FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 SOURCES = {  # name: (photo, size [width, height])
-    'landscape': ('n02098286_West_Highland_white_terrier.JPEG', (500, 375)),
-    'portrait': ('n02483708_siamang.JPEG', (180, 270)),
-    'small': ('n03633091_ladle.JPEG', (61, 45)),
+    "landscape": ("n02098286_West_Highland_white_terrier.JPEG", (500, 375)),
+    "portrait": ("n02483708_siamang.JPEG", (180, 270)),
+    "small": ("n03633091_ladle.JPEG", (61, 45)),
 }
 CROP = 224
 CASES = [  # source, shorter side or exact size, interpolation, whether the centre crop follows
-    ('landscape', 256, 'bilinear', True),
-    ('landscape', 232, 'bicubic', True),
-    ('landscape', 256, 'bicubic', True),
-    ('landscape', (64, 48), 'bilinear', False),
-    ('landscape', (64, 48), 'bicubic', False),
-    ('landscape', (97, 211), 'bicubic', False),
-    ('portrait', 232, 'bilinear', True),
-    ('portrait', 256, 'bicubic', True),
-    ('portrait', (64, 48), 'bilinear', False),
-    ('portrait', (40, 40), 'bicubic', False),
-    ('small', 256, 'bilinear', True),
-    ('small', 232, 'bicubic', True),
-    ('small', (61, 96), 'bicubic', False),
-    ('small', (20, 45), 'bilinear', False),
+    ("landscape", 256, "bilinear", True),
+    ("landscape", 232, "bicubic", True),
+    ("landscape", 256, "bicubic", True),
+    ("landscape", (64, 48), "bilinear", False),
+    ("landscape", (64, 48), "bicubic", False),
+    ("landscape", (97, 211), "bicubic", False),
+    ("portrait", 232, "bilinear", True),
+    ("portrait", 256, "bicubic", True),
+    ("portrait", (64, 48), "bilinear", False),
+    ("portrait", (40, 40), "bicubic", False),
+    ("small", 256, "bilinear", True),
+    ("small", 232, "bicubic", True),
+    ("small", (61, 96), "bicubic", False),
+    ("small", (20, 45), "bilinear", False),
 ]
 
 
@@ -64,8 +65,8 @@ def main(photos: Path) -> None:
     FOLDER.mkdir(exist_ok=True)
     images = {}
     for name, (photo, size) in SOURCES.items():
-        images[name] = cut_to(Image.open(photos / photo).convert('RGB'), size)
-        images[name].save(FOLDER / f'{name}.png', optimize=True)
+        images[name] = cut_to(Image.open(photos / photo).convert("RGB"), size)
+        images[name].save(FOLDER / f"{name}.png", optimize=True)
     index = []
     for source, wanted, interpolation, cropped in CASES:
         image = images[source]
@@ -75,12 +76,19 @@ def main(photos: Path) -> None:
         if crop:
             left, top, width, height = crop
             result = result.crop((left, top, left + width, top + height))
-        file = f'{source}-{size[0]}x{size[1]}-{interpolation}{"-crop" if crop else ""}.png'
+        file = f"{source}-{size[0]}x{size[1]}-{interpolation}{'-crop' if crop else ''}.png"
         result.save(FOLDER / file, optimize=True)
-        index.append({'source': f'{source}.png', 'size': list(size), 'interpolation': interpolation, 'crop': crop,
-                      'result': file})
-    (FOLDER / 'index.json').write_text(json.dumps({'pillow': __version__, 'cases': index}, indent=1) + '\n')
+        index.append(
+            {
+                "source": f"{source}.png",
+                "size": list(size),
+                "interpolation": interpolation,
+                "crop": crop,
+                "result": file,
+            }
+        )
+    (FOLDER / "index.json").write_text(json.dumps({"pillow": __version__, "cases": index}, indent=1) + "\n")
 
 
-if __name__ == '__main__':
+if __name__ == "__main__":
     main(Path(sys.argv[1]))

@@ -34,7 +34,10 @@ function inputFor({ size, interpolation, crop }: Case): ModelInput {
 describe('preprocessing equals Pillow within one level', () => {
   it.each(Array.isArray(cases) ? cases : cases.cases)('$result', async (entry) => {
     const archive = fileURLToPath(new URL('./archives/torchvision-resnet-traced.pt', import.meta.url));
-    await using model = await Model.load(archive, { device: 'cpu', card: { name: 'preprocess', input: inputFor(entry) } });
+    await using model = await Model.load(archive, {
+      device: 'cpu',
+      card: { name: 'preprocess', input: inputFor(entry) },
+    });
     const { input } = await model.capture(fileURLToPath(new URL(entry.source, FOLDER)), { input: true });
     const { data, width, height } = await decodeImage(fileURLToPath(new URL(entry.result, FOLDER)));
     expect(input!.shape).toEqual([1, 3, height, width]);

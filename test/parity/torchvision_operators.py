@@ -4,8 +4,9 @@ torchvision registers fake kernels for two operators at import, and fails when t
 them does not load. A classifier calls neither, so a schema without a kernel is enough.
 Import this before torchvision, timm or transformers.
 """
+
 import torch
 
-_library = torch.library.Library('torchvision', 'DEF')
-for _name in ('nms', 'qnms'):
-    _library.define(f'{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
+_library = torch.library.Library("torchvision", "DEF")
+for _name in ("nms", "qnms"):
+    _library.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")

@@ -1,5 +1,5 @@
 /** The rules of native/'s rooms hold, and each rule that is broken on purpose is reported. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -35,19 +35,63 @@ it('finds no breach in native/', () => {
   expect(checkNativeRooms(PROJECT)).toEqual([]);
 });
 
+it('has no file of more than 350 lines', () => {
+  const long = readdirSync(path.join(PROJECT, 'native'), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && /\.(cc|h)$/.test(entry.name))
+    .map((entry) => path.join(entry.parentPath, entry.name))
+    .map((file) => ({ file, lines: readFileSync(file, 'utf8').split('\n').length - 1 }));
+  expect(long.length).toBeGreaterThan(100);
+  expect(long.filter(({ lines }) => lines > 350)).toEqual([]);
+});
+
 it('accepts includes that point down', () => {
   expect(checkNativeRooms(root)).toEqual([]);
 });
 
 it.each([
-  ['an include that points up', 'native/engine/graph/places.cc', '#include "engine/programs/network.h"\n', /places\.cc:1 includes "engine\/programs\/network\.h": native\/engine\/programs lies on a higher floor/],
-  ['rooms beside one another', 'native/engine/guard/allow_list.cc', '#include "engine/relevance/rules.h"\n', /lies on a higher floor, or beside it/],
-  ['a room that is on no floor', 'native/engine/extras/one.cc', '#include "engine/errors.h"\n', /native\/engine\/extras is no room/],
-  ['pictures that know the engine', 'native/images/paint.cc', '#include "engine/errors.h"\n', /native\/images includes no other room/],
-  ['an engine that knows pictures', 'native/engine/device/run.cc', '#include "images/paint.h"\n', /included by native\/bridge alone/],
+  [
+    'an include that points up',
+    'native/engine/graph/places.cc',
+    '#include "engine/programs/network.h"\n',
+    /places\.cc:1 includes "engine\/programs\/network\.h": native\/engine\/programs lies on a higher floor/,
+  ],
+  [
+    'rooms beside one another',
+    'native/engine/guard/allow_list.cc',
+    '#include "engine/relevance/rules.h"\n',
+    /lies on a higher floor, or beside it/,
+  ],
+  [
+    'a room that is on no floor',
+    'native/engine/extras/one.cc',
+    '#include "engine/errors.h"\n',
+    /native\/engine\/extras is no room/,
+  ],
+  [
+    'pictures that know the engine',
+    'native/images/paint.cc',
+    '#include "engine/errors.h"\n',
+    /native\/images includes no other room/,
+  ],
+  [
+    'an engine that knows pictures',
+    'native/engine/device/run.cc',
+    '#include "images/paint.h"\n',
+    /included by native\/bridge alone/,
+  ],
   ['N-API in the engine', 'native/engine/device/run.cc', '#include <napi.h>\n', /the engine includes no N-API/],
-  ['a method named in the engine', 'native/engine/steps/run.cc', 'if (name == "grad-cam") return;\n', /names the method "grad-cam"/],
-  ['a file that is not there', 'native/engine/steps/run.cc', '#include "engine/steps/gone.h"\n', /is no file of native/],
+  [
+    'a method named in the engine',
+    'native/engine/steps/run.cc',
+    'if (name == "grad-cam") return;\n',
+    /names the method "grad-cam"/,
+  ],
+  [
+    'a file that is not there',
+    'native/engine/steps/run.cc',
+    '#include "engine/steps/gone.h"\n',
+    /is no file of native/,
+  ],
 ])('reports %s', (_what, file, text, message) => {
   write({ 'native/engine/relevance/rules.h': '#pragma once\n', [file]: text });
   const breaches = checkNativeRooms(root);
@@ -60,5 +104,7 @@ it('reports files that include one another in a circle', () => {
     'native/engine/graph/one.h': '#include "engine/graph/two.h"\n',
     'native/engine/graph/two.h': '#include "engine/graph/one.h"\n',
   });
-  expect(checkNativeRooms(root)).toEqual(['A circle of includes: native/engine/graph/one.h -> native/engine/graph/two.h -> native/engine/graph/one.h.']);
+  expect(checkNativeRooms(root)).toEqual([
+    'A circle of includes: native/engine/graph/one.h -> native/engine/graph/two.h -> native/engine/graph/one.h.',
+  ]);
 });

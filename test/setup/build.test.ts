@@ -1,4 +1,15 @@
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -20,9 +31,22 @@ interface Project {
  */
 function project(): Project {
   const root = path.join(temporaryFolder(), 'package');
-  for (const name of ['scripts', 'lib/setup', 'CMakeLists.txt', 'package.json', 'package-lock.json', 'tsconfig.json', 'native/loader']) cpSync(path.join(ROOT, name), path.join(root, name), { recursive: true });
+  for (const name of [
+    'scripts',
+    'lib/setup',
+    'CMakeLists.txt',
+    'package.json',
+    'package-lock.json',
+    'tsconfig.json',
+    'native/loader',
+    'models/demo',
+  ]) {
+    cpSync(path.join(ROOT, name), path.join(root, name), { recursive: true });
+  }
   // Were they out of date, the set-up would run `npm ci` in the copy, which empties the real folder through the link.
-  if (!arePackagesInstalled(ROOT)) throw new Error('The npm packages are not those of package-lock.json: run npm ci first.');
+  if (!arePackagesInstalled(ROOT)) {
+    throw new Error('The npm packages are not those of package-lock.json: run npm ci first.');
+  }
   symlinkSync(path.join(ROOT, 'node_modules'), path.join(root, 'node_modules'));
   writeFiles(root, {
     'native/cuda/captured_graph_none.cc': '',
@@ -36,11 +60,30 @@ NODE_API_MODULE(sightline, Init)
 `,
     'lib/index.ts': 'export const answer: number = 42;\n',
     'lib/bench/index.ts': 'export const runs: number = 42;\n',
+    'lib/service/http.ts': 'export const port: number = 42;\n',
+    'lib/service/fastify.ts': 'export const plugin: number = 42;\n',
     'lib/page.html': '<p>42</p>\n',
+    'lib/page/index.html': '<html><head></head><body><script type="module" src="./main.ts"></script></body></html>\n',
+    'lib/page/main.ts': 'document.title = `${42}`;\n',
+    'lib/page/icon.svg': '<svg xmlns="http://www.w3.org/2000/svg"/>\n',
+    'lib/page/view.html': '<html><head></head><body></body></html>\n',
+    'lib/page/view-entry.ts': "import './style.css';\ndocument.title = `${42}`;\n",
+    'lib/page/style.css': 'p { color: #424242; }\n',
   });
   const libtorch = copyLibTorch(path.join(root, '..', 'libtorch'));
-  const env = { PATH, HOME: path.join(root, '..'), SIGHTLINE_CACHE: path.join(root, '..', 'cache'), LIBTORCH: libtorch };
-  return { root, libtorch, env, run: (task, more = {}) => runProgram(process.execPath, [path.join(root, 'scripts/run.mjs'), task], { env: { ...env, ...more }, cwd: root }) };
+  const env = {
+    PATH,
+    HOME: path.join(root, '..'),
+    SIGHTLINE_CACHE: path.join(root, '..', 'cache'),
+    LIBTORCH: libtorch,
+  };
+  return {
+    root,
+    libtorch,
+    env,
+    run: (task, more = {}) =>
+      runProgram(process.execPath, [path.join(root, 'scripts/run.mjs'), task], { env: { ...env, ...more }, cwd: root }),
+  };
 }
 
 let template = '';
@@ -50,9 +93,16 @@ beforeAll(async () => {
   template = mkdtempSync(path.join(os.tmpdir(), 'sightline-setup-'));
   const folder = writeFiles(template, fakeFiles());
   const source = path.join(folder, 'c10.cc');
-  writeFileSync(source, '#include <string>\nnamespace c10 { struct SourceLocation {}; struct Error { Error(SourceLocation, std::string); }; Error::Error(SourceLocation, std::string) {} }\n');
+  writeFileSync(
+    source,
+    '#include <string>\nnamespace c10 { struct SourceLocation {}; struct Error { Error(SourceLocation, std::string); }; Error::Error(SourceLocation, std::string) {} }\n',
+  );
   for (const name of ['c10', 'torch_cpu', 'torch']) {
-    const outcome = await runProgram('c++', ['-shared', '-fPIC', '-o', path.join(folder, `lib/lib${name}.so`), `-Wl,-soname,lib${name}.so`, source], { env: { PATH } });
+    const outcome = await runProgram(
+      'c++',
+      ['-shared', '-fPIC', '-o', path.join(folder, `lib/lib${name}.so`), `-Wl,-soname,lib${name}.so`, source],
+      { env: { PATH } },
+    );
     expect(outcome.stderr).toBe('');
   }
 });
@@ -81,13 +131,23 @@ describe('npm run build', () => {
     expect(first.stderr).toMatch(/TypeScript build, done in [\d.]+ s/);
 
     // The addon, the ES module, the CommonJS entry and what the compiler leaves behind.
-    const load = await runProgram(process.execPath, ['-e', `import(${JSON.stringify(path.join(root, 'lib/setup/addon.mjs'))}).then(({ chooseAddon, loadAddon }) => console.log(loadAddon(chooseAddon()).answer(), require(${JSON.stringify(path.join(root, 'dist/index.cjs'))}).answer))`], { env });
+    const load = await runProgram(
+      process.execPath,
+      [
+        '-e',
+        `import(${JSON.stringify(path.join(root, 'lib/setup/addon.mjs'))}).then(({ chooseAddon, loadAddon }) => console.log(loadAddon(chooseAddon()).answer(), require(${JSON.stringify(path.join(root, 'dist/index.cjs'))}).answer))`,
+      ],
+      { env },
+    );
     expect(load.stdout).toBe('42 42\n');
     expect(readFileSync(path.join(root, 'dist/page.html'), 'utf8')).toBe('<p>42</p>\n');
 
-    const started = performance.now();
+    // The second time nothing is left to do, and nothing is written.
+    const written = (): number[] =>
+      ['dist/index.cjs', 'dist/page.html'].map((name) => statSync(path.join(root, name)).mtimeMs);
+    const before = written();
     expect(await run('build')).toEqual({ code: 0, stdout: '', stderr: '' });
-    expect(performance.now() - started).toBeLessThan(5000);
+    expect(written()).toEqual(before);
 
     writeFileSync(path.join(root, 'lib/index.ts'), 'export const answer: number = 43;\n');
     rmSync(path.join(root, 'lib/page.html'));
@@ -97,7 +157,10 @@ describe('npm run build', () => {
     expect(existsSync(path.join(root, 'dist/page.html'))).toBe(false);
 
     // A new file is found without anything being listed, and compiled by itself.
-    writeFiles(root, { 'native/engine/answer.cc': '#include "engine/answer.h"\nint more();\nint answer() { return more(); }\n', 'native/engine/more.cc': 'int more() { return 44; }\n' });
+    writeFiles(root, {
+      'native/engine/answer.cc': '#include "engine/answer.h"\nint more();\nint answer() { return more(); }\n',
+      'native/engine/more.cc': 'int more() { return 44; }\n',
+    });
     const native = await run('build');
     expect(native.stderr).toContain('Building CXX object native/engine/more.cc.o');
     expect(native.stderr).not.toContain('TypeScript build');
@@ -109,29 +172,37 @@ describe('npm run build', () => {
     expect((await run('build', { LIBTORCH: moved })).stderr).toContain('native build');
   });
 
-  it('turns what goes wrong in a build into a sentence, and mends itself when the cause is gone', async () => {
+  it('turns what goes wrong in a build into a sentence, and repairs itself when the cause is gone', async () => {
     const { root, run } = project();
     const good = readFileSync(path.join(root, 'native/engine/answer.cc'), 'utf8');
     writeFileSync(path.join(root, 'native/engine/answer.cc'), 'int answer() { return fortyTwo; }\n');
     const compile = sentence(await run('build'));
-    expect(compile).toMatch(/^sightline: The native build failed \(native\/engine\/answer\.cc:1:\d+: error: .*fortyTwo.*\): mend that and run npm run build; all its output is in build\/native\.log\.$/);
+    expect(compile).toMatch(
+      /^sightline: The native build failed \(native\/engine\/answer\.cc:1:\d+: error: .*fortyTwo.*\): repair that and run npm run build; all its output is in build\/native\.log\.$/,
+    );
     expect(readFileSync(path.join(root, 'build/native.log'), 'utf8')).toContain('fortyTwo');
 
-    writeFileSync(path.join(root, 'native/engine/answer.cc'), '#include "engine/answer.h"\nextern int nowhere;\nint answer() { return nowhere; }\n');
+    writeFileSync(
+      path.join(root, 'native/engine/answer.cc'),
+      '#include "engine/answer.h"\nextern int nowhere;\nint answer() { return nowhere; }\n',
+    );
     expect(sentence(await run('build'))).toMatch(/The addon does not load \(.*undefined symbol: nowhere.*\)/);
 
     writeFileSync(path.join(root, 'native/engine/answer.cc'), good);
     expect((await run('build')).code).toBe(0);
     const before = statSync(path.join(root, 'dist/index.js')).mtimeMs;
     writeFileSync(path.join(root, 'lib/index.ts'), 'export const answer: string = 42;\n');
-    expect(sentence(await run('build'))).toMatch(/The TypeScript build failed \(lib\/index\.ts\(1,14\): error TS2322: .*\): mend that/);
+    expect(sentence(await run('build'))).toMatch(
+      /The TypeScript build failed \(lib\/index\.ts\(1,14\): error TS2322: .*\): repair that/,
+    );
     expect(statSync(path.join(root, 'dist/index.js')).mtimeMs).toBe(before);
   });
 
   it('in a package builds only where no prebuilt addon fits, and leaves the addon alone, in the cache', async () => {
     const { root, env } = project();
     rmSync(path.join(root, 'tsconfig.json'));
-    const setUp = (more: Record<string, string> = {}): Promise<Outcome> => runProgram(process.execPath, [path.join(root, 'scripts/setup.mjs')], { env: { ...env, ...more } });
+    const setUp = (more: Record<string, string> = {}): Promise<Outcome> =>
+      runProgram(process.execPath, [path.join(root, 'scripts/setup.mjs')], { env: { ...env, ...more } });
     const built = await setUp();
     expect(built).toMatchObject({ code: 0, stdout: '' });
     expect(built.stderr).toMatch(/native build against LibTorch 2\.13\.0\+cpu, done/);
@@ -150,19 +221,25 @@ describe('npm run build', () => {
     const broken = path.join(root, 'native/engine/answer.cc');
     writeFileSync(broken, 'int answer() { return fortyTwo; }\n');
     rmSync(path.join(root, 'prebuilds'), { recursive: true });
-    expect(sentence(await setUp())).toMatch(/The native build failed .*: mend that and run npx sightline setup; all its output is in .*cache\/native-build\.log\.$/);
+    expect(sentence(await setUp())).toMatch(
+      /The native build failed .*: repair that and run npx sightline setup; all its output is in .*cache\/native-build\.log\.$/,
+    );
     expect(readdirSync(env.SIGHTLINE_CACHE).sort()).toEqual(['native-build.log', 'state']);
   });
 
   it('refuses a wrong LIBTORCH before it builds anything', async () => {
     const { root, run } = project();
-    expect(sentence(await run('build', { LIBTORCH: '/nowhere' }))).toBe('sightline: LIBTORCH is /nowhere, but there is no such folder; point it at the folder that holds lib/ and include/ of LibTorch 2.11 to 2.15, or unset it.');
+    expect(sentence(await run('build', { LIBTORCH: '/nowhere' }))).toBe(
+      'sightline: LIBTORCH is /nowhere, but there is no such folder; point it at the folder that holds lib/ and include/ of LibTorch 2.11 to 2.15, or unset it.',
+    );
     expect(existsSync(path.join(root, 'build/CMakeCache.txt'))).toBe(false);
   });
 
   it('refuses a task that does not exist', async () => {
     const outcome = await runProgram(process.execPath, [path.join(ROOT, 'scripts/run.mjs'), 'tset'], { env: { PATH } });
-    expect(sentence(outcome)).toBe('sightline: There is no task "tset": it is one of build, test, test:gpu, demo, zoo.');
+    expect(sentence(outcome)).toBe(
+      'sightline: There is no task "tset": it is one of build, test, test:device, test:gpu, bench:gpu, pack:gpu, demo, zoo.',
+    );
   });
 });
 
@@ -191,7 +268,11 @@ describe('a tool that is missing or too old is one sentence', () => {
   it('an old Node', async () => {
     const outcome = await runProgram(
       process.execPath,
-      ['--input-type=module', '-e', `import { requireNode } from '${ROOT}/scripts/tools.mjs'; import { runCommand } from '${ROOT}/lib/setup/setup-error.mjs'; await runCommand(async () => requireNode('18.20.4'));`],
+      [
+        '--input-type=module',
+        '-e',
+        `import { requireNode } from '${ROOT}/scripts/tools.mjs'; import { runCommand } from '${ROOT}/lib/setup/setup-error.mjs'; await runCommand(async () => requireNode('18.20.4'));`,
+      ],
       { env: { PATH } },
     );
     expect(sentence(outcome)).toContain('sightline needs Node 20.19.0 or later and this is 18.20.4');
@@ -204,13 +285,30 @@ describe('CMakeLists.txt by itself', () => {
     expect(outcome.code).not.toBe(0);
     return outcome.stderr.replace(/\s+/g, ' ');
   };
-  const fake = (options: Parameters<typeof fakeFiles>[0]): string => `-DSIGHTLINE_LIBTORCH=${writeFiles(temporaryFolder(), fakeFiles(options))}`;
+  const fake = (options: Parameters<typeof fakeFiles>[0]): string =>
+    `-DSIGHTLINE_LIBTORCH=${writeFiles(temporaryFolder(), fakeFiles(options))}`;
 
   it('asks for a LibTorch', async () => expect(await configure([])).toContain('No LibTorch was named'));
-  it('refuses a folder without it', async () => expect(await configure(['-DSIGHTLINE_LIBTORCH=/nowhere'])).toContain('/nowhere is not a LibTorch: /nowhere/lib/libc10.so is missing'));
-  it('refuses one too old', async () => expect(await configure([fake({ version: '2.10.0' })])).toContain('is LibTorch 2.10.0, but sightline needs 2.11 to 2.15'));
-  it('refuses one too new', async () => expect(await configure([fake({ version: '2.16.0' })])).toContain('is LibTorch 2.16.0, but sightline needs 2.11 to 2.15'));
-  it('refuses the old C++ ABI', async () => expect(await configure([fake({ oldAbi: true })])).toContain('was built with the old C++ ABI'));
-  it('refuses a library without headers', async () => expect(await configure([fake({ without: ['include/torch/headeronly/version.h'] })])).toContain('its headers are missing'));
-  it('refuses an unknown sanitizer', async () => expect(await configure([fake({}), '-DSIGHTLINE_SANITIZE=memory'])).toContain("SIGHTLINE_SANITIZE is 'memory': it must be address, thread or undefined"));
+  it('refuses a folder without it', async () =>
+    expect(await configure(['-DSIGHTLINE_LIBTORCH=/nowhere'])).toContain(
+      '/nowhere is not a LibTorch: /nowhere/lib/libc10.so is missing',
+    ));
+  it('refuses one too old', async () =>
+    expect(await configure([fake({ version: '2.10.0' })])).toContain(
+      'is LibTorch 2.10.0, but sightline needs 2.11 to 2.15',
+    ));
+  it('refuses one too new', async () =>
+    expect(await configure([fake({ version: '2.16.0' })])).toContain(
+      'is LibTorch 2.16.0, but sightline needs 2.11 to 2.15',
+    ));
+  it('refuses the old C++ ABI', async () =>
+    expect(await configure([fake({ oldAbi: true })])).toContain('was built with the old C++ ABI'));
+  it('refuses a library without headers', async () =>
+    expect(await configure([fake({ without: ['include/torch/headeronly/version.h'] })])).toContain(
+      'its headers are missing',
+    ));
+  it('refuses an unknown sanitizer', async () =>
+    expect(await configure([fake({}), '-DSIGHTLINE_SANITIZE=memory'])).toContain(
+      "SIGHTLINE_SANITIZE is 'memory': it must be address, thread or undefined",
+    ));
 });

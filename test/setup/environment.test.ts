@@ -6,7 +6,7 @@ interface Finding {
   name: string;
   value: string;
   state: string;
-  mend?: string;
+  remedy?: string;
 }
 
 async function describeMachine(programs: Record<string, string>, libtorch: object | null = null): Promise<Finding[]> {
@@ -21,28 +21,49 @@ async function describeMachine(programs: Record<string, string>, libtorch: objec
   return JSON.parse(outcome.stdout) as Finding[];
 }
 
-const smi = (driver: string): Record<string, string> => ({ 'nvidia-smi': `#!/bin/sh\necho "NVIDIA H200, 143771 MiB, ${driver}"\necho "NVIDIA L4, 23034 MiB, ${driver}"\n` });
+const smi = (driver: string): Record<string, string> => ({
+  'nvidia-smi': `#!/bin/sh\necho "NVIDIA H200, 143771 MiB, ${driver}"\necho "NVIDIA L4, 23034 MiB, ${driver}"\n`,
+});
 const libtorch = (cuda: string | null): object => ({ root: '/x', version: '2.13.0', cuda, origin: 'cache', why: '' });
 
 describe('the machine', () => {
-  it('is described by name, and every finding that is not ok says how to mend it in one sentence', async () => {
+  it('is described by name, and every finding that is not ok says how to repair it in one sentence', async () => {
     const findings = await describeMachine({});
-    expect(findings.map(({ name }) => name).slice(0, 8)).toEqual(['Node', 'system', 'compiler', 'CMake', 'addon', 'CPU', 'cores', 'memory']);
-    for (const { state, mend } of findings) {
+    expect(findings.map(({ name }) => name).slice(0, 8)).toEqual([
+      'Node',
+      'system',
+      'compiler',
+      'CMake',
+      'addon',
+      'CPU',
+      'cores',
+      'memory',
+    ]);
+    for (const { state, remedy } of findings) {
       expect(['ok', 'warning', 'problem']).toContain(state);
-      expect(mend === undefined).toBe(state === 'ok');
-      expect(mend ?? '').not.toContain('\n');
+      expect(remedy === undefined).toBe(state === 'ok');
+      expect(remedy ?? '').not.toContain('\n');
     }
     const of = (name: string): Finding | undefined => findings.find((finding) => finding.name === name);
     expect(of('Node')?.value).toBe(`${process.versions.node}, N-API ${process.versions.napi}`);
     expect(of('system')?.value).toMatch(/glibc 2\.\d+/);
-    expect(of('compiler')).toMatchObject({ value: 'none', mend: expect.stringContaining('install g++ 11 or clang 14') as string });
-    expect(of('CMake')).toMatchObject({ value: 'none', mend: expect.stringContaining('There is no CMake') as string });
+    expect(of('compiler')).toMatchObject({
+      value: 'none',
+      remedy: expect.stringContaining('install g++ 11 or clang 14') as string,
+    });
+    expect(of('CMake')).toMatchObject({
+      value: 'none',
+      remedy: expect.stringContaining('There is no CMake') as string,
+    });
     expect(of('memory')?.value).toMatch(/GB, [\d.]+ [GM]B free$/);
   });
 
   it('names the tools that are there', async () => {
-    const findings = await describeMachine({ 'c++': '#!/bin/sh\necho "g++ 13.2.0"\n', cmake: '#!/bin/sh\necho "cmake version 3.31.2"\n', ninja: '#!/bin/sh\n' });
+    const findings = await describeMachine({
+      'c++': '#!/bin/sh\necho "g++ 13.2.0"\n',
+      cmake: '#!/bin/sh\necho "cmake version 3.31.2"\n',
+      ninja: '#!/bin/sh\n',
+    });
     expect(findings).toContainEqual({ name: 'compiler', value: 'g++ 13.2.0', state: 'ok' });
     expect(findings).toContainEqual({ name: 'CMake', value: '3.31.2', state: 'ok' });
   });
@@ -61,7 +82,10 @@ describe('a GPU', () => {
 
   it('that LibTorch cannot use is a warning with the command that changes it', async () => {
     const [gpu] = await about('580.65.06', null);
-    expect(gpu).toMatchObject({ state: 'warning', mend: expect.stringContaining('fetch-libtorch.mjs --variant cu130') as string });
+    expect(gpu).toMatchObject({
+      state: 'warning',
+      remedy: expect.stringContaining('fetch-libtorch.mjs --variant cu130') as string,
+    });
   });
 
   it.each([
@@ -69,7 +93,12 @@ describe('a GPU', () => {
     ['520.61', '12.6', 'needs driver 525.60.13 or later'],
   ])('with driver %s and LibTorch for CUDA %s is a problem', async (driver, cuda, reason) => {
     const findings = await about(driver, cuda);
-    expect(findings[1]).toMatchObject({ name: 'NVIDIA driver', value: driver, state: 'problem', mend: expect.stringContaining(reason) as string });
+    expect(findings[1]).toMatchObject({
+      name: 'NVIDIA driver',
+      value: driver,
+      state: 'problem',
+      remedy: expect.stringContaining(reason) as string,
+    });
   });
 
   it('whose nvidia-smi fails is not invented', async () => {
@@ -77,4 +106,3 @@ describe('a GPU', () => {
     expect(findings.filter(({ value }) => value.includes('has failed'))).toEqual([]);
   });
 });
-

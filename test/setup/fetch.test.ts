@@ -4,7 +4,16 @@ import { type IncomingMessage, type RequestListener, createServer } from 'node:h
 import { type AddressInfo, type Socket, connect } from 'node:net';
 import path from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { type Outcome, fakeFiles, officialArchive, runModule, runScript, temporaryFolder, writeProgram, zip } from './fixtures.js';
+import {
+  type Outcome,
+  fakeFiles,
+  officialArchive,
+  runModule,
+  runScript,
+  temporaryFolder,
+  writeProgram,
+  zip,
+} from './fixtures.js';
 
 const sha256 = (data: Buffer): string => createHash('sha256').update(data).digest('hex');
 
@@ -40,15 +49,23 @@ async function serve(answer: RequestListener): Promise<Server> {
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, requests, tunnels };
 }
 
-const send = (data: Buffer): RequestListener => (_request, response) => response.writeHead(200, { 'content-length': data.length }).end(data);
+const send =
+  (data: Buffer): RequestListener =>
+  (_request, response) =>
+    response.writeHead(200, { 'content-length': data.length }).end(data);
 
 function world(): { cache: string; libraries: string; env: Record<string, string> } {
   const folder = temporaryFolder();
   const cache = path.join(folder, 'cache');
-  return { cache, libraries: path.join(cache, 'libtorch'), env: { PATH: path.join(folder, 'bin'), HOME: folder, SIGHTLINE_CACHE: cache, SIGHTLINE_LIBTORCH_VARIANT: 'cpu' } };
+  return {
+    cache,
+    libraries: path.join(cache, 'libtorch'),
+    env: { PATH: path.join(folder, 'bin'), HOME: folder, SIGHTLINE_CACHE: cache, SIGHTLINE_LIBTORCH_VARIANT: 'cpu' },
+  };
 }
 
-const fetchScript = (args: string[], env: Record<string, string>): Promise<Outcome> => runScript('fetch-libtorch.mjs', args, { env });
+const fetchScript = (args: string[], env: Record<string, string>): Promise<Outcome> =>
+  runScript('fetch-libtorch.mjs', args, { env });
 
 function expectRefusal(outcome: Outcome, libraries: string): string {
   expect(outcome.code).toBe(1);
@@ -66,7 +83,10 @@ describe('the official archive', () => {
     const archive = officialArchive();
     const server = await serve(send(archive));
     const { libraries, env } = world();
-    const outcome = await fetchScript(['--variant', 'cpu', '--mirror', `${server.url}/mirror/`, '--sha256', sha256(archive).toUpperCase()], env);
+    const outcome = await fetchScript(
+      ['--variant', 'cpu', '--mirror', `${server.url}/mirror/`, '--sha256', sha256(archive).toUpperCase()],
+      env,
+    );
     const root = path.join(libraries, '2.13.0-cpu');
     expect(outcome).toMatchObject({ code: 0, stdout: `${root}\n` });
     expect(server.requests.map(({ url }) => url)).toEqual(['/mirror/cpu/libtorch-shared-with-deps-2.13.0%2Bcpu.zip']);
@@ -85,7 +105,10 @@ describe('the official archive', () => {
       else response.writeHead(302, { location: '/other/place' }).end();
     });
     const { libraries, env } = world();
-    const outcome = await fetchScript(['--variant', 'cpu', '--mirror', `${server.url}/any.zip?key=1`, '--sha256', sha256(archive)], env);
+    const outcome = await fetchScript(
+      ['--variant', 'cpu', '--mirror', `${server.url}/any.zip?key=1`, '--sha256', sha256(archive)],
+      env,
+    );
     expect(outcome.code).toBe(0);
     expect(server.requests.map(({ url }) => url)).toEqual(['/any.zip?key=1', '/other/place']);
     expect(readdirSync(libraries)).toEqual(['2.13.0-cpu']);
@@ -125,7 +148,10 @@ describe('the official archive', () => {
   it('is refused when its hash is another', async () => {
     const server = await serve(send(officialArchive()));
     const { libraries, env } = world();
-    const line = expectRefusal(await fetchScript(['--variant', 'cpu', '--mirror', server.url, '--sha256', '0'.repeat(64)], env), libraries);
+    const line = expectRefusal(
+      await fetchScript(['--variant', 'cpu', '--mirror', server.url, '--sha256', '0'.repeat(64)], env),
+      libraries,
+    );
     expect(line).toContain(`and not ${'0'.repeat(64)}`);
     expect(line).toContain('nothing was installed');
   });
@@ -137,7 +163,10 @@ describe('the official archive', () => {
       response.write(archive.subarray(0, 500), () => response.destroy());
     });
     const { libraries, env } = world();
-    const line = expectRefusal(await fetchScript(['--variant', 'cpu', '--mirror', server.url, '--sha256', sha256(archive)], env), libraries);
+    const line = expectRefusal(
+      await fetchScript(['--variant', 'cpu', '--mirror', server.url, '--sha256', sha256(archive)], env),
+      libraries,
+    );
     expect(line).toMatch(new RegExp(`broke off after \\d+ of ${archive.length} bytes`));
     expect(line).toContain('try again');
   });
@@ -155,7 +184,10 @@ describe('the official archive', () => {
     await new Promise<void>((resolve) => closed.listen(0, '127.0.0.1', resolve));
     const { port } = closed.address() as AddressInfo;
     await new Promise((resolve) => closed.close(resolve));
-    const line = expectRefusal(await fetchScript(['--variant', 'cpu', '--mirror', `http://127.0.0.1:${port}`], env), libraries);
+    const line = expectRefusal(
+      await fetchScript(['--variant', 'cpu', '--mirror', `http://127.0.0.1:${port}`], env),
+      libraries,
+    );
     expect(line).toContain('cannot be reached (ECONNREFUSED)');
     expect(line).toContain('HTTPS_PROXY');
   });
@@ -164,7 +196,10 @@ describe('the official archive', () => {
     const archive = officialArchive({ version: '2.9.0+cpu' });
     const server = await serve(send(archive));
     const { libraries, env } = world();
-    const line = expectRefusal(await fetchScript(['--variant', 'cpu', '--mirror', server.url, '--sha256', sha256(archive)], env), libraries);
+    const line = expectRefusal(
+      await fetchScript(['--variant', 'cpu', '--mirror', server.url, '--sha256', sha256(archive)], env),
+      libraries,
+    );
     expect(line).toContain('that is LibTorch 2.9.0+cpu and sightline needs 2.11 to 2.15');
   });
 });
@@ -174,7 +209,10 @@ describe('proxies', () => {
     const archive = officialArchive();
     const proxy = await serve(send(archive));
     const { env } = world();
-    const outcome = await fetchScript(['--variant', 'cpu', '--mirror', 'http://libtorch.test/', '--sha256', sha256(archive)], { ...env, HTTP_PROXY: proxy.url });
+    const outcome = await fetchScript(
+      ['--variant', 'cpu', '--mirror', 'http://libtorch.test/', '--sha256', sha256(archive)],
+      { ...env, HTTP_PROXY: proxy.url },
+    );
     expect(outcome.code).toBe(0);
     expect(proxy.tunnels.length > 0 ? proxy.tunnels[0] : proxy.requests[0]?.url).toContain('libtorch.test');
   });
@@ -184,7 +222,11 @@ describe('proxies', () => {
     const proxy = await serve(send(archive));
     const server = await serve(send(archive));
     const { env } = world();
-    const outcome = await fetchScript(['--variant', 'cpu', '--mirror', server.url, '--sha256', sha256(archive)], { ...env, http_proxy: proxy.url, NO_PROXY: '127.0.0.1' });
+    const outcome = await fetchScript(['--variant', 'cpu', '--mirror', server.url, '--sha256', sha256(archive)], {
+      ...env,
+      http_proxy: proxy.url,
+      NO_PROXY: '127.0.0.1',
+    });
     expect(outcome.code).toBe(0);
     expect(proxy.requests).toHaveLength(0);
     expect(proxy.tunnels).toHaveLength(0);
@@ -217,7 +259,11 @@ describe('the disk', () => {
 });
 
 describe('--from-file', () => {
-  const from = async (name: string, data: Buffer, more: string[] = []): Promise<{ outcome: Outcome; libraries: string }> => {
+  const from = async (
+    name: string,
+    data: Buffer,
+    more: string[] = [],
+  ): Promise<{ outcome: Outcome; libraries: string }> => {
     const { libraries, env } = world();
     const file = path.join(temporaryFolder(), name);
     writeFileSync(file, data);
@@ -232,10 +278,16 @@ describe('--from-file', () => {
   });
 
   it('takes a wheel, with its licence and without its Python', async () => {
-    const members = Object.fromEntries(Object.entries(fakeFiles({ versionIn: 'version.py' })).map(([name, data]) => [`torch/${name}`, data]));
+    const members = Object.fromEntries(
+      Object.entries(fakeFiles({ versionIn: 'version.py' })).map(([name, data]) => [`torch/${name}`, data]),
+    );
     const { outcome, libraries } = await from(
       'torch-2.13.0-cp312-cp312-manylinux_2_28_x86_64.whl',
-      zip({ ...members, 'torch/__init__.py': Buffer.from(''), 'torch-2.13.0.dist-info/licenses/LICENSE': Buffer.from('licence') }),
+      zip({
+        ...members,
+        'torch/__init__.py': Buffer.from(''),
+        'torch-2.13.0.dist-info/licenses/LICENSE': Buffer.from('licence'),
+      }),
     );
     expect(outcome.code).toBe(0);
     expect(readdirSync(path.join(libraries, '2.13.0-cpu')).sort()).toEqual(['LICENSE', 'include', 'lib', 'version.py']);
@@ -251,8 +303,20 @@ describe('--from-file', () => {
     ['no zip', 'mine.zip', Buffer.from('<html>sign in</html>'), [], 'is no zip archive that can be read'],
     ['a truncated zip', 'mine.zip', officialArchive().subarray(0, 900), [], 'is no zip archive that can be read'],
     ['something else in it', 'mine.zip', zip({ 'readme.txt': Buffer.from('hello') }), [], 'it holds no LibTorch'],
-    ['a path that leads out', 'mine.zip', zip({ '../../evil': Buffer.from('x') }), [], 'is no zip archive that can be read'],
-    ['a part missing', 'mine.zip', officialArchive({ without: ['lib/libtorch_cpu.so'] }), [], 'lib/libtorch_cpu.so is missing there'],
+    [
+      'a path that leads out',
+      'mine.zip',
+      zip({ '../../evil': Buffer.from('x') }),
+      [],
+      'is no zip archive that can be read',
+    ],
+    [
+      'a part missing',
+      'mine.zip',
+      officialArchive({ without: ['lib/libtorch_cpu.so'] }),
+      [],
+      'lib/libtorch_cpu.so is missing there',
+    ],
   ])('refuses %s', async (_name, name, data, more, reason) => {
     const { outcome, libraries } = await from(name, data, more);
     expect(expectRefusal(outcome, libraries)).toContain(reason);
@@ -260,7 +324,9 @@ describe('--from-file', () => {
 
   it('refuses a file that is not there', async () => {
     const { libraries, env } = world();
-    expect(expectRefusal(await fetchScript(['--variant', 'cpu', '--from-file', '/nowhere.zip'], env), libraries)).toContain('--from-file is /nowhere.zip, and there is no such file');
+    expect(
+      expectRefusal(await fetchScript(['--variant', 'cpu', '--from-file', '/nowhere.zip'], env), libraries),
+    ).toContain('--from-file is /nowhere.zip, and there is no such file');
   });
 });
 
@@ -303,7 +369,14 @@ setTimeout(() => {}, 600);
 describe('the automatic way', () => {
   const wheelFile = (): string => {
     const file = path.join(temporaryFolder(), 'torch-2.13.0-cp312-cp312-manylinux_2_28_x86_64.whl');
-    writeFileSync(file, zip(Object.fromEntries(Object.entries(fakeFiles({ versionIn: 'version.py' })).map(([name, data]) => [`torch/${name}`, data]))));
+    writeFileSync(
+      file,
+      zip(
+        Object.fromEntries(
+          Object.entries(fakeFiles({ versionIn: 'version.py' })).map(([name, data]) => [`torch/${name}`, data]),
+        ),
+      ),
+    );
     return file;
   };
 
@@ -342,7 +415,10 @@ describe('the automatic way', () => {
     let outcome = await fetchScript([], mirror);
     expectRefusal(outcome, libraries);
     expect(outcome.stderr).toContain('python3 has no pip');
-    writeProgram(path.join(bin, 'python3'), '#!/bin/sh\n[ "$3" = --version ] && exit 0\necho "NewConnectionError: Failed to establish a new connection" >&2\nexit 1\n');
+    writeProgram(
+      path.join(bin, 'python3'),
+      '#!/bin/sh\n[ "$3" = --version ] && exit 0\necho "NewConnectionError: Failed to establish a new connection" >&2\nexit 1\n',
+    );
     outcome = await fetchScript([], mirror);
     expectRefusal(outcome, libraries);
     expect(outcome.stderr).toContain('pip cannot reach a Python index for torch==2.13.0');
@@ -352,4 +428,3 @@ describe('the automatic way', () => {
     expect(outcome.stderr).toContain('pip finds no wheel of torch==2.13.0');
   });
 });
-

@@ -26,7 +26,14 @@ export interface FakeLibTorch {
 
 /** The files of a LibTorch, with just what the finder looks at: libc10.so is an ELF header and one symbol name. */
 export function fakeFiles(options: FakeLibTorch = {}): Record<string, Buffer> {
-  const { version = '2.13.0+cpu', versionIn = 'build-version', cuda = null, arch = process.arch, oldAbi = false, without = [] } = options;
+  const {
+    version = '2.13.0+cpu',
+    versionIn = 'build-version',
+    cuda = null,
+    arch = process.arch,
+    oldAbi = false,
+    without = [],
+  } = options;
   const elf = Buffer.alloc(64);
   elf.writeUInt32BE(0x7f454c46, 0);
   elf.writeUInt16LE(arch === 'x64' ? 62 : 183, 18);
@@ -38,11 +45,17 @@ export function fakeFiles(options: FakeLibTorch = {}): Record<string, Buffer> {
     'lib/libtorch.so': elf,
     'include/torch/script.h': Buffer.from('#pragma once\n'),
     'include/torch/headeronly/version.h': Buffer.from(
-      versionIn === 'nowhere' ? '#pragma once\n' : `#define TORCH_VERSION_MAJOR ${major}\n#define TORCH_VERSION_MINOR ${minor}\n#define TORCH_VERSION_PATCH ${patch}\n`,
+      versionIn === 'nowhere'
+        ? '#pragma once\n'
+        : `#define TORCH_VERSION_MAJOR ${major}\n#define TORCH_VERSION_MINOR ${minor}\n#define TORCH_VERSION_PATCH ${patch}\n`,
     ),
   };
   if (versionIn === 'build-version') files['build-version'] = Buffer.from(`${version}\n`);
-  if (versionIn === 'version.py') files['version.py'] = Buffer.from(`__version__ = '${version}'\ncuda: Optional[str] = ${cuda === null ? 'None' : `'${cuda}'`}\n`);
+  if (versionIn === 'version.py') {
+    files['version.py'] = Buffer.from(
+      `__version__ = '${version}'\ncuda: Optional[str] = ${cuda === null ? 'None' : `'${cuda}'`}\n`,
+    );
+  }
   if (cuda !== null) files['lib/libtorch_cuda.so'] = elf;
   return Object.fromEntries(Object.entries(files).filter(([name]) => !without.includes(name)));
 }
@@ -94,8 +107,15 @@ export function zip(members: Record<string, Buffer>): Buffer {
 
 /** An archive laid out as the official ones, with what sightline leaves out besides. */
 export function officialArchive(options: FakeLibTorch = {}): Buffer {
-  const extra = { 'lib/libtorch_python.so': Buffer.from('python'), 'share/cmake/Torch/TorchConfig.cmake': Buffer.from('cmake') };
-  return zip(Object.fromEntries(Object.entries({ ...fakeFiles(options), ...extra }).map(([name, data]) => [`libtorch/${name}`, data])));
+  const extra = {
+    'lib/libtorch_python.so': Buffer.from('python'),
+    'share/cmake/Torch/TorchConfig.cmake': Buffer.from('cmake'),
+  };
+  return zip(
+    Object.fromEntries(
+      Object.entries({ ...fakeFiles(options), ...extra }).map(([name, data]) => [`libtorch/${name}`, data]),
+    ),
+  );
 }
 
 export interface Outcome {
@@ -105,9 +125,17 @@ export interface Outcome {
 }
 
 /** Runs a program to its end with exactly the environment given. */
-export function runProgram(program: string, args: string[], options: { env?: Record<string, string>; cwd?: string } = {}): Promise<Outcome> {
+export function runProgram(
+  program: string,
+  args: string[],
+  options: { env?: Record<string, string>; cwd?: string } = {},
+): Promise<Outcome> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { env: options.env ?? {}, cwd: options.cwd ?? ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(program, args, {
+      env: options.env ?? {},
+      cwd: options.cwd ?? ROOT,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     const outcome: Outcome = { code: null, stdout: '', stderr: '' };
     child.stdout.on('data', (text) => (outcome.stdout += text));
     child.stderr.on('data', (text) => (outcome.stderr += text));
@@ -116,9 +144,23 @@ export function runProgram(program: string, args: string[], options: { env?: Rec
   });
 }
 
-export const runScript = (script: string, args: string[], options: { env?: Record<string, string>; cwd?: string } = {}): Promise<Outcome> =>
-  runProgram(process.execPath, [path.join(ROOT, 'scripts', script), ...args], options);
+export const runScript = (
+  script: string,
+  args: string[],
+  options: { env?: Record<string, string>; cwd?: string } = {},
+): Promise<Outcome> => runProgram(process.execPath, [path.join(ROOT, 'scripts', script), ...args], options);
 
 /** Runs an ES module given as text. `$scripts` and `$lib` in it stand for these folders. */
-export const runModule = (text: string, options: { env?: Record<string, string>; cwd?: string } = {}): Promise<Outcome> =>
-  runProgram(process.execPath, ['--input-type=module', '-e', text.replaceAll('$scripts', path.join(ROOT, 'scripts')).replaceAll('$lib', path.join(ROOT, 'lib'))], options);
+export const runModule = (
+  text: string,
+  options: { env?: Record<string, string>; cwd?: string } = {},
+): Promise<Outcome> =>
+  runProgram(
+    process.execPath,
+    [
+      '--input-type=module',
+      '-e',
+      text.replaceAll('$scripts', path.join(ROOT, 'scripts')).replaceAll('$lib', path.join(ROOT, 'lib')),
+    ],
+    options,
+  );

@@ -13,7 +13,11 @@ const libtorch = (folder: string, options: FakeLibTorch = {}): string => writeFi
 /** A cache, an empty PATH and nothing else, so that the machine's own LibTorch and Python stay out of it. */
 function world(): { folder: string; cache: string; env: Record<string, string> } {
   const folder = temporaryFolder();
-  return { folder, cache: path.join(folder, 'cache', 'libtorch'), env: { PATH: path.join(folder, 'bin'), HOME: folder, SIGHTLINE_CACHE: path.join(folder, 'cache') } };
+  return {
+    folder,
+    cache: path.join(folder, 'cache', 'libtorch'),
+    env: { PATH: path.join(folder, 'bin'), HOME: folder, SIGHTLINE_CACHE: path.join(folder, 'cache') },
+  };
 }
 
 async function search(env: Record<string, string>, options: { cwd?: string; platform?: object } = {}): Promise<Answer> {
@@ -28,7 +32,8 @@ async function search(env: Record<string, string>, options: { cwd?: string; plat
   return JSON.parse(outcome.stdout) as Answer;
 }
 
-const python = (folder: string, name: string, answer: string): string => writeProgram(path.join(folder, name), `#!/bin/sh\necho "${answer}"\n`);
+const python = (folder: string, name: string, answer: string): string =>
+  writeProgram(path.join(folder, name), `#!/bin/sh\necho "${answer}"\n`);
 
 describe('the order of the search', () => {
   it('takes LIBTORCH before the cache and an installed torch', async () => {
@@ -54,7 +59,11 @@ describe('the order of the search', () => {
     python(env['PATH'] ?? '', 'python3', libtorch(path.join(folder, 'site', 'torch'), { version: '2.14.0+cpu' }));
     const { found, tried } = await search(env);
     expect(found).toMatchObject({ root: path.join(cache, '2.13.0-cpu'), origin: 'cache' });
-    expect(tried).toContainEqual({ origin: 'cache', place: path.join(cache, '2.10.0-cpu'), why: 'that is LibTorch 2.10.0+cpu and sightline needs 2.11 to 2.15' });
+    expect(tried).toContainEqual({
+      origin: 'cache',
+      place: path.join(cache, '2.10.0-cpu'),
+      why: 'that is LibTorch 2.10.0+cpu and sightline needs 2.11 to 2.15',
+    });
   });
 
   it('takes a CUDA build in the cache before a newer one for the CPU, from beside its NVIDIA libraries', async () => {
@@ -75,7 +84,11 @@ describe('the order of the search', () => {
 
   it('asks the active Python environment before python3', async () => {
     const { folder, env } = world();
-    const inEnvironment = libtorch(path.join(folder, 'a', 'torch'), { version: '2.12.0+cu126', versionIn: 'version.py', cuda: '12.6' });
+    const inEnvironment = libtorch(path.join(folder, 'a', 'torch'), {
+      version: '2.12.0+cu126',
+      versionIn: 'version.py',
+      cuda: '12.6',
+    });
     python(path.join(folder, 'venv', 'bin'), 'python', inEnvironment);
     python(env['PATH'] ?? '', 'python3', libtorch(path.join(folder, 'b', 'torch')));
     const { found } = await search({ ...env, VIRTUAL_ENV: path.join(folder, 'venv') });
@@ -90,7 +103,11 @@ describe('the order of the search', () => {
     python(env['PATH'] ?? '', 'python', good);
     const { found, tried } = await search(env);
     expect(found?.root).toBe(good);
-    expect(tried).toContainEqual({ origin: 'python', place: old, why: 'that is LibTorch 2.6.0 and sightline needs 2.11 to 2.15' });
+    expect(tried).toContainEqual({
+      origin: 'python',
+      place: old,
+      why: 'that is LibTorch 2.6.0 and sightline needs 2.11 to 2.15',
+    });
   });
 
   it('says of every place why nothing was taken', async () => {
@@ -114,7 +131,11 @@ describe('a LIBTORCH that is wrong is an error in one sentence, though the cache
     ['no libc10.so', { without: ['lib/libc10.so'] }, 'lib/libc10.so is missing there'],
     ['no headers', { without: ['include/torch/script.h'] }, 'include/torch/script.h is missing there'],
     ['too old', { version: '2.10.0+cpu' }, 'that is LibTorch 2.10.0+cpu and sightline needs 2.11 to 2.15'],
-    ['too new', { version: '2.16.0+cpu' }, 'that is LibTorch 2.16.0+cpu and sightline needs 2.11 to 2.15, since a newer LibTorch needs a newer sightline that was tested with it'],
+    [
+      'too new',
+      { version: '2.16.0+cpu' },
+      'that is LibTorch 2.16.0+cpu and sightline needs 2.11 to 2.15, since a newer LibTorch needs a newer sightline that was tested with it',
+    ],
     ['no version', { versionIn: 'nowhere' }, 'its version cannot be read'],
     ['the old C++ ABI', { oldAbi: true }, 'it was built with the old C++ ABI'],
     ['another machine', { arch: process.arch === 'x64' ? 'arm64' : 'x64' }, `and Node runs on ${process.arch}`],

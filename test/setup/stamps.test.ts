@@ -1,4 +1,13 @@
-import { appendFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, vi } from 'vitest';
@@ -13,7 +22,9 @@ async function evaluate(text: string): Promise<unknown> {
 }
 
 const hash = (paths: string[], values: unknown[] = []): Promise<unknown> =>
-  evaluate(`import { hashInputs } from '$lib/setup/stamps.mjs'; console.log(JSON.stringify(hashInputs(${JSON.stringify({ paths, values })})));`);
+  evaluate(
+    `import { hashInputs } from '$lib/setup/stamps.mjs'; console.log(JSON.stringify(hashInputs(${JSON.stringify({ paths, values })})));`,
+  );
 
 describe('the hash of a step', () => {
   it('follows content, names and values, and not times', async () => {
@@ -60,18 +71,23 @@ describe('the lock', () => {
   it('lets one set-up at a time through', async () => {
     const folder = temporaryFolder();
     const log = path.join(folder, 'log');
-    const text = `import { appendFileSync } from 'node:fs';
+    // Whoever is first stays until the other two are about to ask as well, and a little longer.
+    const text = `import { appendFileSync, readFileSync } from 'node:fs';
       import { setTimeout } from 'node:timers/promises';
       import { withLock } from '$scripts/lock.mjs';
+      appendFileSync(${JSON.stringify(path.join(folder, 'started'))}, '.');
       await withLock(${JSON.stringify(path.join(folder, 'lock'))}, async () => {
         appendFileSync(${JSON.stringify(log)}, 'in ');
+        while (readFileSync(${JSON.stringify(path.join(folder, 'started'))}).length < 3) await setTimeout(10);
         await setTimeout(400);
         appendFileSync(${JSON.stringify(log)}, 'out ');
       });`;
     const outcomes = await Promise.all([1, 2, 3].map(() => runModule(text)));
     expect(outcomes.map(({ code }) => code)).toEqual([0, 0, 0]);
     expect(readFileSync(log, 'utf8')).toBe('in out in out in out ');
-    expect(outcomes.filter(({ stderr }) => stderr.includes('waiting for another set-up')).length).toBeGreaterThanOrEqual(1);
+    expect(
+      outcomes.filter(({ stderr }) => stderr.includes('waiting for another set-up')).length,
+    ).toBeGreaterThanOrEqual(1);
     expect(existsSync(path.join(folder, 'lock'))).toBe(false);
   });
 
@@ -97,11 +113,15 @@ describe('the lock of a process that has died', () => {
     for (let round = 0; round < 5; round++) {
       writeFileSync(log, '');
       writeFileSync(lock, JSON.stringify({ pid: Number(dead.stdout), host: ownPlace(), id: 'dead' }));
-      await Promise.all(Array.from({ length: 6 }, (_, i) => withLock(lock, async () => {
-        appendFileSync(log, 'in ');
-        await sleep(5 + i);
-        appendFileSync(log, 'out ');
-      })));
+      await Promise.all(
+        Array.from({ length: 6 }, (_, i) =>
+          withLock(lock, async () => {
+            appendFileSync(log, 'in ');
+            await sleep(5 + i);
+            appendFileSync(log, 'out ');
+          }),
+        ),
+      );
       expect(readFileSync(log, 'utf8')).toBe('in out '.repeat(6));
     }
   });
@@ -109,7 +129,16 @@ describe('the lock of a process that has died', () => {
   it('is not taken from a container that shares the host name, by a process number that means nothing here', async () => {
     const lock = path.join(temporaryFolder(), 'lock');
     // No process has this number here; there it may.
-    writeFileSync(lock, JSON.stringify({ pid: 2 ** 30, host: ownPlace().replace(/pid:\[\d+\]/, 'pid:[1]').replace(/^[^ ]+$/, 'another'), id: 'theirs' }));
+    writeFileSync(
+      lock,
+      JSON.stringify({
+        pid: 2 ** 30,
+        host: ownPlace()
+          .replace(/pid:\[\d+\]/, 'pid:[1]')
+          .replace(/^[^ ]+$/, 'another'),
+        id: 'theirs',
+      }),
+    );
     const work = vi.fn(() => Promise.resolve());
     const waiting = withLock(lock, work);
     await sleep(1000);
@@ -129,16 +158,28 @@ describe('npm packages', () => {
       return ask();
     };
     const ask = (): Promise<unknown> =>
-      evaluate(`import { arePackagesInstalled } from '$scripts/npm-packages.mjs'; console.log(JSON.stringify(arePackagesInstalled(${JSON.stringify(root)})));`);
+      evaluate(
+        `import { arePackagesInstalled } from '$scripts/npm-packages.mjs'; console.log(JSON.stringify(arePackagesInstalled(${JSON.stringify(root)})));`,
+      );
     writeFileSync(
       path.join(root, 'package-lock.json'),
-      JSON.stringify({ packages: { '': { version: '0.1.0' }, 'node_modules/a': { version: '1.0.0' }, 'node_modules/b': { version: '1.0.0', optional: true } } }),
+      JSON.stringify({
+        packages: {
+          '': { version: '0.1.0' },
+          'node_modules/a': { version: '1.0.0' },
+          'node_modules/b': { version: '1.0.0', optional: true },
+        },
+      }),
     );
     expect(await ask()).toBe(false);
     expect(await installed({ 'node_modules/a': { version: '1.0.0' } })).toBe(true);
-    expect(await installed({ 'node_modules/a': { version: '1.0.0' }, 'node_modules/extra': { version: '9.0.0' } })).toBe(true);
+    expect(
+      await installed({ 'node_modules/a': { version: '1.0.0' }, 'node_modules/extra': { version: '9.0.0' } }),
+    ).toBe(true);
     expect(await installed({ 'node_modules/a': { version: '0.9.0' } })).toBe(false);
-    expect(await installed({ 'node_modules/a': { version: '1.0.0' }, 'node_modules/b': { version: '2.0.0' } })).toBe(false);
+    expect(await installed({ 'node_modules/a': { version: '1.0.0' }, 'node_modules/b': { version: '2.0.0' } })).toBe(
+      false,
+    );
     expect(await installed({})).toBe(false);
   });
 });

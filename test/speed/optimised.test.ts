@@ -16,16 +16,28 @@ async function nodesOf(model: Model): Promise<string[]> {
 
 function tensorsOf({ features, attention, query, key, value }: CapturedTensors): Map<string, Tensor> {
   const all = { features, attention, query, key, value } as unknown as Record<string, Record<string, Tensor>>;
-  return new Map(Object.entries(all).flatMap(([kind, of]) => Object.entries(of).map(([name, tensor]) => [`${kind} ${name}`, tensor] as const)));
+  return new Map(
+    Object.entries(all).flatMap(([kind, of]) =>
+      Object.entries(of).map(([name, tensor]) => [`${kind} ${name}`, tensor] as const),
+    ),
+  );
 }
 
 /** Every tensor, as far as rounding tells; `again` captures anew from images moved by a seed. */
-async function expectClose(found: CapturedTensors, expected: CapturedTensors, model: Model, again: (seed: number) => Promise<CapturedTensors>): Promise<void> {
+async function expectClose(
+  found: CapturedTensors,
+  expected: CapturedTensors,
+  model: Model,
+  again: (seed: number) => Promise<CapturedTensors>,
+): Promise<void> {
   const [mine, theirs] = [tensorsOf(found), tensorsOf(expected)];
   expect([...mine.keys()]).toEqual([...theirs.keys()]);
   for (const [name, { data, shape }] of mine) {
     expect(shape, name).toEqual(theirs.get(name)!.shape);
-    await expectRounded(theirs.get(name)!.data, data, name, { model, again: async (seed) => tensorsOf(await again(seed)).get(name)!.data });
+    await expectRounded(theirs.get(name)!.data, data, name, {
+      model,
+      again: async (seed) => tensorsOf(await again(seed)).get(name)!.data,
+    });
   }
 }
 
@@ -44,11 +56,12 @@ describe.each(ARCHIVES)('$name', (archive) => {
     const inspection = await plain.inspect();
     isQuantized = inspection.isQuantized;
     isScored = inspection.classes > 0;
-    sites = inspection.attention.flatMap(({ opaque }, i) => (opaque === '' ? [i] : []));
+    sites = inspection.attention.flatMap(({ unsupported }, i) => (unsupported === '' ? [i] : []));
   });
   afterAll(() => Promise.all([fast.close(), plain.close()]));
 
-  const both = (images: ReturnType<typeof randomTensor>, options: CaptureOptions) => Promise.all([fast.capture(images, options), plain.capture(images, options)]);
+  const both = (images: ReturnType<typeof randomTensor>, options: CaptureOptions) =>
+    Promise.all([fast.capture(images, options), plain.capture(images, options)]);
 
   it('predicts the same, one image, two or five', async () => {
     if (!isScored) return;
@@ -57,8 +70,12 @@ describe.each(ARCHIVES)('$name', (archive) => {
       const [found, expected] = await Promise.all([fast.predict(images), plain.predict(images)]);
       expect(found).toHaveLength(count);
       for (let i = 0; i < count; i++) {
-        const again = async (seed: number): Promise<ArrayLike<number>> => (await plain.predict(nudged(images, seed)))[i]!.logits.data;
-        await expectRounded(expected[i]!.logits.data, found[i]!.logits.data, `image ${i} of ${count}`, { model: plain, again });
+        const again = async (seed: number): Promise<ArrayLike<number>> =>
+          (await plain.predict(nudged(images, seed)))[i]!.logits.data;
+        await expectRounded(expected[i]!.logits.data, found[i]!.logits.data, `image ${i} of ${count}`, {
+          model: plain,
+          again,
+        });
       }
     }
   });
@@ -71,7 +88,10 @@ describe.each(ARCHIVES)('$name', (archive) => {
     await expectClose(found, expected, plain, again);
     for (const feature of features.slice(1, 4)) {
       const alone = await fast.capture(images, { features: [feature] });
-      await expectRounded(expected.features[feature]!.data, alone.features[feature]!.data, feature, { model: plain, again: async (seed) => (await again(seed)).features[feature]!.data });
+      await expectRounded(expected.features[feature]!.data, alone.features[feature]!.data, feature, {
+        model: plain,
+        again: async (seed) => (await again(seed)).features[feature]!.data,
+      });
     }
   });
 
@@ -85,7 +105,10 @@ describe.each(ARCHIVES)('$name', (archive) => {
         const options = { features: some, gradients: { target: 1 } };
         const [found, expected] = await both(images, options);
         const again = (seed: number) => plain.capture(nudged(images, seed), options);
-        await expectRounded(expected.logits!.data, found.logits!.data, 'logits', { model: plain, again: async (seed) => (await again(seed)).logits!.data });
+        await expectRounded(expected.logits!.data, found.logits!.data, 'logits', {
+          model: plain,
+          again: async (seed) => (await again(seed)).logits!.data,
+        });
         await expectClose(found.gradients!, expected.gradients!, plain, async (seed) => (await again(seed)).gradients!);
       }
     }
@@ -95,12 +118,17 @@ describe.each(ARCHIVES)('$name', (archive) => {
     if (sites.length === 0) return;
     const images = randomTensor(2, height, width, 7);
     const last = [sites.at(-1)!];
-    for (const options of [{ attention: sites, query: sites, key: sites, value: sites }, { attention: last }] as const) {
+    for (const options of [
+      { attention: sites, query: sites, key: sites, value: sites },
+      { attention: last },
+    ] as const) {
       const request = { ...options, ...(!isQuantized && { gradients: { target: 1 } }) };
       const [found, expected] = await both(images, request);
       const again = (seed: number) => plain.capture(nudged(images, seed), request);
       await expectClose(found, expected, plain, again);
-      if (!isQuantized) await expectClose(found.gradients!, expected.gradients!, plain, async (seed) => (await again(seed)).gradients!);
+      if (!isQuantized) {
+        await expectClose(found.gradients!, expected.gradients!, plain, async (seed) => (await again(seed)).gradients!);
+      }
     }
   });
 
@@ -118,7 +146,8 @@ describe.each(ARCHIVES)('$name', (archive) => {
     for (const tensor of [images, randomTensor(2, height, width, 9), images]) {
       const [found, expected] = isScored ? await Promise.all([fast.predict(tensor), plain.predict(tensor)]) : [[], []];
       for (const [i, { logits }] of found.entries()) {
-        const again = async (seed: number): Promise<ArrayLike<number>> => (await plain.predict(nudged(tensor, seed)))[i]!.logits.data;
+        const again = async (seed: number): Promise<ArrayLike<number>> =>
+          (await plain.predict(nudged(tensor, seed)))[i]!.logits.data;
         await expectRounded(expected[i]!.logits.data, logits.data, `image ${i}`, { model: plain, again });
       }
     }

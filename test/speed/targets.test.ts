@@ -4,7 +4,16 @@ import { z } from 'zod';
 
 import { binding } from '../../lib/engine/binding.js';
 import type { NativeResult } from '../../lib/engine/native-types.js';
-import { defineMethod, symbolic, type ExplainOptions, type Explanation, type HeatMap, type Method, type Model, type Target } from '../../lib/index.js';
+import {
+  defineMethod,
+  symbolic,
+  type ExplainOptions,
+  type Explanation,
+  type HeatMap,
+  type Method,
+  type Model,
+  type Target,
+} from '../../lib/index.js';
 import { randomTensor } from '../support/models.js';
 import { expectRounded, nudged, ROUNDOFF, type Rounded } from '../support/rounding.js';
 import { relativeDifference } from '../support/safetensors.js';
@@ -20,7 +29,12 @@ beforeAll(() => {
   const run = native.run.bind(native);
   vi.spyOn(native, 'run').mockImplementation((...given) => {
     const results = run(...given);
-    for (const result of results) void result.then(({ operators }: NativeResult) => ran.push(operators), () => undefined);
+    for (const result of results) {
+      void result.then(
+        ({ operators }: NativeResult) => ran.push(operators),
+        () => undefined,
+      );
+    }
     return results;
   });
 });
@@ -35,7 +49,14 @@ function expectSame(found: HeatMap, expected: HeatMap, what: string, rounded: Ro
 }
 
 const own = (name: string, map: Method['map'], isClassSpecific = true): Method =>
-  defineMethod({ name, options: z.strictObject({}), usesLayer: false, isClassSpecific, reasonAgainst: () => null, map });
+  defineMethod({
+    name,
+    options: z.strictObject({}),
+    usesLayer: false,
+    isClassSpecific,
+    reasonAgainst: () => null,
+    map,
+  });
 
 /** A loop in a loop: noise outside, a path to zero inside, a gradient for each. */
 const nested = own('nested-loops', ({ model }) =>
@@ -54,7 +75,10 @@ const captured = own('per-target-captures', ({ model }) => {
   const slope = grad(model.output.score, model.output.image);
   const scores = concatenate(slope, 2, (outer) => {
     const moved = model.image.add(slope.mul(outer.add(1)));
-    return mean(concatenate(moved, 2, (sample) => model.run(moved.add(noise(moved, sample, 9, 'normal').mul(0.1))).score), 'sample');
+    return mean(
+      concatenate(moved, 2, (sample) => model.run(moved.add(noise(moved, sample, 9, 'normal').mul(0.1))).score),
+      'sample',
+    );
   });
   // The scores weigh the slope's rows.
   return mean(slope, 'channels').mul(sum(scores, 'sample'));
@@ -99,20 +123,35 @@ const limited = own('limited', ({ model }) => {
 interface Case {
   readonly archive: string;
   readonly options: { readonly method: unknown; readonly memory?: number };
-  /** Whether the forward pass of each sample serves all targets, so that the engine runs the same however many there are. */
+  /**
+   * Whether the forward pass of each sample serves all targets, so that the engine runs the same however many there
+   * are.
+   */
   readonly shares: boolean;
 }
 const RESNET = 'torchvision-resnet-traced';
 const VIT = 'timm-vit-fused-traced';
 const SHARED: readonly [string, Case][] = [
   ['rise', { archive: RESNET, options: { method: 'rise', masks: 40, grid: 4 } as never, shares: true }],
-  ['rise in chunks of one', { archive: VIT, options: { method: 'rise', masks: 6, grid: 4, memory: 1 } as never, shares: true }],
+  [
+    'rise in chunks of one',
+    { archive: VIT, options: { method: 'rise', masks: 6, grid: 4, memory: 1 } as never, shares: true },
+  ],
   ['score-cam', { archive: RESNET, options: { method: 'score-cam' }, shares: true }],
   ['score-cam of a ViT', { archive: VIT, options: { method: 'score-cam' }, shares: true }],
-  ['integrated-gradients', { archive: RESNET, options: { method: 'integrated-gradients', steps: 6 } as never, shares: true }],
-  ['integrated-gradients of a ViT', { archive: VIT, options: { method: 'integrated-gradients', steps: 40 } as never, shares: true }],
+  [
+    'integrated-gradients',
+    { archive: RESNET, options: { method: 'integrated-gradients', steps: 6 } as never, shares: true },
+  ],
+  [
+    'integrated-gradients of a ViT',
+    { archive: VIT, options: { method: 'integrated-gradients', steps: 40 } as never, shares: true },
+  ],
   ['smooth-grad', { archive: RESNET, options: { method: 'smooth-grad', samples: 4 } as never, shares: true }],
-  ['smooth-grad of a ViT, in chunks', { archive: VIT, options: { method: 'smooth-grad', samples: 4, memory: 200_000 } as never, shares: true }],
+  [
+    'smooth-grad of a ViT, in chunks',
+    { archive: VIT, options: { method: 'smooth-grad', samples: 4, memory: 200_000 } as never, shares: true },
+  ],
   ['occlusion', { archive: RESNET, options: { method: 'occlusion', window: 9, stride: 8 } as never, shares: true }],
   ['grad-cam', { archive: VIT, options: { method: 'grad-cam' }, shares: true }],
   ['gae', { archive: VIT, options: { method: 'gae' }, shares: true }],
@@ -136,10 +175,18 @@ describe.each(SHARED)('%s', (_, { archive: name, options, shares }) => {
   const { height, width } = archive(name);
   const images = randomTensor(3, height, width, 17);
   const size = 3 * height * width;
-  const one = (i: number): { data: Float32Array; shape: number[] } => ({ data: images.data.slice(i * size, (i + 1) * size), shape: [1, 3, height, width] });
-  const explain = async (input: { data: Float32Array; shape: readonly number[] }, targets: unknown): Promise<Explanation[]> => {
+  const one = (i: number): { data: Float32Array; shape: number[] } => ({
+    data: images.data.slice(i * size, (i + 1) * size),
+    shape: [1, 3, height, width],
+  });
+  const explain = async (
+    input: { data: Float32Array; shape: readonly number[] },
+    targets: unknown,
+  ): Promise<Explanation[]> => {
     ran.length = 0;
-    return models.get(name)!.explain(input, { ...options, targets, size: 'grid', raw: true } as unknown as ExplainOptions);
+    return models
+      .get(name)!
+      .explain(input, { ...options, targets, size: 'grid', raw: true } as unknown as ExplainOptions);
   };
 
   it('gives T targets at once what it gives each alone', async () => {
@@ -150,9 +197,16 @@ describe.each(SHARED)('%s', (_, { archive: name, options, shares }) => {
     for (const [t, target] of TARGETS.entries()) {
       const [alone] = await explain(one(0), [target]);
       forOne = ran[0]!;
-      const again = async (seed: number): Promise<HeatMap> => (await explain(nudged(one(0), seed), TARGETS))[0]!.maps[t]!;
-      await expectSame(together!.maps[t]!, alone!.maps[0]!, `target ${t}`, { model: models.get(name)!, again: async (seed) => (await again(seed)).data });
-      await expectRounded([together!.maps[t]!.target.score], [alone!.maps[0]!.target.score], `score of target ${t}`, { model: models.get(name)!, again: async (seed) => [(await again(seed)).target.score] });
+      const again = async (seed: number): Promise<HeatMap> =>
+        (await explain(nudged(one(0), seed), TARGETS))[0]!.maps[t]!;
+      await expectSame(together!.maps[t]!, alone!.maps[0]!, `target ${t}`, {
+        model: models.get(name)!,
+        again: async (seed) => (await again(seed)).data,
+      });
+      await expectRounded([together!.maps[t]!.target.score], [alone!.maps[0]!.target.score], `score of target ${t}`, {
+        model: models.get(name)!,
+        again: async (seed) => [(await again(seed)).target.score],
+      });
     }
     expect(together!.maps).toHaveLength(TARGETS.length);
     expect(forOne).toBeGreaterThan(0);
@@ -163,14 +217,22 @@ describe.each(SHARED)('%s', (_, { archive: name, options, shares }) => {
   });
 
   it('gives a batch with lists of its own what each image gets alone', async () => {
-    const lists: Target[][] = [[1, 3], ['top1', 5], [{ of: 0, against: 2 }, 6]];
+    const lists: Target[][] = [
+      [1, 3],
+      ['top1', 5],
+      [{ of: 0, against: 2 }, 6],
+    ];
     const batch = await explain(images, lists);
     for (let i = 0; i < 3; i++) {
       const [single] = await explain(one(i), lists[i]!);
       expect(batch[i]!.maps).toHaveLength(2);
       for (const t of [0, 1]) {
-        const again = async (seed: number): Promise<Float32Array> => (await explain(nudged(images, seed), lists))[i]!.maps[t]!.data;
-        await expectSame(batch[i]!.maps[t]!, single!.maps[t]!, `image ${i}, target ${t}`, { model: models.get(name)!, again });
+        const again = async (seed: number): Promise<Float32Array> =>
+          (await explain(nudged(images, seed), lists))[i]!.maps[t]!.data;
+        await expectSame(batch[i]!.maps[t]!, single!.maps[t]!, `image ${i}, target ${t}`, {
+          model: models.get(name)!,
+          again,
+        });
       }
     }
   });
@@ -193,13 +255,22 @@ describe('targets', () => {
 
   it('that are none leave a method without a class its one map, and what asks for a class says so', async () => {
     const model = models.get(RESNET)!;
-    const free = own('free', ({ model: symbolicModel }) => accumulate(symbolicModel.image, 3, (sample) => mean(symbolicModel.image, 'channels').mul(sample)), false);
+    const free = own(
+      'free',
+      ({ model: symbolicModel }) =>
+        accumulate(symbolicModel.image, 3, (sample) => mean(symbolicModel.image, 'channels').mul(sample)),
+      false,
+    );
     const [explained] = await model.explain(image, { method: free, targets: ['top1'], raw: true, size: 'grid' });
     expect(explained!.maps).toHaveLength(1);
-    const expected = Float32Array.from({ length: height * width }, (_, i) => [0, 1, 2].reduce((total, c) => total + image.data[c * height * width + i]!, 0));
+    const expected = Float32Array.from({ length: height * width }, (_, i) =>
+      [0, 1, 2].reduce((total, c) => total + image.data[c * height * width + i]!, 0),
+    );
     // The mean of three, three products and two sums.
     expect(relativeDifference(explained!.maps[0]!.data, expected)).toBeLessThanOrEqual(8 * ROUNDOFF);
-    await expect(model.explain(image, { method: 'rise', masks: 4, grid: 4, targets: [] })).rejects.toMatchObject({ code: expect.stringMatching(/INVALID_OPTION|UNKNOWN_TARGET/) as string });
+    await expect(model.explain(image, { method: 'rise', masks: 4, grid: 4, targets: [] })).rejects.toMatchObject({
+      code: expect.stringMatching(/INVALID_OPTION|UNKNOWN_TARGET/) as string,
+    });
   });
 
   it('are no reason to tell the loops of one from those of another: samples are the same for all', async () => {
@@ -207,18 +278,31 @@ describe('targets', () => {
     const table = Float32Array.from({ length: 4 }, (_, i) => i + 1);
     const weighted = own('weighted', ({ model: symbolicModel }) => {
       const weights = constant(symbolicModel.image, table, { sample: 4 });
-      const scores = concatenate(symbolicModel.image, 4, (sample) => symbolicModel.run(symbolicModel.image.mul(take(weights, sample))).score);
-      return mean(symbolicModel.image, 'channels').mul(0).add(sum(scores.mul(weights), 'sample'));
+      const scores = concatenate(
+        symbolicModel.image,
+        4,
+        (sample) => symbolicModel.run(symbolicModel.image.mul(take(weights, sample))).score,
+      );
+      return mean(symbolicModel.image, 'channels')
+        .mul(0)
+        .add(sum(scores.mul(weights), 'sample'));
     });
-    const explain = (seed = 0) => model.explain(nudged(image, seed), { method: weighted, targets: [0, 5], raw: true, size: 'grid' });
+    const explain = (seed = 0) =>
+      model.explain(nudged(image, seed), { method: weighted, targets: [0, 5], raw: true, size: 'grid' });
     const [found] = await explain();
     for (const [t, target] of [0, 5].entries()) {
       let expected = 0;
       for (const factor of table) {
-        const [predicted] = await model.predict({ data: image.data.map((value) => value * factor), shape: image.shape });
+        const [predicted] = await model.predict({
+          data: image.data.map((value) => value * factor),
+          shape: image.shape,
+        });
         expected += factor * predicted!.logits.data[target]!;
       }
-      await expectRounded([found!.maps[t]!.data[0]!], [expected], `target ${t}`, { model, again: async (seed) => [(await explain(seed))[0]!.maps[t]!.data[0]!] });
+      await expectRounded([found!.maps[t]!.data[0]!], [expected], `target ${t}`, {
+        model,
+        again: async (seed) => [(await explain(seed))[0]!.maps[t]!.data[0]!],
+      });
     }
   });
 });

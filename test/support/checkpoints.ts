@@ -1,3 +1,4 @@
+import type { TensorPart } from '../../lib/engine/weight-plan.js';
 import type { SkeletonCard } from '../../lib/models/catalog.js';
 
 export type Values = Map<string, { shape: number[]; values: Float32Array }>;
@@ -41,4 +42,18 @@ export function safetensorsOf(values: Values, dtype = 'F32', padding = 0): Buffe
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(json.length));
   return Buffer.concat([length, json, ...parts]);
+}
+
+/** The bytes of a tensor's numbers in the order of its axes, by the place and strides that the reader found. */
+export function bytesOf(file: Buffer, { begin, end, shape, strides }: TensorPart): Buffer {
+  if (strides === undefined) return file.subarray(begin, end);
+  const last = shape.reduce((sum, length, axis) => sum + (length - 1) * strides[axis]!, 0);
+  const width = (end - begin) / (last + 1);
+  const found: Buffer[] = [];
+  const visit = (axis: number, at: number): void => {
+    if (axis === shape.length) found.push(file.subarray(at, at + width));
+    else for (let i = 0; i < shape[axis]!; i++) visit(axis + 1, at + i * strides[axis]! * width);
+  };
+  visit(0, begin);
+  return Buffer.concat(found);
 }

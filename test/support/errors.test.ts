@@ -24,20 +24,31 @@ it('each code is given somewhere, and no other', () => {
   const native = textsOf('native', /\.(cc|h)$/);
   const lib = textsOf('lib', /\.(ts|mjs)$/).replace(/export const ERROR_CODES = \{[\s\S]*?\n\} as const;/, '');
   for (const code of codes) expect(lib.includes(`'${code}'`) || native.includes(`"${code}"`), code).toBe(true);
-  const given = [...lib.matchAll(/new SightlineError\(\s*'([A-Z_]+)'/g), ...native.matchAll(/(?:EngineError\(|EngineError \w+\()"([A-Z_]+)"/g)].map(([, code]) => code);
+  const given = [
+    ...lib.matchAll(/new SightlineError\(\s*'([A-Z_]+)'/g),
+    ...native.matchAll(/(?:EngineError\(|EngineError \w+\()"([A-Z_]+)"/g),
+  ].map(([, code]) => code);
   expect(given.length).toBeGreaterThan(50);
   expect(given.filter((code) => !codes.includes(code as ErrorCode))).toEqual([]);
 });
 
 it('docs/errors.md lists them all, with the same sentences', () => {
-  const rows = [...readFileSync(join(root, 'docs/errors.md'), 'utf8').matchAll(/^\| `([A-Z_]+)` \| (.*) \|$/gm)].map(([, code, line]) => [code, line]);
+  const rows = [...readFileSync(join(root, 'docs/errors.md'), 'utf8').matchAll(/^\| `([A-Z_]+)` \| (.*) \|$/gm)].map(
+    ([, code, line]) => [code, line],
+  );
   expect(Object.fromEntries(rows)).toEqual(ERROR_CODES);
   expect(rows.map(([code]) => code)).toEqual(codes);
 });
 
 it('of an aborted request the name is that of the platform', () => {
   const reason = new Error('why');
-  expect(new SightlineError('ABORTED', 'The request was aborted.', { cause: reason })).toMatchObject({ name: 'AbortError', code: 'ABORTED', cause: reason });
-  expect(String(new SightlineError('ABORTED', 'The request was aborted.'))).toBe('AbortError: The request was aborted.');
+  expect(new SightlineError('ABORTED', 'The request was aborted.', { cause: reason })).toMatchObject({
+    name: 'AbortError',
+    code: 'ABORTED',
+    cause: reason,
+  });
+  expect(String(new SightlineError('ABORTED', 'The request was aborted.'))).toBe(
+    'AbortError: The request was aborted.',
+  );
   expect(new SightlineError('QUEUE_FULL', 'Full.')).toMatchObject({ name: 'SightlineError' });
 });

@@ -1,5 +1,11 @@
 import { createHash } from 'node:crypto';
-import { createServer, type IncomingHttpHeaders, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 /** Contents of a file; `lfs` is kept apart and reached by a redirect, as the hub does with `.safetensors`. */
@@ -62,7 +68,9 @@ export class LoopbackHub {
     const self = new LoopbackHub(hub, cdn);
     hub.on('request', (request, response) => void self.#answer('hub', request, response));
     cdn.on('request', (request, response) => void self.#answer('cdn', request, response));
-    await Promise.all([hub, cdn].map((server) => new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))));
+    await Promise.all(
+      [hub, cdn].map((server) => new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))),
+    );
     return self;
   }
 
@@ -77,9 +85,21 @@ export class LoopbackHub {
   }
 
   /** Puts a repository there, or a new commit of it. Returns the commit. */
-  add(repository: string, files: Readonly<Record<string, HubFile>>, { token = null, gated = false, commit: own }: { readonly token?: string | null; readonly gated?: boolean; readonly commit?: string } = {}): string {
+  add(
+    repository: string,
+    files: Readonly<Record<string, HubFile>>,
+    {
+      token = null,
+      gated = false,
+      commit: own,
+    }: { readonly token?: string | null; readonly gated?: boolean; readonly commit?: string } = {},
+  ): string {
     const stored = new Map(Object.entries(files).map(([path, file]) => [path, store(file)] as const));
-    const commit = own ?? createHash('sha1').update([...stored].map(([path, { hash }]) => `${path} ${hash}`).join('\n')).digest('hex');
+    const commit =
+      own ??
+      createHash('sha1')
+        .update([...stored].map(([path, { hash }]) => `${path} ${hash}`).join('\n'))
+        .digest('hex');
     this.#repositories.set(repository, { commit, files: stored, token, gated });
     return commit;
   }
@@ -106,23 +126,41 @@ export class LoopbackHub {
   }
 
   async #answer(server: 'hub' | 'cdn', incoming: IncomingMessage, response: ServerResponse): Promise<void> {
-    const request: HubRequest = { server, method: incoming.method ?? 'GET', url: incoming.url ?? '/', headers: incoming.headers };
+    const request: HubRequest = {
+      server,
+      method: incoming.method ?? 'GET',
+      url: incoming.url ?? '/',
+      headers: incoming.headers,
+    };
     this.requests.push(request);
     const body = await textOf(incoming);
     const failure = this.#fail(request);
     if (failure !== undefined && 'status' in failure) {
-      response.writeHead(failure.status, { 'content-length': String(Buffer.byteLength(failure.body ?? '')), ...failure.headers }).end(failure.body ?? '');
+      response
+        .writeHead(failure.status, {
+          'content-length': String(Buffer.byteLength(failure.body ?? '')),
+          ...failure.headers,
+        })
+        .end(failure.body ?? '');
       return;
     }
     const [path, query = ''] = request.url.split('?') as [string, string?];
     const parts = decodeURIComponent(path).split('/').slice(1);
     if (server === 'cdn') return this.#contents(request, response, parts, failure);
-    if (parts[0] === 'api' && parts[1] === 'models') return this.#api(request, response, parts.slice(2), new URLSearchParams(query), body);
+    if (parts[0] === 'api' && parts[1] === 'models') {
+      return this.#api(request, response, parts.slice(2), new URLSearchParams(query), body);
+    }
     return this.#resolve(request, response, parts, failure);
   }
 
   /** `/api/models/org/name[/revision/REV | /tree/REV | /paths-info/REV]` */
-  #api(request: HubRequest, response: ServerResponse, [org, name, kind = 'revision', revision = 'main']: string[], query: URLSearchParams, body: string): void {
+  #api(
+    request: HubRequest,
+    response: ServerResponse,
+    [org, name, kind = 'revision', revision = 'main']: string[],
+    query: URLSearchParams,
+    body: string,
+  ): void {
     const id = `${org}/${name}`;
     const found = this.#allowed(request, response, id, revision);
     if (found === null) return;
@@ -134,15 +172,44 @@ export class LoopbackHub {
       oid: file.isLfs ? gitHash(pointerOf(file)) : file.hash,
       ...(file.isLfs && { lfs: { oid: file.hash, size: file.bytes.length, pointerSize: pointerOf(file).length } }),
     }));
-    const siblings = entries.map(({ path, size, oid, ...rest }) => ({ rfilename: path, ...(query.get('blobs') === 'true' && { size, blobId: oid, ...('lfs' in rest && { lfs: rest.lfs }) }) }));
-    if (kind === 'revision') return json(response, { _id: '0', id, modelId: id, sha: found.commit, private: found.token !== null, gated: found.gated ? 'manual' : false, disabled: false, downloads: 0, likes: 0, tags: [], lastModified: '2024-01-01T00:00:00.000Z', createdAt: '2024-01-01T00:00:00.000Z', siblings });
+    const siblings = entries.map(({ path, size, oid, ...rest }) => ({
+      rfilename: path,
+      ...(query.get('blobs') === 'true' && { size, blobId: oid, ...('lfs' in rest && { lfs: rest.lfs }) }),
+    }));
+    if (kind === 'revision') {
+      return json(response, {
+        _id: '0',
+        id,
+        modelId: id,
+        sha: found.commit,
+        private: found.token !== null,
+        gated: found.gated ? 'manual' : false,
+        disabled: false,
+        downloads: 0,
+        likes: 0,
+        tags: [],
+        lastModified: '2024-01-01T00:00:00.000Z',
+        createdAt: '2024-01-01T00:00:00.000Z',
+        siblings,
+      });
+    }
     if (kind === 'tree') return json(response, entries);
-    const paths = request.headers['content-type']?.startsWith('application/json') ? (JSON.parse(body) as { paths: string[] }).paths : new URLSearchParams(body).getAll('paths');
-    json(response, entries.filter(({ path }) => paths.includes(path)));
+    const paths = request.headers['content-type']?.startsWith('application/json')
+      ? (JSON.parse(body) as { paths: string[] }).paths
+      : new URLSearchParams(body).getAll('paths');
+    json(
+      response,
+      entries.filter(({ path }) => paths.includes(path)),
+    );
   }
 
   /** `/org/name/resolve/REV/path` */
-  #resolve(request: HubRequest, response: ServerResponse, [org, name, , revision = 'main', ...path]: string[], failure: Failure | undefined): void {
+  #resolve(
+    request: HubRequest,
+    response: ServerResponse,
+    [org, name, , revision = 'main', ...path]: string[],
+    failure: Failure | undefined,
+  ): void {
     const id = `${org}/${name}`;
     const found = this.#allowed(request, response, id, revision);
     if (found === null) return;
@@ -162,8 +229,15 @@ export class LoopbackHub {
       .end();
   }
 
-  #contents(request: HubRequest, response: ServerResponse, [org, name, hash]: string[], failure: Failure | undefined): void {
-    const file = [...(this.#repositories.get(`${org}/${name}`)?.files.values() ?? [])].find((each) => each.hash === hash);
+  #contents(
+    request: HubRequest,
+    response: ServerResponse,
+    [org, name, hash]: string[],
+    failure: Failure | undefined,
+  ): void {
+    const file = [...(this.#repositories.get(`${org}/${name}`)?.files.values() ?? [])].find(
+      (each) => each.hash === hash,
+    );
     if (file === undefined) return void response.writeHead(403).end();
     // A content network has tags of its own.
     send(request, response, file, { etag: `"cdn-${hash!.slice(0, 8)}"` }, failure);
@@ -178,26 +252,54 @@ export class LoopbackHub {
     }
     const given = request.headers.authorization?.replace('Bearer ', '') ?? null;
     const found = this.#repositories.get(id);
-    if (found === undefined) refuse(response, given === null ? 401 : 404, given === null ? null : 'RepoNotFound', given === null ? 'Invalid username or password.' : 'Repository not found');
-    else if (found.gated && given !== found.token) refuse(response, given === null ? 401 : 403, 'GatedRepo', `Access to model ${id} is restricted.`);
-    else if (found.token !== null && given === null) refuse(response, 401, 'RepoNotFound', 'Repository not found');
-    else if (found.token !== null && given !== found.token) refuse(response, 401, null, 'Invalid credentials in Authorization header');
-    else if (revision !== 'main' && revision !== found.commit && revision !== 'HEAD') refuse(response, 404, 'RevisionNotFound', `Invalid rev id: ${revision}`);
-    else return found;
+    if (found === undefined) {
+      refuse(
+        response,
+        given === null ? 401 : 404,
+        given === null ? null : 'RepoNotFound',
+        given === null ? 'Invalid username or password.' : 'Repository not found',
+      );
+    } else if (found.gated && given !== found.token) {
+      refuse(response, given === null ? 401 : 403, 'GatedRepo', `Access to model ${id} is restricted.`);
+    } else if (found.token !== null && given === null) refuse(response, 401, 'RepoNotFound', 'Repository not found');
+    else if (found.token !== null && given !== found.token) {
+      refuse(response, 401, null, 'Invalid credentials in Authorization header');
+    } else if (revision !== 'main' && revision !== found.commit && revision !== 'HEAD') {
+      refuse(response, 404, 'RevisionNotFound', `Invalid rev id: ${revision}`);
+    } else return found;
     return null;
   }
 }
 
 /** Sends a file or the range of it that was asked for, with whatever failure applies to its body. */
-function send(request: HubRequest, response: ServerResponse, { bytes, hash }: Stored, headers: Readonly<Record<string, string>>, failure: Failure | undefined): void {
+function send(
+  request: HubRequest,
+  response: ServerResponse,
+  { bytes, hash }: Stored,
+  headers: Readonly<Record<string, string>>,
+  failure: Failure | undefined,
+): void {
   const [, first, last] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '') ?? [];
   const isRange = first !== undefined && !(failure !== undefined && 'ignoresRange' in failure);
   const begin = isRange ? Number(first) : 0;
   const end = isRange && last ? Math.min(Number(last) + 1, bytes.length) : bytes.length;
-  const common = { etag: `"${hash}"`, 'accept-ranges': 'bytes', 'content-type': 'application/octet-stream', ...headers };
-  if (begin >= bytes.length && bytes.length > 0) return void response.writeHead(416, { ...common, 'content-range': `bytes */${bytes.length}`, 'content-length': '0' }).end();
+  const common = {
+    etag: `"${hash}"`,
+    'accept-ranges': 'bytes',
+    'content-type': 'application/octet-stream',
+    ...headers,
+  };
+  if (begin >= bytes.length && bytes.length > 0) {
+    return void response
+      .writeHead(416, { ...common, 'content-range': `bytes */${bytes.length}`, 'content-length': '0' })
+      .end();
+  }
   let body = bytes.subarray(begin, end);
-  response.writeHead(isRange ? 206 : 200, { ...common, 'content-length': String(body.length), ...(isRange && { 'content-range': `bytes ${begin}-${end - 1}/${bytes.length}` }) });
+  response.writeHead(isRange ? 206 : 200, {
+    ...common,
+    'content-length': String(body.length),
+    ...(isRange && { 'content-range': `bytes ${begin}-${end - 1}/${bytes.length}` }),
+  });
   if (request.method === 'HEAD') return void response.end();
   if (failure !== undefined && 'corruptAt' in failure && failure.corruptAt >= begin && failure.corruptAt < end) {
     body = Buffer.from(body);
@@ -220,9 +322,23 @@ function sendSlowly(response: ServerResponse, body: Buffer, piece: number, pause
   setTimeout(() => sendSlowly(response, body.subarray(piece), piece, pauseMs), pauseMs);
 }
 
-function refuse(response: ServerResponse, status: number, code: string | null, message: string, headers: Readonly<Record<string, string>> = {}): void {
+function refuse(
+  response: ServerResponse,
+  status: number,
+  code: string | null,
+  message: string,
+  headers: Readonly<Record<string, string>> = {},
+): void {
   const body = JSON.stringify({ error: message });
-  response.writeHead(status, { ...headers, ...(code !== null && { 'x-error-code': code }), 'x-error-message': message, 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(body)) }).end(response.req.method === 'HEAD' ? undefined : body);
+  response
+    .writeHead(status, {
+      ...headers,
+      ...(code !== null && { 'x-error-code': code }),
+      'x-error-message': message,
+      'content-type': 'application/json',
+      'content-length': String(Buffer.byteLength(body)),
+    })
+    .end(response.req.method === 'HEAD' ? undefined : body);
 }
 
 function json(response: ServerResponse, value: unknown): void {
@@ -230,7 +346,9 @@ function json(response: ServerResponse, value: unknown): void {
 }
 
 function store(file: HubFile): Stored {
-  if (typeof file === 'object' && 'lfs' in file) return { bytes: file.lfs, isLfs: true, hash: createHash('sha256').update(file.lfs).digest('hex') };
+  if (typeof file === 'object' && 'lfs' in file) {
+    return { bytes: file.lfs, isLfs: true, hash: createHash('sha256').update(file.lfs).digest('hex') };
+  }
   const bytes = Buffer.from(file as Buffer);
   return { bytes, isLfs: false, hash: gitHash(bytes) };
 }

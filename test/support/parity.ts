@@ -3,7 +3,7 @@ import { basename } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { Model, type BySite, type LoadOptions, type MethodName, type NamedOptions, type Tensor } from '../../lib/index.js';
+import { Model, type LoadOptions, type MethodName, type NamedOptions, type Tensor } from '../../lib/index.js';
 import { archivePath, plainCard } from './models.js';
 import { expectRounded, nudged } from './rounding.js';
 import { readSafetensors, type Reference } from './safetensors.js';
@@ -32,12 +32,15 @@ const MAPS: readonly (readonly [string, NamedOptions<MethodName>])[] = [
 const nodeName = (path: string): string => path.replace(/#0$/, '').replace('#', ':');
 
 /**
- * torch.jit.trace writes modules that return what they get (nn.Identity) as calls without arguments, so a traced archive
- * does not say what flowed through these. Scripted archives do, and there they are compared.
+ * torch.jit.trace writes modules that return what they get (nn.Identity) as calls without arguments, so a traced
+ * archive does not say what flowed through these. Scripted archives do, and there they are compared.
  */
 const IDENTITIES = /(^|\.)(ls1|ls2|drop_path1|drop_path2|fc_norm|norm|norm_pre|patch_drop|q_norm|k_norm|downsample)$/;
 
-/** Compares everything that the references hold with what sightline gives on a device, to what the README promises for it. */
+/**
+ * Compares everything that the references hold with what sightline gives on a device, to what the README promises for
+ * it.
+ */
 export function describeParity(device: NonNullable<LoadOptions['device']>, promised: number): void {
   it('finds at least 14 exports', () => {
     expect(NAMES.length).toBeGreaterThanOrEqual(14);
@@ -46,7 +49,8 @@ export function describeParity(device: NonNullable<LoadOptions['device']>, promi
   describe.each(NAMES)('%s', (name) => {
     const reference = readSafetensors(new URL(`${name}.safetensors`, REFERENCES));
     const floats = (key: string): Float32Array => reference.get(key)!.data as Float32Array;
-    const keys = (prefix: string): string[] => [...reference.keys()].filter((key) => key.startsWith(prefix)).map((key) => key.slice(prefix.length));
+    const keys = (prefix: string): string[] =>
+      [...reference.keys()].filter((key) => key.startsWith(prefix)).map((key) => key.slice(prefix.length));
     const input: Reference = reference.get('input')!;
     const image = { data: input.data as Float32Array, shape: input.shape };
     const target = Number(reference.get('target')!.data[0]);
@@ -59,26 +63,51 @@ export function describeParity(device: NonNullable<LoadOptions['device']>, promi
       const [, , height, width] = input.shape;
       model = await Model.load(archivePath(name), { device, card: plainCard(height!, width!) });
       const { nodes } = await model.inspect();
-      const isLost = (path: string): boolean => name.endsWith('-traced') && IDENTITIES.test(path) && !nodes.some((node) => node.name === nodeName(path));
+      const isLost = (path: string): boolean =>
+        name.endsWith('-traced') && IDENTITIES.test(path) && !nodes.some((node) => node.name === nodeName(path));
       features = isFrozen ? [] : keys('features.').filter((path) => !isLost(path));
     });
     afterAll(() => model.close());
 
     /** What was captured, under a key of the reference, and how to capture it anew. */
-    const check = async (captured: Captured, of: (captured: Captured) => Tensor | undefined, key: string, again: (seed: number) => Promise<Captured>): Promise<void> => {
+    const check = async (
+      captured: Captured,
+      of: (captured: Captured) => Tensor | undefined,
+      key: string,
+      again: (seed: number) => Promise<Captured>,
+    ): Promise<void> => {
       expect(of(captured), key).toBeDefined();
-      await expectRounded(of(captured)!.data, floats(key), key, { model, promised, again: async (seed) => of(await again(seed))!.data });
+      await expectRounded(of(captured)!.data, floats(key), key, {
+        model,
+        promised,
+        again: async (seed) => of(await again(seed))!.data,
+      });
     };
 
     it('taps features, attention, queries, keys and values equal to PyTorch', async () => {
-      const sites = { attention: keys('attention.').map(Number), query: keys('query.').map(Number), key: keys('key.').map(Number), value: keys('value.').map(Number) };
+      const sites = {
+        attention: keys('attention.').map(Number),
+        query: keys('query.').map(Number),
+        key: keys('key.').map(Number),
+        value: keys('value.').map(Number),
+      };
       const inspection = await model.inspect();
       expect(inspection.attention.length).toBe(sites.attention.length);
       if (features.length + sites.attention.length === 0) return;
-      const capture = (seed = 0) => model.capture([nudged(image, seed)], { features: features.map(nodeName), ...(sites.attention.length > 0 && sites) });
+      const capture = (seed = 0) =>
+        model.capture([nudged(image, seed)], {
+          features: features.map(nodeName),
+          ...(sites.attention.length > 0 && sites),
+        });
       const captured = await capture();
-      for (const path of features) await check(captured, (each) => each.features[nodeName(path)], `features.${path}`, capture);
-      for (const kind of kinds) for (const site of sites[kind]) await check(captured, (each) => (each[kind] as BySite)[site], `${kind}.${site}`, capture);
+      for (const path of features) {
+        await check(captured, (each) => each.features[nodeName(path)], `features.${path}`, capture);
+      }
+      for (const kind of kinds) {
+        for (const site of sites[kind]) {
+          await check(captured, (each) => each[kind][site], `${kind}.${site}`, capture);
+        }
+      }
     });
 
     it('gives the logits and gradients of PyTorch', async () => {
@@ -88,7 +117,11 @@ export function describeParity(device: NonNullable<LoadOptions['device']>, promi
       // Features and attention apart: asked for together, the leaf lies at the earliest of both, which is also tested.
       const ofFeature = (path: string) => (each: Captured) => each.gradients!.features[nodeName(path)];
       const ofSite = (site: number) => (each: Captured) => each.gradients!.attention[site];
-      const byFeature = (seed = 0) => model.capture([nudged(image, seed)], { features: paths.length > 0 ? paths.map(nodeName) : [fallback], gradients: { target } });
+      const byFeature = (seed = 0) =>
+        model.capture([nudged(image, seed)], {
+          features: paths.length > 0 ? paths.map(nodeName) : [fallback],
+          gradients: { target },
+        });
       const features = await byFeature();
       await check(features, ({ logits }) => logits!, 'logits', byFeature);
       for (const path of paths) await check(features, ofFeature(path), `gradients.features.${path}`, byFeature);
@@ -97,25 +130,40 @@ export function describeParity(device: NonNullable<LoadOptions['device']>, promi
       const attention = await bySite();
       await check(attention, ({ logits }) => logits!, 'logits', bySite);
       for (const site of sites) await check(attention, ofSite(site), `gradients.attention.${site}`, bySite);
-      const byBoth = (seed = 0) => model.capture([nudged(image, seed)], { features: paths.map(nodeName), attention: sites, gradients: { target } });
+      const byBoth = (seed = 0) =>
+        model.capture([nudged(image, seed)], {
+          features: paths.map(nodeName),
+          attention: sites,
+          gradients: { target },
+        });
       const together = await byBoth();
       for (const path of paths) await check(together, ofFeature(path), `gradients.features.${path}`, byBoth);
       for (const site of sites) await check(together, ofSite(site), `gradients.attention.${site}`, byBoth);
     });
 
     it.each(MAPS.filter(([key]) => reference.has(`maps.${key}`)))('%s', async (key, options) => {
-      const explain = async (seed = 0) => (await model.explain([nudged(image, seed)], { ...options, targets: [target], size: 'grid', raw: true })).map(({ maps }) => maps[0]!);
+      const explain = async (seed = 0) =>
+        (await model.explain([nudged(image, seed)], { ...options, targets: [target], size: 'grid', raw: true })).map(
+          ({ maps }) => maps[0]!,
+        );
       const maps = await explain();
       const [rows, columns] = Array.from(reference.get('grid')!.data, Number);
       expect(maps[0]!.shape).toEqual([rows, columns]);
       const all = (of: typeof maps): number[] => of.flatMap(({ data }) => [...data]);
-      await expectRounded(all(maps), floats(`maps.${key}`), `${name} ${key}`, { model, promised, again: async (seed) => all(await explain(seed)) });
+      await expectRounded(all(maps), floats(`maps.${key}`), `${name} ${key}`, {
+        model,
+        promised,
+        again: async (seed) => all(await explain(seed)),
+      });
     });
 
     it('says of each of these methods whether it applies, as the maps show', async () => {
       const { methods } = await model.inspect();
       for (const asked of new Set(MAPS.map(([, { method }]) => method))) {
-        expect([asked, methods.find(({ name }) => name === asked)!.applies]).toEqual([asked, reference.has(`maps.${asked}`)]);
+        expect([asked, methods.find(({ name }) => name === asked)!.applies]).toEqual([
+          asked,
+          reference.has(`maps.${asked}`),
+        ]);
       }
     });
   });

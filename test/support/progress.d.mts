@@ -4,4 +4,8 @@ export class Watch {
   constructor(counters: () => string, processorMs: () => number);
   isStuck(): boolean;
 }
-export function until(what: string, condition: () => boolean | Promise<boolean>, counters?: () => string): Promise<void>;
+export function until(
+  what: string,
+  condition: () => boolean | Promise<boolean>,
+  counters?: () => string,
+): Promise<void>;

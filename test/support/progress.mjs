@@ -1,5 +1,5 @@
-// Waits that end by progress. How fast the machine is, and what else runs on it, decides nothing: work that is under way
-// moves counters or takes processor time, however slowly, and what hangs does neither.
+// Waits that end by progress. How fast the machine is, and what else runs on it, decides nothing: work that is under
+// way moves counters or takes processor time, however slowly, and what hangs does neither.
 
 /** Without any progress for so long a wait has failed. Only what hangs gets here. */
 export const PATIENCE_MS = 120_000;
@@ -32,7 +32,9 @@ export class Watch {
   isStuck() {
     const [now, used] = [this.counters(), this.processorMs()];
     if (now !== this.#last) [this.#last, this.#usedAtLast] = [now, used];
-    else if (used - this.#used < WORK_MS) return performance.now() - this.#since > PATIENCE_MS || used - this.#usedAtLast > LOOP_MS;
+    else if (used - this.#used < WORK_MS) {
+      return performance.now() - this.#since > PATIENCE_MS || used - this.#usedAtLast > LOOP_MS;
+    }
     [this.#used, this.#since] = [used, performance.now()];
     return used - this.#usedAtLast > LOOP_MS;
   }

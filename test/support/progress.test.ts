@@ -10,7 +10,10 @@ describe('a watch', () => {
   beforeEach(() => {
     vi.useFakeTimers();
     counter = used = 0;
-    watch = new Watch(() => String(counter), () => used);
+    watch = new Watch(
+      () => String(counter),
+      () => used,
+    );
     expect(watch.isStuck()).toBe(false);
   });
   afterEach(() => void vi.useRealTimers());

@@ -1,15 +1,22 @@
 import { describe, expect, it, vi } from 'vitest';
 
 import type { Model } from '../../lib/index.js';
-import { expectRounded, nudged, ROUNDOFF, roundingOf } from './rounding.js';
+import { expectRounded, expectUnlike, expectWithin, nudged, ROUNDOFF, roundingOf } from './rounding.js';
 
 const model = { inspect: async () => ({ operators: 100 }) } as unknown as Model;
 const EXPECTED = [1, -2, 4, 0.5];
 /** One place off by a share of the largest value. */
 const off = (share: number, place = 1): number[] => EXPECTED.map((value, i) => value + (i === place ? 4 * share : 0));
 /** Each nudge moves the answer by a share of its largest value: at one place or at all. */
-const moving = (share: number, isEverywhere = true) => async (): Promise<number[]> => EXPECTED.map((value, i) => value + (isEverywhere || i === 1 ? 4 * share : 0));
-const fails = async (work: Promise<void>): Promise<boolean> => work.then(() => false, () => true);
+const moving =
+  (share: number, isEverywhere = true) =>
+  async (): Promise<number[]> =>
+    EXPECTED.map((value, i) => value + (isEverywhere || i === 1 ? 4 * share : 0));
+const fails = async (work: Promise<void>): Promise<boolean> =>
+  work.then(
+    () => false,
+    () => true,
+  );
 
 it('pixels move by sixteen roundings of themselves, up or down, by the seed', () => {
   const images = { data: Float32Array.from({ length: 64 }, (_, i) => 1 + i / 64), shape: [1, 1, 8, 8] };
@@ -18,7 +25,22 @@ it('pixels move by sixteen roundings of themselves, up or down, by the seed', ()
   expect(nudged(images, 5).data).toEqual(moved);
   expect(nudged(images, 6).data).not.toEqual(moved);
   moved.forEach((value, i) => expect(Math.abs(value / images.data[i]! - 1)).toBeLessThan(18 * ROUNDOFF));
-  expect(moved.some((value, i) => value > images.data[i]!) && moved.some((value, i) => value < images.data[i]!)).toBe(true);
+  expect(moved.some((value, i) => value > images.data[i]!) && moved.some((value, i) => value < images.data[i]!)).toBe(
+    true,
+  );
+});
+
+it('what was worked out by hand is held to its roundings, place by place', () => {
+  expectWithin([1, -2 - 7.9 * ROUNDOFF], [1, -2], 4, 2);
+  expect(() => expectWithin([1, -2 - 8.1 * ROUNDOFF], [1, -2], 4, 2)).toThrow('place 1');
+  expect(() => expectWithin([1, -2 - 7.9 * ROUNDOFF], [1, -2], 4, (place) => (place === 1 ? 1 : 2))).toThrow('place 1');
+  expect(() => expectWithin([1, NaN], [1, -2], 4, 2)).toThrow('place 1');
+  expect(() => expectWithin([1], [1, -2], 4, 2)).toThrow();
+});
+
+it('what must differ differs by more than rounding', async () => {
+  await expectUnlike(off(2001 * ROUNDOFF), EXPECTED, 'values', model);
+  expect(await fails(expectUnlike(off(1999 * ROUNDOFF), EXPECTED, 'values', model))).toBe(true);
 });
 
 describe('an answer is let pass', () => {

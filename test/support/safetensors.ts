@@ -14,14 +14,20 @@ export function numbersOf({ data }: Reference): number[] {
 export function readSafetensors(path: string | URL): Map<string, Reference> {
   const bytes = readFileSync(path);
   const headerLength = Number(bytes.readBigUInt64LE(0));
-  const header = JSON.parse(bytes.toString('utf8', 8, 8 + headerLength)) as Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }>;
+  const header = JSON.parse(bytes.toString('utf8', 8, 8 + headerLength)) as Record<
+    string,
+    { dtype: string; shape: number[]; data_offsets: [number, number] }
+  >;
   const tensors = new Map<string, Reference>();
   for (const [name, entry] of Object.entries(header)) {
     if (name === '__metadata__') continue;
     const [start, end] = entry.data_offsets.map((offset) => offset + 8 + headerLength) as [number, number];
     // Copied, since offsets need not be aligned.
     const raw = bytes.buffer.slice(bytes.byteOffset + start, bytes.byteOffset + end);
-    tensors.set(name, { shape: entry.shape, data: entry.dtype === 'I64' ? new BigInt64Array(raw) : new Float32Array(raw) });
+    tensors.set(name, {
+      shape: entry.shape,
+      data: entry.dtype === 'I64' ? new BigInt64Array(raw) : new Float32Array(raw),
+    });
   }
   return tensors;
 }

@@ -1,3 +1,6 @@
+import type { RequestListener } from 'node:http';
+
+import type { FastifyPluginAsync } from 'fastify';
 import { assertType, describe, expectTypeOf, it } from 'vitest';
 import type { Sharp } from 'sharp';
 
@@ -7,7 +10,7 @@ import {
   defineMethod,
   describeMethod,
   describeMethods,
-  ERROR_CODES,
+  type ERROR_CODES,
   getThreads,
   Model,
   planesSheet,
@@ -30,17 +33,26 @@ import {
   type SightlineError,
 } from '../../lib/index.js';
 import { bench, type BenchReport } from '../../lib/bench/index.js';
+import { sightline, type SightlineFastifyOptions } from '../../lib/service/fastify.js';
+import { createService, nodeHandler } from '../../lib/service/http.js';
 
 declare const model: Model;
 declare const image: Input;
 
 describe('explain', () => {
   it('types results by the method asked for', async () => {
-    const [rollout] = await model.explain([image], { method: 'attention-rollout', targets: ['top1'], headFusion: 'max', discardRatio: 0.9 });
+    const [rollout] = await model.explain([image], {
+      method: 'attention-rollout',
+      targets: ['top1'],
+      headFusion: 'max',
+      discardRatio: 0.9,
+    });
     expectTypeOf(rollout!.method).toEqualTypeOf<'attention-rollout'>();
     expectTypeOf(rollout!.options.headFusion).toEqualTypeOf<'mean' | 'max' | 'min' | number>();
     expectTypeOf(rollout!.options.discardRatio).toEqualTypeOf<number>();
-    expectTypeOf(rollout!.options.preset).toEqualTypeOf<'abnar-2020' | 'chefer-2021-rollout' | 'vit-explain' | 'mmeendez8' | undefined>();
+    expectTypeOf(rollout!.options.preset).toEqualTypeOf<
+      'abnar-2020' | 'chefer-2021-rollout' | 'vit-explain' | 'mmeendez8' | undefined
+    >();
     expectTypeOf(rollout!.maps).toEqualTypeOf<readonly HeatMap<null>[]>();
     expectTypeOf(rollout!.maps[0]!.data).toEqualTypeOf<Float32Array>();
     expectTypeOf(rollout!.maps[0]!.shape).toEqualTypeOf<readonly [height: number, width: number]>();
@@ -65,7 +77,12 @@ describe('explain', () => {
   it('takes differences, scores and scalars of the user’s own', () => {
     void model.explain(image, { method: 'gae', targets: [{ of: 'cat', against: 3 }], score: 'probability' });
     void model.explain(image, { method: 'gae', score: ({ logits }) => symbolic.max(logits, 'classes') });
-    void model.explain(image, { method: 'grad-cam', layer: ['a', 'b'], fusion: 'product', augmentationSmoothing: true });
+    void model.explain(image, {
+      method: 'grad-cam',
+      layer: ['a', 'b'],
+      fusion: 'product',
+      augmentationSmoothing: true,
+    });
     // @ts-expect-error a score is a value
     void model.explain(image, { method: 'gae', score: () => 1 });
     // @ts-expect-error rollout has no layers to fuse
@@ -73,7 +90,10 @@ describe('explain', () => {
   });
 
   it('types each result of several methods by its own', async () => {
-    const [first] = await model.explain([image], [{ method: 'attention-rollout' }, { method: 'grad-cam', layer: 'layer4' }]);
+    const [first] = await model.explain(
+      [image],
+      [{ method: 'attention-rollout' }, { method: 'grad-cam', layer: 'layer4' }],
+    );
     expectTypeOf(first![0].method).toEqualTypeOf<'attention-rollout'>();
     expectTypeOf(first![1].maps[0]!.layer).toEqualTypeOf<string>();
   });
@@ -128,24 +148,33 @@ describe('pictures', () => {
   it('are of a class of our own', () => {
     const map = {} as HeatMap;
     expectTypeOf(map.overlay({ legend: true })).toEqualTypeOf<Picture>();
-    expectTypeOf(contactSheet([[{ image: map.overlay() }, { image: {} as Sharp }, { image: new Uint8Array() }, null]])).toEqualTypeOf<Promise<Picture>>();
+    expectTypeOf(
+      contactSheet([[{ image: map.overlay() }, { image: {} as Sharp }, { image: new Uint8Array() }, null]]),
+    ).toEqualTypeOf<Promise<Picture>>();
     expectTypeOf(planesSheet([])).toEqualTypeOf<Promise<Picture>>();
     expectTypeOf<GeneratedImage['picture']>().returns.toEqualTypeOf<Picture>();
     const picture = map.overlay();
     expectTypeOf(picture.toBuffer({ format: 'webp', quality: 80 })).toEqualTypeOf<Promise<Buffer>>();
     expectTypeOf(picture.sharp()).toEqualTypeOf<Promise<Sharp>>();
-    expectTypeOf(picture.toFile('a.png')).resolves.toEqualTypeOf<{ readonly width: number; readonly height: number; readonly bytes: number; readonly format: PictureFormat }>();
+    expectTypeOf(picture.toFile('a.png')).resolves.toEqualTypeOf<{
+      readonly width: number;
+      readonly height: number;
+      readonly bytes: number;
+      readonly format: PictureFormat;
+    }>();
     // @ts-expect-error there is no such format
     void picture.toBuffer({ format: 'bmp' });
-    // @ts-expect-error steps of sharp start from sharp()
-    void picture.resize(10);
+    // Steps of sharp start from sharp().
+    expectTypeOf(picture).not.toHaveProperty('resize');
   });
 });
 
 describe('what is known without a model', () => {
   it('is typed', () => {
     expectTypeOf(describeMethods()).toEqualTypeOf<MethodDescription[]>();
-    expectTypeOf(describeMethod('grad-cam').options.properties['eigenSmoothing']!.description).toEqualTypeOf<string | undefined>();
+    expectTypeOf(describeMethod('grad-cam').options.properties['eigenSmoothing']!.description).toEqualTypeOf<
+      string | undefined
+    >();
     // @ts-expect-error there is no such method
     describeMethod('gard-cam');
     expectTypeOf(bundledModels()).toEqualTypeOf<Promise<ModelCard[]>>();
@@ -155,6 +184,15 @@ describe('what is known without a model', () => {
     expectTypeOf(setThreads(2)).toEqualTypeOf<void>();
     // @ts-expect-error a number is expected
     setThreads('2');
+  });
+
+  it('has its service apart', () => {
+    const service = createService({ models: { vit: 'vit.pt' }, methods: ['gae'], limits: { maxTargets: 4 } });
+    expectTypeOf(service.fetch).toEqualTypeOf<(request: Request) => Promise<Response>>();
+    expectTypeOf(nodeHandler(service)).toExtend<RequestListener>();
+    expectTypeOf(sightline).toExtend<FastifyPluginAsync<SightlineFastifyOptions>>();
+    // @ts-expect-error there is no such method
+    createService({ models: { vit: 'vit.pt' }, methods: ['no-such-method'] });
   });
 
   it('has its benchmark apart', () => {
@@ -175,8 +213,7 @@ describe('Model', () => {
 
   it('has notes to read, and not to write', () => {
     expectTypeOf(model.notes).toEqualTypeOf<readonly string[]>();
-    // @ts-expect-error nobody adds to them
-    model.notes.push('a note');
+    expectTypeOf(model.notes).not.toHaveProperty('push');
     // @ts-expect-error nobody replaces them
     model.notes = [];
   });

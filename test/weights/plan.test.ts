@@ -15,11 +15,19 @@ const cards = new Map(await Promise.all(names.map(async (name) => [name, (await 
 type Shapes = Record<string, readonly number[]>;
 
 /** What libraries write: dtype and shape by name; made by checkpoint_keys.py. */
-const written = JSON.parse(readFileSync(new URL('checkpoint-keys.json', import.meta.url), 'utf8')) as Record<string, Record<string, [string, ...number[]]>>;
+const written = JSON.parse(readFileSync(new URL('checkpoint-keys.json', import.meta.url), 'utf8')) as Record<
+  string,
+  Record<string, [string, ...number[]]>
+>;
 
 /** A checkpoint of the skeleton's own names. */
 function ownShapes(card: SkeletonCard, classes = CLASSES, tokens = 37): Shapes {
-  return Object.fromEntries(Object.entries(card.tensors).map(([name, shape]) => [name, shape.map((length) => (length === 'classes' ? classes : length === 'tokens' ? tokens : length))]));
+  return Object.fromEntries(
+    Object.entries(card.tensors).map(([name, shape]) => [
+      name,
+      shape.map((length) => (length === 'classes' ? classes : length === 'tokens' ? tokens : length)),
+    ]),
+  );
 }
 
 function headerOf(shapes: Shapes, file = 0, dtype = 'F32'): Map<string, TensorPart> {
@@ -33,9 +41,18 @@ function headerOf(shapes: Shapes, file = 0, dtype = 'F32'): Map<string, TensorPa
   );
 }
 
-function refusal(architecture: string, shapes: Shapes | Map<string, TensorPart>, naming: Naming | 'auto' = 'auto'): string {
+function refusal(
+  architecture: string,
+  shapes: Shapes | Map<string, TensorPart>,
+  naming: Naming | 'auto' = 'auto',
+): string {
   try {
-    planWeights(cards.get(architecture)!, ['/a/model.safetensors'], [shapes instanceof Map ? shapes : headerOf(shapes)], naming);
+    planWeights(
+      cards.get(architecture)!,
+      ['/a/model.safetensors'],
+      [shapes instanceof Map ? shapes : headerOf(shapes)],
+      naming,
+    );
   } catch (error) {
     if (!(error instanceof SightlineError)) throw error;
     expect(error.code).toBe('INVALID_WEIGHTS');
@@ -59,26 +76,40 @@ describe('planWeights', () => {
   it.each(Object.keys(written))('finds every tensor in what is written as %s', (which) => {
     const [naming, architecture] = which.split(' ') as [Naming, string];
     const card = cards.get(architecture)!;
-    const header = headerOf(Object.fromEntries(Object.entries(written[which]!).map(([name, [, ...shape]]) => [name, shape])));
+    const header = headerOf(
+      Object.fromEntries(Object.entries(written[which]!).map(([name, [, ...shape]]) => [name, shape])),
+    );
     const plan = planWeights(card, ['a'], [header], naming);
     expect(plan.assignments.map(({ name }) => name)).toEqual(Object.keys(card.tensors));
     const tokens = plan.assignments.find(({ name }) => card.tensors[name]!.includes('tokens'))?.shape[1];
-    expect(Object.fromEntries(plan.assignments.map(({ name, shape }) => [name, shape]))).toEqual(ownShapes(card, CLASSES, tokens));
+    expect(Object.fromEntries(plan.assignments.map(({ name, shape }) => [name, shape]))).toEqual(
+      ownShapes(card, CLASSES, tokens),
+    );
     // No tensor of the file goes to two places, and all that inference reads goes to one.
     const used = plan.assignments.flatMap(({ parts }) => parts.map(({ begin }) => begin));
     expect(new Set(used).size).toBe(used.length);
-    const unread = [...header].filter(([, { begin }]) => !used.includes(begin)).map(([name]) => name.split('.').at(-1)!);
-    expect(unread.filter((name) => !['num_batches_tracked', 'mask_token', 'relative_position_index'].includes(name))).toEqual([]);
+    const unread = [...header]
+      .filter(([, { begin }]) => !used.includes(begin))
+      .map(([name]) => name.split('.').at(-1)!);
+    expect(
+      unread.filter((name) => !['num_batches_tracked', 'mask_token', 'relative_position_index'].includes(name)),
+    ).toEqual([]);
     expect(planWeights(card, ['a'], [header], 'auto')).toEqual(plan);
   });
 
   it("joins Hugging Face's query, key and value in this order, in whatever order the file has them", () => {
     const card = cards.get('vit_tiny_patch16')!;
-    const header = headerOf(Object.fromEntries(Object.entries(written['huggingface vit_tiny_patch16']!).map(([name, [, ...shape]]) => [name, shape])));
+    const header = headerOf(
+      Object.fromEntries(
+        Object.entries(written['huggingface vit_tiny_patch16']!).map(([name, [, ...shape]]) => [name, shape]),
+      ),
+    );
     const { assignments } = planWeights(card, ['a'], [header], 'huggingface');
     const joined = assignments.find(({ name }) => name === 'blocks.3.attn.qkv.bias')!;
     expect(joined.shape).toEqual([576]);
-    expect(joined.parts).toEqual(['query', 'key', 'value'].map((part) => header.get(`vit.encoder.layer.3.attention.attention.${part}.bias`)));
+    expect(joined.parts).toEqual(
+      ['query', 'key', 'value'].map((part) => header.get(`vit.encoder.layer.3.attention.attention.${part}.bias`)),
+    );
     header.delete('vit.encoder.layer.3.attention.attention.key.bias');
     expect(refusal('vit_tiny_patch16', header)).toContain('1 tensor is missing (the key of blocks.3.attn.qkv.bias)');
   });
@@ -88,7 +119,9 @@ describe('planWeights', () => {
     const header = headerOf(ownShapes(card));
     expect(planWeights(card, ['a'], [header], 'huggingface').assignments.length).toBe(header.size);
     const resnet = cards.get('test_resnet')!;
-    const wrapped = headerOf(Object.fromEntries(Object.entries(ownShapes(resnet)).map(([name, shape]) => [`module.${name}`, shape])));
+    const wrapped = headerOf(
+      Object.fromEntries(Object.entries(ownShapes(resnet)).map(([name, shape]) => [`module.${name}`, shape])),
+    );
     expect(planWeights(resnet, ['a'], [wrapped], 'auto').assignments.length).toBe(wrapped.size);
 
     const all = Object.entries(ownShapes(card));
@@ -102,13 +135,20 @@ describe('planWeights', () => {
   it("reads timm's Swin as it was before release 0.9, with its masks and indices", () => {
     const card = cards.get('swin_tiny_patch4_window7')!;
     const old = Object.fromEntries(
-      Object.entries(ownShapes(card)).map(([name, shape]) => [name.replace(/^layers\.(\d)\.downsample/, (_, at: string) => `layers.${Number(at) - 1}.downsample`).replace('head.fc.', 'head.'), shape]),
+      Object.entries(ownShapes(card)).map(([name, shape]) => [
+        name
+          .replace(/^layers\.(\d)\.downsample/, (_, at: string) => `layers.${Number(at) - 1}.downsample`)
+          .replace('head.fc.', 'head.'),
+        shape,
+      ]),
     );
     old['layers.0.blocks.1.attn_mask'] = [64, 49, 49];
     old['layers.0.blocks.1.attn.relative_position_index'] = [49, 49];
     const header = headerOf(old);
     const { assignments } = planWeights(card, ['a'], [header], 'timm');
-    expect(assignments.find(({ name }) => name === 'layers.2.downsample.reduction.weight')!.parts).toEqual([header.get('layers.1.downsample.reduction.weight')]);
+    expect(assignments.find(({ name }) => name === 'layers.2.downsample.reduction.weight')!.parts).toEqual([
+      header.get('layers.1.downsample.reduction.weight'),
+    ]);
   });
 
   it('says what is missing, extra or of another shape, a few of each, and counts the rest', () => {
@@ -119,15 +159,30 @@ describe('planWeights', () => {
     const other = refusal('resnet18', ownShapes(cards.get('resnet34')!));
     expect(other).toMatch(/\d\d tensors are not of this architecture \(layer1\.2\.conv1\.weight, .+, \.\.\.\)/);
     expect(other.length).toBeLessThan(500);
-    expect(refusal('vit_base_patch16', ownShapes(cards.get('vit_tiny_patch16')!))).toMatch(/1\d\d tensors do not fit \(cls_token is \[1, 1, 192\], \[1, 1, 768\] is expected/);
-    expect(refusal('vit_tiny_patch16', { 'bert.x': [1], y: [2] })).toContain('none of its 2 tensors (bert.x, y) has a name');
+    expect(refusal('vit_base_patch16', ownShapes(cards.get('vit_tiny_patch16')!))).toMatch(
+      /1\d\d tensors do not fit \(cls_token is \[1, 1, 192\], \[1, 1, 768\] is expected/,
+    );
+    expect(refusal('vit_tiny_patch16', { 'bert.x': [1], y: [2] })).toContain(
+      'none of its 2 tensors (bert.x, y) has a name',
+    );
   });
 
   it('refuses heads that disagree on the classes, numbers that are not floating, tensors without one, and namings of other architectures', () => {
-    expect(refusal('deit_tiny_distilled_patch16', { ...ownShapes(cards.get('deit_tiny_distilled_patch16')!), 'head_dist.bias': [8] })).toContain('head_dist.bias is [8], [7] is expected');
-    expect(refusal('test_resnet', headerOf(ownShapes(cards.get('test_resnet')!), 0, 'I8'))).toContain('is of dtype I8, a floating-point one is expected');
-    expect(refusal('test_resnet', { ...ownShapes(cards.get('test_resnet')!), 'fc.bias': [0] })).toContain('fc.bias is [0]');
-    expect(refusal('dinov2_small', ownShapes(cards.get('dinov2_small')!), 'timm')).toContain('those of huggingface can');
+    expect(
+      refusal('deit_tiny_distilled_patch16', {
+        ...ownShapes(cards.get('deit_tiny_distilled_patch16')!),
+        'head_dist.bias': [8],
+      }),
+    ).toContain('head_dist.bias is [8], [7] is expected');
+    expect(refusal('test_resnet', headerOf(ownShapes(cards.get('test_resnet')!), 0, 'I8'))).toContain(
+      'is of dtype I8, a floating-point one is expected',
+    );
+    expect(refusal('test_resnet', { ...ownShapes(cards.get('test_resnet')!), 'fc.bias': [0] })).toContain(
+      'fc.bias is [0]',
+    );
+    expect(refusal('dinov2_small', ownShapes(cards.get('dinov2_small')!), 'timm')).toContain(
+      'those of huggingface can',
+    );
   });
 
   it('takes counters and other tensors that inference does not read, or does without them', () => {

@@ -33,7 +33,11 @@ function fileWith(header: unknown, data = 0): string {
   return fileOf(length(Buffer.byteLength(text)), text, new Uint8Array(data));
 }
 
-const f32 = (shape: unknown, begin: unknown, end: unknown): object => ({ dtype: 'F32', shape, data_offsets: [begin, end] });
+const f32 = (shape: unknown, begin: unknown, end: unknown): object => ({
+  dtype: 'F32',
+  shape,
+  data_offsets: [begin, end],
+});
 
 async function refusal(file: string): Promise<SightlineError> {
   const error: unknown = await readHeader(file, 0).then(
@@ -46,7 +50,12 @@ async function refusal(file: string): Promise<SightlineError> {
 
 describe('readHeader', () => {
   it('tells dtype, shape and place of every tensor, counted from the start of the file', async () => {
-    const header = { __metadata__: { format: 'pt' }, b: f32([2, 3], 8, 32), 'a.weight': { dtype: 'I64', shape: [], data_offsets: [0, 8] }, none: f32([0, 4], 32, 32) };
+    const header = {
+      __metadata__: { format: 'pt' },
+      b: f32([2, 3], 8, 32),
+      'a.weight': { dtype: 'I64', shape: [], data_offsets: [0, 8] },
+      none: f32([0, 4], 32, 32),
+    };
     const start = 8 + JSON.stringify(header).length;
     expect([...(await readHeader(fileWith(header, 32), 7))]).toEqual([
       ['b', { file: 7, begin: start + 8, end: start + 32, dtype: 'F32', shape: [2, 3] }],
@@ -65,12 +74,19 @@ describe('readHeader', () => {
   });
 
   it('keeps names such as __proto__ and constructor apart from those of objects', async () => {
-    const names = await readHeader(fileWith(`{"__proto__":${JSON.stringify(f32([1], 0, 4))},"constructor":${JSON.stringify(f32([1], 4, 8))}}`, 8), 0);
+    const names = await readHeader(
+      fileWith(`{"__proto__":${JSON.stringify(f32([1], 0, 4))},"constructor":${JSON.stringify(f32([1], 4, 8))}}`, 8),
+      0,
+    );
     expect([...names.keys()].sort()).toEqual(['__proto__', 'constructor']);
   });
 
   const hostile: readonly (readonly [what: string, file: () => string, message: RegExp])[] = [
-    ['a header of 2^60 bytes', () => fileOf(length(2n ** 60n), '{}'), /said to take 1152921504606846976 bytes, and 100000000 is the most/],
+    [
+      'a header of 2^60 bytes',
+      () => fileOf(length(2n ** 60n), '{}'),
+      /said to take 1152921504606846976 bytes, and 100000000 is the most/,
+    ],
     ['a header of 2^64 - 1 bytes', () => fileOf(length(2n ** 64n - 1n), '{}'), /is the most/],
     ['a header longer than the file', () => fileOf(length(99_000_000), '{}'), /and the file has 10; it may be cut off/],
     ['an empty file', () => fileOf(''), /has 0 bytes/],
@@ -81,23 +97,55 @@ describe('readHeader', () => {
     ['a header that is a list', () => fileWith('[]'), /does not begin with "\{"/],
     ['a header that is not UTF-8', () => fileOf(length(4), '{"', Uint8Array.of(0xff, 0xfe)), /is not UTF-8/],
     ['blanks before the header', () => fileWith(' {}'), /does not begin with "\{"/],
-    ['the same name twice', () => fileWith(`{"a":${JSON.stringify(f32([1], 0, 4))},"\\u0061":${JSON.stringify(f32([1], 0, 4))}}`, 4), /has "a" twice/],
-    ['the same field twice', () => fileWith('{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"shape":[1]}}', 4), /has "shape" twice/],
-    ['an unknown dtype', () => fileWith({ a: { dtype: 'F31', shape: [1], data_offsets: [0, 4] } }, 4), /"a" has the unknown dtype "F31"/],
-    ['a dtype that is a name of objects', () => fileWith({ a: { dtype: 'constructor', shape: [1], data_offsets: [0, 4] } }, 4), /unknown dtype "constructor"/],
+    [
+      'the same name twice',
+      () => fileWith(`{"a":${JSON.stringify(f32([1], 0, 4))},"\\u0061":${JSON.stringify(f32([1], 0, 4))}}`, 4),
+      /has "a" twice/,
+    ],
+    [
+      'the same field twice',
+      () => fileWith('{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"shape":[1]}}', 4),
+      /has "shape" twice/,
+    ],
+    [
+      'an unknown dtype',
+      () => fileWith({ a: { dtype: 'F31', shape: [1], data_offsets: [0, 4] } }, 4),
+      /"a" has the unknown dtype "F31"/,
+    ],
+    [
+      'a dtype that is a name of objects',
+      () => fileWith({ a: { dtype: 'constructor', shape: [1], data_offsets: [0, 4] } }, 4),
+      /unknown dtype "constructor"/,
+    ],
     ['an unknown field', () => fileWith({ a: { ...f32([1], 0, 4), code: 'x' } }, 4), /"a" has a field "code"/],
     ['a negative length', () => fileWith({ a: f32([-1, -1], 0, 4) }, 4), /"a" has the shape \[-1,-1\]/],
     ['a length that is a fraction', () => fileWith({ a: f32([0.5, 2], 0, 4) }, 4), /has the shape/],
-    ['a length that is no number', () => fileWith('{"a":{"dtype":"F32","shape":[NaN],"data_offsets":[0,4]}}', 4), /is not JSON/],
+    [
+      'a length that is no number',
+      () => fileWith('{"a":{"dtype":"F32","shape":[NaN],"data_offsets":[0,4]}}', 4),
+      /is not JSON/,
+    ],
     ['a length that is null, as NaN becomes', () => fileWith({ a: f32([NaN], 0, 4) }, 4), /has the shape \[null\]/],
     ['a length beyond what a double holds', () => fileWith({ a: f32([2 ** 60], 0, 4) }, 4), /has the shape/],
-    ['lengths whose product is too large', () => fileWith({ a: f32([2 ** 31, 2 ** 31, 4], 0, 4) }, 4), /too large for any file/],
+    [
+      'lengths whose product is too large',
+      () => fileWith({ a: f32([2 ** 31, 2 ** 31, 4], 0, 4) }, 4),
+      /too large for any file/,
+    ],
     ['lengths whose product is 2^64', () => fileWith({ a: f32([2 ** 32, 2 ** 32], 0, 0) }), /too large for any file/],
     ['negative offsets', () => fileWith({ a: f32([1], -4, 0) }, 4), /has the offsets \[-4,0\]/],
     ['offsets the wrong way round', () => fileWith({ a: f32([1], 4, 0) }, 4), /ends at 0, before it begins at 4/],
     ['one offset', () => fileWith({ a: { dtype: 'F32', shape: [1], data_offsets: [0] } }, 4), /has the offsets \[0\]/],
-    ['a shape that takes other bytes', () => fileWith({ a: f32([2], 0, 4) }, 4), /takes 4 bytes, and its shape \[2\] in F32 takes 8/],
-    ['a tensor behind the end', () => fileWith({ a: f32([2], 0, 8) }, 4), /ends at byte 8 of the data, which has 4; the file may be cut off/],
+    [
+      'a shape that takes other bytes',
+      () => fileWith({ a: f32([2], 0, 4) }, 4),
+      /takes 4 bytes, and its shape \[2\] in F32 takes 8/,
+    ],
+    [
+      'a tensor behind the end',
+      () => fileWith({ a: f32([2], 0, 8) }, 4),
+      /ends at byte 8 of the data, which has 4; the file may be cut off/,
+    ],
     ['tensors that overlap', () => fileWith({ a: f32([2], 0, 8), b: f32([2], 4, 12) }, 12), /"b" overlaps "a"/],
     ['tensors at the same place', () => fileWith({ a: f32([1], 0, 4), b: f32([1], 0, 4) }, 4), /overlaps/],
     ['a hole', () => fileWith({ a: f32([1], 0, 4), b: f32([1], 8, 12) }, 12), /4 bytes before "b" belong to no tensor/],
@@ -140,7 +188,12 @@ describe('readHeader', () => {
       state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
       return Math.floor((state / 2 ** 32) * below);
     };
-    const header = JSON.stringify({ __metadata__: { format: 'pt' }, 'head.weight': f32([3, 4], 0, 48), 'head.bias': f32([3], 48, 60), step: { dtype: 'I64', shape: [], data_offsets: [60, 68] } });
+    const header = JSON.stringify({
+      __metadata__: { format: 'pt' },
+      'head.weight': f32([3, 4], 0, 48),
+      'head.bias': f32([3], 48, 60),
+      step: { dtype: 'I64', shape: [], data_offsets: [60, 68] },
+    });
     const good = Buffer.concat([length(header.length), Buffer.from(header), Buffer.alloc(68, 1)]);
     const outcomes = { taken: 0, refused: 0 };
     for (let i = 0; i < 500; i++) {

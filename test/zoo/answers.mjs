@@ -15,7 +15,18 @@ const target = Number(targetText);
 const bytes = readFileSync(imagesFile);
 const images = { data: new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4), shape };
 const [, , height, width] = shape;
-const card = { name: 'zoo', input: { width, height, mean: [0, 0, 0], std: [1, 1, 1], resize: { mode: 'exact', size: [width, height] }, interpolation: 'bilinear', crop: 'none' } };
+const card = {
+  name: 'zoo',
+  input: {
+    width,
+    height,
+    mean: [0, 0, 0],
+    std: [1, 1, 1],
+    resize: { mode: 'exact', size: [width, height] },
+    interpolation: 'bilinear',
+    crop: 'none',
+  },
+};
 
 /** Numbers of one capture: what holds them is in memory several times. */
 const MOST = 2 ** 25;
@@ -35,7 +46,11 @@ function keep(name, { data, shape: of }) {
   parts.push(Buffer.from(data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength)));
   offset += data.length;
 }
-const errorOf = (error) => ({ code: error.code ?? error.name, message: error.message, details: error.details?.message ?? error.details?.cause ?? null });
+const errorOf = (error) => ({
+  code: error.code ?? error.name,
+  message: error.message,
+  details: error.details?.message ?? error.details?.cause ?? null,
+});
 async function attempt(name, work) {
   try {
     await work();
@@ -89,8 +104,8 @@ await attempt('load', async () => {
         for (const name of features) await attempt(`feature ${name}`, () => capture([name]).catch(untapped));
       }
     }
-    for (const [site, { opaque }] of attention.entries()) {
-      if (opaque !== '') continue;
+    for (const [site, { unsupported }] of attention.entries()) {
+      if (unsupported !== '') continue;
       await attempt(`attention ${site}`, async () => {
         const captured = await model.capture(images, { attention: [site], gradients: { target } });
         keep(`attention ${site}`, captured.attention[site]);
@@ -104,9 +119,18 @@ await attempt('load', async () => {
         continue;
       }
       await attempt(name, async () => {
-        const explained = await model.explain(images, { method, targets: [target], size: 'grid', raw: true, ...options });
+        const explained = await model.explain(images, {
+          method,
+          targets: [target],
+          size: 'grid',
+          raw: true,
+          ...options,
+        });
         const maps = explained.map(({ maps: [map] }) => map);
-        keep(name, { data: Float32Array.from(maps.flatMap(({ data }) => [...data])), shape: [maps.length, ...maps[0].shape] });
+        keep(name, {
+          data: Float32Array.from(maps.flatMap(({ data }) => [...data])),
+          shape: [maps.length, ...maps[0].shape],
+        });
       });
     }
   }

@@ -45,8 +45,15 @@ export function linePanel({ title, xLabel, yLabel, yScale, yReach = [], series }
   const right = PANEL_WIDTH - LEGEND_WIDTH;
   const points = series.flatMap((each) => each.points);
   const ys = [...points.map(({ y }) => y), ...yReach];
-  const x = doublingScale(points.map((point) => point.x), LEFT + 16, right - 16);
-  const y = yScale === 'log' ? logScale(Math.min(...ys), Math.max(...ys), bottom, TOP) : linearScale(Math.max(...ys), bottom, TOP);
+  const x = doublingScale(
+    points.map((point) => point.x),
+    LEFT + 16,
+    right - 16,
+  );
+  const y =
+    yScale === 'log'
+      ? logScale(Math.min(...ys), Math.max(...ys), bottom, TOP)
+      : linearScale(Math.max(...ys), bottom, TOP);
   return {
     height,
     content: [
@@ -57,10 +64,22 @@ export function linePanel({ title, xLabel, yLabel, yScale, yReach = [], series }
       label(xLabel, { x: (LEFT + right) / 2, y: bottom + 38, 'text-anchor': 'middle' }),
       ...series.flatMap(({ name, color, dash, points: own }, i) => {
         const stroke = seriesColor(color);
-        const path = [...own].sort((a, b) => a.x - b.x).map((point) => `${rounded(x.at(point.x))},${rounded(y.at(point.y))}`);
+        const path = [...own]
+          .sort((a, b) => a.x - b.x)
+          .map((point) => `${rounded(x.at(point.x))},${rounded(y.at(point.y))}`);
         return [
-          element('polyline', { points: path.join(' '), fill: 'none', stroke, 'stroke-width': 2, 'stroke-dasharray': dash }),
-          ...own.map((point) => element('circle', { cx: x.at(point.x), cy: y.at(point.y), r: 3.5, fill: stroke }, [textElement('title', {}, `${name}, ${xLabel} ${tickText(point.x)}: ${valueText(point.y)} ${yLabel}`)])),
+          element('polyline', {
+            points: path.join(' '),
+            fill: 'none',
+            stroke,
+            'stroke-width': 2,
+            'stroke-dasharray': dash,
+          }),
+          ...own.map((point) =>
+            element('circle', { cx: x.at(point.x), cy: y.at(point.y), r: 3.5, fill: stroke }, [
+              textElement('title', {}, `${name}, ${xLabel} ${tickText(point.x)}: ${valueText(point.y)} ${yLabel}`),
+            ]),
+          ),
           ...legendEntry(name, stroke, dash, right + 14, TOP + 10 + LEGEND_LINE * i),
         ];
       }),
@@ -72,7 +91,16 @@ export interface BarChart {
   readonly title: string;
   readonly xLabel: string;
   /** Groups from top to bottom, each with its bars. `low` and `high` bound the middle half. */
-  readonly groups: readonly { readonly name: string; readonly bars: readonly { readonly name: string; readonly color: number; readonly value: number; readonly low: number; readonly high: number }[] }[];
+  readonly groups: readonly {
+    readonly name: string;
+    readonly bars: readonly {
+      readonly name: string;
+      readonly color: number;
+      readonly value: number;
+      readonly low: number;
+      readonly high: number;
+    }[];
+  }[];
   /** Where a line stands, and what it is. */
   readonly reference: { readonly value: number; readonly name: string };
 }
@@ -84,7 +112,10 @@ export function barPanel({ title, xLabel, groups, reference }: BarChart): Panel 
   const gap = 10;
   const heights = groups.map(({ bars }) => bars.length * BAR + gap);
   const bottom = TOP + 14 + heights.reduce((sum, height) => sum + height, 0);
-  const highest = Math.max(reference.value, ...groups.flatMap(({ bars }) => bars.map(({ value, high }) => Math.max(value, high))));
+  const highest = Math.max(
+    reference.value,
+    ...groups.flatMap(({ bars }) => bars.map(({ value, high }) => Math.max(value, high))),
+  );
   const x = linearScale(highest, left, right);
   const names = new Map(groups.flatMap(({ bars }) => bars.map((bar): [string, number] => [bar.name, bar.color])));
   const at = x.at(reference.value);
@@ -97,7 +128,11 @@ export function barPanel({ title, xLabel, groups, reference }: BarChart): Panel 
     for (const [j, bar] of bars.entries()) {
       const middle = top + j * BAR + BAR / 2;
       drawn.push(
-        element('rect', { x: left, y: middle - 6, width: x.at(bar.value) - left, height: 12, fill: seriesColor(bar.color) }, [textElement('title', {}, `${name}, ${bar.name}: ${bar.value.toFixed(2)} ${xLabel}`)]),
+        element(
+          'rect',
+          { x: left, y: middle - 6, width: x.at(bar.value) - left, height: 12, fill: seriesColor(bar.color) },
+          [textElement('title', {}, `${name}, ${bar.name}: ${bar.value.toFixed(2)} ${xLabel}`)],
+        ),
         rule({ x1: x.at(bar.low), x2: x.at(bar.high), y1: middle, y2: middle }, { opacity: 1, 'stroke-width': 1.5 }),
         label(bar.value.toFixed(2), { x: numberLeft(Math.max(x.at(bar.value), x.at(bar.high))), y: middle + 4 }),
       );
@@ -112,11 +147,20 @@ export function barPanel({ title, xLabel, groups, reference }: BarChart): Panel 
       ...x.ticks.map((tick) => label(tickText(tick), { x: x.at(tick), y: bottom + 18, 'text-anchor': 'middle' })),
       label(xLabel, { x: (left + right) / 2, y: bottom + 38, 'text-anchor': 'middle' }),
       ...drawn,
-      rule({ x1: at, x2: at, y1: TOP + 10, y2: bottom }, { opacity: 1, 'stroke-width': 1.5, 'stroke-dasharray': '5 3' }),
+      rule(
+        { x1: at, x2: at, y1: TOP + 10, y2: bottom },
+        { opacity: 1, 'stroke-width': 1.5, 'stroke-dasharray': '5 3' },
+      ),
       label(reference.name, { x: at, y: TOP + 4, 'text-anchor': 'middle' }),
       ...[...names].flatMap(([name, color], i) => {
-        const [keyLeft, keyTop] = [16 + LEGEND_COLUMN * (i % LEGEND_COLUMNS), bottom + 48 + LEGEND_LINE * Math.floor(i / LEGEND_COLUMNS)];
-        return [element('rect', { x: keyLeft, y: keyTop, width: 12, height: 12, fill: seriesColor(color), class: 'key' }), label(name, { x: keyLeft + 18, y: keyTop + 10 })];
+        const [keyLeft, keyTop] = [
+          16 + LEGEND_COLUMN * (i % LEGEND_COLUMNS),
+          bottom + 48 + LEGEND_LINE * Math.floor(i / LEGEND_COLUMNS),
+        ];
+        return [
+          element('rect', { x: keyLeft, y: keyTop, width: 12, height: 12, fill: seriesColor(color), class: 'key' }),
+          label(name, { x: keyLeft + 18, y: keyTop + 10 }),
+        ];
       }),
     ].join('\n'),
   };
@@ -125,18 +169,36 @@ export function barPanel({ title, xLabel, groups, reference }: BarChart): Panel 
 /** Panels in columns below one heading, as one SVG document. */
 export function documentOf(heading: string, panels: readonly Panel[], perRow = panels.length > 1 ? 2 : 1): string {
   const headingHeight = 44;
-  const rows = Array.from({ length: Math.ceil(panels.length / perRow) }, (_, row) => panels.slice(row * perRow, (row + 1) * perRow));
+  const rows = Array.from({ length: Math.ceil(panels.length / perRow) }, (_, row) =>
+    panels.slice(row * perRow, (row + 1) * perRow),
+  );
   const width = PANEL_WIDTH * Math.min(perRow, panels.length);
   let top = headingHeight;
   const placed = rows.flatMap((row) => {
-    const groups = row.map(({ content }, column) => element('g', { transform: `translate(${column * PANEL_WIDTH} ${top})` }, [`\n${content}\n`]));
+    const groups = row.map(({ content }, column) =>
+      element('g', { transform: `translate(${column * PANEL_WIDTH} ${top})` }, [`\n${content}\n`]),
+    );
     top += Math.max(...row.map(({ height }) => height)) + 12;
     return groups;
   });
   return `<?xml version="1.0" encoding="UTF-8"?>\n${element(
     'svg',
-    { xmlns: 'http://www.w3.org/2000/svg', width, height: top, viewBox: `0 0 ${width} ${top}`, 'font-family': 'system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif', 'font-size': 12, fill: INK, role: 'img' },
-    [textElement('title', {}, heading), `\n${textElement('text', { x: 16, y: 28, 'font-size': 17, 'font-weight': 600 }, heading)}\n`, placed.join('\n'), '\n'],
+    {
+      xmlns: 'http://www.w3.org/2000/svg',
+      width,
+      height: top,
+      viewBox: `0 0 ${width} ${top}`,
+      'font-family': 'system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif',
+      'font-size': 12,
+      fill: INK,
+      role: 'img',
+    },
+    [
+      textElement('title', {}, heading),
+      `\n${textElement('text', { x: 16, y: 28, 'font-size': 17, 'font-weight': 600 }, heading)}\n`,
+      placed.join('\n'),
+      '\n',
+    ],
   )}\n`;
 }
 
@@ -148,7 +210,10 @@ function label(text: string, attributes: Readonly<Record<string, string | number
   return textElement('text', attributes, text);
 }
 
-function rule(ends: Readonly<Record<'x1' | 'x2' | 'y1' | 'y2', number>>, style: Readonly<Record<string, string | number>> = {}): string {
+function rule(
+  ends: Readonly<Record<'x1' | 'x2' | 'y1' | 'y2', number>>,
+  style: Readonly<Record<string, string | number>> = {},
+): string {
   return element('line', { ...ends, stroke: INK, opacity: GRID_OPACITY, 'stroke-width': 1, ...style });
 }
 
@@ -162,7 +227,15 @@ function yAxisTexts(y: Scale, text: string, bottom: number): string[] {
 
 function legendEntry(name: string, stroke: string, dash: string | undefined, x: number, y: number): string[] {
   return [
-    element('line', { x1: x, x2: x + 22, y1: y, y2: y, stroke, 'stroke-width': 2, ...(dash !== undefined && { 'stroke-dasharray': dash }) }),
+    element('line', {
+      x1: x,
+      x2: x + 22,
+      y1: y,
+      y2: y,
+      stroke,
+      'stroke-width': 2,
+      ...(dash !== undefined && { 'stroke-dasharray': dash }),
+    }),
     element('circle', { cx: x + 11, cy: y, r: 3.5, fill: stroke, class: 'key' }),
     label(shortened(name, 24), { x: x + 28, y: y + 4 }),
   ];

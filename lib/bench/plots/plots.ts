@@ -10,7 +10,13 @@ export function throughputPlot(report: BenchReport): string | null {
       xLabel: 'images per batch',
       yLabel: 'images/s',
       yScale: 'linear',
-      series: jobs.map((job, color): Series => ({ name: nameOf(job), color, points: rows.filter((row) => row.job === job).map(({ batch, imagesPerSecond }) => ({ x: batch, y: imagesPerSecond.median })) })),
+      series: jobs.map((job, color): Series => ({
+        name: nameOf(job),
+        color,
+        points: rows
+          .filter((row) => row.job === job)
+          .map(({ batch, imagesPerSecond }) => ({ x: batch, y: imagesPerSecond.median })),
+      })),
     });
   });
   return panels.length === 0 ? null : documentOf('Throughput by batch size', panels);
@@ -36,7 +42,12 @@ export function latencyPlot(report: BenchReport): string | null {
         yLabel: 'latency, ms',
         yScale: 'log',
         yReach: reach,
-        series: PERCENTILES.map(([name, dash], color): Series => ({ name, color, ...(dash !== undefined && { dash }), points: own.map(({ concurrency, milliseconds }) => ({ x: concurrency, y: milliseconds[name] })) })),
+        series: PERCENTILES.map(([name, dash], color): Series => ({
+          name,
+          color,
+          ...(dash !== undefined && { dash }),
+          points: own.map(({ concurrency, milliseconds }) => ({ x: concurrency, y: milliseconds[name] })),
+        })),
       };
       return linePanel(chart);
     });
@@ -55,7 +66,15 @@ export function costPlot(report: BenchReport): string | null {
       reference: { value: 1, name: 'plain forward' },
       groups: jobsOf(rows).map((job) => ({
         name: job,
-        bars: rows.filter((row) => row.job === job).map(({ batch, ratio: { median, low, high } }) => ({ name: `batch ${batch}`, color: batches.indexOf(batch), value: median, low, high })),
+        bars: rows
+          .filter((row) => row.job === job)
+          .map(({ batch, ratio: { median, low, high } }) => ({
+            name: `batch ${batch}`,
+            color: batches.indexOf(batch),
+            value: median,
+            low,
+            high,
+          })),
       })),
     }),
   );
@@ -63,7 +82,11 @@ export function costPlot(report: BenchReport): string | null {
 }
 
 /** A panel for each configuration of which there are rows. */
-function panelsOf<Row extends Throughput | Latency, P>(configurations: readonly Configuration[], all: readonly Row[], draw: (title: string, rows: readonly Row[]) => P): P[] {
+function panelsOf<Row extends Throughput | Latency, P>(
+  configurations: readonly Configuration[],
+  all: readonly Row[],
+  draw: (title: string, rows: readonly Row[]) => P,
+): P[] {
   return configurations.flatMap((configuration) => {
     const rows = all.filter((row) => isOf(configuration, row));
     return rows.length === 0 ? [] : [draw(titleOf(configuration), rows)];

@@ -11,10 +11,16 @@ export function linearScale(highest: number, from: number, to: number, count = 5
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough * (1 - 1e-9))!;
   const steps = Math.ceil(top / step - 1e-9);
-  return { ticks: Array.from({ length: steps + 1 }, (_, i) => Number((i * step).toPrecision(12))), at: (value) => from + ((to - from) * value) / (steps * step) };
+  return {
+    ticks: Array.from({ length: steps + 1 }, (_, i) => Number((i * step).toPrecision(12))),
+    at: (value) => from + ((to - from) * value) / (steps * step),
+  };
 }
 
-/** Logarithmic, between the 1, 2 or 5 times a power of ten at or below `lowest` and those at or above `highest`; values above 0. */
+/**
+ * Logarithmic, between the 1, 2 or 5 times a power of ten at or below `lowest` and those at or above `highest`; values
+ * above 0.
+ */
 export function logScale(lowest: number, highest: number, from: number, to: number): Scale {
   const marks: number[] = [];
   for (let power = Math.floor(Math.log10(lowest)); power <= Math.ceil(Math.log10(highest)); power++) {
@@ -32,5 +38,8 @@ export function logScale(lowest: number, highest: number, from: number, to: numb
 export function doublingScale(values: readonly number[], from: number, to: number): Scale {
   const ticks = [...new Set(values)].sort((a, b) => a - b);
   const [low, high] = [Math.log2(ticks[0]!), Math.log2(ticks.at(-1)!)];
-  return { ticks, at: (value) => (low === high ? (from + to) / 2 : from + ((to - from) * (Math.log2(value) - low)) / (high - low)) };
+  return {
+    ticks,
+    at: (value) => (low === high ? (from + to) / 2 : from + ((to - from) * (Math.log2(value) - low)) / (high - low)),
+  };
 }

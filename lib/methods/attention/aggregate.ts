@@ -18,16 +18,25 @@ export function normalizedRows(matrix: Value): Value {
  * (1 - w) A + w I, each row divided by its sum: what a token becomes is in part what it was (Abnar & Zuidema 2020,
  * section 3, with w = 0.5). [batch, queries, keys].
  */
-export function mixed(attention: Value, { residualWeight: weight, rowNormalization }: Mixing): Value {
+export function withResidual(attention: Value, { residualWeight: weight, rowNormalization }: Mixing): Value {
   const joined = weight === 0 ? attention : attention.mul(1 - weight).add(eyeLike(attention).mul(weight));
   if (!rowNormalization) return joined;
   // With a residual a row sums to at least its weight. Without one, a row that was discarded whole stays zero.
   return weight === 0 ? normalizedRows(joined) : joined.div(sum(joined, 'keys'));
 }
 
-/** A token's row of the product of all blocks' matrices, last block leftmost, or of their sum: [batch, height, width]. */
-export function aggregate(model: SymbolicModel, flow: readonly Value[], { combine, row }: { readonly combine: 'product' | 'sum'; readonly row: RowChoice }): Value {
+/**
+ * A token's row of the product of all blocks' matrices, last block leftmost, or of their sum: [batch, height, width].
+ */
+export function aggregate(
+  model: SymbolicModel,
+  flow: readonly Value[],
+  { combine, row }: { readonly combine: 'product' | 'sum'; readonly row: RowChoice },
+): Value {
   if (combine === 'product') return model.patches(carryDown(rowOf(model, flow.at(-1)!, row), flow), 'keys');
   const rows = flow.map((matrix) => rowOf(model, matrix, row));
-  return model.patches(rows.reduce((total, next) => add(total, next)), 'keys');
+  return model.patches(
+    rows.reduce((total, next) => add(total, next)),
+    'keys',
+  );
 }

@@ -1,12 +1,18 @@
-import { attentionFlow as maximumFlow, constant, expandLike, type SymbolicModel, type Value } from '../../symbolic/index.js';
+import {
+  attentionFlow as maximumFlow,
+  constant,
+  expandLike,
+  type SymbolicModel,
+  type Value,
+} from '../../symbolic/index.js';
 import { hasGlobalAttention } from '../conditions.js';
 import { defineMethod } from '../method.js';
 import { withPresets } from '../presets.js';
-import { mixed, normalizedRows } from './aggregate.js';
+import { withResidual, normalizedRows } from './aggregate.js';
 import { blocksBetween } from './blocks.js';
 import { fuseHeads } from './heads.js';
 import { tokenOf } from './rows.js';
-import { BLOCKS, FIELDS, ROW } from './settings.js';
+import { BLOCKS, FIELDS } from './settings.js';
 
 /**
  * One more layer, in which every token reads all patches alike: where the classifier reads the mean of the patches, its
@@ -20,9 +26,9 @@ function poolingLayer(model: SymbolicModel, like: Value): Value {
 }
 
 /**
- * Attention flow: blocks as layers of a network of pipes, attention with its residual as capacities; how much can flow
- * from the class token on top to each patch at the bottom, each target by itself, divided by the sum over all targets.
- * Exact. Not class-specific.
+ * Attention flow: blocks as layers of a network of pipes, attention with its residual as capacities. The map is how
+ * much can flow from the class token on top to each patch at the bottom, each target by itself. It is divided by the
+ * sum over all targets. Exact. Not class-specific.
  *
  * Abnar & Zuidema, Quantifying Attention Flow in Transformers, ACL 2020.
  */
@@ -46,9 +52,13 @@ export const attentionFlow = defineMethod({
   map: ({ model, options }) => {
     const token = tokenOf(model, options.row);
     const layers = blocksBetween(model, options).map((block) =>
-      mixed(fuseHeads(model, block, model.output.attention(block), options.headFusion), { residualWeight: options.residualWeight, rowNormalization: true }),
+      withResidual(fuseHeads(model, block, model.output.attention(block), options.headFusion), {
+        residualWeight: options.residualWeight,
+        rowNormalization: true,
+      }),
     );
-    const flow = token === null ? maximumFlow([...layers, poolingLayer(model, layers[0]!)], 0) : maximumFlow(layers, token);
+    const flow =
+      token === null ? maximumFlow([...layers, poolingLayer(model, layers[0]!)], 0) : maximumFlow(layers, token);
     return model.patches(normalizedRows(flow), 'keys');
   },
 });

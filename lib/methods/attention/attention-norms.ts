@@ -1,11 +1,27 @@
 import { z } from 'zod';
 
-import { add, contract, diagonal, eyeLike, mean, relu, rename, select, sqrt, square, sum, transpose, where, type SymbolicModel, type Value } from '../../symbolic/index.js';
+import {
+  add,
+  contract,
+  diagonal,
+  eyeLike,
+  mean,
+  relu,
+  rename,
+  select,
+  sqrt,
+  square,
+  sum,
+  transpose,
+  where,
+  type SymbolicModel,
+  type Value,
+} from '../../symbolic/index.js';
 import { SPACE } from '../axes.js';
-import { hasGlobalAttention } from '../conditions.js';
+import { all, hasGlobalAttention, isInStream } from '../conditions.js';
 import { flag } from '../fields.js';
 import { defineMethod, type MapResult } from '../method.js';
-import { mixed, normalizedRows } from './aggregate.js';
+import { withResidual, normalizedRows } from './aggregate.js';
 import { chosenBlocks } from './blocks.js';
 import { carryDown, rowOf, tokenOf } from './rows.js';
 import { FIELDS, ROW } from './settings.js';
@@ -59,23 +75,26 @@ function partsOf(model: SymbolicModel, block: number, variant: Variant): Parts {
   const lengths = sqrt(relu(residual === null ? squares : where(eyeLike(squares), squaredLength(own), squares)));
   const others = length(whole.sub(own));
   return {
-    norms: variant === 'residual-norm' ? lengths.div(deviation(run.mixed(block))) : lengths,
+    norms: variant === 'residual-norm' ? lengths.div(deviation(run.residualMid(block))) : lengths,
     mixing: others.div(others.add(length(own)).add(1e-30)),
   };
 }
 
-/** The deviation of each token that a layer norm divides by: [batch, queries]. 1e-6 is the epsilon of most vision transformers. */
+/**
+ * The deviation of each token that a layer norm divides by: [batch, queries]. 1e-6 is the epsilon of most vision
+ * transformers.
+ */
 function deviation(tokens: Value): Value {
   return rename(sqrt(mean(square(centered(tokens)), 'channels').add(1e-6)), 'tokens', 'queries');
 }
 
 /**
- * Norm-based attention: how long the vectors are that each token adds to the class token's output in a block, rather than
- * how large its attention weights are. `2020` as they are; `residual` with the token itself added by the residual
- * connection; `residual-norm` after the layer norm behind it. Not class-specific.
+ * Norm-based attention: how long the vectors are that each token adds to the class token's output in a block, rather
+ * than how large its attention weights are. `2020` as they are; `residual` with the token itself added by the residual
+ * connection; `residual-norm` after the layer norm that follows. Not class-specific.
  *
- * Figures: `mixingRatio`, the share of other tokens in a token's output, mean over tokens (and blocks); `rowMixingRatio`,
- * that of the token whose row is the map.
+ * Figures: `mixingRatio`, the share of other tokens in a token's output, mean over tokens (and blocks);
+ * `rowMixingRatio`, that of the token whose row is the map.
  *
  * Kobayashi, Kuribayashi, Yokoi & Inui, Attention is Not Only a Weight, EMNLP 2020, and Incorporating Residual and
  * Normalization Layers into Analysis of Masked Language Models, EMNLP 2021.
@@ -83,7 +102,7 @@ function deviation(tokens: Value): Value {
 export const attentionNorms = defineMethod({
   name: 'attention-norms',
   options: z.strictObject({
-    /** What is measured: attention's vectors, those with the residual, or those behind the layer norm. */
+    /** The vectors that are measured: attention's own, those with the residual, or those after the layer norm. */
     variant: z.enum(VARIANTS, { error: `give ${VARIANTS.join(', ')}` }).default('2020'),
     /** The block, from 0; default the last. */
     block: FIELDS.block.optional(),
@@ -98,16 +117,23 @@ export const attentionNorms = defineMethod({
   }),
   usesLayer: false,
   isClassSpecific: false,
-  reasonAgainst: hasGlobalAttention,
+  reasonAgainst: all(hasGlobalAttention, isInStream),
   map: ({ model, options }): MapResult => {
     const { variant, rollout, row } = options;
     const parts = chosenBlocks(model, options).map((block) => partsOf(model, block, variant));
     // Without the residual in the vectors, rollout adds it as it does to attention.
     const residualWeight = variant === '2020' ? 0.5 : 0;
-    const matrices = parts.map(({ norms }) => (rollout ? mixed(normalizedRows(norms), { residualWeight, rowNormalization: true }) : norms));
+    const matrices = parts.map(({ norms }) =>
+      rollout ? withResidual(normalizedRows(norms), { residualWeight, rowNormalization: true }) : norms,
+    );
     const token = tokenOf(model, row);
-    const ofRow = (values: Value): Value => (token === null ? mean(model.patches(values, 'queries'), SPACE) : select(values, 'queries', token));
-    const overBlocks = (figure: (mixing: Value) => Value): Value => parts.map(({ mixing }) => figure(mixing)).reduce((total, next) => add(total, next)).div(parts.length);
+    const ofRow = (values: Value): Value =>
+      token === null ? mean(model.patches(values, 'queries'), SPACE) : select(values, 'queries', token);
+    const overBlocks = (figure: (mixing: Value) => Value): Value =>
+      parts
+        .map(({ mixing }) => figure(mixing))
+        .reduce((total, next) => add(total, next))
+        .div(parts.length);
     return {
       map: model.patches(carryDown(rowOf(model, matrices.at(-1)!, row), matrices), 'keys'),
       figures: { mixingRatio: overBlocks((mixing) => mean(mixing, 'queries')), rowMixingRatio: overBlocks(ofRow) },

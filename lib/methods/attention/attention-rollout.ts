@@ -3,7 +3,7 @@ import * as vitExplain from '../compat/vit-explain.js';
 import { hasGlobalAttention } from '../conditions.js';
 import { defineMethod } from '../method.js';
 import { withPresets } from '../presets.js';
-import { aggregate, mixed } from './aggregate.js';
+import { aggregate, withResidual } from './aggregate.js';
 import { blocksBetween } from './blocks.js';
 import { fuseHeads } from './heads.js';
 import { ABNAR, AGGREGATION, FIELDS } from './settings.js';
@@ -30,7 +30,7 @@ export const attentionRollout = defineMethod({
         mmeendez8: {},
         // generate_rollout has start_layer 0, but every evaluation of the paper's repository calls it with 1.
         'chefer-2021-rollout': { startBlock: 1 },
-        // What its command line does unless told otherwise.
+        // The default of its command line.
         'vit-explain': { headFusion: 'max', discardRatio: 0.9 },
       },
       // Bugs included: columns divided by row sums, the map divided by its maximum.
@@ -43,7 +43,7 @@ export const attentionRollout = defineMethod({
   map: ({ model, options }) => {
     const flow = blocksBetween(model, options).map((block) => {
       const fused = fuseHeads(model, block, model.output.attention(block), options.headFusion);
-      return mixed(zeroSmallest(fused, options.discardRatio, true), options);
+      return withResidual(zeroSmallest(fused, options.discardRatio, true), options);
     });
     return aggregate(model, flow, options);
   },

@@ -4,11 +4,13 @@ import { SymbolicModel } from '../../symbolic/index.js';
 import { PlanRecorder } from '../../symbolic/recorder.js';
 
 /**
- * A frozen archive's sums of two activations, in order. A transformer block has two, one behind its attention and one
- * behind its MLP; another number of them means that its blocks are built otherwise.
+ * A frozen archive's sums of two activations, in order. A transformer block has two, one after its attention and one
+ * after its MLP; another number of them means that its blocks are built otherwise.
  */
 function sumsOf({ attention, nodes }: Inspection): readonly string[] {
-  const sums = nodes.filter(({ name, layout, grid }) => /^residual\[\d+\]$/.test(name) && layout === 'tokens' && grid !== null);
+  const sums = nodes.filter(
+    ({ name, layout, grid }) => /^residual\[\d+\]$/.test(name) && layout === 'tokens' && grid?.order === null,
+  );
   return sums.length === 2 * attention.length ? sums.map(({ name }) => name) : [];
 }
 
@@ -19,7 +21,12 @@ function find(model: SymbolicModel, block: number): string | null {
 /** The node that is the output of an attention's transformer block; that there is one is `hasBlockOutputs`. */
 export function blockOutputOf(model: SymbolicModel, block: number): string {
   const name = find(model, block);
-  if (name === null) throw new SightlineError('METHOD_NOT_APPLICABLE', `The output of attention block ${block} is no node of the model.`);
+  if (name === null) {
+    throw new SightlineError(
+      'METHOD_NOT_APPLICABLE',
+      `The output of attention block ${block} is no node of the model.`,
+    );
+  }
   return name;
 }
 

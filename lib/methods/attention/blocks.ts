@@ -5,7 +5,10 @@ function placeOf(model: SymbolicModel, name: string, given: number): number {
   const count = model.inspection.attention.length;
   const place = given < 0 ? count + given : given;
   if (place < 0 || place >= count) {
-    throw new SightlineError('INVALID_OPTION', `${name} is ${given}, but the model has ${count} attention blocks, numbered from 0; the last is also -1.`);
+    throw new SightlineError(
+      'INVALID_OPTION',
+      `${name} is ${given}, but the model has ${count} attention blocks, numbered from 0; the last is also -1.`,
+    );
   }
   return place;
 }
@@ -24,10 +27,18 @@ export function blockOf(model: SymbolicModel, block: number): number {
  *
  * @throws SightlineError INVALID_OPTION when there are no such blocks, or none between them.
  */
-export function blocksBetween(model: SymbolicModel, { startBlock, endBlock }: { readonly startBlock: number; readonly endBlock: number }): number[] {
+export function blocksBetween(
+  model: SymbolicModel,
+  { startBlock, endBlock }: { readonly startBlock: number; readonly endBlock: number },
+): number[] {
   const first = placeOf(model, 'startBlock', startBlock);
   const last = placeOf(model, 'endBlock', endBlock);
-  if (last < first) throw new SightlineError('INVALID_OPTION', `endBlock is ${endBlock}, which lies before startBlock ${startBlock}; no attention block is left to explain.`);
+  if (last < first) {
+    throw new SightlineError(
+      'INVALID_OPTION',
+      `endBlock is ${endBlock}, which lies before startBlock ${startBlock}; no attention block is left to explain.`,
+    );
+  }
   return Array.from({ length: last - first + 1 }, (_, i) => first + i);
 }
 
@@ -44,7 +55,19 @@ interface BlockChoice {
  * @throws SightlineError INVALID_OPTION where options of the one are given with the other.
  */
 export function chosenBlocks(model: SymbolicModel, { block, rollout, startBlock, endBlock }: BlockChoice): number[] {
-  if (rollout && block !== undefined) throw new SightlineError('INVALID_OPTION', 'block names one block, which rollout does not take; give startBlock and endBlock, or leave rollout out.');
-  if (!rollout && (startBlock ?? endBlock) !== undefined) throw new SightlineError('INVALID_OPTION', 'startBlock and endBlock are for rollout; add rollout: true, or name one block by block.');
-  return rollout ? blocksBetween(model, { startBlock: startBlock ?? 0, endBlock: endBlock ?? -1 }) : [blockOf(model, block ?? -1)];
+  if (rollout && block !== undefined) {
+    throw new SightlineError(
+      'INVALID_OPTION',
+      'block names one block, which rollout does not take; give startBlock and endBlock, or leave rollout out.',
+    );
+  }
+  if (!rollout && (startBlock ?? endBlock) !== undefined) {
+    throw new SightlineError(
+      'INVALID_OPTION',
+      'startBlock and endBlock are for rollout; add rollout: true, or name one block by block.',
+    );
+  }
+  return rollout
+    ? blocksBetween(model, { startBlock: startBlock ?? 0, endBlock: endBlock ?? -1 })
+    : [blockOf(model, block ?? -1)];
 }

@@ -18,7 +18,10 @@ export const gae = defineMethod({
   name: 'gae',
   options: withPresets(
     {
-      /** How heads of attention times gradient become one map: positive-part, gradient-weighted, grad-cam, max, min, or one head's number. */
+      /**
+       * How heads of attention times gradient become one map: positive-part, gradient-weighted, grad-cam, max, min, or
+       * one head's number.
+       */
       headFusion: FIELDS.gradientFusion,
       ...BLOCKS,
       ...ROW,

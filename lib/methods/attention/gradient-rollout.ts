@@ -3,7 +3,7 @@ import * as vitExplain from '../compat/vit-explain.js';
 import { all, hasGlobalAttention, hasGradients } from '../conditions.js';
 import { defineMethod } from '../method.js';
 import { withPresets } from '../presets.js';
-import { aggregate, mixed } from './aggregate.js';
+import { aggregate, withResidual } from './aggregate.js';
 import { blocksBetween } from './blocks.js';
 import { fuseWithGradient } from './heads.js';
 import { ABNAR, AGGREGATION, FIELDS } from './settings.js';
@@ -12,14 +12,18 @@ import { ABNAR, AGGREGATION, FIELDS } from './settings.js';
  * Gradient attention rollout: rollout of attention weighted by the class score's gradient, positive parts only, which
  * makes it class-specific.
  *
- * Gildenblat, Exploring Explainability for Vision Transformers, 2020, with its pairing of blocks and gradients mended;
+ * Gildenblat, Exploring Explainability for Vision Transformers, 2020, with its pairing of blocks and gradients
+ * corrected;
  * positive parts are taken before heads are fused, as in Chefer et al. 2021.
  */
 export const gradientRollout = defineMethod({
   name: 'gradient-rollout',
   options: withPresets(
     {
-      /** How heads of attention times gradient become one map: positive-part, gradient-weighted, grad-cam, max, min, or one head's number. */
+      /**
+       * How heads of attention times gradient become one map: positive-part, gradient-weighted, grad-cam, max, min, or
+       * one head's number.
+       */
       headFusion: FIELDS.gradientFusion,
       ...AGGREGATION,
     },
@@ -30,7 +34,12 @@ export const gradientRollout = defineMethod({
         // Generic attention explainability: `gae` up to the factor 2 to the power of the number of blocks.
         'chefer-2021-gae': { rowNormalization: false },
         // The baseline "GradCAM" of Chefer's CVPR paper: the last block's attention as the features of Grad-CAM.
-        'chefer-2021-attention-grad-cam': { headFusion: 'grad-cam', startBlock: -1, residualWeight: 0, rowNormalization: false },
+        'chefer-2021-attention-grad-cam': {
+          headFusion: 'grad-cam',
+          startBlock: -1,
+          residualWeight: 0,
+          rowNormalization: false,
+        },
       },
       // Bugs included: other blocks' gradients, of the scores before the softmax; columns divided by row sums; the map
       // divided by its maximum.
@@ -45,7 +54,7 @@ export const gradientRollout = defineMethod({
     const flow = blocksBetween(model, options).map((block) => {
       const attention = attentions[block]!;
       const fused = fuseWithGradient(model, block, attention, grad(score, attention), options.headFusion);
-      return mixed(zeroSmallest(fused, options.discardRatio, false), options);
+      return withResidual(zeroSmallest(fused, options.discardRatio, false), options);
     });
     return aggregate(model, flow, options);
   },

@@ -14,12 +14,18 @@ export const gammaOptions = z.strictObject({
   convGamma: z.number(GAMMA).min(0, GAMMA).default(0.25),
 });
 
-const hasAttention = ({ attention, unknownAttention }: Inspection): string | null => (attention.length + unknownAttention === 0 ? 'it has no attention' : null);
+const hasAttention = ({ attention, unknownAttention }: Inspection): string | null =>
+  attention.length + unknownAttention === 0 ? 'it has no attention' : null;
 
-export const canPropagate = (rule: 'attn-lrp' | 'cp-lrp'): ((inspection: Inspection) => string | null) => all(hasGradients, hasAttention, followsRule(rule));
+export const canPropagate = (rule: 'attn-lrp' | 'cp-lrp'): ((inspection: Inspection) => string | null) =>
+  all(hasGradients, hasAttention, followsRule(rule));
 
 /** Each pixel's relevance, signed: its value times what the rule brings back to it, summed over the color channels. */
-export function pixelRelevance(model: SymbolicModel, rule: 'attn-lrp' | 'cp-lrp', gammas: z.output<typeof gammaOptions>): Value {
+export function pixelRelevance(
+  model: SymbolicModel,
+  rule: 'attn-lrp' | 'cp-lrp',
+  gammas: z.output<typeof gammaOptions>,
+): Value {
   const run = model.run(model.image, { rule, ...gammas });
   return sum(run.image.mul(grad(run.score, run.image)), 'channels');
 }

@@ -3,7 +3,12 @@ import { max, mean, min, narrow, relu, select, type SymbolicModel, type Value } 
 import type { GradientFusion, HeadFusion } from './settings.js';
 
 function oneHead(attention: Value, head: number, heads: number): Value {
-  if (head >= heads) throw new SightlineError('INVALID_OPTION', `headFusion is ${head}, but the attention has ${heads} heads, numbered from 0.`);
+  if (head >= heads) {
+    throw new SightlineError(
+      'INVALID_OPTION',
+      `headFusion is ${head}, but the attention has ${heads} heads, numbered from 0.`,
+    );
+  }
   return select(attention, 'heads', head);
 }
 
@@ -19,7 +24,13 @@ export function fuseHeads(model: SymbolicModel, block: number, attention: Value,
  * Attention weighted by the score's gradient with respect to it, negative parts cut off: [batch, queries, keys].
  * `positive-part` cuts before the mean over heads, so that heads do not cancel one another (Chefer et al. 2021).
  */
-export function fuseWithGradient(model: SymbolicModel, block: number, attention: Value, gradient: Value, fusion: GradientFusion): Value {
+export function fuseWithGradient(
+  model: SymbolicModel,
+  block: number,
+  attention: Value,
+  gradient: Value,
+  fusion: GradientFusion,
+): Value {
   const weighted = attention.mul(gradient);
   if (typeof fusion === 'number') return relu(oneHead(weighted, fusion, headsOf(model, block)));
   switch (fusion) {

@@ -8,8 +8,8 @@ import { blocksBetween } from './blocks.js';
 import { BLOCKS } from './settings.js';
 
 /**
- * LeGrad: each block's output is classified by the model's own head, and the score's gradient with respect to that
- * block's attention, positive part, is averaged over heads, queries and blocks. Attention itself is not multiplied in.
+ * LeGrad: each block's output is classified by the model's own head. The score's gradient with respect to that block's
+ * attention, positive part, is averaged over heads, queries and blocks. Attention itself is not multiplied in.
  *
  * Bousselham, Boggust, Chaybouti, Strobelt & Kuehne, LeGrad: An Explainability Method for Vision Transformers via
  * Feature Formation Sensitivity, ICCV 2025.
@@ -18,7 +18,10 @@ export const leGrad = defineMethod({
   name: 'le-grad',
   options: withPresets(
     {
-      /** What the head reads of a block's output: the mean of all tokens, or the tokens as they are (the class token, in most models). */
+      /**
+       * The tokens of a block's output that the head reads: the mean of all tokens, or the tokens as they are (the
+       * class token, in most models).
+       */
       pooling: oneOf('mean', 'model'),
       ...BLOCKS,
     },

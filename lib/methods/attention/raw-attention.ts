@@ -8,8 +8,8 @@ import { rowOf } from './rows.js';
 import { FIELDS } from './settings.js';
 
 /**
- * Raw attention: what the class token attends to in one block, heads fused; where there is no class token, the mean of all
- * patches. Not class-specific.
+ * Raw attention: what the class token attends to in one block, heads fused; where there is no class token, the mean of
+ * all patches. Not class-specific.
  *
  * No paper defines it; the probabilities are those of Vaswani et al., Attention Is All You Need, NeurIPS 2017.
  */
@@ -28,6 +28,9 @@ export const rawAttention = defineMethod({
   reasonAgainst: hasGlobalAttention,
   map: ({ model, options }) => {
     const block = blockOf(model, options.block ?? -1);
-    return model.patches(rowOf(model, fuseHeads(model, block, model.output.attention(block), options.headFusion), options.row), 'keys');
+    return model.patches(
+      rowOf(model, fuseHeads(model, block, model.output.attention(block), options.headFusion), options.row),
+      'keys',
+    );
   },
 });

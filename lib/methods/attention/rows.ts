@@ -26,8 +26,10 @@ export function tokenOf(model: SymbolicModel, choice: RowChoice): number | null 
     case 'class-token':
       return classToken ?? refuse('the model classifies the mean of its patches and has no class token');
     case 'distillation-token':
-      // DeiT puts it right behind the class token. With more prefix tokens those are registers.
-      return classToken === 0 && prefix === 2 && suffix === 0 ? 1 : refuse(`the model has ${prefix} tokens before its patches, where a distilled one has 2`);
+      // DeiT puts it directly after the class token. With more prefix tokens those are registers.
+      return classToken === 0 && prefix === 2 && suffix === 0
+        ? 1
+        : refuse(`the model has ${prefix} tokens before its patches, where a distilled one has 2`);
     default: {
       const count = prefix + height * width + suffix;
       return choice < count ? choice : refuse(`the model has ${count} tokens, numbered from 0`);
@@ -43,18 +45,24 @@ export function rowOf(model: SymbolicModel, matrix: Value, choice: RowChoice): V
   return mean(narrow(matrix, 'queries', prefix, height * width), 'queries');
 }
 
-/** What the classifier reads, in a matrix [batch, queries, keys]: the class token's row, or the mean of the patches' rows. */
+/**
+ * What the classifier reads, in a matrix [batch, queries, keys]: the class token's row, or the mean of the patches'
+ * rows.
+ */
 export function pooledRow(model: SymbolicModel, matrix: Value): Value {
   return rowOf(model, matrix, 'classifier');
 }
 
 /**
- * A row [batch, keys] of the last of `flow`, carried down through the product of all, last block leftmost: [batch, keys].
+ * A row [batch, keys] of the last of `flow`, carried down through the product of all, last block leftmost: [batch,
+ * keys].
  *
  * A vector times a matrix for each block gives the same row as the whole matrix product at an N-th of the cost.
  */
 export function carryDown(row: Value, flow: readonly Value[]): Value {
   let carried = row;
-  for (const matrix of flow.slice(0, -1).reverse()) carried = contract(rename(carried, 'keys', 'queries'), matrix, 'queries');
+  for (const matrix of flow.slice(0, -1).reverse()) {
+    carried = contract(rename(carried, 'keys', 'queries'), matrix, 'queries');
+  }
   return carried;
 }

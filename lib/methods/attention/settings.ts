@@ -13,8 +13,8 @@ export type HeadFusion = (typeof HEAD_FUSIONS)[number] | number;
 
 /**
  * How heads become one matrix where attention A is weighted by the gradient g of the score with respect to it:
- * `positive-part` mean of relu(A g); `gradient-weighted` relu of the mean of A g; `grad-cam` relu of the mean of A times
- * the mean of g over the patches; `max` and `min` of relu(A g). A number takes relu(A g) of that head alone.
+ * `positive-part` mean of relu(A g); `gradient-weighted` relu of the mean of A g; `grad-cam` relu of the mean of A
+ * times the mean of g over the patches; `max` and `min` of relu(A g). A number takes relu(A g) of that head alone.
  */
 export const GRADIENT_FUSIONS = ['positive-part', 'gradient-weighted', 'grad-cam', 'max', 'min'] as const;
 export type GradientFusion = (typeof GRADIENT_FUSIONS)[number] | number;
@@ -23,7 +23,10 @@ export type GradientFusion = (typeof GRADIENT_FUSIONS)[number] | number;
 export const ROWS = ['classifier', 'class-token', 'distillation-token', 'patches'] as const;
 export type RowChoice = (typeof ROWS)[number] | number;
 
-const nameOrNumber = <const Names extends readonly string[]>(names: Names, what: string): z.ZodType<Names[number] | number, Names[number] | number> =>
+const nameOrNumber = <const Names extends readonly string[]>(
+  names: Names,
+  what: string,
+): z.ZodType<Names[number] | number, Names[number] | number> =>
   z.union([z.enum(names), z.int().min(0)], { error: `give ${names.join(', ')} or the number of ${what}, from 0` });
 
 const BLOCK = 'give the number of a block, from 0, or from -1 for the last one backwards';
@@ -34,9 +37,15 @@ export const FIELDS = {
   gradientFusion: nameOrNumber(GRADIENT_FUSIONS, 'one head'),
   row: nameOrNumber(ROWS, 'one token'),
   block: z.int({ error: BLOCK }),
-  residualWeight: z.number({ error: 'give a number of at least 0 and below 1' }).min(0, { error: 'it must be at least 0' }).lt(1, { error: 'it must be below 1, or no attention would be left' }),
+  residualWeight: z
+    .number({ error: 'give a number of at least 0 and below 1' })
+    .min(0, { error: 'it must be at least 0' })
+    .lt(1, { error: 'it must be below 1, or no attention would be left' }),
   rowNormalization: flag,
-  discardRatio: z.number({ error: 'give a number of at least 0 and below 1' }).min(0, { error: 'it must be at least 0' }).lt(1, { error: 'it must be below 1, or no attention would be left' }),
+  discardRatio: z
+    .number({ error: 'give a number of at least 0 and below 1' })
+    .min(0, { error: 'it must be at least 0' })
+    .lt(1, { error: 'it must be below 1, or no attention would be left' }),
   combine: z.enum(['product', 'sum'], { error: "give 'product' or 'sum'" }),
 } as const;
 
@@ -67,4 +76,12 @@ export const AGGREGATION = {
 };
 
 /** The settings of Abnar and Zuidema's rollout. */
-export const ABNAR = { discardRatio: 0, startBlock: 0, endBlock: -1, residualWeight: 0.5, rowNormalization: true, combine: 'product', row: 'classifier' } as const;
+export const ABNAR = {
+  discardRatio: 0,
+  startBlock: 0,
+  endBlock: -1,
+  residualWeight: 0.5,
+  rowNormalization: true,
+  combine: 'product',
+  row: 'classifier',
+} as const;

@@ -16,7 +16,10 @@ export interface ProductBasis {
 export function productBasis(from: readonly [number, number], to: readonly [number, number]): ProductBasis {
   const rows = axisBasis(from[0], to[0]);
   const columns = axisBasis(from[1], to[1]);
-  return { into: (grids) => alongBoth(grids, rows.into, columns.into), outOf: (grids) => alongBoth(grids, rows.outOf, columns.outOf) };
+  return {
+    into: (grids) => alongBoth(grids, rows.into, columns.into),
+    outOf: (grids) => alongBoth(grids, rows.outOf, columns.outOf),
+  };
 }
 
 /** Rows and columns of [..., height, width], multiplied each by its matrix from the right. */
@@ -50,7 +53,9 @@ function gram(from: number, to: number): Float64Array {
     const far = Math.min(near + 1, from - 1);
     const share = place - near;
     const weights = near === far ? [[near, 1] as const] : [[near, 1 - share] as const, [far, share] as const];
-    for (const [a, weightOfA] of weights) for (const [b, weightOfB] of weights) products[a * from + b]! += weightOfA * weightOfB;
+    for (const [a, weightOfA] of weights) {
+      for (const [b, weightOfB] of weights) products[a * from + b]! += weightOfA * weightOfB;
+    }
   }
   return products;
 }

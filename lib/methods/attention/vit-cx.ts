@@ -1,7 +1,21 @@
 import { z } from 'zod';
 
 import type { Inspection } from '../../engine/inspection.js';
-import { accumulate, clusterMasks, concatenate, highest, lowest, noise, pick, rename, softmax, sub, upsample, type Run, type Value } from '../../symbolic/index.js';
+import {
+  accumulate,
+  clusterMasks,
+  concatenate,
+  highest,
+  lowest,
+  noise,
+  pick,
+  rename,
+  softmax,
+  sub,
+  upsample,
+  type Run,
+  type Value,
+} from '../../symbolic/index.js';
 import { channelsOf, placesOf, unitMask } from '../cam/channel-masks.js';
 import { activationsOf } from '../cam/target-layer.js';
 import { hasTargetLayer } from '../conditions.js';
@@ -20,7 +34,11 @@ export const vitCx = defineMethod({
   name: 'vit-cx',
   options: z.strictObject({
     /** Masks are merged while their cosine distance stays below it; in (0, 1]. */
-    distanceThreshold: z.number({ error: 'a number in (0, 1] is expected' }).gt(0, { error: 'a distance above 0 is expected' }).max(1, { error: 'masks lie at most 1 apart' }).default(0.1),
+    distanceThreshold: z
+      .number({ error: 'a number in (0, 1] is expected' })
+      .gt(0, { error: 'a distance above 0 is expected' })
+      .max(1, { error: 'masks lie at most 1 apart' })
+      .default(0.1),
     /** Standard deviation of the noise where the mask is 0, of pixels as the model gets them. */
     noise: deviation.default(0.1),
     /** Of the noise: the same seed gives the same map. */
@@ -46,7 +64,8 @@ export const vitCx = defineMethod({
     const clusters = clusterMasks(basis.into(masks), options.distanceThreshold);
 
     // The definition is of probabilities; a score of the user's own is taken as it is.
-    const probability = (run: Run): Value => (model.explained.isLogit ? model.scoreIn(softmax(run.logits, 'classes')) : run.score);
+    const probability = (run: Run): Value =>
+      model.explained.isLogit ? model.scoreIn(softmax(run.logits, 'classes')) : run.score;
     const whole = probability(model.output);
     const { effects, coverage } = accumulate(
       clusters.masks,

@@ -11,7 +11,7 @@ import { activationsOf } from './target-layer.js';
 
 /**
  * Ablation-CAM: a layer's channels, each weighted by the share of the score that is lost where that channel is set to
- * zero. Takes no gradients; for each channel, one run of what lies behind the layer.
+ * zero. Takes no gradients; for each channel, one run of the operators after the layer.
  *
  * Desai and Ramaswamy, Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free Localization,
  * WACV 2020.

@@ -1,4 +1,16 @@
-import { concatenate, mean, narrow, oneHot, rename, select, sub, where, type Operand, type SymbolicModel, type Value } from '../../symbolic/index.js';
+import {
+  concatenate,
+  mean,
+  narrow,
+  oneHot,
+  rename,
+  select,
+  sub,
+  where,
+  type Operand,
+  type SymbolicModel,
+  type Value,
+} from '../../symbolic/index.js';
 import { SPACE } from '../axes.js';
 import { channelsOf } from './channel-masks.js';
 
@@ -15,12 +27,16 @@ export function lostByHead(model: SymbolicModel, features: Value): Ablation {
 }
 
 /**
- * By running what lies behind the layer once for each channel, with `replacement` in that channel's place.
+ * By running the operators after the layer once for each channel, with `replacement` in that channel's place.
  *
- * In sample 0 nothing is ablated. The score of the run itself would not do: rounded along another way, it is off by as much
- * as a channel brings, and by the same for all channels.
+ * In sample 0 nothing is ablated. The score of the run itself would not do: rounded along another way, it is off by as
+ * much as a channel brings, and by the same for all channels.
  */
-export function lostByRuns(model: SymbolicModel, layer: string, replacement: (feature: Value, channel: Value) => Operand = () => 0): Ablation {
+export function lostByRuns(
+  model: SymbolicModel,
+  layer: string,
+  replacement: (feature: Value, channel: Value) => Operand = () => 0,
+): Ablation {
   const feature = model.output.feature(layer);
   const channels = channelsOf(model.node(layer));
   const scores = concatenate(feature, 1 + channels, (sample) => {

@@ -8,7 +8,7 @@ import { activationsOf } from './target-layer.js';
 
 /**
  * Class activation mapping: the feature before the average pooling, weighted by the class's row of the linear layer
- * behind it. Signed: what speaks against the class is negative.
+ * after it. Signed: what speaks against the class is negative.
  *
  * Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016.
  */
@@ -21,7 +21,10 @@ export const cam = defineMethod({
   map: ({ model, layer, options }) => {
     const feature = model.inspection.head!.feature;
     if (layer !== feature) {
-      throw new SightlineError('INVALID_OPTION', `cam explains the pooled feature "${feature}" only, not "${layer}"; leave the layer out, or use grad-cam.`);
+      throw new SightlineError(
+        'INVALID_OPTION',
+        `cam explains the pooled feature "${feature}" only, not "${layer}"; leave the layer out, or use grad-cam.`,
+      );
     }
     return combineChannels(activationsOf(model, feature).mul(model.headRow()), { ...options, signed: true });
   },

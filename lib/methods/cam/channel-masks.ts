@@ -1,5 +1,22 @@
 import type { NodeInfo } from '../../engine/inspection.js';
-import { concatenate, div, highest, lowest, mean, mul, noise, pick, rename, softmax, split, sub, unravel, upsample, type SymbolicModel, type Value } from '../../symbolic/index.js';
+import {
+  concatenate,
+  div,
+  highest,
+  lowest,
+  mean,
+  mul,
+  noise,
+  pick,
+  rename,
+  softmax,
+  split,
+  sub,
+  unravel,
+  upsample,
+  type SymbolicModel,
+  type Value,
+} from '../../symbolic/index.js';
 import type { MapOf } from '../method.js';
 import { combineChannels, type PipelineSettings } from './pipeline.js';
 import { activationsOf } from './target-layer.js';
@@ -47,7 +64,11 @@ export interface MaskedScores {
  *
  * Masks are made inside the loop from the small activations: they would take gigabytes together.
  */
-function maskedScoreWeights(model: SymbolicModel, layer: string, { maskOf, rounds = 1, masked = mul, seed = 0 }: MaskedScores): Value {
+function maskedScoreWeights(
+  model: SymbolicModel,
+  layer: string,
+  { maskOf, rounds = 1, masked = mul, seed = 0 }: MaskedScores,
+): Value {
   const { height, width } = model.inspection;
   const activations = activationsOf(model, layer);
   const channels = channelsOf(model.node(layer));
@@ -56,10 +77,15 @@ function maskedScoreWeights(model: SymbolicModel, layer: string, { maskOf, round
     const mask = maskOf(pick(activations, channel, 'channels'), height, width);
     return model.run(masked(mask, model.image, round, (like) => noise(like, sample, seed, 'normal'))).score;
   });
-  return softmax(rounds === 1 ? rename(scores, 'sample', 'channels') : mean(split(scores, 'sample', { rounds, channels }), 'rounds'), 'channels');
+  return softmax(
+    rounds === 1 ? rename(scores, 'sample', 'channels') : mean(split(scores, 'sample', { rounds, channels }), 'rounds'),
+    'channels',
+  );
 }
 
-/** The map of a Score-CAM: activations weighted by masked scores. `scored` says how the channels are, by the options. */
+/**
+ * The map of a Score-CAM: activations weighted by masked scores. `scored` says how the channels are, by the options.
+ */
 export const scoreWeighted =
   <Options extends PipelineSettings>(scored: (options: Options) => MaskedScores): MapOf<Options> =>
   ({ model, layer, options }) =>

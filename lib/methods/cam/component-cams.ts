@@ -7,7 +7,15 @@ import { hasReadableLayer } from './conditions.js';
 import { activationsOf, readLayer } from './target-layer.js';
 
 /** A CAM without options: the positive part of a component of what is read of the layer. */
-const componentCam = ({ name, isClassSpecific, of }: { readonly name: string; readonly isClassSpecific: boolean; readonly of: (model: SymbolicModel, layer: string) => Value }) =>
+const componentCam = ({
+  name,
+  isClassSpecific,
+  of,
+}: {
+  readonly name: string;
+  readonly isClassSpecific: boolean;
+  readonly of: (model: SymbolicModel, layer: string) => Value;
+}) =>
   defineMethod({
     name,
     options: z.strictObject({}),
@@ -19,12 +27,16 @@ const componentCam = ({ name, isClassSpecific, of }: { readonly name: string; re
 
 /**
  * Eigen-CAM: the projection of a layer's channels on their first principal component, negative parts cut off. It tells
- * where the layer's main pattern lies, whatever the class. The component's sign is arbitrary: here its largest magnitude is
- * positive.
+ * where the layer's main pattern lies, whatever the class. The component's sign is arbitrary: here its largest
+ * magnitude is positive.
  *
  * Muhammad & Yeasin, Eigen-CAM: Class Activation Map using Principal Components, IJCNN 2020.
  */
-export const eigenCam = componentCam({ name: 'eigen-cam', isClassSpecific: false, of: (model, layer) => principalComponent(activationsOf(model, layer)) });
+export const eigenCam = componentCam({
+  name: 'eigen-cam',
+  isClassSpecific: false,
+  of: (model, layer) => principalComponent(activationsOf(model, layer)),
+});
 
 /**
  * KPCA-CAM: Eigen-CAM with a kernel. Places are compared by tanh(x y / channels + 1), x and y being their centered
@@ -32,7 +44,11 @@ export const eigenCam = componentCam({ name: 'eigen-cam', isClassSpecific: false
  *
  * Karmani et al., KPCA-CAM: Visual Explainability of Deep Computer Vision Models Using Kernel PCA, MMSP 2024.
  */
-export const kpcaCam = componentCam({ name: 'kpca-cam', isClassSpecific: false, of: (model, layer) => kernelComponent(activationsOf(model, layer)) });
+export const kpcaCam = componentCam({
+  name: 'kpca-cam',
+  isClassSpecific: false,
+  of: (model, layer) => kernelComponent(activationsOf(model, layer)),
+});
 
 /**
  * Eigen-Grad-CAM: the first principal component of activations times gradients, negative parts cut off. The gradients

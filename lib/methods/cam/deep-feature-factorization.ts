@@ -1,7 +1,16 @@
 import { z } from 'zod';
 
 import { SightlineError } from '../../support/errors.js';
-import { concatenate, expandLike, max, min, nonNegativeFactors, pick, rename, type Value } from '../../symbolic/index.js';
+import {
+  concatenate,
+  expandLike,
+  max,
+  min,
+  nonNegativeFactors,
+  pick,
+  rename,
+  type Value,
+} from '../../symbolic/index.js';
 import { SPACE } from '../axes.js';
 import { compatWith } from '../compat/peers.js';
 import { hasReadableLayer } from './conditions.js';
@@ -22,19 +31,26 @@ const mapBy =
     const [height, width] = placesOf(model.node(layer));
     const components = asked ?? Math.min(COMPONENTS, height * width);
     if (components > height * width) {
-      throw new SightlineError('INVALID_OPTION', `deep-feature-factorization finds at most as many concepts as "${layer}" has places, ${height * width}, not ${components}; ask for fewer components.`);
+      throw new SightlineError(
+        'INVALID_OPTION',
+        `deep-feature-factorization finds at most as many concepts as "${layer}" has places, ${height * width}, not ${components}; ask for fewer components.`,
+      );
     }
     const lowest = min(features, SPACE);
     const { maps, vectors } = nonNegativeFactors(features.sub(lowest), components);
     const concepts = scaled(vectors, maps).add(lowest);
     // The classes that the model gives to an image of nothing but the concept.
-    const logits = concatenate(feature, components, (concept) => model.resume([{ of: feature, to: expandLike(pick(concepts, concept, 'concepts'), feature) }]).logits);
+    const logits = concatenate(
+      feature,
+      components,
+      (concept) => model.resume([{ of: feature, to: expandLike(pick(concepts, concept, 'concepts'), feature) }]).logits,
+    );
     return { map: maps, concepts: rename(logits, 'sample', 'concepts') };
   };
 
 /**
- * Deep feature factorization: a layer's activations as a sum of few non-negative concepts, each with a map of where it
- * is and a class that the model gives to an image of nothing else. One map per concept, in place of one per target.
+ * Deep feature factorization: a layer's activations as a sum of few non-negative concepts. Each has a map of where it
+ * is, and the class that the model gives to an image of nothing else. One map per concept, in place of one per target.
  *
  * Collins, Achanta and Süsstrunk, Deep Feature Factorization for Concept Discovery, ECCV 2018; the classes of concepts
  * are pytorch-grad-cam's.
@@ -49,7 +65,10 @@ export const deepFeatureFactorization = defineMethod({
   }),
   usesLayer: true,
   isClassSpecific: false,
-  reasonAgainst: (inspection) => (inspection.classes === 0 ? 'it gives no class scores that a concept could be named by' : hasReadableLayer(inspection)),
+  reasonAgainst: (inspection) =>
+    inspection.classes === 0
+      ? 'it gives no class scores that a concept could be named by'
+      : hasReadableLayer(inspection),
   // Only the product of a concept's map and vector is defined. At the peak of its map it is what the layer holds there.
   map: mapBy((vectors, maps) => vectors.mul(max(maps, SPACE))),
   compat: { 'pytorch-grad-cam': mapBy((vectors) => vectors) },

@@ -39,15 +39,23 @@ const mapBy =
   (input) => {
     const { model, layer, options } = input;
     if (!model.explained.isLogit) {
-      throw new SightlineError('INVALID_OPTION', 'finer-cam compares logits, so it explains logits only; leave `score` out, or use grad-cam.');
+      throw new SightlineError(
+        'INVALID_OPTION',
+        'finer-cam compares logits, so it explains logits only; leave `score` out, or use grad-cam.',
+      );
     }
-    const base = { 'grad-cam': byMeanGradient, 'grad-cam++': byPlaces(alpha), 'layer-cam': byPositiveGradient }[options.base];
-    return combineChannels(base(readLayer(model, layer, score(input, nearestClasses(model, options.references)))), options);
+    const base = { 'grad-cam': byMeanGradient, 'grad-cam++': byPlaces(alpha), 'layer-cam': byPositiveGradient }[
+      options.base
+    ];
+    return combineChannels(
+      base(readLayer(model, layer, score(input, nearestClasses(model, options.references)))),
+      options,
+    );
   };
 
 /**
- * Finer-CAM: a CAM of what sets the class apart from the classes most like it, the score less `strength` times the mean
- * logit of the `references` classes whose logits are nearest.
+ * Finer-CAM: a CAM of what sets the class apart from the classes most like it. Explained is the score less `strength`
+ * times the mean logit of the `references` classes whose logits are nearest.
  *
  * Zhang et al., Finer-CAM: Spotting the Difference Reveals Finer Details for Visual Explanation, CVPR 2025.
  */
@@ -59,9 +67,12 @@ export const finerCam = defineMethod({
     base: oneOf('grad-cam', 'grad-cam++', 'layer-cam').default('grad-cam'),
     /** How many classes are compared with; as many as there are where the model has fewer. */
     references: count(1, 1000).default(3),
-    /** How strongly they count; 0 is the base method. Default 0.6, with `compat: 'pytorch-grad-cam'` 1. */
+    /** Factor by which they count; 0 is the base method. Default 0.6, with `compat: 'pytorch-grad-cam'` 1. */
     strength: notNegative.optional(),
-    /** `pytorch-grad-cam`: references weighted by their probabilities; that and `torch-cam` choose their own `grad-cam++` too. */
+    /**
+     * `pytorch-grad-cam`: references weighted by their probabilities; that and `torch-cam` choose their own
+     * `grad-cam++` too.
+     */
     compat: compatWith('pytorch-grad-cam', 'torch-cam'),
   }),
   usesLayer: true,

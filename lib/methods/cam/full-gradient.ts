@@ -1,5 +1,16 @@
 import type { Inspection, NodeInfo } from '../../engine/inspection.js';
-import { abs, grad, max, mean, min, sum, upsample, type Axis, type SymbolicModel, type Value } from '../../symbolic/index.js';
+import {
+  abs,
+  grad,
+  max,
+  mean,
+  min,
+  sum,
+  upsample,
+  type Axis,
+  type SymbolicModel,
+  type Value,
+} from '../../symbolic/index.js';
 import { SPACE } from '../axes.js';
 import type { MapOf } from '../method.js';
 
@@ -31,7 +42,10 @@ function laidOver(term: Value, { over, epsilon, alignCorners }: Rescaling, model
 function completenessError(model: SymbolicModel, terms: readonly Value[]): Value | null {
   const { head } = model.inspection;
   if (head === null || head.layout !== 'channels-first' || !model.explained.isLogit) return null;
-  const withoutBias = sum(mean(model.spatial(model.output.feature(head.feature), head.feature), SPACE).mul(model.headRow()), 'channels');
+  const withoutBias = sum(
+    mean(model.spatial(model.output.feature(head.feature), head.feature), SPACE).mul(model.headRow()),
+    'channels',
+  );
   return terms.map((term) => sum(term, ['channels', ...SPACE])).reduce((rest, term) => rest.sub(term), withoutBias);
 }
 

@@ -17,7 +17,7 @@ const mapBy =
     combineChannels(byPlaces(alpha)(readLayer(model, layer)), options);
 
 /**
- * Grad-CAM++: a channel's weight is the sum over space of its positive gradients, each times an alpha that evens out
+ * Grad-CAM++: a channel's weight is the sum over space of its positive gradients, each times an alpha. Alpha evens out
  * how many places a channel is active at. Closed form for a score that passes through an exponential.
  *
  * Chattopadhay et al., Grad-CAM++: Generalized Gradient-based Visual Explanations for Deep Convolutional Networks, WACV
@@ -27,7 +27,10 @@ export const gradCamPlusPlus = defineMethod({
   name: 'grad-cam++',
   options: z.strictObject({
     ...pipelineOptions,
-    /** `pytorch-grad-cam`: 1e-6 in the denominator; `torch-cam`: alpha is g²; `xplique`: mean in place of sum of activations. */
+    /**
+     * `pytorch-grad-cam`: 1e-6 in the denominator; `torch-cam`: alpha is g²; `xplique`: mean in place of sum of
+     * activations.
+     */
     compat: compatWith('pytorch-grad-cam', 'torch-cam', 'xplique'),
   }),
   usesLayer: true,

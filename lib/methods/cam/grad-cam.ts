@@ -22,7 +22,7 @@ export const gradCam = defineMethod({
   name: 'grad-cam',
   options: z.strictObject({
     ...pipelineOptions,
-    /** `captum`: negative parts are kept, as LayerGradCam does unless told otherwise. */
+    /** `captum`: negative parts are kept, as LayerGradCam does by default. */
     compat: compatWith('captum'),
   }),
   usesLayer: true,

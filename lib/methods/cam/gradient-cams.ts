@@ -24,7 +24,10 @@ const gradientCam = ({ name, weighted }: { readonly name: string; readonly weigh
  *
  * Draelos & Carin, Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural networks, 2020.
  */
-export const hiResCam = gradientCam({ name: 'hires-cam', weighted: ({ activations, gradients }) => activations.mul(gradients) });
+export const hiResCam = gradientCam({
+  name: 'hires-cam',
+  weighted: ({ activations, gradients }) => activations.mul(gradients),
+});
 
 /**
  * Element-wise Grad-CAM: activations times gradients, place by place, negative parts cut off before the sum over
@@ -32,4 +35,7 @@ export const hiResCam = gradientCam({ name: 'hires-cam', weighted: ({ activation
  *
  * A variant of the pytorch-grad-cam project, without a paper.
  */
-export const elementwiseGradCam = gradientCam({ name: 'elementwise-grad-cam', weighted: ({ activations, gradients }) => relu(activations.mul(gradients)) });
+export const elementwiseGradCam = gradientCam({
+  name: 'elementwise-grad-cam',
+  weighted: ({ activations, gradients }) => relu(activations.mul(gradients)),
+});

@@ -19,7 +19,10 @@ export const isCam = defineMethod({
     ...pipelineOptions,
     /** Steps along the way, and so runs of the model for each channel. */
     steps: count(1).default(10),
-    /** Masks scaled before they are upsampled, and the running sum of the fractions, which goes far beyond 1, in place of each. */
+    /**
+     * Masks scaled before they are upsampled, and the running sum of the fractions, which goes far beyond 1, in place
+     * of each.
+     */
     compat: compatWith('torch-cam'),
   }),
   usesLayer: true,

@@ -10,8 +10,8 @@ import { readLayer } from './target-layer.js';
 import { byPositiveGradient } from './weightings.js';
 
 /**
- * LayerCAM: every place of every channel weighted by its own positive gradient, summed, negative parts cut off. Made for
- * shallow layers too, whose finer maps are fused with the deep ones'.
+ * LayerCAM: every place of every channel weighted by its own positive gradient, summed, negative parts cut off. Made
+ * for shallow layers too, whose finer maps are fused with the deep ones'.
  *
  * Jiang et al., LayerCAM: Exploring Hierarchical Class Activation Maps for Localization, IEEE TIP 2021.
  */
@@ -19,7 +19,10 @@ export const layerCam = defineMethod({
   name: 'layer-cam',
   options: z.strictObject({
     ...pipelineOptions,
-    /** Brings the map M to tanh(gamma M / max M), which the paper does with 2 to shallow layers before it fuses them; 0 leaves it. */
+    /**
+     * Brings the map M to tanh(gamma M / max M), which the paper does with 2 to shallow layers before it fuses them; 0
+     * leaves it.
+     */
     gamma: notNegative.default(0),
   }),
   usesLayer: true,

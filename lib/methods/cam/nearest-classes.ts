@@ -1,6 +1,8 @@
 import { abs, neg, oneHot, sum, top, where, type SymbolicModel, type Value } from '../../symbolic/index.js';
 
-/** The classes whose logits lie nearest to that of the class asked for, at most `most`: their numbers, [batch, rank]. */
+/**
+ * The classes whose logits lie nearest to that of the class asked for, at most `most`: their numbers, [batch, rank].
+ */
 export function nearestClasses(model: SymbolicModel, most: number): Value {
   const { logits } = model.output;
   const { classes } = model.inspection;

@@ -17,8 +17,8 @@ export interface PipelineSettings {
 
 /**
  * The shared end of the CAM family: weighted activations [batch, channels, height, width] to the map [batch, height,
- * width], by their sum over channels or their first principal component; negative parts are cut off unless the method is
- * signed.
+ * width], by their sum over channels or their first principal component; negative parts are cut off unless the method
+ * is signed.
  */
 export function combineChannels(weighted: Value, { eigenSmoothing, signed = false }: PipelineSettings): Value {
   const map = eigenSmoothing ? principalComponent(weighted) : sum(weighted, 'channels');

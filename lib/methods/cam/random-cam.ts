@@ -9,8 +9,8 @@ import { combineChannels, pipelineOptions } from './pipeline.js';
 import { activationsOf } from './target-layer.js';
 
 /**
- * Random-CAM: channels weighted by random numbers between -1 and 1, negative parts cut off. The baseline that a CAM must
- * beat; it knows neither the class nor the model behind the layer. Every image of a batch gets the same weights.
+ * Random-CAM: channels weighted by random numbers between -1 and 1, negative parts cut off. The baseline that a CAM
+ * must beat; it knows neither the class nor the model after the layer. Every image of a batch gets the same weights.
  */
 export const randomCam = defineMethod({
   name: 'random-cam',

@@ -6,7 +6,9 @@ import { all, hasGradients, hasTargetLayer } from '../conditions.js';
 import { defineMethod } from '../method.js';
 import { combineChannels, pipelineOptions } from './pipeline.js';
 
-/** ln softmax over classes. The largest logit goes first: the logarithm of a probability that underflows is no number. */
+/**
+ * ln softmax over classes. The largest logit goes first: the logarithm of a probability that underflows is no number.
+ */
 function logSoftmax(logits: Value): Value {
   const shifted = logits.sub(detach(max(logits, 'classes')));
   return shifted.sub(log(sum(exp(shifted), 'classes')));
@@ -16,16 +18,21 @@ function logSoftmax(logits: Value): Value {
 function utilityOf(model: SymbolicModel, asked: 'rest' | 'score' | undefined): Value {
   const hasClasses = model.inspection.classes > 0;
   if (asked === 'rest' && !hasClasses) {
-    throw new SightlineError('INVALID_OPTION', "The utility 'rest' of shapley-cam is a class's probability, and the model gives no class scores; give utility: 'score', or leave it out.");
+    throw new SightlineError(
+      'INVALID_OPTION',
+      "The utility 'rest' of shapley-cam is a class's probability, and the model gives no class scores; give utility: 'score', or leave it out.",
+    );
   }
   const { score } = model.output;
-  return (asked ?? (hasClasses ? 'rest' : 'score')) === 'score' ? score : score.add(model.scoreIn(logSoftmax(model.output.logits)));
+  return (asked ?? (hasClasses ? 'rest' : 'score')) === 'score'
+    ? score
+    : score.add(model.scoreIn(logSoftmax(model.output.logits)));
 }
 
 /**
- * Shapley-CAM: Grad-CAM whose weights are the places' Shapley values to second order, the mean over space of
- * g - H A / 2, where H is the Hessian of the utility with respect to the layer. Where the utility is linear in the layer,
- * H is zero and the map is Grad-CAM's.
+ * Shapley-CAM: Grad-CAM whose weights are the places' Shapley values to second order: the mean over space of
+ * g - H A / 2. H is the Hessian of the utility with respect to the layer. Where the utility is linear in the layer, H
+ * is zero and the map is Grad-CAM's.
  *
  * Cai, CAMs as Shapley Value-based Explainers, 2025 (arXiv 2501.06261).
  */
@@ -33,7 +40,10 @@ export const shapleyCam = defineMethod({
   name: 'shapley-cam',
   options: z.strictObject({
     ...pipelineOptions,
-    /** `rest` (the paper's): the score plus the class's log-probability; `score`: the score alone, the default where there are no classes. */
+    /**
+     * `rest` (the paper's): the score plus the class's log-probability; `score`: the score alone, the default where
+     * there are no classes.
+     */
     utility: z.enum(['rest', 'score'], { error: "'rest' or 'score' is expected" }).optional(),
   }),
   usesLayer: true,
@@ -44,7 +54,10 @@ export const shapleyCam = defineMethod({
     const gradient = grad(utilityOf(model, options.utility), feature, { differentiable: true });
     // The gradient of g . A is g + H A. With A held constant it would be H A alone, but a utility that is linear in the
     // layer has a g that depends on nothing, of which no gradient can be taken.
-    const product = sum(gradient.mul(feature), feature.axes.filter((axis) => axis !== 'batch'));
+    const product = sum(
+      gradient.mul(feature),
+      feature.axes.filter((axis) => axis !== 'batch'),
+    );
     const curved = grad(product, feature).sub(gradient);
     const weights = mean(model.spatial(gradient.sub(curved.mul(0.5)), layer), ['height', 'width']);
     return combineChannels(model.spatial(feature, layer).mul(weights), options);

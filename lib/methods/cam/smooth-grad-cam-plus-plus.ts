@@ -41,8 +41,9 @@ export const smoothGradCamPlusPlus = defineMethod({
       return { first: gradient, second: square(gradient), third: power(gradient, 3) };
     });
     const denominator = second.mul(2).add(third.mul(sum(activations, SPACE)));
-    // Features of at least 0 give an alpha of at most 1/2. Those of a ViT have both signs, and a denominator that crosses 0
-    // would leave the map to rounding: alpha is at most 1. Squared gradients of a large map are smaller than most epsilons.
+    // Features of at least 0 give an alpha of at most 1/2. Those of a ViT have both signs, and a denominator that
+    // crosses 0 would leave the map to rounding: alpha is at most 1. Squared gradients of a large map are smaller than
+    // most epsilons.
     const alpha = divideOrZero(second, maximum(second, denominator), 0);
     return combineChannels(activations.mul(sum(alpha.mul(relu(first)), SPACE)), options);
   },

@@ -21,7 +21,7 @@ export const ssCam = defineMethod({
     samples: count(1).default(35),
     /** Standard deviation of the noise: of masks in [0, 1], or of pixels as the model gets them. */
     noise: noise.default(2),
-    /** What the noise is added to: the `mask`, or the `input`, that is, the image after masking. */
+    /** The noise is added to this: the `mask`, or the `input`, that is, the image after masking. */
     noiseOn: oneOf('mask', 'input').default('mask'),
     /** Of the noise: the same seed gives the same map. */
     seed: seed.default(0),
@@ -35,7 +35,8 @@ export const ssCam = defineMethod({
     maskOf: upsampledMask,
     rounds: samples,
     seed,
-    masked: (mask, image, _, draw) => (noiseOn === 'mask' ? image.mul(mask.add(draw(mask).mul(level))) : image.mul(mask).add(draw(image).mul(level))),
+    masked: (mask, image, _, draw) =>
+      noiseOn === 'mask' ? image.mul(mask.add(draw(mask).mul(level))) : image.mul(mask).add(draw(image).mul(level)),
   })),
   compat: { 'torch-cam': scoreWeighted(torchCam.ssCamScores) },
 });

@@ -19,9 +19,29 @@ export const shareOfTotal = (weighted: Value, total: Value): Value => weighted.d
 export const maskOf: MaskOf = (activations, height, width) => upsample(unitMask(activations), height, width);
 
 /** SS-CAM: noise on the mask only. */
-export function ssCamScores({ samples, noise, noiseOn, seed }: { readonly samples: number; readonly noise: number; readonly noiseOn: 'mask' | 'input'; readonly seed: number } & PipelineSettings): MaskedScores {
-  if (noiseOn === 'input') throw new SightlineError('INVALID_OPTION', 'ss-cam as torch-cam has it adds noise to the mask only; leave out `noiseOn` or `compat`.');
-  return { maskOf, rounds: samples, seed, masked: (mask, image, _, draw) => image.mul(mask.add(draw(mask).mul(noise))) };
+export function ssCamScores({
+  samples,
+  noise,
+  noiseOn,
+  seed,
+}: {
+  readonly samples: number;
+  readonly noise: number;
+  readonly noiseOn: 'mask' | 'input';
+  readonly seed: number;
+} & PipelineSettings): MaskedScores {
+  if (noiseOn === 'input') {
+    throw new SightlineError(
+      'INVALID_OPTION',
+      'ss-cam as torch-cam has it adds noise to the mask only; leave out `noiseOn` or `compat`.',
+    );
+  }
+  return {
+    maskOf,
+    rounds: samples,
+    seed,
+    masked: (mask, image, _, draw) => image.mul(mask.add(draw(mask).mul(noise))),
+  };
 }
 
 /** IS-CAM: the running sum of the fractions in place of each. */
@@ -38,7 +58,8 @@ export function isCamScores({ steps }: { readonly steps: number } & PipelineSett
 
 /**
  * Smooth Grad-CAM++: the last noisy image's gradient and activations in place of mean gradients and the image's own
- * activations; and one sum for a channel, of activations times third moments, where the definition multiplies their sums.
+ * activations; and one sum for a channel, of activations times third moments, where the definition multiplies their
+ * sums.
  */
 export const smoothGradCamPlusPlus: MapOf<NoisyImages & PipelineSettings> = ({ model, layer, options }) => {
   const { samples } = options;
@@ -47,10 +68,20 @@ export const smoothGradCamPlusPlus: MapOf<NoisyImages & PipelineSettings> = ({ m
     const feature = run.feature(layer);
     const gradient = model.spatial(grad(run.score, feature), layer);
     const ofLast = (value: Value): Value => where(equal(sample, samples - 1), value, 0);
-    return { second: square(gradient), third: power(gradient, 3), gradient: ofLast(gradient), activations: ofLast(model.spatial(feature, layer)) };
+    return {
+      second: square(gradient),
+      third: power(gradient, 3),
+      gradient: ofLast(gradient),
+      activations: ofLast(model.spatial(feature, layer)),
+    };
   });
   const [second, third] = [sums.second.div(samples), sums.third.div(samples)];
-  const alpha = second.div(second.mul(2).add(sum(third.mul(activations), SPACE)).add(1e-8));
+  const alpha = second.div(
+    second
+      .mul(2)
+      .add(sum(third.mul(activations), SPACE))
+      .add(1e-8),
+  );
   const weights = sum(alpha.mul(relu(sums.gradient)), SPACE);
   return combineChannels(sums.activations.mul(weights), options);
 };

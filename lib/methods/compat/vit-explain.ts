@@ -22,12 +22,15 @@ interface Settings extends Mixing {
  */
 function checkSettings({ residualWeight, rowNormalization, combine }: Settings): void {
   if (residualWeight === 0.5 && rowNormalization && combine === 'product') return;
-  throw new SightlineError('INVALID_OPTION', "compat 'vit-explain' fixes residualWeight 0.5, rowNormalization true and combine 'product'; leave these options out, or leave out compat.");
+  throw new SightlineError(
+    'INVALID_OPTION',
+    "compat 'vit-explain' fixes residualWeight 0.5, rowNormalization true and combine 'product'; leave these options out, or leave out compat.",
+  );
 }
 
 /**
- * (A + I) / 2 with COLUMN j divided by the sum of ROW j: what its `a / a.sum(dim=-1)` does for want of `keepdim`. The two
- * are the same only where all rows have the same sum.
+ * (A + I) / 2 with COLUMN j divided by the sum of ROW j: what its `a / a.sum(dim=-1)` does for want of `keepdim`. The
+ * two are the same only where all rows have the same sum.
  */
 export function mixedByColumns(attention: Value): Value {
   const joined = attention.mul(0.5).add(eyeLike(attention).mul(0.5));
@@ -63,9 +66,16 @@ export const gradientRollout: MapOf<Settings & { readonly headFusion: GradientFu
   checkSettings(options);
   const { score, attentions } = model.output;
   const flow = blocksBetween(model, options).map((block) => {
-    // It collects gradients in the order of the backward pass and pairs them with attention in that of the forward pass.
+    // It collects gradients in the order of the backward pass and pairs them with attention in that of the forward
+    // pass.
     const paired = attentions[attentions.length - 1 - block]!;
-    const fused = fuseWithGradient(model, block, attentions[block]!, beforeSoftmax(paired, grad(score, paired)), options.headFusion);
+    const fused = fuseWithGradient(
+      model,
+      block,
+      attentions[block]!,
+      beforeSoftmax(paired, grad(score, paired)),
+      options.headFusion,
+    );
     return mixedByColumns(zeroSmallest(fused, options.discardRatio, false));
   });
   return dividedByMaximum(aggregate(model, flow, options));

@@ -10,7 +10,9 @@ import { channelsSchema, overChannels, type Channels } from './channels.js';
 
 /** Guided backpropagation times Grad-CAM; `scaled` is what is done to the latter, before it is resized and after. */
 const mapBy =
-  (scaled: (map: Value) => Value): MapOf<{ readonly interpolation: 'bilinear' | 'bicubic' | 'nearest'; readonly channels: Channels }> =>
+  (
+    scaled: (map: Value) => Value,
+  ): MapOf<{ readonly interpolation: 'bilinear' | 'bicubic' | 'nearest'; readonly channels: Channels }> =>
   ({ model, options, layer }) => {
     const { height, width } = model.inspection;
     const cam = combineChannels(byMeanGradient(readLayer(model, layer)), { eigenSmoothing: false });

@@ -6,8 +6,8 @@ import { defineMethod } from '../method.js';
 import { channelsSchema, overChannels } from './channels.js';
 
 /**
- * Input times gradient: each pixel's first-order share of the score, with its sign. In a model without biases the shares
- * sum to the score.
+ * Input times gradient: each pixel's first-order share of the score, with its sign. In a model without biases the
+ * shares sum to the score.
  *
  * Shrikumar et al., Not Just a Black Box: Learning Important Features Through Propagating Activation Differences, 2016.
  */

@@ -11,7 +11,15 @@ import { defineMethod, type MapOf } from '../method.js';
 import { withPresets } from '../presets.js';
 import { baselineOf, baselineSchema, type Baseline } from './baseline.js';
 import { channelsSchema, overChannels, type Channels } from './channels.js';
-import { leastPoints, mostPoints, quadrature, QUADRATURES, type Quadrature, type QuadratureRule, type WeightsOf } from './quadrature.js';
+import {
+  leastPoints,
+  mostPoints,
+  quadrature,
+  QUADRATURES,
+  type Quadrature,
+  type QuadratureRule,
+  type WeightsOf,
+} from './quadrature.js';
 
 /** Below this a score counts as unchanged, and the relative error is that of this difference. */
 const SMALLEST_CHANGE = 1e-6;
@@ -29,15 +37,23 @@ interface Settings {
 /** @throws SightlineError INVALID_OPTION for too few or too many points */
 function checkedRule({ quadrature: name, steps }: Settings): QuadratureRule {
   if (steps < leastPoints(name)) {
-    throw new SightlineError('INVALID_OPTION', `The quadrature '${name}' of integrated-gradients needs at least ${leastPoints(name)} steps, not ${steps}.`);
+    throw new SightlineError(
+      'INVALID_OPTION',
+      `The quadrature '${name}' of integrated-gradients needs at least ${leastPoints(name)} steps, not ${steps}.`,
+    );
   }
   if (steps > mostPoints(name)) {
-    throw new SightlineError('INVALID_OPTION', `The quadrature '${name}' of integrated-gradients takes at most ${mostPoints(name)} steps, not ${steps}; choose fewer, or another quadrature.`);
+    throw new SightlineError(
+      'INVALID_OPTION',
+      `The quadrature '${name}' of integrated-gradients takes at most ${mostPoints(name)} steps, not ${steps}; choose fewer, or another quadrature.`,
+    );
   }
   return quadrature(name, steps);
 }
 
-/** (x - b) times the gradient at b + t (x - b), integrated over t from 0 to 1; `weightsOf` are those of the points t. */
+/**
+ * (x - b) times the gradient at b + t (x - b), integrated over t from 0 to 1; `weightsOf` are those of the points t.
+ */
 const integrate =
   (weightsOf: WeightsOf): MapOf<Settings> =>
   ({ model, options }) => {
@@ -60,14 +76,17 @@ const integrate =
     const error = sum(attributions, ['channels', ...SPACE]).sub(gain);
     return {
       map: overChannels(attributions, channels),
-      figures: { completenessError: error, relativeCompletenessError: abs(error).div(clamp(abs(gain), SMALLEST_CHANGE, LARGEST)) },
+      figures: {
+        completenessError: error,
+        relativeCompletenessError: abs(error).div(clamp(abs(gain), SMALLEST_CHANGE, LARGEST)),
+      },
     };
   };
 
 /**
- * Integrated gradients: the gradient averaged along the straight line from a baseline to the image, times the difference
- * of both. The attributions sum to what the score gains from baseline to image (completeness); by how much they miss
- * it is told by the figures `completenessError` and `relativeCompletenessError`.
+ * Integrated gradients: the gradient averaged along the straight line from a baseline to the image, times the
+ * difference of both. The attributions sum to what the score gains from baseline to image (completeness); by how much
+ * they miss it is shown by the figures `completenessError` and `relativeCompletenessError`.
  *
  * Sundararajan, Taly & Yan, Axiomatic Attribution for Deep Networks, ICML 2017.
  */
@@ -79,7 +98,10 @@ export const integratedGradients = defineMethod({
       steps: count(1),
       /** How the points lie and are weighted. */
       quadrature: z.enum(QUADRATURES, { error: `one of ${QUADRATURES.join(', ')} is expected` }),
-      /** Where the line begins: `zero` (the model's mean color), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per color channel, after normalization. */
+      /**
+       * Where the line begins: `zero` (the model's mean color), `black`, `white`, `blur` or `{ blur: pixels }`, a
+       * number or one per color channel, after normalization.
+       */
       baseline: baselineSchema,
       /** False leaves out the difference: where along the line the model is sensitive, without completeness. */
       multiplyByInputs: flag,

@@ -19,11 +19,17 @@ export const occlusion = defineMethod({
       window: pixels,
       /** Pixels from one window to the next, or [down, across]. */
       stride: pixels,
-      /** What is put in the window: `zero` (the model's mean color), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per color channel, after normalization. */
+      /**
+       * The values in the window: `zero` (the model's mean color), `black`, `white`, `blur` or `{ blur: pixels }`, a
+       * number or one per color channel, after normalization.
+       */
       baseline: baselineSchema,
-      /** What a pixel gets of the windows that cover it. */
+      /** The value of a pixel, from the windows that cover it. */
       overlap: oneOf('mean', 'sum'),
-      /** `clip`: the last windows are cut off at the image's edge; `inside`: only whole windows, so the last pixels may stay uncovered, at 0. */
+      /**
+       * `clip`: the last windows are cut off at the image's edge; `inside`: only whole windows, so the last pixels may
+       * stay uncovered, at 0.
+       */
       edge: oneOf('clip', 'inside'),
     },
     { window: 15, stride: 8, baseline: 'zero', overlap: 'mean', edge: 'clip' },
@@ -59,6 +65,8 @@ export const occlusion = defineMethod({
     if (options.overlap === 'sum') return fall;
     // Uncovered pixels hold 0, whatever they are divided by.
     const covering = (counts: Float32Array): Float32Array => counts.map((windows) => 1 / Math.max(windows, 1));
-    return fall.mul(constant(image, covering(down.covering), { height })).mul(constant(image, covering(across.covering), { width }));
+    return fall
+      .mul(constant(image, covering(down.covering), { height }))
+      .mul(constant(image, covering(across.covering), { width }));
   },
 });

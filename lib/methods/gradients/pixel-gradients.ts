@@ -25,8 +25,8 @@ const pixelGradient = ({ name, rule }: { readonly name: string; readonly rule?: 
 /**
  * Saliency: the class score's gradient with respect to each pixel, the largest magnitude of its color channels.
  *
- * Simonyan, Vedaldi & Zisserman, Deep Inside Convolutional Networks: Visualising Image Classification Models and Saliency
- * Maps, ICLR workshop 2014.
+ * Simonyan, Vedaldi & Zisserman, Deep Inside Convolutional Networks: Visualising Image Classification Models and
+ * Saliency Maps, ICLR workshop 2014.
  */
 export const gradient = pixelGradient({ name: 'gradient' });
 
@@ -40,8 +40,8 @@ export const deconvnet = pixelGradient({ name: 'deconvnet', rule: 'deconvnet' })
 
 /**
  * Guided backpropagation: the gradient with respect to each pixel, where every ReLU lets back only positive gradients
- * through, and those only where it let the activation through. Smooth activations (GELU, SiLU) are treated as ReLUs are:
- * what their derivative lets back is cut to its positive part.
+ * through, and those only where it let the activation through. Smooth activations (GELU, SiLU) are treated as ReLUs
+ * are: what their derivative lets back is cut to its positive part.
  *
  * Springenberg et al., Striving for Simplicity: The All Convolutional Net, ICLR workshop 2015.
  */

@@ -14,7 +14,10 @@ export type WeightsOf = (rule: QuadratureRule, quadrature: Quadrature) => readon
 /** The fewest points of each rule: a trapezoid has two ends. */
 export const leastPoints = (rule: Quadrature): number => (rule === 'trapezoid' ? 2 : 1);
 
-/** The most points of each rule. Those of Gauss-Legendre take time that grows with the square of their number: 4096 take 0.1 s. */
+/**
+ * The most points of each rule. Those of Gauss-Legendre take time that grows with the square of their number: 4096 take
+ * 0.1 s.
+ */
 export const mostPoints = (rule: Quadrature): number => (rule === 'gauss-legendre' ? 4096 : 100_000);
 
 /** The rule with `count` points. The weights sum to 1. */
@@ -22,13 +25,18 @@ export function quadrature(rule: Quadrature, count: number): QuadratureRule {
   if (rule === 'gauss-legendre') return gaussLegendre(count);
   const numbers = Array.from({ length: count }, (_, i) => i);
   if (rule === 'trapezoid') {
-    return { points: numbers.map((i) => i / (count - 1)), weights: numbers.map((i) => (i === 0 || i === count - 1 ? 0.5 : 1) / (count - 1)) };
+    return {
+      points: numbers.map((i) => i / (count - 1)),
+      weights: numbers.map((i) => (i === 0 || i === count - 1 ? 0.5 : 1) / (count - 1)),
+    };
   }
   const offset = { left: 0, middle: 0.5, right: 1 }[rule];
   return { points: numbers.map((i) => (i + offset) / count), weights: numbers.map(() => 1 / count) };
 }
 
-/** Exact for polynomials up to degree 2 count - 1. The points are the roots of a Legendre polynomial, found by Newton. */
+/**
+ * Exact for polynomials up to degree 2 count - 1. The points are the roots of a Legendre polynomial, found by Newton.
+ */
 function gaussLegendre(count: number): QuadratureRule {
   const points = new Array<number>(count);
   const weights = new Array<number>(count);

@@ -1,4 +1,15 @@
-import { crop, floor, less, narrow, noise, select, split, upsample, type Sample, type Value } from '../../symbolic/index.js';
+import {
+  crop,
+  floor,
+  less,
+  narrow,
+  noise,
+  select,
+  split,
+  upsample,
+  type Sample,
+  type Value,
+} from '../../symbolic/index.js';
 
 /** Cells of a coarse grid. */
 export interface Cells {
@@ -24,7 +35,10 @@ export function drawsOfMask(sample: Sample, { down, across }: Cells, seed: numbe
   return noise({ draws: down * across + 2 }, sample, seed, 'uniform');
 }
 
-/** How far a grid is enlarged, and how many offsets there are at which the image is cut out of it: both [vertically, horizontally]. */
+/**
+ * How far a grid is enlarged, and how many offsets there are at which the image is cut out of it: both [vertically,
+ * horizontally].
+ */
 export interface Enlarged {
   readonly size: readonly [number, number];
   readonly offsets: readonly [number, number];
@@ -34,7 +48,17 @@ export interface Enlarged {
 export function maskOfDraws(
   ofCells: Value,
   ofOffset: Value,
-  { cells, enlarged, image, probability }: { readonly cells: Cells; readonly enlarged: Enlarged; readonly image: readonly [number, number]; readonly probability: number },
+  {
+    cells,
+    enlarged,
+    image,
+    probability,
+  }: {
+    readonly cells: Cells;
+    readonly enlarged: Enlarged;
+    readonly image: readonly [number, number];
+    readonly probability: number;
+  },
 ): Value {
   const count = cells.down * cells.across;
   const grid = split(narrow(ofCells, 'draws', 0, count), 'draws', { height: cells.down, width: cells.across });

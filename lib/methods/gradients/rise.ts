@@ -31,7 +31,10 @@ const mapBy =
     const { masks, probability, seed } = options;
     const grid = bothWays(options.grid);
     if (grid[0] > height || grid[1] > width) {
-      throw new SightlineError('INVALID_OPTION', `The grid of rise, ${grid.join(' x ')} cells, is finer than the model's input of ${height} x ${width} pixels; choose a coarser one.`);
+      throw new SightlineError(
+        'INVALID_OPTION',
+        `The grid of rise, ${grid.join(' x ')} cells, is finer than the model's input of ${height} x ${width} pixels; choose a coarser one.`,
+      );
     }
     const maskOf = makeMasks({ image: [height, width], grid, probability, seed });
     const baseline = baselineOf(model, options.baseline);
@@ -43,11 +46,11 @@ const mapBy =
   };
 
 /**
- * RISE: the mean score of randomly masked images, at each pixel over the masks that show it, weighted by how much they do.
- * Masks are coarse random grids, smoothly enlarged and cut at a random offset. Needs no gradients.
+ * RISE: the mean score of randomly masked images, at each pixel over the masks that show it, weighted by how much they
+ * do. Masks are coarse random grids, smoothly enlarged and cut at a random offset. Needs no gradients.
  *
- * Petsiuk, Das & Saenko, RISE: Randomized Input Sampling for Explanation of Black-box Models, BMVC 2018. The paper reads
- * probabilities: `score: 'probability'`.
+ * Petsiuk, Das & Saenko, RISE: Randomized Input Sampling for Explanation of Black-box Models, BMVC 2018. The paper
+ * reads probabilities: `score: 'probability'`.
  */
 export const rise = defineMethod({
   name: 'rise',
@@ -59,9 +62,15 @@ export const rise = defineMethod({
       grid: pixels,
       /** How likely each cell shows the image; above 0, below 1. */
       probability: z.number({ error: SHARE }).gt(0, { error: SHARE }).lt(1, { error: SHARE }),
-      /** What is seen where the image is not: `zero` (the model's mean color), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per color channel, after normalization. */
+      /**
+       * The values where the image is masked: `zero` (the model's mean color), `black`, `white`, `blur` or
+       * `{ blur: pixels }`, a number or one per color channel, after normalization.
+       */
       baseline: baselineSchema,
-      /** What the sum is divided by: `coverage`, how much each pixel was shown; `expected`, as in the paper: masks times probability. */
+      /**
+       * The divisor of the sum: `coverage`, how much each pixel was shown; `expected`, as in the paper: masks times
+       * probability.
+       */
       denominator: oneOf('coverage', 'expected'),
       /** Of the masks: the same seed gives the same map. */
       seed,

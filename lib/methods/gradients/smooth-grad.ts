@@ -10,8 +10,8 @@ import { channelsSchema, overChannels } from './channels.js';
 const AVERAGED = { gradient: (value: Value): Value => value, absolute: abs, square };
 
 /**
- * SmoothGrad: the mean gradient over noisy copies of the image. With `average: 'square'` SmoothGrad squared, the mean of
- * the squares.
+ * SmoothGrad: the mean gradient over noisy copies of the image. With `average: 'square'` SmoothGrad squared, the mean
+ * of the squares.
  *
  * Smilkov et al., SmoothGrad: removing noise by adding noise, 2017. Squares: Hooker et al., A Benchmark for
  * Interpretability Methods in Deep Neural Networks, NeurIPS 2019.
@@ -24,11 +24,14 @@ export const smoothGrad = defineMethod({
       samples: count(1),
       /** Standard deviation of the Gaussian noise, in `noiseUnit`. */
       noise,
-      /** `range`: a share of the difference between the image's largest and smallest value; `absolute`: the model's input units. */
+      /**
+       * `range`: a share of the difference between the image's largest and smallest value; `absolute`: the model's
+       * input units.
+       */
       noiseUnit: oneOf('range', 'absolute'),
       /** Of the noise: the same seed gives the same map. */
       seed,
-      /** What is averaged: the gradient with its sign, its magnitude, or its square. */
+      /** The quantity that is averaged: the gradient with its sign, its magnitude, or its square. */
       average: oneOf('gradient', 'absolute', 'square'),
       /** How the color channels become one number. */
       channels: channelsSchema,
@@ -39,7 +42,7 @@ export const smoothGrad = defineMethod({
         // NoiseTunnel around Saliency, which takes magnitudes first.
         captum: { samples: 5, noise: 1, noiseUnit: 'absolute', average: 'absolute', channels: 'sum' },
         xplique: { samples: 50, noise: 0.2, noiseUnit: 'absolute', channels: 'mean' },
-        // The authors' package squares unless told otherwise.
+        // The authors' package squares by default.
         pair: { samples: 25, average: 'square' },
       },
     },
@@ -48,7 +51,9 @@ export const smoothGrad = defineMethod({
   isClassSpecific: true,
   reasonAgainst: hasGradients,
   map: ({ model, options }) => {
-    const { average } = meanOverNoise(model, options, (run) => ({ average: AVERAGED[options.average](grad(run.score, run.image)) }));
+    const { average } = meanOverNoise(model, options, (run) => ({
+      average: AVERAGED[options.average](grad(run.score, run.image)),
+    }));
     return overChannels(average, options.channels);
   },
 });

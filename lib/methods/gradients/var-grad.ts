@@ -9,8 +9,8 @@ import { channelsSchema, overChannels } from './channels.js';
 /**
  * VarGrad: the variance of the gradient over noisy copies of the image.
  *
- * Adebayo et al., Local Explanation Methods for Deep Neural Networks Lack Sensitivity to Parameter Values, ICLR workshop
- * 2018.
+ * Adebayo et al., Local Explanation Methods for Deep Neural Networks Lack Sensitivity to Parameter Values, ICLR
+ * workshop 2018.
  */
 export const varGrad = defineMethod({
   name: 'var-grad',
@@ -20,7 +20,10 @@ export const varGrad = defineMethod({
       samples: count(2),
       /** Standard deviation of the Gaussian noise, in `noiseUnit`. */
       noise,
-      /** `range`: a share of the difference between the image's largest and smallest value; `absolute`: the model's input units. */
+      /**
+       * `range`: a share of the difference between the image's largest and smallest value; `absolute`: the model's
+       * input units.
+       */
       noiseUnit: oneOf('range', 'absolute'),
       /** Of the noise: the same seed gives the same map. */
       seed,
@@ -44,9 +47,10 @@ export const varGrad = defineMethod({
   reasonAgainst: hasGradients,
   map: ({ model, options }) => {
     const { samples, of } = options;
-    const gradientOf = (run: Run): Value => (of === 'absolute' ? abs : (value: Value) => value)(grad(run.score, run.image));
-    // Deviations from the gradient at the image itself: the mean square less the squared mean of the gradients themselves
-    // cancels most digits where the gradient is large and varies little.
+    const gradientOf = (run: Run): Value =>
+      (of === 'absolute' ? abs : (value: Value) => value)(grad(run.score, run.image));
+    // Deviations from the gradient at the image itself: the mean square less the squared mean of the gradients
+    // themselves cancels most digits where the gradient is large and varies little.
     const clean = gradientOf(model.output);
     const { first, second } = meanOverNoise(model, options, (run) => {
       const deviation = gradientOf(run).sub(clean);

@@ -30,16 +30,35 @@ export function windowsAlong(length: number, size: number, stride: number, edge:
 /** A run of the model each: so many take hours for one image. */
 const MOST_WINDOWS = 1_000_000;
 
-/** @throws SightlineError INVALID_OPTION for windows larger than the image, strides that leave gaps, or windows without end. */
-export function checkWindows(image: readonly [number, number], window: readonly [number, number], stride: readonly [number, number]): void {
+/**
+ * @throws SightlineError INVALID_OPTION for windows larger than the image, strides that leave gaps, or windows without
+ * end.
+ */
+export function checkWindows(
+  image: readonly [number, number],
+  window: readonly [number, number],
+  stride: readonly [number, number],
+): void {
   if (window[0] > image[0] || window[1] > image[1]) {
-    throw new SightlineError('INVALID_OPTION', `The window of occlusion, ${window.join(' x ')} pixels, is larger than the model's input of ${image.join(' x ')}; choose a smaller one.`);
+    throw new SightlineError(
+      'INVALID_OPTION',
+      `The window of occlusion, ${window.join(' x ')} pixels, is larger than the model's input of ${image.join(' x ')}; choose a smaller one.`,
+    );
   }
   if ([0, 1].some((axis) => stride[axis]! > window[axis]! && image[axis]! > window[axis]!)) {
-    throw new SightlineError('INVALID_OPTION', `The stride of occlusion, ${stride.join(' x ')} pixels, leaves gaps between windows of ${window.join(' x ')}; make it no larger than the window.`);
+    throw new SightlineError(
+      'INVALID_OPTION',
+      `The stride of occlusion, ${stride.join(' x ')} pixels, leaves gaps between windows of ${window.join(' x ')}; make it no larger than the window.`,
+    );
   }
-  const windows = [0, 1].reduce((product, axis) => product * (Math.ceil((image[axis]! - window[axis]!) / stride[axis]!) + 1), 1);
+  const windows = [0, 1].reduce(
+    (product, axis) => product * (Math.ceil((image[axis]! - window[axis]!) / stride[axis]!) + 1),
+    1,
+  );
   if (windows > MOST_WINDOWS) {
-    throw new SightlineError('INVALID_OPTION', `Occlusion would run the model for ${windows.toLocaleString('en-US')} windows, and at most ${MOST_WINDOWS.toLocaleString('en-US')} are taken; choose a larger stride.`);
+    throw new SightlineError(
+      'INVALID_OPTION',
+      `Occlusion would run the model for ${windows.toLocaleString('en-US')} windows, and at most ${MOST_WINDOWS.toLocaleString('en-US')} are taken; choose a larger stride.`,
+    );
   }
 }

@@ -1,4 +1,4 @@
-// Written by `npm run document` from the doc comments of the methods and of their options. Do not edit.
+// Written by `npm run document` from the doc comments of methods, metrics and their options. Do not edit.
 export default {
   "raw-attention": {
     "description": "Raw attention: what the class token attends to in one block, heads fused; where there is no class token, the mean of all patches. Not class-specific.\n\nNo paper defines it; the probabilities are those of Vaswani et al., Attention Is All You Need, NeurIPS 2017.",
@@ -24,7 +24,7 @@ export default {
     }
   },
   "gradient-rollout": {
-    "description": "Gradient attention rollout: rollout of attention weighted by the class score's gradient, positive parts only, which makes it class-specific.\n\nGildenblat, Exploring Explainability for Vision Transformers, 2020, with its pairing of blocks and gradients mended; positive parts are taken before heads are fused, as in Chefer et al. 2021.",
+    "description": "Gradient attention rollout: rollout of attention weighted by the class score's gradient, positive parts only, which makes it class-specific.\n\nGildenblat, Exploring Explainability for Vision Transformers, 2020, with its pairing of blocks and gradients corrected; positive parts are taken before heads are fused, as in Chefer et al. 2021.",
     "options": {
       "row": "Whose row is the map: the token that is classified (or the mean of the patches), or another one.",
       "residualWeight": "The weight w of the identity in (1 - w) A + w I; in [0, 1).",
@@ -49,7 +49,7 @@ export default {
     }
   },
   "attention-flow": {
-    "description": "Attention flow: blocks as layers of a network of pipes, attention with its residual as capacities; how much can flow from the class token on top to each patch at the bottom, each target by itself, divided by the sum over all targets. Exact. Not class-specific.\n\nAbnar & Zuidema, Quantifying Attention Flow in Transformers, ACL 2020.",
+    "description": "Attention flow: blocks as layers of a network of pipes, attention with its residual as capacities. The map is how much can flow from the class token on top to each patch at the bottom, each target by itself. It is divided by the sum over all targets. Exact. Not class-specific.\n\nAbnar & Zuidema, Quantifying Attention Flow in Transformers, ACL 2020.",
     "options": {
       "residualWeight": "The weight w of the identity in (1 - w) A + w I; in [0, 1).",
       "row": "Where the flow starts: the token that is classified (or the mean of the patches), or another one.",
@@ -59,9 +59,9 @@ export default {
     }
   },
   "attention-norms": {
-    "description": "Norm-based attention: how long the vectors are that each token adds to the class token's output in a block, rather than how large its attention weights are. `2020` as they are; `residual` with the token itself added by the residual connection; `residual-norm` after the layer norm behind it. Not class-specific.\n\nFigures: `mixingRatio`, the share of other tokens in a token's output, mean over tokens (and blocks); `rowMixingRatio`, that of the token whose row is the map.\n\nKobayashi, Kuribayashi, Yokoi & Inui, Attention is Not Only a Weight, EMNLP 2020, and Incorporating Residual and Normalization Layers into Analysis of Masked Language Models, EMNLP 2021.",
+    "description": "Norm-based attention: how long the vectors are that each token adds to the class token's output in a block, rather than how large its attention weights are. `2020` as they are; `residual` with the token itself added by the residual connection; `residual-norm` after the layer norm that follows. Not class-specific.\n\nFigures: `mixingRatio`, the share of other tokens in a token's output, mean over tokens (and blocks); `rowMixingRatio`, that of the token whose row is the map.\n\nKobayashi, Kuribayashi, Yokoi & Inui, Attention is Not Only a Weight, EMNLP 2020, and Incorporating Residual and Normalization Layers into Analysis of Masked Language Models, EMNLP 2021.",
     "options": {
-      "variant": "What is measured: attention's vectors, those with the residual, or those behind the layer norm.",
+      "variant": "The vectors that are measured: attention's own, those with the residual, or those after the layer norm.",
       "block": "The block, from 0; default the last.",
       "rollout": "Whether the blocks' matrices are multiplied, from `startBlock` to `endBlock`, rows brought to a sum of 1.",
       "startBlock": "With `rollout`: the first block, from 0; default 0.",
@@ -88,11 +88,11 @@ export default {
     }
   },
   "le-grad": {
-    "description": "LeGrad: each block's output is classified by the model's own head, and the score's gradient with respect to that block's attention, positive part, is averaged over heads, queries and blocks. Attention itself is not multiplied in.\n\nBousselham, Boggust, Chaybouti, Strobelt & Kuehne, LeGrad: An Explainability Method for Vision Transformers via Feature Formation Sensitivity, ICCV 2025.",
+    "description": "LeGrad: each block's output is classified by the model's own head. The score's gradient with respect to that block's attention, positive part, is averaged over heads, queries and blocks. Attention itself is not multiplied in.\n\nBousselham, Boggust, Chaybouti, Strobelt & Kuehne, LeGrad: An Explainability Method for Vision Transformers via Feature Formation Sensitivity, ICCV 2025.",
     "options": {
       "startBlock": "The first block, from 0; negative numbers count from the end.",
       "endBlock": "The last block, included; default -1, the model's last.",
-      "pooling": "What the head reads of a block's output: the mean of all tokens, or the tokens as they are (the class token, in most models)."
+      "pooling": "The tokens of a block's output that the head reads: the mean of all tokens, or the tokens as they are (the class token, in most models)."
     }
   },
   "transformer-attribution": {
@@ -112,7 +112,7 @@ export default {
     }
   },
   "cp-lrp": {
-    "description": "CP-LRP: each pixel's share in the score, by layer-wise relevance propagation in which attention's probabilities are taken as constants, so that relevance flows through the values alone. Signed; positive pixels speak for the class.\n\nAli et al., XAI for Transformers: Better Explanations through Conservative Propagation, ICML 2022; gamma rule as in Achtibat et al. 2024.",
+    "description": "CP-LRP: each pixel's share in the score, by layer-wise relevance propagation. Attention's probabilities are taken as constants, so that relevance flows through the values alone. Signed; positive pixels speak for the class.\n\nAli et al., XAI for Transformers: Better Explanations through Conservative Propagation, ICML 2022; gamma rule as in Achtibat et al. 2024.",
     "options": {
       "linearGamma": "Gamma of the linear layers outside attention; 0 takes their plain rule.",
       "convGamma": "Gamma of convolutions, such as the one that makes patches; 0 takes their plain rule."

@@ -1,7 +1,7 @@
-// Written by `npm run document` from the doc comments of the methods and of their options. Do not edit.
+// Written by `npm run document` from the doc comments of methods, metrics and their options. Do not edit.
 export default {
   "cam": {
-    "description": "Class activation mapping: the feature before the average pooling, weighted by the class's row of the linear layer behind it. Signed: what speaks against the class is negative.\n\nZhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016.",
+    "description": "Class activation mapping: the feature before the average pooling, weighted by the class's row of the linear layer after it. Signed: what speaks against the class is negative.\n\nZhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016.",
     "options": {
       "eigenSmoothing": "Whether the first principal component of the weighted activations takes the place of their sum over channels."
     }
@@ -9,12 +9,12 @@ export default {
   "grad-cam": {
     "description": "Grad-CAM: a layer's channels, each weighted by the mean over space of the class score's gradient, summed, negative parts cut off. In a ViT, space is the patches; prefix tokens are left out of the mean and of the map.\n\nSelvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization, ICCV 2017.",
     "options": {
-      "compat": "`captum`: negative parts are kept, as LayerGradCam does unless told otherwise.",
+      "compat": "`captum`: negative parts are kept, as LayerGradCam does by default.",
       "eigenSmoothing": "Whether the first principal component of the weighted activations takes the place of their sum over channels."
     }
   },
   "grad-cam++": {
-    "description": "Grad-CAM++: a channel's weight is the sum over space of its positive gradients, each times an alpha that evens out how many places a channel is active at. Closed form for a score that passes through an exponential.\n\nChattopadhay et al., Grad-CAM++: Generalized Gradient-based Visual Explanations for Deep Convolutional Networks, WACV 2018, equations 10, 17 and 19.",
+    "description": "Grad-CAM++: a channel's weight is the sum over space of its positive gradients, each times an alpha. Alpha evens out how many places a channel is active at. Closed form for a score that passes through an exponential.\n\nChattopadhay et al., Grad-CAM++: Generalized Gradient-based Visual Explanations for Deep Convolutional Networks, WACV 2018, equations 10, 17 and 19.",
     "options": {
       "compat": "`pytorch-grad-cam`: 1e-6 in the denominator; `torch-cam`: alpha is g²; `xplique`: mean in place of sum of activations.",
       "eigenSmoothing": "Whether the first principal component of the weighted activations takes the place of their sum over channels."
@@ -70,7 +70,7 @@ export default {
     "options": {
       "samples": "Noisy masks for each channel, and so runs of the model.",
       "noise": "Standard deviation of the noise: of masks in [0, 1], or of pixels as the model gets them.",
-      "noiseOn": "What the noise is added to: the `mask`, or the `input`, that is, the image after masking.",
+      "noiseOn": "The noise is added to this: the `mask`, or the `input`, that is, the image after masking.",
       "seed": "Of the noise: the same seed gives the same map.",
       "compat": "Masks as that package makes them: scaled before they are upsampled.",
       "eigenSmoothing": "Whether the first principal component of the weighted activations takes the place of their sum over channels."
@@ -95,7 +95,7 @@ export default {
     }
   },
   "ablation-cam": {
-    "description": "Ablation-CAM: a layer's channels, each weighted by the share of the score that is lost where that channel is set to zero. Takes no gradients; for each channel, one run of what lies behind the layer.\n\nDesai and Ramaswamy, Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free Localization, WACV 2020.",
+    "description": "Ablation-CAM: a layer's channels, each weighted by the share of the score that is lost where that channel is set to zero. Takes no gradients; for each channel, one run of the operators after the layer.\n\nDesai and Ramaswamy, Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free Localization, WACV 2020.",
     "options": {
       "compat": "Channels of layers with negative values set to about -1e7 in place of 0, and the sign of the score kept.",
       "eigenSmoothing": "Whether the first principal component of the weighted activations takes the place of their sum over channels."
@@ -108,18 +108,18 @@ export default {
     }
   },
   "shapley-cam": {
-    "description": "Shapley-CAM: Grad-CAM whose weights are the places' Shapley values to second order, the mean over space of g - H A / 2, where H is the Hessian of the utility with respect to the layer. Where the utility is linear in the layer, H is zero and the map is Grad-CAM's.\n\nCai, CAMs as Shapley Value-based Explainers, 2025 (arXiv 2501.06261).",
+    "description": "Shapley-CAM: Grad-CAM whose weights are the places' Shapley values to second order: the mean over space of g - H A / 2. H is the Hessian of the utility with respect to the layer. Where the utility is linear in the layer, H is zero and the map is Grad-CAM's.\n\nCai, CAMs as Shapley Value-based Explainers, 2025 (arXiv 2501.06261).",
     "options": {
       "utility": "`rest` (the paper's): the score plus the class's log-probability; `score`: the score alone, the default where there are no classes.",
       "eigenSmoothing": "Whether the first principal component of the weighted activations takes the place of their sum over channels."
     }
   },
   "finer-cam": {
-    "description": "Finer-CAM: a CAM of what sets the class apart from the classes most like it, the score less `strength` times the mean logit of the `references` classes whose logits are nearest.\n\nZhang et al., Finer-CAM: Spotting the Difference Reveals Finer Details for Visual Explanation, CVPR 2025.",
+    "description": "Finer-CAM: a CAM of what sets the class apart from the classes most like it. Explained is the score less `strength` times the mean logit of the `references` classes whose logits are nearest.\n\nZhang et al., Finer-CAM: Spotting the Difference Reveals Finer Details for Visual Explanation, CVPR 2025.",
     "options": {
       "base": "The CAM that explains the difference.",
       "references": "How many classes are compared with; as many as there are where the model has fewer.",
-      "strength": "How strongly they count; 0 is the base method. Default 0.6, with `compat: 'pytorch-grad-cam'` 1.",
+      "strength": "Factor by which they count; 0 is the base method. Default 0.6, with `compat: 'pytorch-grad-cam'` 1.",
       "compat": "`pytorch-grad-cam`: references weighted by their probabilities; that and `torch-cam` choose their own `grad-cam++` too.",
       "eigenSmoothing": "Whether the first principal component of the weighted activations takes the place of their sum over channels."
     }
@@ -133,14 +133,14 @@ export default {
     }
   },
   "random-cam": {
-    "description": "Random-CAM: channels weighted by random numbers between -1 and 1, negative parts cut off. The baseline that a CAM must beat; it knows neither the class nor the model behind the layer. Every image of a batch gets the same weights.",
+    "description": "Random-CAM: channels weighted by random numbers between -1 and 1, negative parts cut off. The baseline that a CAM must beat; it knows neither the class nor the model after the layer. Every image of a batch gets the same weights.",
     "options": {
       "seed": "The weights are 2 torch.rand(channels) - 1 after manual_seed(seed * 1000003).",
       "eigenSmoothing": "Whether the first principal component of the weighted activations takes the place of their sum over channels."
     }
   },
   "deep-feature-factorization": {
-    "description": "Deep feature factorization: a layer's activations as a sum of few non-negative concepts, each with a map of where it is and a class that the model gives to an image of nothing else. One map per concept, in place of one per target.\n\nCollins, Achanta and Süsstrunk, Deep Feature Factorization for Concept Discovery, ECCV 2018; the classes of concepts are pytorch-grad-cam's.",
+    "description": "Deep feature factorization: a layer's activations as a sum of few non-negative concepts. Each has a map of where it is, and the class that the model gives to an image of nothing else. One map per concept, in place of one per target.\n\nCollins, Achanta and Süsstrunk, Deep Feature Factorization for Concept Discovery, ECCV 2018; the classes of concepts are pytorch-grad-cam's.",
     "options": {
       "components": "How many concepts. Default 5, or as many as the layer has places where those are fewer.",
       "compat": "Classes of concepts at the scale that the factorization happens to give, in place of each concept's peak."

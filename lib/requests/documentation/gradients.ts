@@ -1,4 +1,4 @@
-// Written by `npm run document` from the doc comments of the methods and of their options. Do not edit.
+// Written by `npm run document` from the doc comments of methods, metrics and their options. Do not edit.
 export default {
   "gradient": {
     "description": "Saliency: the class score's gradient with respect to each pixel, the largest magnitude of its color channels.\n\nSimonyan, Vedaldi & Zisserman, Deep Inside Convolutional Networks: Visualising Image Classification Models and Saliency Maps, ICLR workshop 2014.",
@@ -19,7 +19,7 @@ export default {
       "noise": "Standard deviation of the Gaussian noise, in `noiseUnit`.",
       "noiseUnit": "`range`: a share of the difference between the image's largest and smallest value; `absolute`: the model's input units.",
       "seed": "Of the noise: the same seed gives the same map.",
-      "average": "What is averaged: the gradient with its sign, its magnitude, or its square.",
+      "average": "The quantity that is averaged: the gradient with its sign, its magnitude, or its square.",
       "channels": "How the color channels become one number.",
       "compat": "The package whose numbers the map reproduces. Default: none, the definition of the paper."
     }
@@ -38,7 +38,7 @@ export default {
     }
   },
   "integrated-gradients": {
-    "description": "Integrated gradients: the gradient averaged along the straight line from a baseline to the image, times the difference of both. The attributions sum to what the score gains from baseline to image (completeness); by how much they miss it is told by the figures `completenessError` and `relativeCompletenessError`.\n\nSundararajan, Taly & Yan, Axiomatic Attribution for Deep Networks, ICML 2017.",
+    "description": "Integrated gradients: the gradient averaged along the straight line from a baseline to the image, times the difference of both. The attributions sum to what the score gains from baseline to image (completeness); by how much they miss it is shown by the figures `completenessError` and `relativeCompletenessError`.\n\nSundararajan, Taly & Yan, Axiomatic Attribution for Deep Networks, ICML 2017.",
     "options": {
       "steps": "Points on the line at which the gradient is taken.",
       "quadrature": "How the points lie and are weighted.",
@@ -73,8 +73,8 @@ export default {
     "options": {
       "window": "The window's size in pixels, or [height, width].",
       "stride": "Pixels from one window to the next, or [down, across].",
-      "baseline": "What is put in the window: `zero` (the model's mean color), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per color channel, after normalization.",
-      "overlap": "What a pixel gets of the windows that cover it.",
+      "baseline": "The values in the window: `zero` (the model's mean color), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per color channel, after normalization.",
+      "overlap": "The value of a pixel, from the windows that cover it.",
       "edge": "`clip`: the last windows are cut off at the image's edge; `inside`: only whole windows, so the last pixels may stay uncovered, at 0.",
       "compat": "The package whose numbers the map reproduces. Default: none, the definition of the paper."
     }
@@ -85,8 +85,8 @@ export default {
       "masks": "Masks, and runs of the model, for each image.",
       "grid": "Cells of the coarse grid, or [down, across].",
       "probability": "How likely each cell shows the image; above 0, below 1.",
-      "baseline": "What is seen where the image is not: `zero` (the model's mean color), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per color channel, after normalization.",
-      "denominator": "What the sum is divided by: `coverage`, how much each pixel was shown; `expected`, as in the paper: masks times probability.",
+      "baseline": "The values where the image is masked: `zero` (the model's mean color), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per color channel, after normalization.",
+      "denominator": "The divisor of the sum: `coverage`, how much each pixel was shown; `expected`, as in the paper: masks times probability.",
       "seed": "Of the masks: the same seed gives the same map.",
       "compat": "The package whose numbers the map reproduces. Default: none, the definition of the paper."
     }

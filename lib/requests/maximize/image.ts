@@ -1,5 +1,5 @@
 import { Picture, type PictureOptions } from '../../pictures/picture.js';
-import type { RawImage } from '../../images/source.js';
+import type { RawImage } from '../../images/image-input.js';
 
 /** An image that was made rather than taken. */
 export class GeneratedImage {
@@ -16,7 +16,9 @@ export class GeneratedImage {
     const area = height * width;
     const data = new Uint8Array(3 * area);
     for (let channel = 0; channel < 3; channel++) {
-      for (let i = 0; i < area; i++) data[3 * i + channel] = Math.round(255 * Math.min(1, Math.max(0, this.data[channel * area + i]!)));
+      for (let i = 0; i < area; i++) {
+        data[3 * i + channel] = Math.round(255 * Math.min(1, Math.max(0, this.data[channel * area + i]!)));
+      }
     }
     return { data, width, height, channels: 3 };
   }

@@ -1,4 +1,15 @@
-import { constant, mul, realFromSpectrum, rename, sigmoid, sum, blur as smooth, transpose, type Axis, type Value } from '../../symbolic/index.js';
+import {
+  constant,
+  mul,
+  realFromSpectrum,
+  rename,
+  sigmoid,
+  sum,
+  blur as smooth,
+  transpose,
+  type Axis,
+  type Value,
+} from '../../symbolic/index.js';
 import type { MaximizeRequest } from './options.js';
 
 /** An image as a function of the numbers that are optimized. */
@@ -39,20 +50,30 @@ export function parametrizationOf(request: MaximizeRequest, height: number, widt
   }
   const frequencies = Math.floor(width / 2) + 1;
   const table = (parameters: Value, of: (row: number, column: number) => number): Value => {
-    const data = Float32Array.from({ length: height * frequencies }, (_, i) => of(Math.floor(i / frequencies), i % frequencies));
+    const data = Float32Array.from({ length: height * frequencies }, (_, i) =>
+      of(Math.floor(i / frequencies), i % frequencies),
+    );
     return constant(parameters, data, { height, frequency: frequencies });
   };
   return {
     axes: ['batch', 'channels', 'height', 'frequency', 'complex'],
     shape: [3, height, frequencies, 2],
     image: (parameters) => {
-      const scale = table(parameters, (row, column) => SPECTRUM_GAIN / Math.max(Math.hypot(cycles(row, height), column / width), 1 / Math.max(height, width)) ** request.decay);
+      const scale = table(
+        parameters,
+        (row, column) =>
+          SPECTRUM_GAIN /
+          Math.max(Math.hypot(cycles(row, height), column / width), 1 / Math.max(height, width)) ** request.decay,
+      );
       return visible(realFromSpectrum(mul(parameters, scale), height, width));
     },
     // The image of a spectrum goes on at the opposite edge, so its blur is the product with the kernel's own spectrum.
     smoothed: (parameters, size, sigma) => {
       const weights = gaussian(size, sigma);
-      return mul(parameters, table(parameters, (row, column) => response(weights, row / height) * response(weights, column / width)));
+      return mul(
+        parameters,
+        table(parameters, (row, column) => response(weights, row / height) * response(weights, column / width)),
+      );
     },
   };
 }
@@ -65,8 +86,17 @@ function cycles(row: number, height: number): number {
 /** From the axes of ImageNet's colors to R, G, B. */
 function correlated(image: Value): Value {
   const longest = Math.max(...[0, 1, 2].map((column) => Math.hypot(...COLOR_ROOT.map((row) => row[column]!))));
-  const matrix = constant(image, Float32Array.from(COLOR_ROOT.flat(), (entry) => entry / longest), { colors: 3, channels: 3 });
-  return transpose(rename(sum(mul(image, matrix), 'channels'), 'colors', 'channels'), ['batch', 'channels', 'height', 'width']);
+  const matrix = constant(
+    image,
+    Float32Array.from(COLOR_ROOT.flat(), (entry) => entry / longest),
+    { colors: 3, channels: 3 },
+  );
+  return transpose(rename(sum(mul(image, matrix), 'channels'), 'colors', 'channels'), [
+    'batch',
+    'channels',
+    'height',
+    'width',
+  ]);
 }
 
 function gaussian(size: number, sigma: number): number[] {

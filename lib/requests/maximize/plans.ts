@@ -65,7 +65,10 @@ export function recordStart(recipe: Recipe): PlanDescription {
   plan.output('state', stack([parameters, zeros, zeros], 'slots'));
   if (request.jitter > 0) {
     const pair = model.given('pair', ['batch', 'direction']);
-    plan.output('shifts', concatenate(pair, request.steps, (step) => noise(pair, step, request.seed + 1, 'uniform')));
+    plan.output(
+      'shifts',
+      concatenate(pair, request.steps, (step) => noise(pair, step, request.seed + 1, 'uniform')),
+    );
   }
   outputImage(plan, model, recipe, parameters);
   return plan.finish(MEMORY, inspection);
@@ -94,7 +97,11 @@ export function recordSteps(recipe: Recipe, count: number): PlanDescription {
   const smooths = blur === undefined ? null : table('smooth');
 
   const end = iterate(start, count, (state, round) => {
-    const [parameters, first, second] = Array.from({ length: SLOTS }, (_, slot) => select(state, 'slots', slot)) as [Value, Value, Value];
+    const [parameters, first, second] = Array.from({ length: SLOTS }, (_, slot) => select(state, 'slots', slot)) as [
+      Value,
+      Value,
+      Value,
+    ];
     const leaf = variable(parameters);
     const image = parametrization.image(leaf);
     const shifted = shifts === null ? image : roll(image, pick(shifts.rows, round), pick(shifts.columns, round));
@@ -115,10 +122,20 @@ export function recordSteps(recipe: Recipe, count: number): PlanDescription {
 }
 
 /** What `count` steps from step `done` on need. Adam's corrections are computed in double precision. */
-export function givenForSteps({ request, parametrization }: Recipe, state: Tensor, shifts: Tensor | undefined, done: number, count: number): Given {
+export function givenForSteps(
+  { request, parametrization }: Recipe,
+  state: Tensor,
+  shifts: Tensor | undefined,
+  done: number,
+  count: number,
+): Given {
   const { learningRate, betas, blur, jitter } = request;
-  const table = (of: (step: number) => number): Tensor => ({ data: Float32Array.from({ length: count }, (_, i) => of(done + i)), shape: [1, count] });
-  const shift = (direction: number) => (step: number) => Math.floor(shifts!.data[2 * step + direction]! * (2 * jitter + 1)) - jitter;
+  const table = (of: (step: number) => number): Tensor => ({
+    data: Float32Array.from({ length: count }, (_, i) => of(done + i)),
+    shape: [1, count],
+  });
+  const shift = (direction: number) => (step: number) =>
+    Math.floor(shifts!.data[2 * step + direction]! * (2 * jitter + 1)) - jitter;
   return {
     state: { data: state.data, shape: [1, SLOTS, ...parametrization.shape] },
     rate: table((step) => learningRate / (1 - betas[0] ** (step + 1))),
@@ -136,7 +153,8 @@ function outputImage(plan: PlanRecorder, model: SymbolicModel, recipe: Recipe, p
 
 /** As the model card asks for. */
 function preprocessed(image: Value, { card }: Recipe): Value {
-  const perChannel = (values: readonly number[]): Value => constant(image, Float32Array.from(values), { channels: values.length });
+  const perChannel = (values: readonly number[]): Value =>
+    constant(image, Float32Array.from(values), { channels: values.length });
   return div(sub(image, perChannel(card.mean)), perChannel(card.std));
 }
 
@@ -145,13 +163,24 @@ function penalised(reached: Value, image: Value, recipe: Recipe): Value {
   const { l2, totalVariation } = recipe.request;
   let rest = reached;
   if (l2 > 0) rest = rest.sub(mul(mean(square(preprocessed(image, recipe)), ['channels', 'height', 'width']), l2));
-  if (totalVariation > 0) rest = rest.sub(mul(variation(image, 'height', recipe.inspection.height).add(variation(image, 'width', recipe.inspection.width)), totalVariation));
+  if (totalVariation > 0) {
+    rest = rest.sub(
+      mul(
+        variation(image, 'height', recipe.inspection.height).add(variation(image, 'width', recipe.inspection.width)),
+        totalVariation,
+      ),
+    );
+  }
   return rest;
 }
 
 /** The mean absolute difference of neighbors along an axis: [batch]. */
 function variation(image: Value, axis: 'height' | 'width', length: number): Value {
-  return mean(abs(sub(narrow(image, axis, 1, length - 1), narrow(image, axis, 0, length - 1))), ['channels', 'height', 'width']);
+  return mean(abs(sub(narrow(image, axis, 1, length - 1), narrow(image, axis, 0, length - 1))), [
+    'channels',
+    'height',
+    'width',
+  ]);
 }
 
 function zeros(shape: readonly number[]): Tensor {

@@ -47,7 +47,8 @@ std::vector<Merge> merge_all(std::vector<double>& distances, int64_t count) {
       distances[kept * count + i] = distances[i * count + kept] = farthest;
     }
   }
-  std::stable_sort(merges.begin(), merges.end(), [](const Merge& a, const Merge& b) { return a.distance < b.distance; });
+  std::stable_sort(merges.begin(), merges.end(),
+                   [](const Merge& a, const Merge& b) { return a.distance < b.distance; });
   return merges;
 }
 
@@ -94,7 +95,8 @@ class Heap {
  private:
   void rise(size_t place) {
     const auto node = nodes_[place];
-    for (; place > 0 && nodes_[(place - 1) / 2] < node; place = (place - 1) / 2) nodes_[place] = nodes_[(place - 1) / 2];
+    for (; place > 0 && nodes_[(place - 1) / 2] < node; place = (place - 1) / 2)
+      nodes_[place] = nodes_[(place - 1) / 2];
     nodes_[place] = node;
   }
 

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "engine/algorithms/layered_flow.h"
+#include "engine/algorithms/upload.h"
 #include "engine/errors.h"
 
 namespace sightline {
@@ -49,7 +50,8 @@ at::Tensor flows(const LayeredCapacities& capacities, int64_t source, const std:
       std::min({int64_t{at::get_num_threads()}, kFlowBytes / capacities.bytes(), tokens / 16}), 1, tokens);
   std::atomic<int64_t> next{0};
   const auto work = [&] {
-    for (int64_t part = next++; part < threads; part = next++) compute(tokens * part / threads, tokens * (part + 1) / threads);
+    for (int64_t part = next++; part < threads; part = next++)
+      compute(tokens * part / threads, tokens * (part + 1) / threads);
   };
   std::vector<std::thread> others;
   others.reserve(static_cast<size_t>(threads));
@@ -67,16 +69,22 @@ at::Tensor flows(const LayeredCapacities& capacities, int64_t source, const std:
 
 }  // namespace
 
-at::Tensor attention_flow(const std::vector<at::Tensor>& matrices, int64_t source, const std::function<bool()>& cancelled) {
+at::Tensor attention_flow(const std::vector<at::Tensor>& matrices, int64_t source,
+                          const std::function<bool()>& cancelled) {
   if (matrices.empty()) throw EngineError("INTERNAL", "attention flow needs the attention of at least one block");
   const auto batch = matrices[0].size(0), tokens = matrices[0].size(1);
-  std::vector<at::Tensor> on_cpu;
+  std::vector<at::Tensor> rows;
   for (const auto& matrix : matrices) {
     if (matrix.sizes() != at::IntArrayRef{batch, tokens, tokens}) {
       throw EngineError("INTERNAL", "attention flow needs square matrices of one size, block by block");
     }
-    on_cpu.push_back(matrix.detach().to(at::kCPU, at::kFloat).contiguous());
+    rows.push_back(matrix.detach().to(at::kFloat));
   }
+  // Fetched together: each fetch waits for the device.
+  const auto fetched = rows[0].is_cpu() ? at::Tensor() : at::stack(rows).cpu();
+  std::vector<at::Tensor> on_cpu;
+  for (size_t block = 0; block < rows.size(); ++block)
+    on_cpu.push_back(fetched.defined() ? fetched[static_cast<int64_t>(block)] : rows[block].contiguous());
   if (source < 0 || source >= tokens) {
     throw EngineError("INTERNAL", "there is no token " + std::to_string(source) + " among " + std::to_string(tokens));
   }
@@ -86,7 +94,7 @@ at::Tensor attention_flow(const std::vector<at::Tensor>& matrices, int64_t sourc
     for (const auto& matrix : on_cpu) blocks.push_back(matrix.data_ptr<float>() + image * tokens * tokens);
     results.push_back(flows(LayeredCapacities(blocks, tokens), source, cancelled));
   }
-  return at::stack(results).to(matrices[0].device(), at::kFloat);
+  return upload(at::stack(results).to(at::kFloat), matrices[0].device());
 }
 
 }  // namespace sightline

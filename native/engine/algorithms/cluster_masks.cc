@@ -11,13 +11,14 @@
 #include <algorithm>
 
 #include "engine/algorithms/agglomeration.h"
+#include "engine/algorithms/upload.h"
 #include "engine/errors.h"
 
 namespace sightline {
 
 namespace {
 
-constexpr int64_t kColumns = 8192;  // widened to double at a time
+constexpr int64_t kColumns = 8192;  // upcast to double at a time
 
 // [n, n] in double, of the rows of [n, pixels].
 at::Tensor cosine_distances(const at::Tensor& rows) {
@@ -37,10 +38,13 @@ at::Tensor cosine_distances(const at::Tensor& rows) {
 MaskClusters cluster_masks(const at::Tensor& masks, double threshold) {
   const auto batch = masks.size(0), count = masks.size(1);
   const auto rows = masks.detach().flatten(2);
-  std::vector<at::Tensor> sums;
+  std::vector<at::Tensor> sums, distances_there;
   std::vector<int64_t> counts;
+  for (int64_t image = 0; image < batch; ++image) distances_there.push_back(cosine_distances(rows[image]));
+  // Fetched together: each fetch waits for the device.
+  const auto all_distances = at::stack(distances_there).cpu();
   for (int64_t image = 0; image < batch; ++image) {
-    const auto distances = cosine_distances(rows[image]).to(at::kCPU).contiguous();
+    const auto distances = all_distances[image];
     if (!at::isfinite(distances).all().item<bool>()) {
       throw EngineError("INTERNAL", "the masks hold values that are not finite, so they have no distances");
     }
@@ -50,9 +54,11 @@ MaskClusters cluster_masks(const at::Tensor& masks, double threshold) {
     // A product rather than index_add, whose order of adding changes from run to run on CUDA.
     auto members = at::zeros({count, count}, at::kFloat);
     for (int64_t mask = 0; mask < count; ++mask) members[labels[mask]][mask] = 1;
-    sums.push_back(members.to(rows.options()).mm(rows[image]).view({count, masks.size(2), masks.size(3)}));
+    sums.push_back(upload(members.to(rows.scalar_type()), rows.device())
+                       .mm(rows[image])
+                       .view({count, masks.size(2), masks.size(3)}));
   }
-  return {at::stack(sums), at::tensor(counts, at::kLong).to(masks.device())};
+  return {at::stack(sums), at::tensor(counts, at::kLong)};
 }
 
 }  // namespace sightline

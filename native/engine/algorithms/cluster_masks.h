@@ -7,7 +7,7 @@ namespace sightline {
 
 struct MaskClusters {
   at::Tensor sums;   // [batch, n, H, W]: the sum of each cluster's masks; zeros behind the last cluster
-  at::Tensor count;  // [batch] int64: the number of clusters
+  at::Tensor count;  // [batch] int64, on the CPU: the number of clusters
 };
 
 // `masks`: [batch, n, H, W], n >= 1. Agglomerative clustering of each image's masks by cosine distance with complete

@@ -5,6 +5,7 @@
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/reflection_pad2d.h>
 
+#include "engine/algorithms/upload.h"
 #include "engine/errors.h"
 
 namespace sightline {
@@ -20,7 +21,7 @@ at::Tensor gaussian_blur(const at::Tensor& x, int64_t size, double sigma) {
   }
   const auto offsets = at::arange(-half, half + 1, at::kDouble);
   auto weights = (-offsets.square() / (2 * sigma * sigma)).exp();
-  weights = (weights / weights.sum()).to(x.options());
+  weights = upload((weights / weights.sum()).to(x.scalar_type()), x.device());
   const auto planes = at::reflection_pad2d(x.reshape({-1, 1, height, width}), {half, half, half, half});
   // A Gaussian is the product of one along the rows and one along the columns.
   const auto along_rows = at::conv2d(planes, weights.view({1, 1, 1, size}));

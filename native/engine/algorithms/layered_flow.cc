@@ -11,7 +11,7 @@ namespace sightline {
 namespace {
 
 constexpr int64_t kVisits = 5;  // of each token of a level by paths, before a sweep; measured to be best over 2 to 20
-constexpr int kBits = 44;  // of the largest capacity: sums over all tokens of a level stay far from overflowing
+constexpr int kBits = 44;       // of the largest capacity: sums over all tokens of a level stay far from overflowing
 
 void set_member(uint64_t* set, int64_t token, bool is_member) {
   const auto bit = uint64_t{1} << (token & 63);
@@ -36,7 +36,8 @@ LayeredCapacities::LayeredCapacities(const std::vector<const float*>& blocks, in
   unit_ = std::ldexp(1.0, exponent - kBits);
   auto* value = values_.data();
   for (const float* block : blocks) {
-    for (int64_t i = 0; i < size; ++i) *value++ = block[i] > 0 ? std::llround(std::ldexp(block[i], kBits - exponent)) : 0;
+    for (int64_t i = 0; i < size; ++i)
+      *value++ = block[i] > 0 ? std::llround(std::ldexp(block[i], kBits - exponent)) : 0;
   }
 }
 
@@ -64,7 +65,8 @@ LayeredFlow::LayeredFlow(const LayeredCapacities& capacities, int64_t source)
       }
     }
   }
-  for (int64_t token = 0; token < tokens_; ++token) excess(blocks_ - 1, token) = capacities_.at(blocks_ - 1, source_, token);
+  for (int64_t token = 0; token < tokens_; ++token)
+    excess(blocks_ - 1, token) = capacities_.at(blocks_ - 1, source_, token);
 }
 
 double LayeredFlow::to(int64_t sink) {
@@ -147,7 +149,8 @@ void LayeredFlow::for_each_excess(const Sender& send) {
   for (int64_t distance = farthest_; distance > 0; --distance) {
     for (int64_t level = 1; level < blocks_; ++level) {
       for_each(layer(distance, level), [&](int64_t token) {
-        if (const auto amount = excess(level, token)) excess(level, token) = amount - send(distance, level, token, amount);
+        if (const auto amount = excess(level, token))
+          excess(level, token) = amount - send(distance, level, token, amount);
       });
     }
   }

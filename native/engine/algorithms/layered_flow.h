@@ -18,7 +18,9 @@ class LayeredCapacities {
   int64_t tokens() const { return tokens_; }
   int64_t blocks() const { return blocks_; }
   int64_t bytes() const { return static_cast<int64_t>(values_.size() * sizeof(int64_t)); }
-  int64_t at(int64_t block, int64_t upper, int64_t lower) const { return values_[(block * tokens_ + upper) * tokens_ + lower]; }
+  int64_t at(int64_t block, int64_t upper, int64_t lower) const {
+    return values_[(block * tokens_ + upper) * tokens_ + lower];
+  }
   double unit() const { return unit_; }  // what a capacity of 1 stands for
 
  private:
@@ -33,7 +35,8 @@ class TokenSets {
  public:
   using Word = uint64_t;
 
-  TokenSets(int64_t levels, int64_t tokens) : tokens_(tokens), words_((tokens + 63) / 64), bits_(levels * tokens_ * words_) {}
+  TokenSets(int64_t levels, int64_t tokens)
+      : tokens_(tokens), words_((tokens + 63) / 64), bits_(levels * tokens_ * words_) {}
 
   Word* of(int64_t level, int64_t token) { return &bits_[(level * tokens_ + token) * words_]; }
 
@@ -70,7 +73,9 @@ class LayeredFlow {
   };
 
   int64_t& excess(int64_t level, int64_t token) { return excess_[level * tokens_ + token]; }
-  int64_t& flow(int64_t block, int64_t upper, int64_t lower) { return flow_[(block * tokens_ + upper) * tokens_ + lower]; }
+  int64_t& flow(int64_t block, int64_t upper, int64_t lower) {
+    return flow_[(block * tokens_ + upper) * tokens_ + lower];
+  }
   Word* layer(int64_t distance, int64_t level) { return &layers_[(distance * blocks_ + level) * words_]; }
 
   bool measure_distances();
@@ -97,10 +102,10 @@ class LayeredFlow {
   std::vector<int64_t> taken_;    // of level 1: what the last sink took
   // An edge downwards with room / with flow, which can be pushed back; each by its upper and by its lower end.
   TokenSets room_below_, room_above_, flow_below_, flow_above_;
-  std::vector<Word> layers_;      // tokens with room, by their distance from those with a deficit, and by level
+  std::vector<Word> layers_;  // tokens with room, by their distance from those with a deficit, and by level
   std::vector<Word> seen_;
   int64_t sink_ = 0;
-  int64_t farthest_ = 0;          // the distance of the farthest excess
+  int64_t farthest_ = 0;  // the distance of the farthest excess
   std::vector<Visit> path_;
 };
 

@@ -26,8 +26,9 @@ void add_positive_products(float* to, const float* x, const float* y, int64_t co
 }  // namespace
 
 at::Tensor mean_positive_product(const at::Tensor& a, const at::Tensor& b, int64_t axis) {
-  const bool is_plain = a.is_cpu() && a.scalar_type() == at::kFloat && b.scalar_type() == at::kFloat && a.dim() == 4 && axis == 1 &&
-                        a.sizes() == b.sizes() && !(at::GradMode::is_enabled() && (a.requires_grad() || b.requires_grad()));
+  const bool is_plain = a.is_cpu() && a.scalar_type() == at::kFloat && b.scalar_type() == at::kFloat && a.dim() == 4 &&
+                        axis == 1 && a.sizes() == b.sizes() &&
+                        !(at::GradMode::is_enabled() && (a.requires_grad() || b.requires_grad()));
   if (!is_plain) return (a * b).relu().mean(axis);
   // In one pass: as three operators it reads and writes the largest tensors of a method several times.
   const auto left = a.contiguous(), right = b.contiguous();

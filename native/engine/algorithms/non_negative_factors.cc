@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/algorithms/legacy_random.h"
+#include "engine/algorithms/upload.h"
 #include "engine/errors.h"
 
 namespace sightline {
@@ -72,7 +73,8 @@ std::pair<at::Tensor, at::Tensor> factors(const at::Tensor& data, int64_t compon
 
 }  // namespace
 
-NonNegativeFactors non_negative_factors(const at::Tensor& x, int64_t components, const std::function<bool()>& cancelled) {
+NonNegativeFactors non_negative_factors(const at::Tensor& x, int64_t components,
+                                        const std::function<bool()>& cancelled) {
   if (components < 1) throw EngineError("INTERNAL", "features have at least one factor");
   const auto features = x.detach().flatten(2).to(at::kCPU, at::kDouble).contiguous();
   if (!at::isfinite(features).all().item<bool>() || features.min().item<double>() < 0) {
@@ -84,8 +86,10 @@ NonNegativeFactors non_negative_factors(const at::Tensor& x, int64_t components,
     vectors.push_back(vector);
     maps.push_back(map.reshape({components, x.size(2), x.size(3)}));
   }
-  const auto options = x.options().dtype(at::kFloat);
-  return {at::stack(vectors).to(options), at::stack(maps).to(options)};
+  const auto there = [&](const std::vector<at::Tensor>& each) {
+    return upload(at::stack(each).to(at::kFloat), x.device());
+  };
+  return {there(vectors), there(maps)};
 }
 
 }  // namespace sightline

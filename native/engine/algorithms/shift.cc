@@ -48,7 +48,8 @@ at::Tensor roll_each(const at::Tensor& x, const at::Tensor& rows, const at::Tens
                    count_from(-whole(columns, x), width).remainder(width));
 }
 
-at::Tensor crop_each(const at::Tensor& x, const at::Tensor& rows, const at::Tensor& columns, int64_t height, int64_t width) {
+at::Tensor crop_each(const at::Tensor& x, const at::Tensor& rows, const at::Tensor& columns, int64_t height,
+                     int64_t width) {
   const auto free_rows = x.size(-2) - height, free_columns = x.size(-1) - width;
   if (height < 1 || width < 1 || free_rows < 0 || free_columns < 0) {
     throw EngineError("INTERNAL", "a cut of " + std::to_string(height) + " x " + std::to_string(width) +

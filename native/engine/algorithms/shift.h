@@ -15,6 +15,7 @@ at::Tensor roll_each(const at::Tensor& x, const at::Tensor& rows, const at::Tens
 
 // [batch, ..., height, width] with the given height and width: what lies from each image's own offset on. Offsets that
 // would leave the image are moved to its border; a cut larger than the image throws EngineError INTERNAL.
-at::Tensor crop_each(const at::Tensor& x, const at::Tensor& rows, const at::Tensor& columns, int64_t height, int64_t width);
+at::Tensor crop_each(const at::Tensor& x, const at::Tensor& rows, const at::Tensor& columns, int64_t height,
+                     int64_t width);
 
 }  // namespace sightline

@@ -11,7 +11,7 @@ namespace {
 
 // Null where the device has no caching allocator, or LibTorch was built without it.
 c10::DeviceAllocator* allocator_of(at::Device device) {
-  if (!device.is_cuda()) return nullptr;
+  if (device.is_cpu()) return nullptr;
   auto* allocator = dynamic_cast<c10::DeviceAllocator*>(c10::GetAllocator(device.type()));
   // Before CUDA's first use it knows no devices, and asking for one's figures fails.
   return allocator != nullptr && allocator->initialized() ? allocator : nullptr;
@@ -20,7 +20,7 @@ c10::DeviceAllocator* allocator_of(at::Device device) {
 }  // namespace
 
 std::optional<DeviceMemory> device_memory(at::Device device, bool reset_peak) {
-  if (!device.is_cuda()) return std::nullopt;
+  if (device.is_cpu()) return std::nullopt;
   auto* allocator = allocator_of(device);
   if (allocator == nullptr) return DeviceMemory{0, 0, 0};
   constexpr auto kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);

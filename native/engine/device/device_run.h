@@ -9,7 +9,8 @@ namespace sightline {
 
 // As `run_plan`, but the outputs and targets stay on the device, in float32 (or int64), batch axis first, and may share
 // memory with one another. `asked` lies on the host, staged by `transfer`. Runs that repeat are captured and replayed.
-BatchResult run_beside(const std::shared_ptr<const Plan>& plan, Network& network, Replays& replays, const c10::IValue& self,
-                       const at::Tensor& images, const Asked& asked, Transfer& transfer, const std::function<bool()>& cancelled);
+BatchResult run_beside(const std::shared_ptr<const Plan>& plan, Network& network, Replays& replays,
+                       const c10::IValue& self, const at::Tensor& images, const Asked& asked, Transfer& transfer,
+                       const std::function<bool()>& cancelled);
 
 }  // namespace sightline

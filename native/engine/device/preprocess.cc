@@ -1,9 +1,9 @@
 #include "engine/device/preprocess.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/_upsample_bicubic2d_aa.h>
 #include <ATen/ops/_upsample_bilinear2d_aa.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/tensor.h>
 
 #include <vector>
@@ -41,11 +41,13 @@ at::Tensor normalisation(const Preprocessing& how) {
 
 at::Tensor preprocess(const at::Tensor& pixels, const Preprocessing& how, const at::Tensor& normalisation) {
   const auto rows = pixels.size(0);
-  const auto most = std::max<int64_t>(1, kStripBytes / (pixels.size(1) * pixels.size(2) * static_cast<int64_t>(sizeof(float))));
+  const auto most =
+      std::max<int64_t>(1, kStripBytes / (pixels.size(1) * pixels.size(2) * static_cast<int64_t>(sizeof(float))));
   // Rows are resized each by itself, and so are columns after them: strips and an early crop change no value.
   std::vector<at::Tensor> strips;
   for (int64_t row = 0; row < rows; row += most) {
-    const auto colours = pixels.narrow(0, row, std::min(most, rows - row)).permute({2, 0, 1}).unsqueeze(0).to(at::kFloat).contiguous();
+    const auto colours =
+        pixels.narrow(0, row, std::min(most, rows - row)).permute({2, 0, 1}).unsqueeze(0).to(at::kFloat).contiguous();
     const auto strip = how.is_gray ? gray(colours) : colours;
     const auto resized = resize_axis(strip, {strip.size(2), how.resized_width}, how.is_bicubic);
     strips.push_back(resized.narrow(3, how.crop_left, how.width).contiguous());

@@ -22,8 +22,9 @@ DeviceResult copy_of(const DeviceResult& result) {
 }
 
 at::MemoryFormat format_of(const at::Tensor& images) {
-  return images.is_contiguous(at::MemoryFormat::ChannelsLast) && !images.is_contiguous() ? at::MemoryFormat::ChannelsLast
-                                                                                          : at::MemoryFormat::Contiguous;
+  return images.is_contiguous(at::MemoryFormat::ChannelsLast) && !images.is_contiguous()
+             ? at::MemoryFormat::ChannelsLast
+             : at::MemoryFormat::Contiguous;
 }
 
 bool is_same_plan(const std::weak_ptr<const Plan>& one, const std::weak_ptr<const Plan>& other) {
@@ -40,7 +41,8 @@ ReplayCounters& replay_counters() {
 bool is_repeatable(const Plan& plan) {
   if (!plan.is_free_of_host) return false;
   // A resumed run counts the images that it repeats.
-  return std::none_of(plan.block.steps.begin(), plan.block.steps.end(), [](const Step& step) { return !step.replaces.empty(); });
+  return std::none_of(plan.block.steps.begin(), plan.block.steps.end(),
+                      [](const Step& step) { return !step.replaces.empty(); });
 }
 
 bool are_graphs_allowed() {
@@ -56,8 +58,8 @@ struct Replays::Captured {
   DeviceResult result;
 };
 
-Replays::Shape& Replays::find_shape(const std::shared_ptr<const Plan>& plan, const TargetShape& asked, const at::Tensor& images,
-                                    const at::Tensor& targets) {
+Replays::Shape& Replays::find_shape(const std::shared_ptr<const Plan>& plan, const TargetShape& asked,
+                                    const at::Tensor& images, const at::Tensor& targets) {
   // Plans that are gone take their captured runs along.
   std::erase_if(shapes_, [](const Shape& shape) { return shape.plan.expired(); });
   const std::weak_ptr<const Plan> weak = plan;
@@ -66,21 +68,23 @@ Replays::Shape& Replays::find_shape(const std::shared_ptr<const Plan>& plan, con
   for (auto it = shapes_.begin(); it != shapes_.end(); ++it) {
     if (!is_same_plan(it->plan, weak)) continue;
     is_plain = is_plain || it->is_plain;
-    if (images.sizes() != it->images || targets.sizes() != it->targets || images.scalar_type() != it->dtype || format != it->format ||
-        asked != it->asked) {
+    if (images.sizes() != it->images || targets.sizes() != it->targets || images.scalar_type() != it->dtype ||
+        format != it->format || asked != it->asked) {
       continue;
     }
     shapes_.splice(shapes_.begin(), shapes_, it);
     return shapes_.front();
   }
-  shapes_.push_front({weak, images.sizes().vec(), targets.sizes().vec(), images.scalar_type(), format, asked, 0, false, nullptr});
+  shapes_.push_front(
+      {weak, images.sizes().vec(), targets.sizes().vec(), images.scalar_type(), format, asked, 0, false, nullptr});
   shapes_.front().is_plain = is_plain || !is_repeatable(*plan);
   if (shapes_.size() > kMostCounted) shapes_.pop_back();
   return shapes_.front();
 }
 
 size_t Replays::captured() const {
-  return static_cast<size_t>(std::count_if(shapes_.begin(), shapes_.end(), [](const Shape& shape) { return shape.captured != nullptr; }));
+  return static_cast<size_t>(
+      std::count_if(shapes_.begin(), shapes_.end(), [](const Shape& shape) { return shape.captured != nullptr; }));
 }
 
 void Replays::make_room() {
@@ -110,8 +114,8 @@ void Replays::keep_only(int64_t generation) {
 }
 
 // Captures a run and gives its first results; none where it cannot be captured.
-std::optional<DeviceResult> Replays::capture(Shape& shape, const at::Tensor& images, const at::Tensor& targets, const at::Tensor& against,
-                                             const Run& run) {
+std::optional<DeviceResult> Replays::capture(Shape& shape, const at::Tensor& images, const at::Tensor& targets,
+                                             const at::Tensor& against, const Run& run) {
   make_room();
   const auto captured = std::make_shared<Captured>();
   captured->run = run;
@@ -168,7 +172,9 @@ DeviceResult Replays::run(const std::shared_ptr<const Plan>& plan, const TargetS
 
 Replays& replays_of(Model& model) {
   auto& kept = model.run_cache();
-  if (!kept) kept = std::make_unique<Replays>(model.allows_captures() && model.device().is_cuda() && is_capture_built() && are_graphs_allowed());
+  if (!kept)
+    kept = std::make_unique<Replays>(model.allows_captures() && model.device().is_cuda() && is_capture_built() &&
+                                     are_graphs_allowed());
   return static_cast<Replays&>(*kept);
 }
 

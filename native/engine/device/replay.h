@@ -31,7 +31,8 @@ class Replays : public RunCache {
   //
   // A copy of it is kept as long as what was captured of it is replayed: it must own whatever it reads that may go before
   // the network does. It is not called again then, so what it refers to for one batch only may go.
-  using Run = std::function<DeviceResult(const at::Tensor& images, const at::Tensor& targets, const at::Tensor& against)>;
+  using Run =
+      std::function<DeviceResult(const at::Tensor& images, const at::Tensor& targets, const at::Tensor& against)>;
   using Capture = std::function<std::unique_ptr<CapturedGraph>(at::Device, const std::function<void()>&)>;
 
   // Runs of the same plan and shape before it is captured: a shape that comes once or twice costs nothing.
@@ -43,7 +44,8 @@ class Replays : public RunCache {
   // Shapes that are counted towards a capture.
   static constexpr size_t kMostCounted = 64;
 
-  explicit Replays(bool is_enabled, Capture capture = capture_graph) : is_enabled_(is_enabled), capture_(std::move(capture)) {}
+  explicit Replays(bool is_enabled, Capture capture = capture_graph)
+      : is_enabled_(is_enabled), capture_(std::move(capture)) {}
 
   // Runs `run`, or replays what was captured of it; the tensors are the caller's own in either case. A capture that fails
   // is counted, and its plan is run plainly from then on. Throws only what `run` itself throws.
@@ -69,10 +71,11 @@ class Replays : public RunCache {
     std::shared_ptr<Captured> captured;
   };
 
-  Shape& find_shape(const std::shared_ptr<const Plan>& plan, const TargetShape& asked, const at::Tensor& images, const at::Tensor& targets);
+  Shape& find_shape(const std::shared_ptr<const Plan>& plan, const TargetShape& asked, const at::Tensor& images,
+                    const at::Tensor& targets);
   void make_room();
-  std::optional<DeviceResult> capture(Shape& shape, const at::Tensor& images, const at::Tensor& targets, const at::Tensor& against,
-                                      const Run& run);
+  std::optional<DeviceResult> capture(Shape& shape, const at::Tensor& images, const at::Tensor& targets,
+                                      const at::Tensor& against, const Run& run);
   void refuse(const Shape& shape);
 
   bool is_enabled_;

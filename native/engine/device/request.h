@@ -51,11 +51,12 @@ struct Request {
   std::optional<Preprocessing> preprocessing;
   at::Tensor tensor;
   int64_t height = 0, width = 0;
-  std::vector<int64_t> targets, against;      // as run_plan takes them, equally many
-  std::map<std::string, at::Tensor> given;     // what the plan's `given` steps read, batch axis (1) first; copies
+  std::vector<int64_t> targets, against;    // as run_plan takes them, equally many
+  std::map<std::string, at::Tensor> given;  // what the plan's `given` steps read, batch axis (1) first; copies
   int64_t max_batch = 8;
   std::chrono::microseconds max_delay{0};
-  std::string label;  // names the image in messages
+  std::string client;  // whose it is: requests of different clients take turns
+  std::string label;   // names the image in messages
   std::shared_ptr<Cancellation> cancellation;
 
   struct Result {

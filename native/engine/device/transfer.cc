@@ -43,7 +43,9 @@ class StreamTransfer : public Transfer {
     return staged;
   }
 
-  at::Tensor send(const at::Tensor& staged) override { return staged.to(device_, /*non_blocking=*/true, /*copy=*/true); }
+  at::Tensor send(const at::Tensor& staged) override {
+    return staged.to(device_, /*non_blocking=*/true, /*copy=*/true);
+  }
 
   at::Tensor beside(const std::function<at::Tensor()>& work) override {
     const c10::Stream compute = streams_.getStream(device_);

@@ -22,7 +22,8 @@ namespace {
 
 bool gathers_with(const Request& first, const Request& other) {
   return first.model == other.model && first.plan == other.plan && first.height == other.height &&
-         first.width == other.width && first.targets.size() == other.targets.size() && first.given.empty() && other.given.empty();
+         first.width == other.width && first.targets.size() == other.targets.size() && first.given.empty() &&
+         other.given.empty();
 }
 
 // LibTorch's warnings (such as that of a quantiser it calls deprecated) are meant for who wrote the archive; in the
@@ -60,8 +61,8 @@ void Worker::submit(std::vector<std::unique_ptr<Request>> requests, size_t limit
     const std::lock_guard<std::mutex> lock(mutex_);
     if (stopping_) throw EngineError("MODEL_CLOSED", "The engine is shutting down.");
     if (waiting_requests_ + requests.size() > limit) {
-      throw EngineError("QUEUE_FULL", std::to_string(waiting_requests_) + " images wait already, of " + std::to_string(limit) +
-                                          " that may; send fewer at once, or raise maxQueue.");
+      throw EngineError("QUEUE_FULL", std::to_string(waiting_requests_) + " images wait already, of " +
+                                          std::to_string(limit) + " that may; send fewer at once, or raise maxQueue.");
     }
     waiting_requests_ += requests.size();
     counters().queued += static_cast<int64_t>(requests.size());
@@ -116,7 +117,7 @@ void Worker::stop() {
 void Worker::loop() {
   // Thread-local all: the guard for the device, backward passes on this very thread rather than on one of autograd's
   // own, which would outlive us at exit.
-  const c10::OptionalDeviceGuard guard(device_.is_cuda() ? std::optional<at::Device>(device_) : std::nullopt);
+  const c10::OptionalDeviceGuard guard(device_.is_cpu() ? std::nullopt : std::optional<at::Device>(device_));
   c10::AutogradState::get_tls_state().set_multithreading_enabled(false);
   c10::WarningUtils::set_warning_handler(&quiet_warnings());
   give_way();
@@ -149,7 +150,7 @@ void Worker::loop() {
       lock.lock();
       continue;
     }
-    auto batch = gather(lock);
+    auto batch = take(next_in_turn([](const Request&) { return true; }), lock, /*waits=*/true);
     if (batch.empty()) continue;
     lock.unlock();
     apply_threads();
@@ -186,32 +187,55 @@ size_t Worker::most_images(const Request& first) const {
   return static_cast<size_t>(limits_.is_empty() ? wanted : limits_.most(kind_of(first), wanted));
 }
 
-// Whether the batch at the queue's head would run at once if it were gathered now. Under the lock.
-bool Worker::is_due() const {
+// Whether the batch whose turn it is would run at once if it were gathered now. Under the lock.
+bool Worker::is_due() {
   if (queue_.empty() || !queue_.front().request) return false;
-  const Request& first = *queue_.front().request;
+  const Request& first = *next_in_turn([](const Request&) { return true; })->request;
   if (first.max_delay.count() <= 0) return true;
   const size_t limit = most_images(first);
-  size_t count = 1;
-  for (auto it = std::next(queue_.begin()); it != queue_.end() && count < limit; ++it) {
+  size_t count = 0;
+  for (auto it = queue_.begin(); it != queue_.end() && count < limit; ++it) {
     if (!it->request) return true;  // a fence: no more will come
-    if (gathers_with(first, *it->request)) ++count;
+    if (it->request.get() == &first || gathers_with(first, *it->request)) ++count;
   }
   return count >= limit;
 }
 
-// The first request, and every other waiting one that can share its batch; none where all were aborted meanwhile. A task in the queue is a fence: what was
-// asked for after a close must not run before it.
-Worker::Requests Worker::gather(std::unique_lock<std::mutex>& lock) {
+// Of the waiting requests that may run, the first of the client who was served longest ago; the end of the queue where
+// there is none. A task in the queue is a fence: what was asked for after a close must not run before it. Under the lock.
+Worker::Position Worker::next_in_turn(const std::function<bool(const Request&)>& may) {
+  auto found = queue_.end();
+  int64_t served = 0, last = 0;
+  const std::string* client = nullptr;
+  for (auto it = queue_.begin(); it != queue_.end() && it->request; ++it) {
+    // Neighbors are mostly one client's.
+    if (client == nullptr || *client != it->request->client) {
+      client = &it->request->client;
+      const auto known = served_.find(*client);
+      last = known == served_.end() ? 0 : known->second;
+    }
+    if ((found != queue_.end() && last >= served) || !may(*it->request)) continue;
+    found = it;
+    served = last;
+  }
+  return found;
+}
+
+// The request, and every other waiting one that can share its batch; none where all were aborted meanwhile. `waits`: whether
+// it waits its delay for more.
+Worker::Requests Worker::take(Position first, std::unique_lock<std::mutex>& lock, bool waits) {
+  constexpr size_t kKnownClients = 1024;  // who comes again after so many others is as good as new
   Requests batch;
-  const auto take = [&](std::deque<Item>::iterator it) {
+  const auto remove = [&](Position it) {
     batch.push_back(std::move(it->request));
     waiting_requests_ -= 1;
     counters().queued -= 1;
     counters().running += 1;
     return queue_.erase(it);
   };
-  take(queue_.begin());
+  if (served_.size() >= kKnownClients) served_.clear();
+  served_[first->request->client] = ++turns_;
+  remove(first);
   const size_t limit = most_images(*batch[0]);
   const auto deadline = std::chrono::steady_clock::now() + batch[0]->max_delay;
   while (true) {
@@ -221,11 +245,12 @@ Worker::Requests Worker::gather(std::unique_lock<std::mutex>& lock) {
         fenced = true;
         break;
       }
-      it = gathers_with(*batch[0], *it->request) ? take(it) : std::next(it);
+      it = gathers_with(*batch[0], *it->request) ? remove(it) : std::next(it);
     }
-    if (batch.size() >= limit || fenced || stopping_) break;
+    if (!waits || batch.size() >= limit || fenced || stopping_) break;
     if (wake_.wait_until(lock, deadline) == std::cv_status::timeout) break;
-    const auto cancelled = std::stable_partition(batch.begin(), batch.end(), [](const auto& request) { return !request->cancellation->is_cancelled(); });
+    const auto cancelled = std::stable_partition(
+        batch.begin(), batch.end(), [](const auto& request) { return !request->cancellation->is_cancelled(); });
     if (cancelled == batch.end()) continue;
     Requests left(std::make_move_iterator(cancelled), std::make_move_iterator(batch.end()));
     batch.erase(cancelled, batch.end());
@@ -236,6 +261,25 @@ Worker::Requests Worker::gather(std::unique_lock<std::mutex>& lock) {
     if (batch.empty()) break;
   }
   return batch;
+}
+
+// Runs one waiting batch that asks for much less than a job of this cost, if there is one.
+bool Worker::run_shorter(int64_t cost) {
+  constexpr int64_t kMuchLess = 8;
+  Requests batch;
+  {
+    std::unique_lock<std::mutex> lock(mutex_);
+    if (stopping_) return false;
+    // Another size would take seconds, and may let the network go whose job has paused.
+    const auto first = next_in_turn([&](const Request& request) {
+      const Plan& plan = *request.plan;
+      return plan.cost <= cost / kMuchLess && request.model->has_network(request.height, request.width, plan.output);
+    });
+    if (first == queue_.end()) return false;
+    batch = take(first, lock, /*waits=*/false);
+  }
+  run_batch(std::move(batch));
+  return true;
 }
 
 }  // namespace sightline

@@ -3,6 +3,7 @@
 
 #include <condition_variable>
 #include <deque>
+#include <map>
 #include <mutex>
 #include <thread>
 
@@ -13,19 +14,21 @@
 namespace sightline {
 
 // On the CPU the results are there when it returns; a device that works by itself is left to it.
-BatchResult run_batch_of(const std::shared_ptr<const Plan>& plan, Network& network, Model& model, const at::Tensor& images,
-                         const Asked& asked, Transfer& transfer, const std::function<bool()>& cancelled);
+BatchResult run_batch_of(const std::shared_ptr<const Plan>& plan, Network& network, Model& model,
+                         const at::Tensor& images, const Asked& asked, Transfer& transfer,
+                         const std::function<bool()>& cancelled);
 
 // What a worker hands its batches to.
 struct WorkerParts {
   // Runs the batch of a model's network; what it gives is fetched by `transfer`.
-  std::function<BatchResult(const std::shared_ptr<const Plan>&, Network&, Model&, const at::Tensor& images, const Asked&, Transfer&,
-                            const std::function<bool()>& cancelled)>
+  std::function<BatchResult(const std::shared_ptr<const Plan>&, Network&, Model&, const at::Tensor& images,
+                            const Asked&, Transfer&, const std::function<bool()>& cancelled)>
       run = run_batch_of;
   std::function<std::unique_ptr<Transfer>(at::Device)> transfer = transfer_for;
 };
 
-// On the CPU one batch after the other is gathered, run and delivered. On a device that works by itself the next batch is
+// On the CPU one batch after the other is gathered, run and delivered; between the chunks of a long job, batches that ask
+// for much less pass. On a device that works by itself the next batch is
 // gathered and handed over while the one before is computed, if it is due: no more than two are under way.
 class Worker {
  public:
@@ -60,8 +63,11 @@ class Worker {
   void loop();
   void apply_threads();
   size_t most_images(const Request& first) const;
-  bool is_due() const;
-  Requests gather(std::unique_lock<std::mutex>& lock);
+  using Position = std::deque<Item>::iterator;
+  Position next_in_turn(const std::function<bool(const Request&)>& may);
+  bool is_due();
+  Requests take(Position first, std::unique_lock<std::mutex>& lock, bool waits);
+  bool run_shorter(int64_t cost);
   void run_batch(Requests batch);
   void run_in_memory(Network& network, Requests requests);
   std::optional<EngineError> launch(Network& network, Requests& requests);
@@ -75,6 +81,8 @@ class Worker {
   std::condition_variable wake_;
   std::deque<Item> queue_;
   size_t waiting_requests_ = 0;
+  std::map<std::string, int64_t> served_;  // by client: the number of the batch that its request began last
+  int64_t turns_ = 0;
   std::atomic<bool> stopping_{false};
   // The thread's own.
   const WorkerParts parts_;

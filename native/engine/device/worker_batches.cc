@@ -6,9 +6,12 @@
 #include <ATen/ops/tensor.h>
 #include <c10/core/GradMode.h>
 
+#include <chrono>
+
 #include "engine/device/device_memory.h"
 #include "engine/device/device_run.h"
 #include "engine/device/worker.h"
+#include "engine/steps/pause_points.h"
 
 namespace sightline {
 
@@ -26,8 +29,9 @@ void check_targets(const Request& request, const NetworkInfo& info) {
 
 }  // namespace
 
-BatchResult run_batch_of(const std::shared_ptr<const Plan>& plan, Network& network, Model& model, const at::Tensor& images,
-                         const Asked& asked, Transfer& transfer, const std::function<bool()>& cancelled) {
+BatchResult run_batch_of(const std::shared_ptr<const Plan>& plan, Network& network, Model& model,
+                         const at::Tensor& images, const Asked& asked, Transfer& transfer,
+                         const std::function<bool()>& cancelled) {
   if (!transfer.is_asynchronous()) return run_plan(*plan, network, model.self(), images, asked, cancelled);
   return run_beside(plan, network, replays_of(model), model.self(), images, asked, transfer, cancelled);
 }
@@ -36,7 +40,7 @@ void Worker::run_batch(Requests batch) {
   Network* network = nullptr;
   try {
     if (!transfer_) transfer_ = parts_.transfer(device_);
-    network = &batch[0]->model->network(batch[0]->height, batch[0]->width);
+    network = &batch[0]->model->network(batch[0]->height, batch[0]->width, batch[0]->plan->output);
   } catch (...) {
     const auto error = translate_current_exception("INTERNAL", "The engine failed");
     for (const auto& request : batch) settle(*request, error);
@@ -70,7 +74,8 @@ void Worker::run_in_memory(Network& network, Requests requests) {
   const auto half = requests.size() / 2;
   limits_.remember(kind_of(*requests[0]), static_cast<int64_t>(half));
   counters().halved_batches += 1;
-  Requests rest(std::make_move_iterator(requests.begin() + static_cast<std::ptrdiff_t>(half)), std::make_move_iterator(requests.end()));
+  Requests rest(std::make_move_iterator(requests.begin() + static_cast<std::ptrdiff_t>(half)),
+                std::make_move_iterator(requests.end()));
   requests.resize(half);
   run_in_memory(network, std::move(requests));
   run_in_memory(network, std::move(rest));
@@ -90,11 +95,13 @@ at::Tensor Worker::prepare(const Request& request) {
   at::Tensor image;
   if (!transfer_->is_asynchronous()) {
     image = request.cancellation->read([&] {
-      return request.preprocessing ? preprocess(request.pixels, *request.preprocessing, normalisation(*request.preprocessing))
-                                   : request.tensor.to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+      return request.preprocessing
+                 ? preprocess(request.pixels, *request.preprocessing, normalisation(*request.preprocessing))
+                 : request.tensor.to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
     });
   } else {
-    image = request.cancellation->read([&] { return transfer_->stage(request.preprocessing ? request.pixels : request.tensor); });
+    image = request.cancellation->read(
+        [&] { return transfer_->stage(request.preprocessing ? request.pixels : request.tensor); });
   }
   // Looked at before it leaves the host: asking a GPU would wait for all that it has to do.
   if (!request.preprocessing && !at::isfinite(image).all().item<bool>()) {
@@ -147,9 +154,23 @@ std::optional<EngineError> Worker::launch(Network& network, Requests& requests) 
       targets.insert(targets.end(), request->targets.begin(), request->targets.end());
       against.insert(against.end(), request->against.begin(), request->against.end());
     }
-    const std::vector<int64_t> sizes{static_cast<int64_t>(requests.size()), static_cast<int64_t>(requests[0]->targets.size())};
+    const std::vector<int64_t> sizes{static_cast<int64_t>(requests.size()),
+                                     static_cast<int64_t>(requests[0]->targets.size())};
     const Asked asked{transfer_->stage(at::tensor(targets, at::kLong).view(sizes)),
                       transfer_->stage(at::tensor(against, at::kLong).view(sizes)), requests[0]->given};
+    // A long job has half of the time for itself, so that it ends however many shorter ones come. Runs of a device that
+    // works by itself are handed over whole.
+    using Clock = std::chrono::steady_clock;
+    const auto started = Clock::now();
+    Clock::duration passed{0};
+    const std::function<void()> let_pass = [&] {
+      for (auto paused = Clock::now(); passed <= paused - started - passed; paused = Clock::now()) {
+        if (!run_shorter(requests[0]->plan->cost)) break;
+        passed += Clock::now() - paused;
+      }
+    };
+    std::optional<PauseScope> pauses;
+    if (!transfer_->is_asynchronous()) pauses.emplace(let_pass);
     result = parts_.run(requests[0]->plan, network, model, images, asked, *transfer_, cancelled);
 
     std::vector<at::Tensor> values;
@@ -204,7 +225,8 @@ void Worker::deliver(Launched launched) {
         // Each image's own memory, copied here rather than on the JS thread: a part of the batch's would keep all of it
         // alive, and page-locked memory is scarce.
         const auto values = arrival.tensors[o].select(0, i);
-        single.outputs.push_back({result.outputs[o].name, is_shared ? at::empty(values.sizes(), values.scalar_type()).copy_(values) : values});
+        single.outputs.push_back({result.outputs[o].name,
+                                  is_shared ? at::empty(values.sizes(), values.scalar_type()).copy_(values) : values});
       }
       if (arrival.tensors.size() > outputs) {
         single.targets = row_of(arrival.tensors[outputs], i);

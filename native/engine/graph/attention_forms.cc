@@ -33,9 +33,7 @@ bool is_scalar(const Value* value) {
 Value* without_scale(Value* value) {
   for (int depth = 0; depth < kSearchDepth; ++depth) {
     Node* node = value->node();
-    if (is_aten(node, "contiguous")) {
-      value = node->input(0);
-    } else if (is_any_of(node, {"mul", "div"}) && is_scalar(node->input(1))) {
+    if (is_aten(node, "contiguous") || (is_any_of(node, {"mul", "div"}) && is_scalar(node->input(1)))) {
       value = node->input(0);
     } else if (is_aten(node, "mul") && is_scalar(node->input(0))) {
       value = node->input(1);
@@ -71,7 +69,9 @@ bool swaps_last_two(const Node* node) {
 }
 
 // Whether it carries all heads of each pair of tokens on, mixed with one another: talking heads, re-attention.
-bool mixes_heads(const Node* node) { return is_any_of(node, {"permute", "linear", "conv2d", "_convolution", "batch_norm"}); }
+bool mixes_heads(const Node* node) {
+  return is_any_of(node, {"permute", "linear", "conv2d", "_convolution", "batch_norm"});
+}
 
 bool ends_in(const Value* value, int64_t rows, int64_t columns) {
   const auto sizes = recorded_sizes(value);
@@ -94,20 +94,26 @@ std::optional<ValueProduct> find_value_product(Value* value, ValueProduct so_far
     Node* node = use.user;
     ValueProduct found = so_far;
     if (is_any_of(node, {"matmul", "bmm"})) {
-      if (found.from_right != (use.offset == 1) || !(found.from_right ? ends_in(value, columns, rows) : ends_in(value, rows, columns))) continue;
+      if (found.from_right != (use.offset == 1) ||
+          !(found.from_right ? ends_in(value, columns, rows) : ends_in(value, rows, columns)))
+        continue;
       found.product = node;
       return found;
     }
     if (node->outputs().size() != 1 || !is_tensor(node->output())) continue;
     if (use.offset == 0 && swaps_last_two(node)) {
       found.from_right = !found.from_right;
-    } else if (use.offset == 0 && is_aten(node, "slice") && !found.from_right && value == found.probabilities && ends_in(node->output(), rows, columns - 1)) {
+    } else if (use.offset == 0 && is_aten(node, "slice") && !found.from_right && value == found.probabilities &&
+               ends_in(node->output(), rows, columns - 1)) {
       found.probabilities = node->output();  // a sink, to which attention goes and which has no value
-    } else if (is_any_of(node, {"mul"}) && is_tensor(node->input(1 - use.offset)) && recorded_sizes(node->output()) == recorded_sizes(value)) {
-      if (!is_scalar(node->input(1 - use.offset))) found.altered = "its probabilities are multiplied by something else before they meet the values";
+    } else if (is_any_of(node, {"mul"}) && is_tensor(node->input(1 - use.offset)) &&
+               recorded_sizes(node->output()) == recorded_sizes(value)) {
+      if (!is_scalar(node->input(1 - use.offset)))
+        found.altered = "its probabilities are multiplied by something else before they meet the values";
     } else if (use.offset == 0 && mixes_heads(node)) {
       found.altered = "its heads are mixed after the softmax";
-    } else if (use.offset != 0 || !is_any_of(node, {"dropout", "to", "type_as", "contiguous", "clone", "reshape", "view", "expand", "detach", "float"})) {
+    } else if (use.offset != 0 || !is_any_of(node, {"dropout", "to", "type_as", "contiguous", "clone", "reshape",
+                                                    "view", "expand", "detach", "float"})) {
       continue;
     }
     if (auto ended = find_value_product(node->output(), found, depth + 1)) return ended;
@@ -119,7 +125,9 @@ std::optional<ValueProduct> find_value_product(Value* value, ValueProduct so_far
 Node* find_score_product(Value* scores, int64_t rows, int64_t columns, int depth = 0) {
   if (depth > kSearchDepth) return nullptr;
   Node* node = scores->node();
-  const auto from = [&](Value* input) { return is_tensor(input) ? find_score_product(input, rows, columns, depth + 1) : nullptr; };
+  const auto from = [&](Value* input) {
+    return is_tensor(input) ? find_score_product(input, rows, columns, depth + 1) : nullptr;
+  };
   // With a sink the softmax has a column more than there are keys.
   if (is_product(node)) return ends_in(scores, rows, columns) || ends_in(scores, rows, columns - 1) ? node : nullptr;
   if (is_any_of(node, {"add", "sub", "mul", "div"})) {
@@ -137,26 +145,51 @@ Node* find_score_product(Value* scores, int64_t rows, int64_t columns, int depth
     if (Node* found = from(node->input(1))) return found;
     return from(node->input(2));
   }
-  if (is_any_of(node, {"to", "contiguous", "reshape", "view", "masked_fill", "clamp", "float", "type_as", "clone", "tanh", "squeeze", "unsqueeze", "flatten"}) || mixes_heads(node)) {
+  if (is_any_of(node, {"to", "contiguous", "reshape", "view", "masked_fill", "clamp", "float", "type_as", "clone",
+                       "tanh", "squeeze", "unsqueeze", "flatten"}) ||
+      mixes_heads(node)) {
     return from(node->input(0));
   }
   return nullptr;
 }
 
-// Fills in the counts by the sizes of queries, keys and values for one image.
+// Whether an axis with more than one entry holds windows: entries that lie apart, each once. None where that cannot be
+// told, or where windows and heads are folded into one axis.
+std::optional<bool> holds_windows(const AttentionSite& site, int64_t axis, const Places& places) {
+  const auto sizes = recorded_sizes(site.query), of_keys = recorded_sizes(site.key);
+  // Queries of the whole image may ask every window: then the keys tell.
+  const bool by_keys = !places.tells_apart(site.query, axis).value_or(true) && of_keys &&
+                       of_keys->size() == sizes->size() &&
+                       of_keys->at(static_cast<size_t>(axis)) == sizes->at(static_cast<size_t>(axis));
+  const Value* const telling = by_keys ? site.key : site.query;
+  const auto apart = places.tells_apart(telling, axis);
+  if (!apart || !*apart) return apart;
+  return places.are_all_apart(telling, axis).value_or(false) ? apart : std::nullopt;
+}
+
+// Fills in the counts by the sizes of queries, keys and values for one image. False where heads and windows cannot be
+// told apart.
 bool read_shape(AttentionSite& site, const Places& places) {
   using Batch = AttentionSite::Batch;
   const auto query = recorded_sizes(site.query), key = recorded_sizes(site.key), value = recorded_sizes(site.value);
-  if (!query || !key || !value || query->size() < 3 || query->size() > 5 || key->size() < 3 || value->size() < 3) return false;
+  if (!query || !key || !value || query->size() < 3 || query->size() > 5 || key->size() < 3 || value->size() < 3)
+    return false;
   const size_t rank = query->size();
   const auto are_windows = [&](int64_t axis) { return places.tells_apart(site.query, axis); };
   if (rank == 3) {
     site.batch = Batch::HeadsFolded;
+    const auto windows = holds_windows(site, 0, places);
+    if (query->at(0) > 1 && !windows) return false;
     // Traced with one image, so what is folded into the batch is the heads, unless each sees another part of the image.
-    (are_windows(0).value_or(false) ? site.windows : site.heads) = query->at(0);
+    (windows.value_or(false) ? site.windows : site.heads) = query->at(0);
     site.heads = std::max<int64_t>(site.heads, 1);
   } else if (rank == 4) {
+    // Traced with one image: several entries of the first axis are its windows. Else it is of no form that is read here,
+    // such as heads folded into the batch, with windows after them.
+    if (query->at(0) > 1 && (!holds_windows(site, 0, places).value_or(false) || are_windows(1).value_or(true)))
+      return false;
     const bool has_windows = query->at(0) == 1 && are_windows(1).value_or(false);
+    if (has_windows && !holds_windows(site, 1, places)) return false;
     site.batch = has_windows ? Batch::Windows : Batch::Heads;
     site.windows = has_windows ? query->at(1) : query->at(0);
     site.heads = has_windows ? 1 : query->at(1);
@@ -165,7 +198,8 @@ bool read_shape(AttentionSite& site, const Places& places) {
     if (query->at(0) != 1) return false;
     // Where neither tells apart, there is one window.
     const bool windows_first = first.value_or(false) || (!second.value_or(false) && query->at(1) == 1);
-    if (!first || !second || (*first && *second) || (query->at(1) != 1 && query->at(2) != 1 && *first == *second)) site.opaque = "which axis of its queries is heads and which is windows cannot be told";
+    if (!first || !second || (*first && *second) || (query->at(1) != 1 && query->at(2) != 1 && *first == *second))
+      site.unsupported = "which axis of its queries is heads and which is windows cannot be told";
     site.batch = windows_first ? Batch::WindowsThenHeads : Batch::HeadsThenWindows;
     site.windows = query->at(windows_first ? 1 : 2);
     site.heads = query->at(windows_first ? 2 : 1);
@@ -174,6 +208,8 @@ bool read_shape(AttentionSite& site, const Places& places) {
   site.head_size = query->at(rank - 1);
   site.keys = key->at(key->size() - (site.key_is_transposed ? 1 : 2));
   site.value_size = value->at(value->size() - (site.value_is_transposed ? 2 : 1));
+  const auto tokens = site.windows == 1 ? places.tokens(site.query, static_cast<int64_t>(rank) - 2) : std::nullopt;
+  if (tokens) site.grid = PatchGrid{tokens->height, tokens->width, tokens->prefix, tokens->suffix};
   return true;
 }
 
@@ -186,11 +222,12 @@ std::optional<AttentionSite> read_scaled_dot_product(Node* node, const Places& p
   site.result = site.product = node->output();
   if (!read_shape(site, places)) return std::nullopt;
   const auto causal = constant_of(node->input(5));
-  if (!causal || causal->toBool()) site.opaque = "its attention is causal";
+  if (!causal || causal->toBool()) site.unsupported = "its attention is causal";
   const auto grouped = node->inputs().size() > 7 ? constant_of(node->input(7)) : std::nullopt;
-  if (grouped && grouped->isBool() && grouped->toBool()) site.opaque = "its queries share keys and values in groups";
+  if (grouped && grouped->isBool() && grouped->toBool())
+    site.unsupported = "its queries share keys and values in groups";
   const auto dropout = constant_of(node->input(4));
-  if (!dropout || dropout->toDouble() != 0.0) site.opaque = "its attention drops out at inference";
+  if (!dropout || dropout->toDouble() != 0.0) site.unsupported = "its attention drops out at inference";
   return site;
 }
 

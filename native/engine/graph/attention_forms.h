@@ -4,8 +4,11 @@
 #include <torch/csrc/jit/ir/ir.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "engine/graph/facts.h"
 
 namespace sightline {
 
@@ -34,6 +37,8 @@ struct AttentionSite {
   int64_t keys = 0;    // as many as tokens in self-attention
   int64_t head_size = 0;
   int64_t value_size = 0;
+  // Where the patches among its queries lie; of attention over the whole image, where they are in the order of rows.
+  std::optional<PatchGrid> grid;
   // Windows per image: 1 for global attention, more for Swin.
   int64_t windows = 1;
   // The axes before the last two.
@@ -46,7 +51,7 @@ struct AttentionSite {
   };
   Batch batch = Batch::Heads;
   // Empty, or why the probabilities cannot be tapped.
-  std::string opaque;
+  std::string unsupported;
   // Empty, or why the probabilities are not what values are mixed by.
   std::string altered;
 };

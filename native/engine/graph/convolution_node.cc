@@ -12,7 +12,9 @@ std::optional<ConvolutionNode> read_convolution(const Node* node) {
   const bool is_general = is_aten(node, "_convolution");
   if (!is_general && !is_aten(node, "conv2d")) return std::nullopt;
   const auto weight = constant_of(node->input(1)), bias = constant_of(node->input(2));
-  if (!weight || !weight->isTensor() || weight->toTensor().dim() != 4 || !bias || (!bias->isTensor() && !bias->isNone())) return std::nullopt;
+  if (!weight || !weight->isTensor() || weight->toTensor().dim() != 4 || !bias ||
+      (!bias->isTensor() && !bias->isNone()))
+    return std::nullopt;
   std::array<std::vector<int64_t>, 3> lists;
   for (size_t i = 0; i < 3; ++i) {
     // Padding may be told by a word, 'same'.

@@ -86,13 +86,15 @@ std::optional<int64_t> multiplications_of_einsum(const Node* node) {
 // Zero for whatever is not counted; none where it should be counted and cannot be.
 std::optional<int64_t> multiplications_of(const Node* node) {
   if (is_any_of(node, {"conv1d", "conv2d", "conv3d"})) return multiplications_of_convolution(node, false);
-  if (is_any_of(node, {"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"})) return multiplications_of_convolution(node, true);
+  if (is_any_of(node, {"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}))
+    return multiplications_of_convolution(node, true);
   if (is_any_of(node, {"_convolution", "convolution"})) {
     const auto transposed = constant_of(node->input(6));
     if (!transposed || !transposed->isBool()) return std::nullopt;
     return multiplications_of_convolution(node, transposed->toBool());
   }
-  if (is_any_of(node, {"linear", "matmul", "mm", "bmm", "mv", "dot"})) return multiplications_of_product(node, node->input(0));
+  if (is_any_of(node, {"linear", "matmul", "mm", "bmm", "mv", "dot"}))
+    return multiplications_of_product(node, node->input(0));
   if (is_any_of(node, {"addmm", "baddbmm", "addmv"})) return multiplications_of_product(node, node->input(1));
   if (is_aten(node, "scaled_dot_product_attention")) {
     const auto both = multiplications_of_attention(node);
@@ -100,7 +102,9 @@ std::optional<int64_t> multiplications_of(const Node* node) {
     return both->at(0) + both->at(1);
   }
   if (is_aten(node, "einsum")) return multiplications_of_einsum(node);
-  if (is_any_of(node, {"_native_multi_head_attention", "_transformer_encoder_layer_fwd", "addbmm", "tensordot", "bilinear"})) return std::nullopt;
+  if (is_any_of(node,
+                {"_native_multi_head_attention", "_transformer_encoder_layer_fwd", "addbmm", "tensordot", "bilinear"}))
+    return std::nullopt;
   // Their weights are packed, in a form of the processor's own.
   if (node->kind().ns() == c10::Symbol::fromQualString("namespaces::quantized")) {
     const std::string name = node->kind().toUnqualString();
@@ -150,7 +154,8 @@ void FlopCount::visit_after(const Value* value, Visit visit) const {
   // Nodes stand in the order of execution.
   for (const Node* node : graph_.nodes()) {
     const auto inputs = node->inputs();
-    if (std::none_of(inputs.begin(), inputs.end(), [&](const Value* input) { return behind.count(input) != 0; })) continue;
+    if (std::none_of(inputs.begin(), inputs.end(), [&](const Value* input) { return behind.count(input) != 0; }))
+      continue;
     behind.insert(node->outputs().begin(), node->outputs().end());
     visit(node);
   }

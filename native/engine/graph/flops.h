@@ -36,6 +36,7 @@ class FlopCount {
 
 // Numbers in the model's parameters. A frozen archive has none: there, those in its floating-point constants, but for the
 // statistics of batch norms. None where weights are packed for quantised operators.
-std::optional<int64_t> count_parameters(const torch::jit::Module& module, torch::jit::Graph& original, bool is_quantized);
+std::optional<int64_t> count_parameters(const torch::jit::Module& module, torch::jit::Graph& original,
+                                        bool is_quantized);
 
 }  // namespace sightline

@@ -38,19 +38,25 @@ Value* insert_self_attention(Graph& graph, Value* x, int64_t embed, int64_t head
 
 // nn.TransformerEncoderLayer as inference without gradients runs it: one operator without a derivative.
 void open_one_encoder_layer(Graph& graph, Node* node) {
-  const auto embed = constant_of(node->input(1)), heads = constant_of(node->input(2)), is_gelu = constant_of(node->input(7)),
-             norm_first = constant_of(node->input(8)), epsilon = constant_of(node->input(9));
+  const auto embed = constant_of(node->input(1)), heads = constant_of(node->input(2)),
+             is_gelu = constant_of(node->input(7)), norm_first = constant_of(node->input(8)),
+             epsilon = constant_of(node->input(9));
   if (!embed || !heads || !is_gelu || !norm_first || !epsilon || !is_none(node->input(18))) return;
   WithInsertPoint point(node);
   Node* const before = node->prev();
   const auto inputs = node->inputs();
   const auto norm = [&](Value* x, size_t weight) {
-    return insert_op(graph, "layer_norm", {x, c10::IValue(std::vector<int64_t>{embed->toInt()}), inputs[weight], inputs[weight + 1], epsilon->toDouble()});
+    return insert_op(graph, "layer_norm",
+                     {x, c10::IValue(std::vector<int64_t>{embed->toInt()}), inputs[weight], inputs[weight + 1],
+                      epsilon->toDouble()});
   };
-  const auto attend = [&](Value* x) { return insert_self_attention(graph, x, embed->toInt(), heads->toInt(), inputs.slice(3, 4)); };
+  const auto attend = [&](Value* x) {
+    return insert_self_attention(graph, x, embed->toInt(), heads->toInt(), inputs.slice(3, 4));
+  };
   const auto feed_forward = [&](Value* x) {
     Value* hidden = insert_op(graph, "linear", {x, inputs[14], inputs[15]});
-    return insert_op(graph, "linear", {insert_op(graph, is_gelu->toBool() ? "gelu" : "relu", {hidden}), inputs[16], inputs[17]});
+    return insert_op(graph, "linear",
+                     {insert_op(graph, is_gelu->toBool() ? "gelu" : "relu", {hidden}), inputs[16], inputs[17]});
   };
   const auto sum = [&](Value* x, Value* y) { return insert_op(graph, "add", {x, y}); };
   Value* x = inputs[0];
@@ -79,7 +85,8 @@ bool open_one_native_attention(Graph& graph, Node* node) {
 
   WithInsertPoint point(node);
   Node* const before = node->prev();
-  Value* projected = insert_self_attention(graph, node->input(0), embed->toInt(), heads->toInt(), node->inputs().slice(5, 4));
+  Value* projected =
+      insert_self_attention(graph, node->input(0), embed->toInt(), heads->toInt(), node->inputs().slice(5, 4));
   for (Node* inserted = before->next(); inserted != node; inserted = inserted->next()) inserted->copyMetadata(node);
 
   node->outputs()[0]->replaceAllUsesWith(projected);
@@ -118,7 +125,8 @@ Value* open_scaled_dot_product(Graph& graph, Node* node, int64_t head_size, std:
   const double scale = given_scale && given_scale->isDouble() ? given_scale->toDouble()
                                                               : 1.0 / std::sqrt(static_cast<double>(head_size));
   // All of it on the queries: in float32 nothing overflows, and the keys are spared a pass forwards and one backwards.
-  Value* scores = insert_op(graph, "matmul", {insert_op(graph, "mul", {query, scale}), insert_op(graph, "transpose", {key, -2, -1})});
+  Value* scores = insert_op(graph, "matmul",
+                            {insert_op(graph, "mul", {query, scale}), insert_op(graph, "transpose", {key, -2, -1})});
   Value* probabilities = nullptr;
   if (is_none(node->input(3))) {
     probabilities = insert_op(graph, "softmax", {scores, -1});

@@ -1,14 +1,18 @@
 #include "engine/graph/graph_ops.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/norm.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/jit/ir/constants.h>
 #include <torch/library.h>
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <cstring>
 #include <string>
 
@@ -18,16 +22,55 @@ namespace {
 
 at::Tensor mark(const at::Tensor& x, std::string /*path*/, int64_t /*element*/) { return x; }
 
-at::Tensor leaf(const at::Tensor& x) {
-  return at::GradMode::is_enabled() ? x.detach().requires_grad_(true) : x;
+at::Tensor leaf(const at::Tensor& x) { return at::GradMode::is_enabled() ? x.detach().requires_grad_(true) : x; }
+
+struct Sums {
+  double squares, numbers;
+};
+
+// As many at once as the widest vectors hold: without, each sum would wait for the one before.
+constexpr int64_t kLanes = 16;
+
+Sums sums_of(const float* from, int64_t count) {
+  std::array<double, kLanes> squares{}, numbers{};
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      const double number = from[i + lane];
+      squares[lane] += number * number;
+      numbers[lane] += number;
+    }
+  }
+  for (; i < count; ++i) {
+    const double number = from[i];
+    squares[0] += number * number;
+    numbers[0] += number;
+  }
+  Sums sums{0, 0};
+  for (int64_t lane = 0; lane < kLanes; ++lane) {
+    sums.squares += squares[lane];
+    sums.numbers += numbers[lane];
+  }
+  return sums;
 }
 
 at::Tensor sketch(const at::Tensor& x) {
   // Quantised numbers have no float64; whoever reads them is compared.
-  if (x.dim() == 0 || x.numel() == 0 || x.is_quantized() || x.is_complex() || x.size(0) == 0) return at::zeros({2}, at::kDouble);
-  const auto image = x.select(0, 0);
-  const auto numbers = image.is_floating_point() ? image : image.to(at::kFloat);
-  return at::stack({at::norm(numbers, 2, at::kDouble), numbers.sum(at::kDouble)}).cpu();
+  if (x.dim() == 0 || x.numel() == 0 || x.is_quantized() || x.is_complex()) return at::zeros({2}, at::kDouble);
+  if (!x.is_cpu() || x.scalar_type() == at::kDouble) {
+    const auto numbers = x.is_floating_point() ? x : x.to(at::kFloat);
+    return at::stack({at::norm(numbers, 2, at::kDouble), numbers.sum(at::kDouble)}).cpu();
+  }
+  // One pass over the memory, in whatever order the numbers lie: every node of a model is sketched, twice.
+  auto numbers = x.to(at::kFloat);
+  if (!numbers.is_non_overlapping_and_dense()) numbers = numbers.contiguous();
+  const auto* from = numbers.const_data_ptr<float>();
+  constexpr int64_t kGrain = 1 << 16;
+  const auto sums = at::parallel_reduce(
+      0, numbers.numel(), kGrain, Sums{0, 0},
+      [&](int64_t begin, int64_t end, const Sums&) { return sums_of(from + begin, end - begin); },
+      [](const Sums& a, const Sums& b) { return Sums{a.squares + b.squares, a.numbers + b.numbers}; });
+  return at::tensor({std::sqrt(sums.squares), sums.numbers}, at::kDouble);
 }
 
 }  // namespace
@@ -55,7 +98,7 @@ std::optional<std::vector<int64_t>> recorded_sizes(const torch::jit::Value* valu
   if (!type) return std::nullopt;
   const auto sizes = type->sizes().concrete_sizes();
   if (!sizes) return std::nullopt;
-  return *sizes;
+  return sizes;
 }
 
 std::optional<at::ScalarType> recorded_dtype(const torch::jit::Value* value) {

@@ -16,7 +16,7 @@ namespace sightline {
 c10::Symbol mark_symbol();
 // sightline::leaf(Tensor x) -> Tensor: cuts the autograd graph at x and makes x its leaf. Without gradients, x.
 c10::Symbol leaf_symbol();
-// sightline::sketch(Tensor x) -> Tensor: the norm and the sum of its first image, two numbers in float64 on the host.
+// sightline::sketch(Tensor x) -> Tensor: the norm and the sum, two numbers in float64 on the host.
 c10::Symbol sketch_symbol();
 
 // The constant that a value holds, following prim::Constant only.

@@ -18,11 +18,41 @@ namespace {
 
 // Gives as many channels as it takes, whatever its settings.
 bool keeps_channels(const Node* node) {
-  return node->kind() == mark_symbol() ||
-         is_any_of(node, {"to", "type_as", "float", "half", "contiguous", "clone", "detach", "add", "add_", "sub", "sub_", "rsub", "mul", "mul_", "div", "div_",
-                          "clamp", "clamp_", "pad", "constant_pad_nd", "reflection_pad2d", "replication_pad2d", "batch_norm", "max_pool2d", "avg_pool2d",
-                          "upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa",
-                          "adaptive_avg_pool2d", "relu", "relu_", "quantize_per_tensor", "dequantize"});
+  return node->kind() == mark_symbol() || is_any_of(node, {"to",
+                                                           "type_as",
+                                                           "float",
+                                                           "half",
+                                                           "contiguous",
+                                                           "clone",
+                                                           "detach",
+                                                           "add",
+                                                           "add_",
+                                                           "sub",
+                                                           "sub_",
+                                                           "rsub",
+                                                           "mul",
+                                                           "mul_",
+                                                           "div",
+                                                           "div_",
+                                                           "clamp",
+                                                           "clamp_",
+                                                           "pad",
+                                                           "constant_pad_nd",
+                                                           "reflection_pad2d",
+                                                           "replication_pad2d",
+                                                           "batch_norm",
+                                                           "max_pool2d",
+                                                           "avg_pool2d",
+                                                           "upsample_nearest2d",
+                                                           "upsample_bilinear2d",
+                                                           "upsample_bicubic2d",
+                                                           "_upsample_bilinear2d_aa",
+                                                           "_upsample_bicubic2d_aa",
+                                                           "adaptive_avg_pool2d",
+                                                           "relu",
+                                                           "relu_",
+                                                           "quantize_per_tensor",
+                                                           "dequantize"});
 }
 
 class Reader {
@@ -38,7 +68,8 @@ class Reader {
   std::optional<at::Tensor> parameter(const Value* value) const {
     if (const auto constant = constant_of(value); constant && constant->isTensor()) return constant->toTensor();
     std::vector<std::string> path;
-    for (; value->node()->kind() == c10::prim::GetAttr; value = value->node()->input(0)) path.push_back(value->node()->s(c10::attr::name));
+    for (; value->node()->kind() == c10::prim::GetAttr; value = value->node()->input(0))
+      path.push_back(value->node()->s(c10::attr::name));
     if (value != self_) return std::nullopt;
     c10::IValue found = module_._ivalue();
     for (auto name = path.rbegin(); name != path.rend(); ++name) {
@@ -68,7 +99,8 @@ class Reader {
       if (is_any_of(node, {"_convolution", "conv2d", "_convolution_mode", "convolution"})) {
         const auto weight = parameter(node->input(1));
         if (!weight || weight->dim() != 4) return true;
-        const auto groups = constant_of(node->input(is_aten(node, "conv2d") || is_aten(node, "_convolution_mode") ? 6 : 8));
+        const auto groups =
+            constant_of(node->input(is_aten(node, "conv2d") || is_aten(node, "_convolution_mode") ? 6 : 8));
         if (groups && groups->isInt()) axes_.channels = weight->size(1) * groups->toInt();
         return true;
       }

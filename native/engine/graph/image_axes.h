@@ -9,7 +9,7 @@ namespace sightline {
 
 struct ImageAxes {
   std::optional<int64_t> channels;  // none where no convolution reads the image
-  bool is_channels_last = false;    // whether the forward begins by moving the channels from the last place to the second
+  bool is_channels_last = false;  // whether the forward begins by moving the channels from the last place to the second
 };
 
 // Read from the first convolution of the inlined forward. `graph` has the module and the image as its first inputs.

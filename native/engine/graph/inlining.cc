@@ -11,6 +11,7 @@
 #include "engine/errors.h"
 #include "engine/graph/fused_attention.h"
 #include "engine/graph/graph_ops.h"
+#include "engine/graph/host_sizes.h"
 
 namespace sightline {
 
@@ -85,8 +86,9 @@ void inline_block(Block* block, Graph& graph, const std::string& prefix) {
       const auto type = node->input(0)->type()->cast<c10::ClassType>();
       const std::string method = node->s(c10::attr::name);
       if (!type) {
-        throw EngineError("UNSUPPORTED_MODEL", "The archive calls '" + method +
-                                                   "' through an interface type; export it again with torch.jit.trace.");
+        throw EngineError(
+            "UNSUPPORTED_MODEL",
+            "The archive calls '" + method + "' through an interface type; export it again with torch.jit.trace.");
       }
       GraphFunction* callee = torch::jit::tryToGraphFunction(type->getMethod(method));
       if (callee == nullptr) continue;
@@ -166,7 +168,10 @@ bool set_to_inference(Block* block, Graph& graph) {
     if (!training || !training->isBool() || !training->toBool()) continue;
     WithInsertPoint point(node);
     node->replaceInput(flag, graph.insertConstant(false));
-    changed = true;
+    // A share that is worked out on the way, as nn.MultiheadAttention's, is 0 in inference: its code says "in training" for good.
+    const auto share = flag == 2 ? constant_of(node->input(1)) : std::nullopt;
+    const bool is_computed = flag == 2 && !share && node->input(1)->node()->kind() != c10::prim::GetAttr;
+    changed = changed || !(is_computed || (share && share->isDouble() && share->toDouble() == 0));
   }
   return changed;
 }
@@ -194,6 +199,7 @@ InlinedForward inline_forward(const torch::jit::Module& module, at::Device devic
   auto inlined = deep_inline(*forward, "");
   bind_defaults(*inlined, method->function().getSchema());
   move_device_constants(inlined->block(), *inlined, device);
+  keep_sizes_on_host(*inlined);
   remove_prints(inlined->block());
   // Before tracing: the fused kernel has no derivative, so it fails in a run with gradients on.
   open_native_multi_head_attention(*inlined);

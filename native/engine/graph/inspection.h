@@ -9,7 +9,7 @@
 namespace sightline {
 
 // May give the pooled feature a name in `straight`, where it has none.
-NetworkInfo inspect_graph(StraightGraph& straight, const Places& places, const std::vector<AttentionSite>& sites, int64_t height,
-                          int64_t width);
+NetworkInfo inspect_graph(StraightGraph& straight, const Places& places, const std::vector<AttentionSite>& sites,
+                          int64_t height, int64_t width);
 
 }  // namespace sightline

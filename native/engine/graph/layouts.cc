@@ -9,13 +9,14 @@ using torch::jit::Value;
 
 Layout layout_of(const Value* value, const Places& places) {
   const auto sizes = recorded_sizes(value);
-  if (!sizes || places.is_of_pairs(value)) return Layout::Other;
+  if (!sizes || sizes->empty() || places.is_of_pairs(value)) return Layout::Other;
+  // Several rows of one image, such as its windows, or the image and its mirror image: only an order of patches tells of them.
+  if (sizes->at(0) != 1) return grid_of(value, places) ? Layout::Tokens : Layout::Other;
   if (sizes->size() == 2) return Layout::Vector;
-  if (sizes->size() == 3) return places.tokens(value, 1) ? Layout::Tokens : Layout::Other;
-  if (sizes->size() != 4) return Layout::Other;
   // One place is all of the image, wherever its axes stand: an operator for images has its channels first.
-  if (places.is_map(value, 2, 3)) return Layout::ChannelsFirst;
-  return places.is_map(value, 1, 2) ? Layout::ChannelsLast : Layout::Other;
+  if (sizes->size() == 4 && places.is_map(value, 2, 3)) return Layout::ChannelsFirst;
+  if (sizes->size() == 4 && places.is_map(value, 1, 2)) return Layout::ChannelsLast;
+  return grid_of(value, places) ? Layout::Tokens : Layout::Other;
 }
 
 std::optional<at::Tensor> constant_tensor(const Value* value) {
@@ -47,18 +48,30 @@ bool has_space(const NodeInfo& node) {
 }
 
 std::optional<PatchGrid> grid_of(const Value* value, const Places& places) {
-  const auto tokens = places.tokens(value, 1);
-  if (!tokens) return std::nullopt;
-  return PatchGrid{tokens->height, tokens->width, tokens->prefix, tokens->suffix};
+  const auto sizes = recorded_sizes(value);
+  if (!sizes || sizes->size() < 3) return std::nullopt;
+  // Several windows of one image that stand on the first axis are no images.
+  const auto tokens = sizes->size() == 3 && sizes->at(0) == 1 ? places.tokens(value, 1) : std::nullopt;
+  if (tokens) return PatchGrid{tokens->height, tokens->width, tokens->prefix, tokens->suffix};
+  auto order = places.order(value);
+  if (!order) return std::nullopt;
+  const auto patches = order->height * order->width;
+  const auto others = static_cast<int64_t>(order->entries.size()) - patches;
+  return PatchGrid{order->height, order->width, 0, others, std::move(order->entries)};
 }
 
 const char* layout_name(Layout layout) {
   switch (layout) {
-    case Layout::Tokens: return "tokens";
-    case Layout::ChannelsFirst: return "channels-first";
-    case Layout::ChannelsLast: return "channels-last";
-    case Layout::Vector: return "vector";
-    default: return "other";
+    case Layout::Tokens:
+      return "tokens";
+    case Layout::ChannelsFirst:
+      return "channels-first";
+    case Layout::ChannelsLast:
+      return "channels-last";
+    case Layout::Vector:
+      return "vector";
+    default:
+      return "other";
   }
 }
 

@@ -39,12 +39,14 @@ const Node* first_loss(const Value* lost, const Places& places) {
 
 bool reads(const Value* value, const Node* made_by) {
   const auto sources = sources_of(value);
-  return std::any_of(made_by->outputs().begin(), made_by->outputs().end(), [&](const Value* output) { return sources.count(output) != 0; });
+  return std::any_of(made_by->outputs().begin(), made_by->outputs().end(),
+                     [&](const Value* output) { return sources.count(output) != 0; });
 }
 
 }  // namespace
 
-std::optional<LostPlaces> find_lost_places(const StraightGraph& straight, const Places& places, const std::string& layer) {
+std::optional<LostPlaces> find_lost_places(const StraightGraph& straight, const Places& places,
+                                           const std::string& layer) {
   const Value* from = straight.image;
   for (const auto& node : straight.nodes) {
     if (node.name == layer) from = node.value;

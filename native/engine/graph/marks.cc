@@ -49,10 +49,17 @@ std::vector<NamedValue> resolve_marks(Graph& graph, const std::unordered_set<con
 }
 
 std::vector<NamedValue> structural_names(Graph& graph) {
-  static const std::vector<std::pair<const char*, const char*>> kinds = {
-      {"_convolution", "conv"}, {"conv2d", "conv"},     {"batch_norm", "norm"}, {"layer_norm", "norm"},
-      {"group_norm", "norm"},   {"linear", "linear"},   {"relu", "relu"},       {"gelu", "gelu"},
-      {"silu", "silu"},         {"max_pool2d", "pool"}, {"adaptive_avg_pool2d", "pool"}};
+  static const std::vector<std::pair<const char*, const char*>> kinds = {{"_convolution", "conv"},
+                                                                         {"conv2d", "conv"},
+                                                                         {"batch_norm", "norm"},
+                                                                         {"layer_norm", "norm"},
+                                                                         {"group_norm", "norm"},
+                                                                         {"linear", "linear"},
+                                                                         {"relu", "relu"},
+                                                                         {"gelu", "gelu"},
+                                                                         {"silu", "silu"},
+                                                                         {"max_pool2d", "pool"},
+                                                                         {"adaptive_avg_pool2d", "pool"}};
   std::vector<NamedValue> nodes;
   std::unordered_map<std::string, int> seen;
   for (Node* node : graph.nodes()) {

@@ -16,7 +16,8 @@ struct NamedValue {
 
 // Takes the marks out and returns what they named, in the order of execution, so that `path:1` is the second call. Of a tuple the
 // first is named by the path, as a forward hook's user would say it, the others by `path[i]`. Of an `untrue` mark nothing is named.
-std::vector<NamedValue> resolve_marks(torch::jit::Graph& graph, const std::unordered_set<const torch::jit::Node*>& untrue);
+std::vector<NamedValue> resolve_marks(torch::jit::Graph& graph,
+                                      const std::unordered_set<const torch::jit::Node*>& untrue);
 
 // `conv[3]`: what a frozen archive, whose module names are gone, can still say of its nodes.
 std::vector<NamedValue> structural_names(torch::jit::Graph& graph);

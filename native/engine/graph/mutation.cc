@@ -22,8 +22,9 @@ namespace {
 
 // They read no numbers, so that it does not matter to them what is written into a tensor's memory.
 bool reads_numbers(const Node* node) {
-  return !is_any_of(node, {"size", "dim", "numel", "stride", "len", "is_contiguous", "is_floating_point", "is_complex"}) && node->kind() != c10::prim::dtype && node->kind() != c10::prim::device &&
-         node->kind() != c10::prim::layout;
+  return !is_any_of(node,
+                    {"size", "dim", "numel", "stride", "len", "is_contiguous", "is_floating_point", "is_complex"}) &&
+         node->kind() != c10::prim::dtype && node->kind() != c10::prim::device && node->kind() != c10::prim::layout;
 }
 
 bool writes(const Node* node, size_t argument) {
@@ -35,7 +36,8 @@ bool writes(const Node* node, size_t argument) {
 
 // Whose results are bool out of place, and of the tensor's own type in place.
 bool compares(const Node* node) {
-  return is_any_of(node, {"eq_", "ne_", "lt_", "le_", "gt_", "ge_", "logical_and_", "logical_or_", "logical_xor_", "logical_not_"});
+  return is_any_of(
+      node, {"eq_", "ne_", "lt_", "le_", "gt_", "ge_", "logical_and_", "logical_or_", "logical_xor_", "logical_not_"});
 }
 
 // Whether PyTorch would compute in another type than `to`, out of place.
@@ -113,7 +115,8 @@ class Removal {
   void note(const Value* value) {
     const auto found = identities_.find(value->unique());
     if (found == identities_.end()) return;
-    for (const auto& identity : found->second) aliases_[identity.memory].push_back({const_cast<Value*>(value), identity, is_tensor(value)});
+    for (const auto& identity : found->second)
+      aliases_[identity.memory].push_back({const_cast<Value*>(value), identity, is_tensor(value)});
   }
 
   std::optional<TensorIdentity> identity_of(const Value* value) const {
@@ -136,11 +139,15 @@ class Removal {
     }
   }
 
-  static bool is_before(const Value* value, const Node* node) { return value->node()->kind() == c10::prim::Param || (value->node() != node && value->node()->isBefore(node)); }
+  static bool is_before(const Value* value, const Node* node) {
+    return value->node()->kind() == c10::prim::Param || (value->node() != node && value->node()->isBefore(node));
+  }
 
   static bool is_read_after(const Value* value, const Node* node) {
     const auto& uses = value->uses();
-    return std::any_of(uses.begin(), uses.end(), [node](const auto& use) { return use.user != node && use.user->isAfter(node) && reads_numbers(use.user); });
+    return std::any_of(uses.begin(), uses.end(), [node](const auto& use) {
+      return use.user != node && use.user->isAfter(node) && reads_numbers(use.user);
+    });
   }
 
   // The image and the weights are not the run's own.
@@ -168,7 +175,8 @@ class Removal {
     std::vector<Alias> before, after;
     for (Alias& alias : aliases) {
       if (is_before(alias.value, node) || alias.value->node() == node) {
-        if (alias.is_tensor && alias.identity.tensor == identity.tensor) alias.value->replaceAllUsesAfterNodeWith(fresh->node(), fresh);
+        if (alias.is_tensor && alias.identity.tensor == identity.tensor)
+          alias.value->replaceAllUsesAfterNodeWith(fresh->node(), fresh);
         before.push_back(alias);
         continue;
       }
@@ -185,7 +193,9 @@ class Removal {
 
   bool replaced(Node* node) {
     const std::string kind = node->kind().toUnqualString();
-    if (!node->kind().is_aten() || node->outputs().size() != 1 || kind.size() < 2 || kind.back() != '_' || kind[kind.size() - 2] == '_') return false;
+    if (!node->kind().is_aten() || node->outputs().size() != 1 || kind.size() < 2 || kind.back() != '_' ||
+        kind[kind.size() - 2] == '_')
+      return false;
     const auto identity = identity_of(node->input(0));
     if (!identity || is_foreign(identity->memory) || is_seen_through_view(*identity, node)) return false;
     Node* fresh = insert_out_of_place(graph_, node);
@@ -207,7 +217,8 @@ class Removal {
   void forget(const Value* value) {
     const auto found = identities_.find(value->unique());
     if (found == identities_.end()) return;
-    for (const auto& identity : found->second) std::erase_if(aliases_[identity.memory], [&](const Alias& alias) { return alias.value == value; });
+    for (const auto& identity : found->second)
+      std::erase_if(aliases_[identity.memory], [&](const Alias& alias) { return alias.value == value; });
     identities_.erase(found);
   }
 
@@ -239,6 +250,8 @@ class Removal {
 
 }  // namespace
 
-std::unordered_set<const Node*> remove_mutation(Graph& graph, TensorIdentities identities) { return Removal(graph, std::move(identities)).run(); }
+std::unordered_set<const Node*> remove_mutation(Graph& graph, TensorIdentities identities) {
+  return Removal(graph, std::move(identities)).run();
+}
 
 }  // namespace sightline

@@ -37,9 +37,13 @@ class Identities {
     if (seen.isTensor()) {
       const auto& tensor = seen.toTensor();
       if (!tensor.defined()) return;
-      const int64_t of_tensor = number(tensor.unsafeGetTensorImpl(), [&] { tensors_.emplace_back(tensor.getIntrusivePtr()); });
+      const int64_t of_tensor =
+          number(tensor.unsafeGetTensorImpl(), [&] { tensors_.emplace_back(tensor.getIntrusivePtr()); });
       const bool has_storage = tensor.has_storage();
-      const int64_t of_memory = has_storage ? number(tensor.storage().unsafeGetStorageImpl(), [&] { memories_.push_back(tensor.storage().getWeakStorageImpl()); }) : of_tensor;
+      const int64_t of_memory = has_storage
+                                    ? number(tensor.storage().unsafeGetStorageImpl(),
+                                             [&] { memories_.push_back(tensor.storage().getWeakStorageImpl()); })
+                                    : of_tensor;
       found.push_back({of_tensor, of_memory});
     } else if (seen.isList()) {
       for (const c10::IValue& each : seen.toListRef()) collect(each, found);
@@ -110,7 +114,8 @@ class Writer {
   }
 
   void write(Node* node, at::ArrayRef<c10::IValue> outputs) {
-    Node* copy = straight_->appendNode(straight_->createClone(node, [this](Value* value) { return written_.at(value); }));
+    Node* copy =
+        straight_->appendNode(straight_->createClone(node, [this](Value* value) { return written_.at(value); }));
     for (size_t i = 0; i < outputs.size(); ++i) {
       written_[node->outputs()[i]] = copy->outputs()[i];
       identities_.record(copy->outputs()[i], outputs[i]);

@@ -29,14 +29,17 @@ void collect(Value* value, const std::string& path, std::vector<std::pair<std::s
   if (node->kind() == c10::prim::DictConstruct) {
     for (size_t i = 0; i + 1 < node->inputs().size(); i += 2) {
       const auto key = constant_of(node->input(i));
-      if (key && key->isString()) collect(const_cast<Value*>(node->input(i + 1)), joined(path, key->toStringRef()), found);
+      if (key && key->isString())
+        collect(const_cast<Value*>(node->input(i + 1)), joined(path, key->toStringRef()), found);
     }
   } else if (node->kind() == c10::prim::TupleConstruct || node->kind() == c10::prim::ListConstruct) {
-    for (size_t i = 0; i < node->inputs().size(); ++i) collect(const_cast<Value*>(node->input(i)), joined(path, std::to_string(i)), found);
+    for (size_t i = 0; i < node->inputs().size(); ++i)
+      collect(const_cast<Value*>(node->input(i)), joined(path, std::to_string(i)), found);
   }
 }
 
-void collect(const c10::IValue& value, const std::string& path, std::vector<std::pair<std::string, at::Tensor>>& found) {
+void collect(const c10::IValue& value, const std::string& path,
+             std::vector<std::pair<std::string, at::Tensor>>& found) {
   if (value.isTensor()) {
     found.emplace_back(path.empty() ? "output" : path, value.toTensor());
   } else if (value.isGenericDict()) {
@@ -78,7 +81,8 @@ std::string list_of(const std::vector<std::pair<std::string, Value*>>& outputs) 
     text << name;
     if (const auto sizes = recorded_sizes(value)) {
       text << " (";
-      for (size_t i = 0; i < sizes->size(); ++i) text << (i > 0 ? " x " : "") << (i == 0 ? "N" : std::to_string(sizes->at(i)));
+      for (size_t i = 0; i < sizes->size(); ++i)
+        text << (i > 0 ? " x " : "") << (i == 0 ? "N" : std::to_string(sizes->at(i)));
       text << ")";
     }
   }
@@ -102,11 +106,13 @@ Value* before_activation(Value* value, std::string& activation) {
     if (is_any_of(node, {"softmax", "log_softmax"})) {
       const auto axis = constant_of(node->input(1));
       // Over the images, it is no activation of the classes.
-      if (!axis || !axis->isInt() || rank_of(node->input(0)) != 2 || (axis->toInt() != 1 && axis->toInt() != -1)) return value;
+      if (!axis || !axis->isInt() || rank_of(node->input(0)) != 2 || (axis->toInt() != 1 && axis->toInt() != -1))
+        return value;
       activation = node->kind().toUnqualString();
       return node->input(0);
     }
-    if (!is_any_of(node, {"squeeze", "unsqueeze", "view", "reshape", "flatten", "to", "contiguous", "select"})) return plain(end);
+    if (!is_any_of(node, {"squeeze", "unsqueeze", "view", "reshape", "flatten", "to", "contiguous", "select"}))
+      return plain(end);
     if (!is_tensor(node->input(0)) || numbers_of(node->input(0)) != numbers_of(end)) return plain(end);
     end = node->input(0);
   }
@@ -114,7 +120,8 @@ Value* before_activation(Value* value, std::string& activation) {
 
 Value* typed(Value* value, const Value* like, at::IntArrayRef sizes) {
   const auto type = like->type()->expect<c10::TensorType>();
-  value->setType(c10::TensorType::createContiguous(type->scalarType().value_or(at::kFloat), type->device().value_or(at::kCPU), sizes));
+  value->setType(c10::TensorType::createContiguous(type->scalarType().value_or(at::kFloat),
+                                                   type->device().value_or(at::kCPU), sizes));
   return value;
 }
 
@@ -132,18 +139,22 @@ std::vector<std::pair<std::string, at::Tensor>> returned_tensors(const c10::IVal
   return found;
 }
 
-size_t choose_output(const std::vector<std::pair<std::string, Value*>>& outputs, const OutputChoice& choice, const std::string& size) {
+size_t choose_output(const std::vector<std::pair<std::string, Value*>>& outputs, const OutputChoice& choice,
+                     const std::string& size) {
   const auto too_many_rows = [&](const Value* value) {
-    return EngineError("INVALID_INPUT", "The model returns " + std::to_string(recorded_sizes(value)->at(0)) + " rows of scores for one image of " + size +
+    return EngineError("INVALID_INPUT", "The model returns " + std::to_string(recorded_sizes(value)->at(0)) +
+                                            " rows of scores for one image of " + size +
                                             "; it is made for images of another size.");
   };
   if (!choice.output.empty()) {
     for (size_t i = 0; i < outputs.size(); ++i) {
       if (outputs[i].first != choice.output) continue;
-      if (rank_of(outputs[i].second) == 2 && recorded_sizes(outputs[i].second)->at(0) != 1) throw too_many_rows(outputs[i].second);
+      if (rank_of(outputs[i].second) == 2 && recorded_sizes(outputs[i].second)->at(0) != 1)
+        throw too_many_rows(outputs[i].second);
       return i;
     }
-    throw EngineError("INVALID_OPTION", "The model has no output '" + choice.output + "'; it returns " + list_of(outputs) + ".");
+    throw EngineError("INVALID_OPTION",
+                      "The model has no output '" + choice.output + "'; it returns " + list_of(outputs) + ".");
   }
   std::vector<size_t> scores;
   for (size_t i = 0; i < outputs.size(); ++i) {
@@ -156,7 +167,9 @@ size_t choose_output(const std::vector<std::pair<std::string, Value*>>& outputs,
     if (outputs[i].first == "logits") return i;
   }
   for (const size_t i : scores) {
-    const auto reads = [&](size_t other) { return other != i && is_computed_from(outputs[other].second, outputs[i].second); };
+    const auto reads = [&](size_t other) {
+      return other != i && is_computed_from(outputs[other].second, outputs[i].second);
+    };
     if (std::none_of(scores.begin(), scores.end(), reads)) return i;
   }
   for (size_t i = 0; i < outputs.size(); ++i) {
@@ -167,8 +180,8 @@ size_t choose_output(const std::vector<std::pair<std::string, Value*>>& outputs,
     if (sizes && sizes->size() > 2 && sizes->at(0) == 1) return i;
   }
   throw EngineError("UNSUPPORTED_MODEL",
-                    "The model returns neither class scores of shape [N, classes] nor another tensor with the images as its first axis, "
-                    "alone or in a tuple, list or dict; export a module that does.");
+                    "The model returns neither class scores of shape [N, classes] nor another tensor with the images "
+                    "as its first axis (alone or in a tuple, list or dict); export a module that does.");
 }
 
 Answer read_answer(Graph& graph, const OutputChoice& choice) {
@@ -178,15 +191,19 @@ Answer read_answer(Graph& graph, const OutputChoice& choice) {
   if (rank_of(returned) > 2) return answer;
   Value* logits = before_activation(returned, answer.activation);
   torch::jit::WithInsertPoint point(graph.return_node());
-  if (rank_of(logits) != 2) logits = typed(graph.insert(c10::aten::reshape, {logits, c10::IValue(std::vector<int64_t>{-1, 1})}), logits, {1, 1});
+  if (rank_of(logits) != 2)
+    logits =
+        typed(graph.insert(c10::aten::reshape, {logits, c10::IValue(std::vector<int64_t>{-1, 1})}), logits, {1, 1});
   answer.logits = answer.source = logits;
   const bool is_alone = recorded_sizes(logits)->at(1) == 1;
   answer.scores = choice.scores;
-  if (answer.scores.empty()) answer.scores = is_alone ? "yes-or-no" : answer.activation == "sigmoid" ? "labels" : "classes";
+  if (answer.scores.empty())
+    answer.scores = is_alone ? "yes-or-no" : answer.activation == "sigmoid" ? "labels" : "classes";
   if (answer.scores != "yes-or-no") return answer;
   if (!is_alone) {
-    throw EngineError("INVALID_OPTION", "The scores are said to be yes-or-no, which is one logit, but the model returns " +
-                                            std::to_string(recorded_sizes(logits)->at(1)) + "; say classes or labels.");
+    throw EngineError("INVALID_OPTION",
+                      "The scores are said to be yes-or-no, which is one logit, but the model returns " +
+                          std::to_string(recorded_sizes(logits)->at(1)) + "; say classes or labels.");
   }
   // A linear layer, which every relevance rule knows.
   const auto dtype = recorded_dtype(logits).value_or(at::kFloat);

@@ -11,9 +11,10 @@ namespace sightline {
 
 // What the user says of the images and the outputs; empty where the graph is to tell.
 struct OutputChoice {
-  std::string output;  // by name
-  std::string scores;  // as in Answer
+  std::string output;             // by name
+  std::string scores;             // as in Answer
   bool is_channels_last = false;  // the images that the archive takes
+  bool is_for_one_image = false;  // exported for one image at a time
 };
 
 struct OutputInfo {

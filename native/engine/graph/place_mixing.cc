@@ -18,7 +18,9 @@ using torch::jit::Value;
 
 namespace {
 
-bool is_constant_along(const at::Tensor& places, int64_t axis) { return places.equal(places.narrow(axis, 0, 1).expand(places.sizes())); }
+bool is_constant_along(const at::Tensor& places, int64_t axis) {
+  return places.equal(places.narrow(axis, 0, 1).expand(places.sizes()));
+}
 
 // Whether a tensor of these sizes, broadcast to one that tells places apart, is the same at all of them, as a gate of channels is.
 bool scales_alike(const at::Tensor& places, const std::vector<int64_t>& sizes) {
@@ -36,18 +38,28 @@ bool scales_alike(const at::Tensor& places, const std::vector<int64_t>& sizes) {
 
 at::Tensor Places::result_of(const Node* node, const Value* output) {
   const auto sizes = recorded_sizes(output);
-  if (is_one_of(node, {"linear", "linear_relu", "linear_dynamic", "linear_relu_dynamic", "linear_dynamic_fp16", "linear_leaky_relu"}) && sizes && !depends(node->input(1))) {
+  if (is_one_of(node, {"linear", "linear_relu", "linear_dynamic", "linear_relu_dynamic", "linear_dynamic_fp16",
+                       "linear_leaky_relu"}) &&
+      sizes && !depends(node->input(1))) {
     const auto from = places_of(node->input(0));
     return from.defined() ? united(from, -1).expand(*sizes) : from;
   }
-  if (is_one_of(node, {"matmul", "bmm", "mm"})) return of_product(places_of(node->input(0)), places_of(node->input(1)), output);
-  if (is_any_of(node, {"addmm", "baddbmm"})) return of_product(places_of(node->input(1)), places_of(node->input(2)), output);
+  if (is_one_of(node, {"matmul", "bmm", "mm"})) {
+    const auto a = places_of(node->input(0)), b = places_of(node->input(1));
+    if (!is_of_pairs(node->input(0)) || !a.defined() || !b.defined() || a.dim() < 2 || b.dim() < 2 || !sizes)
+      return of_product(a, b, output);
+    bool is_pair = false;
+    const auto result = of_attended(united(a, -1), united(b, -2), is_pair).expand(*sizes);
+    if (is_pair) pairs_.insert(output);
+    return result;
+  }
+  if (is_any_of(node, {"addmm", "baddbmm"}))
+    return of_product(places_of(node->input(1)), places_of(node->input(2)), output);
   if (is_aten(node, "scaled_dot_product_attention")) {
     const auto query = places_of(node->input(0)), key = places_of(node->input(1)), value = places_of(node->input(2));
     if (!query.defined() || !key.defined() || !value.defined() || !sizes) return {};
     bool is_pair = false;
-    // A row of probabilities has its query's place.
-    return combined(united(query, -1), united(value, -2), is_pair).expand(*sizes);
+    return of_attended(united(query, -1), united(value, -2), is_pair).expand(*sizes);
   }
   if (is_aten(node, "einsum")) return of_einsum(node, output);
   if (!sizes) return {};
@@ -60,6 +72,12 @@ at::Tensor Places::result_of(const Node* node, const Value* output) {
     return is_elementwise ? of_elementwise(node, output, *sizes) : of_reduction(node, *sizes);
   }
   return keeps_shape(node) || is_proven_pointwise(node) ? of_elementwise(node, output, *sizes) : at::Tensor();
+}
+
+// A row of probabilities has its query's place. Where that is none of the values' places, as with queries of the whole image that
+// ask each window, what comes out is made of the values.
+at::Tensor Places::of_attended(const at::Tensor& query, const at::Tensor& value, bool& conflicts) const {
+  return combined(value, query, conflicts);
 }
 
 // Unlike the plain operator it is not run itself, since it takes quantised numbers only.
@@ -82,12 +100,15 @@ at::Tensor Places::of_einsum(const Node* node, const Value* output) {
   const auto equation = constant_of(node->input(0));
   const Node* list = node->input(1)->node();
   const auto sizes = recorded_sizes(output);
-  if (!equation || !equation->isString() || !sizes || list->kind() != c10::prim::ListConstruct || list->inputs().size() != 2) return {};
+  if (!equation || !equation->isString() || !sizes || list->kind() != c10::prim::ListConstruct ||
+      list->inputs().size() != 2)
+    return {};
   std::string text = equation->toStringRef();
   std::erase(text, ' ');
   const auto comma = text.find(','), arrow = text.find("->");
   if (comma == std::string::npos || arrow == std::string::npos || text.find('.') != std::string::npos) return {};
-  const std::string letters[] = {text.substr(0, comma), text.substr(comma + 1, arrow - comma - 1)}, wanted = text.substr(arrow + 2);
+  const std::string letters[] = {text.substr(0, comma), text.substr(comma + 1, arrow - comma - 1)},
+                    wanted = text.substr(arrow + 2);
   at::Tensor parts[2];
   for (size_t i = 0; i < 2; ++i) {
     auto places = places_of(list->input(i));
@@ -99,7 +120,8 @@ at::Tensor Places::of_einsum(const Node* node, const Value* output) {
     }
     if (!summed.empty()) places = united(places, summed);
     for (const char letter : wanted) {
-      if (const auto axis = letters[i].find(letter); axis != std::string::npos) order.push_back(static_cast<int64_t>(axis));
+      if (const auto axis = letters[i].find(letter); axis != std::string::npos)
+        order.push_back(static_cast<int64_t>(axis));
     }
     order.insert(order.end(), summed.begin(), summed.end());
     places = places.permute(order);
@@ -144,11 +166,14 @@ at::Tensor Places::of_one_place(const Node* node, const Value* output) {
   for (const Value* input : node->inputs()) {
     if (!depends(input)) continue;
     if (is_lost(input) || pairs_.count(input) != 0) return {};
-    const auto parts = is_tensor(input) ? std::vector<at::Tensor>{places_of(input)} : list_of(input).value_or(std::vector<at::Tensor>{});
+    const auto parts = is_tensor(input) ? std::vector<at::Tensor>{places_of(input)}
+                                        : list_of(input).value_or(std::vector<at::Tensor>{});
     if (parts.empty()) return {};
     for (const auto& part : parts) {
       const auto first = part.reshape(-1).slice(0, 0, 1);
-      if (first.numel() == 0 || !part.equal(first.reshape(std::vector<int64_t>(static_cast<size_t>(part.dim()), 1)).expand(part.sizes()))) return {};
+      if (first.numel() == 0 ||
+          !part.equal(first.reshape(std::vector<int64_t>(static_cast<size_t>(part.dim()), 1)).expand(part.sizes())))
+        return {};
       each.push_back(first);
     }
   }
@@ -185,7 +210,8 @@ at::Tensor Places::of_elementwise(const Node* node, const Value* output, const s
     result = result.defined() ? combined(result, places, conflicts) : places;
     if (conflicts && pairs_.count(output) == 0) return {};
   }
-  if (!lost.empty() && (!result.defined() || result.sizes() != at::IntArrayRef(sizes) || pairs_.count(output) != 0)) return {};
+  if (!lost.empty() && (!result.defined() || result.sizes() != at::IntArrayRef(sizes) || pairs_.count(output) != 0))
+    return {};
   for (const auto& each : lost) {
     if (!scales_alike(result, each)) return {};
   }

@@ -45,8 +45,9 @@ Places::Places(const Graph& graph, const Value* image, int64_t height, int64_t w
 
 int64_t Places::number_of(const Box& box) {
   const auto key = [](double bound) { return std::llround(bound / kResolution); };
-  const auto [found, is_new] = numbers_.emplace(std::array<int64_t, 4>{key(box.top), key(box.bottom), key(box.left), key(box.right)},
-                                                static_cast<int64_t>(boxes_.size()));
+  const auto [found, is_new] =
+      numbers_.emplace(std::array<int64_t, 4>{key(box.top), key(box.bottom), key(box.left), key(box.right)},
+                       static_cast<int64_t>(boxes_.size()));
   if (is_new) boxes_.push_back(box);
   return found->second;
 }
@@ -78,12 +79,15 @@ at::Tensor Places::united(const at::Tensor& numbers, at::IntArrayRef axes) {
   const auto low = at::amin(numbers, axes, true);
   if (low.equal(at::amax(numbers, axes, true))) return low;
   constexpr double kFar = std::numeric_limits<double>::infinity();
-  const auto top = at::amin(bounds(numbers, &Box::top, kFar), axes, true).contiguous(), bottom = at::amax(bounds(numbers, &Box::bottom, -kFar), axes, true).contiguous();
-  const auto left = at::amin(bounds(numbers, &Box::left, kFar), axes, true).contiguous(), right = at::amax(bounds(numbers, &Box::right, -kFar), axes, true).contiguous();
+  const auto top = at::amin(bounds(numbers, &Box::top, kFar), axes, true).contiguous(),
+             bottom = at::amax(bounds(numbers, &Box::bottom, -kFar), axes, true).contiguous();
+  const auto left = at::amin(bounds(numbers, &Box::left, kFar), axes, true).contiguous(),
+             right = at::amax(bounds(numbers, &Box::right, -kFar), axes, true).contiguous();
   auto result = at::zeros_like(top);
   for (int64_t i = 0; i < result.numel(); ++i) {
     const auto at = [&](const at::Tensor& tensor) { return tensor.const_data_ptr<double>()[i]; };
-    if (std::isfinite(at(top))) result.mutable_data_ptr<double>()[i] = static_cast<double>(number_of({at(top), at(bottom), at(left), at(right)}));
+    if (std::isfinite(at(top)))
+      result.mutable_data_ptr<double>()[i] = static_cast<double>(number_of({at(top), at(bottom), at(left), at(right)}));
   }
   return result;
 }
@@ -93,8 +97,10 @@ at::Tensor Places::combined(const at::Tensor& a, const at::Tensor& b, bool& conf
   const auto simple = at::where(none_a, b, a);
   if (((a == b) | none_a | none_b).all().item<bool>()) return simple;
   const auto inside = [&](const at::Tensor& x, const at::Tensor& y) {
-    return (bounds(x, &Box::top, 0) >= bounds(y, &Box::top, 0) - kResolution) & (bounds(x, &Box::bottom, 0) <= bounds(y, &Box::bottom, 0) + kResolution) &
-           (bounds(x, &Box::left, 0) >= bounds(y, &Box::left, 0) - kResolution) & (bounds(x, &Box::right, 0) <= bounds(y, &Box::right, 0) + kResolution);
+    return (bounds(x, &Box::top, 0) >= bounds(y, &Box::top, 0) - kResolution) &
+           (bounds(x, &Box::bottom, 0) <= bounds(y, &Box::bottom, 0) + kResolution) &
+           (bounds(x, &Box::left, 0) >= bounds(y, &Box::left, 0) - kResolution) &
+           (bounds(x, &Box::right, 0) <= bounds(y, &Box::right, 0) + kResolution);
   };
   const auto a_inside = inside(a, b), b_inside = inside(b, a);
   conflicts = conflicts || !(a_inside | b_inside | none_a | none_b).all().item<bool>();
@@ -103,10 +109,13 @@ at::Tensor Places::combined(const at::Tensor& a, const at::Tensor& b, bool& conf
 
 at::Tensor Places::places_of(const Value* value) const {
   const auto found = known_.find(value);
-  if (depends(value)) return found != known_.end() && found->second.isTensor() ? found->second.toTensor() : at::Tensor();
+  if (depends(value))
+    return found != known_.end() && found->second.isTensor() ? found->second.toTensor() : at::Tensor();
   if (const auto sizes = recorded_sizes(value)) return zeros(*sizes);
-  if (found != known_.end() && found->second.isTensor() && found->second.toTensor().defined()) return zeros(found->second.toTensor().sizes());
-  if (const auto constant = constant_of(value); constant && constant->isTensor() && constant->toTensor().defined()) return zeros(constant->toTensor().sizes());
+  if (found != known_.end() && found->second.isTensor() && found->second.toTensor().defined())
+    return zeros(found->second.toTensor().sizes());
+  if (const auto constant = constant_of(value); constant && constant->isTensor() && constant->toTensor().defined())
+    return zeros(constant->toTensor().sizes());
   return {};
 }
 
@@ -127,14 +136,17 @@ std::optional<std::vector<at::Tensor>> Places::list_of(const Value* value) const
     const auto found = known_.find(value);
     if (found == known_.end() || !found->second.isTensorList()) return std::nullopt;
     parts = found->second.toTensorVector();
-    if (!depends(value)) std::transform(parts.begin(), parts.end(), parts.begin(), [](const at::Tensor& part) { return zeros(part.sizes()); });
+    if (!depends(value))
+      std::transform(parts.begin(), parts.end(), parts.begin(),
+                     [](const at::Tensor& part) { return zeros(part.sizes()); });
   }
   for (const Node* writer : writers_of(value)) {
     if (followed_ != nullptr && !writer->isBefore(followed_)) break;
     if (!is_aten(writer, "append") || writer->input(0) != value) return std::nullopt;
     parts.push_back(places_of(writer->input(1)));
   }
-  if (std::any_of(parts.begin(), parts.end(), [](const at::Tensor& part) { return !part.defined(); })) return std::nullopt;
+  if (std::any_of(parts.begin(), parts.end(), [](const at::Tensor& part) { return !part.defined(); }))
+    return std::nullopt;
   return parts;
 }
 
@@ -189,7 +201,8 @@ void Places::pass_on(const Node* node) {
   } else if (const auto parts = list_of(from)) {
     const auto index = node->inputs().size() == 2 ? constant_of(node->input(1)) : std::nullopt;
     if (!index || !index->isInt()) return;
-    const auto count = static_cast<int64_t>(parts->size()), at = index->toInt() < 0 ? index->toInt() + count : index->toInt();
+    const auto count = static_cast<int64_t>(parts->size()),
+               at = index->toInt() < 0 ? index->toInt() + count : index->toInt();
     if (at >= 0 && at < count) places = parts->at(static_cast<size_t>(at));
   }
   if (places.defined()) known_[to] = places;
@@ -199,7 +212,10 @@ void Places::pass_on(const Node* node) {
 void Places::follow(const Node* node) {
   if (node->kind() == c10::prim::Constant) return;
   const auto inputs = node->inputs();
-  const bool is_dependent = std::any_of(inputs.begin(), inputs.end(), [&](const Value* input) { return depends(input); });
+  const bool is_dependent =
+      is_aten(node, "type_as")  // of the second, the type only
+          ? depends(inputs[0])
+          : std::any_of(inputs.begin(), inputs.end(), [&](const Value* input) { return depends(input); });
   if (is_dependent && tells_sizes(node)) {
     run(node, true);
     return;
@@ -214,10 +230,12 @@ void Places::follow(const Node* node) {
   if (node->kind() == c10::prim::ListUnpack) {
     if (is_dependent) {
       const auto parts = list_of(node->input(0));
-      for (size_t i = 0; parts && i < parts->size() && parts->size() == node->outputs().size(); ++i) known_[node->output(i)] = parts->at(i);
+      for (size_t i = 0; parts && i < parts->size() && parts->size() == node->outputs().size(); ++i)
+        known_[node->output(i)] = parts->at(i);
     } else if (const auto found = known_.find(node->input(0)); found != known_.end() && found->second.isList()) {
       const auto parts = found->second.toListRef();
-      for (size_t i = 0; i < parts.size() && parts.size() == node->outputs().size(); ++i) known_[node->output(i)] = parts[i];
+      for (size_t i = 0; i < parts.size() && parts.size() == node->outputs().size(); ++i)
+        known_[node->output(i)] = parts[i];
     }
     if (pairs_.count(node->input(0)) != 0) pairs_.insert(node->outputs().begin(), node->outputs().end());
     return;
@@ -226,13 +244,15 @@ void Places::follow(const Node* node) {
     pass_on(node);
     return;
   }
-  const bool is_pair = std::any_of(inputs.begin(), inputs.end(), [&](const Value* input) { return pairs_.count(input) != 0; });
+  const bool is_pair =
+      std::any_of(inputs.begin(), inputs.end(), [&](const Value* input) { return pairs_.count(input) != 0; });
   if (moves_elements(node) && run(node, true)) {
     for (const Value* output : node->outputs()) {
       // A list may have had more appended to it than was seen.
       const auto sizes = recorded_sizes(output);
       const auto found = known_.find(output);
-      if (sizes && found->second.isTensor() && found->second.toTensor().sizes() != at::IntArrayRef(*sizes)) known_.erase(found);
+      if (sizes && found->second.isTensor() && found->second.toTensor().sizes() != at::IntArrayRef(*sizes))
+        known_.erase(found);
     }
     if (is_pair) pairs_.insert(node->outputs().begin(), node->outputs().end());
     return;

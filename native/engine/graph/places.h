@@ -24,6 +24,13 @@ struct TokenPlaces {
   int64_t height, width, prefix, suffix;
 };
 
+// Patches in another order than that of rows, over all axes but the last: the entry of each, row by row, and then the entries
+// without a place.
+struct PatchOrder {
+  int64_t height, width;
+  std::vector<int64_t> entries;
+};
+
 class Places {
  public:
   Places(const torch::jit::Graph& graph, const torch::jit::Value* image, int64_t height, int64_t width);
@@ -38,8 +45,12 @@ class Places {
   bool is_map(const torch::jit::Value* value, int64_t rows, int64_t columns) const;
   // Whether entries along an axis lie apart; none where places are not known.
   std::optional<bool> tells_apart(const torch::jit::Value* value, int64_t axis) const;
+  // Whether no two entries along an axis have the same places; none where places are not known.
+  std::optional<bool> are_all_apart(const torch::jit::Value* value, int64_t axis) const;
   // The patches along an axis that alone tells places apart; none where they are in no such order.
   std::optional<TokenPlaces> tokens(const torch::jit::Value* value, int64_t axis) const;
+  // The patches along all axes but the last, where each lies once, in whatever order: mask units, windows, shifted windows.
+  std::optional<PatchOrder> order(const torch::jit::Value* value) const;
 
  private:
   // Of a pixel: places nearer than this are the same.
@@ -64,10 +75,18 @@ class Places {
   // Of one output; undefined where it is not known.
   at::Tensor result_of(const torch::jit::Node* node, const torch::jit::Value* output);
   at::Tensor of_padding(const torch::jit::Node* node) const;
-  bool is_whole_image(const at::Tensor& plane);
+  // `rows`, `columns`: of what is made of it.
+  bool is_whole_image(const at::Tensor& plane, int64_t rows, int64_t columns);
   at::Tensor of_window(const torch::jit::Node* node, const std::vector<int64_t>& sizes);
+  // Of planes [planes, rows, columns] that are each a part of the image: even grids of so many rows and columns over the same parts.
+  at::Tensor over_parts(const at::Tensor& planes, int64_t rows, int64_t columns);
+  // Of pooling by windows that neither overlap nor leave anything out.
+  at::Tensor of_blocks(const torch::jit::Node* node, const at::Tensor& from, const std::vector<int64_t>& sizes);
+  // Of windows along the last axis.
+  at::Tensor of_line(const torch::jit::Node* node, const at::Tensor& from, const std::vector<int64_t>& sizes);
   at::Tensor of_folding(const torch::jit::Node* node, const std::vector<int64_t>& sizes);
   at::Tensor of_quantized_cat(const torch::jit::Node* node) const;
+  at::Tensor of_attended(const at::Tensor& query, const at::Tensor& value, bool& conflicts) const;
   at::Tensor of_product(const at::Tensor& a, const at::Tensor& b, const torch::jit::Value* output);
   at::Tensor of_einsum(const torch::jit::Node* node, const torch::jit::Value* output);
   at::Tensor of_reduction(const torch::jit::Node* node, const std::vector<int64_t>& sizes);
@@ -75,7 +94,8 @@ class Places {
   at::Tensor of_one_place(const torch::jit::Node* node, const torch::jit::Value* output);
   // Whether an operator of one tensor that depends on the image is pointwise.
   bool is_proven_pointwise(const torch::jit::Node* node) const;
-  at::Tensor of_elementwise(const torch::jit::Node* node, const torch::jit::Value* output, const std::vector<int64_t>& sizes);
+  at::Tensor of_elementwise(const torch::jit::Node* node, const torch::jit::Value* output,
+                            const std::vector<int64_t>& sizes);
   // A tensor's places: zeros where it does not depend on the image.
   at::Tensor places_of(const torch::jit::Value* value) const;
   // The same of a list of tensors; none where one of them is not known.
@@ -84,8 +104,9 @@ class Places {
   bool run(const torch::jit::Node* node, bool on_places);
 
   double height_, width_;
-  const torch::jit::Node* followed_ = nullptr;  // lists are as they are when it runs; once all have run, as they are at the end
-  std::vector<Box> boxes_;                          // by number; 0 is no place
+  const torch::jit::Node* followed_ =
+      nullptr;              // lists are as they are when it runs; once all have run, as they are at the end
+  std::vector<Box> boxes_;  // by number; 0 is no place
   std::map<std::array<int64_t, 4>, int64_t> numbers_;
   std::map<std::pair<int64_t, int64_t>, at::Tensor> grids_;
   std::unordered_set<const torch::jit::Value*> dependent_;  // on the image

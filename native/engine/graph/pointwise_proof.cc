@@ -32,7 +32,10 @@ std::optional<torch::jit::Stack> other_inputs(const Node* node, const Value* mov
       stack.emplace_back();
     } else if (constant) {
       // A copy: an operator may write into its inputs, and constants share the weights' memory.
-      stack.push_back(constant->isTensor() && constant->toTensor().defined() ? c10::IValue(constant->toTensor().to(at::kCPU, constant->toTensor().scalar_type(), false, true)) : *constant);
+      stack.push_back(
+          constant->isTensor() && constant->toTensor().defined()
+              ? c10::IValue(constant->toTensor().to(at::kCPU, constant->toTensor().scalar_type(), false, true))
+              : *constant);
     } else if (const auto sizes = recorded_sizes(input); sizes && recorded_dtype(input) == at::kFloat) {
       stack.emplace_back(at::randn(*sizes, generator, at::kFloat));
     } else {
@@ -48,7 +51,9 @@ bool is_pointwise_by_run(const Node* node, const Value* moved) {
   const auto sizes = recorded_sizes(moved);
   const auto dtype = recorded_dtype(moved);
   const auto* schema = node->maybeSchema();
-  if (!node->kind().is_aten() || schema == nullptr || node->outputs().size() != 1 || !sizes || !dtype || !at::isFloatingType(*dtype)) return false;
+  if (!node->kind().is_aten() || schema == nullptr || node->outputs().size() != 1 || !sizes || !dtype ||
+      !at::isFloatingType(*dtype))
+    return false;
   if (recorded_sizes(node->output()) != sizes || c10::multiply_integers(*sizes) == 0) return false;
   const auto handle = c10::Dispatcher::singleton().findOp(schema->operator_name());
   if (!handle || handle->hasTag(at::Tag::nondeterministic_seeded)) return false;

@@ -19,7 +19,8 @@ namespace {
 constexpr int kPoolingSearchDepth = 24;
 
 const Value* through(const Value* value, std::initializer_list<const char*> names) {
-  for (int depth = 0; depth < kPoolingSearchDepth && is_any_of(value->node(), names); ++depth) value = value->node()->input(0);
+  for (int depth = 0; depth < kPoolingSearchDepth && is_any_of(value->node(), names); ++depth)
+    value = value->node()->input(0);
   return value;
 }
 
@@ -29,7 +30,8 @@ struct LinearHead {
 };
 
 std::optional<LinearHead> read_linear(const Value* logits) {
-  const Value* output = through(logits, {"dropout", "dropout_", "to", "contiguous", "flatten", "squeeze", "reshape", "view"});
+  const Value* output =
+      through(logits, {"dropout", "dropout_", "to", "contiguous", "flatten", "squeeze", "reshape", "view"});
   const Node* node = output->node();
   if (is_aten(node, "linear")) {
     const auto weight = constant_tensor(node->input(1));
@@ -64,8 +66,10 @@ bool averages_space(const Node* node, Layout layout) {
     if (in->size() != 4 || out->size() != 4 || out->at(2) != 1 || out->at(3) != 1) return false;
     if (is_aten(node, "adaptive_avg_pool2d")) return true;
     // A window that leaves places out, counts padding or divides by another number is no mean over all of them.
-    const auto kernel = constant_of(node->input(1)), padding = constant_of(node->input(3)), divisor = constant_of(node->input(6));
-    return kernel && padding && divisor && divisor->isNone() && kernel->toIntVector() == std::vector<int64_t>{in->at(2), in->at(3)} &&
+    const auto kernel = constant_of(node->input(1)), padding = constant_of(node->input(3)),
+               divisor = constant_of(node->input(6));
+    return kernel && padding && divisor && divisor->isNone() &&
+           kernel->toIntVector() == std::vector<int64_t>{in->at(2), in->at(3)} &&
            padding->toIntVector() == std::vector<int64_t>{0, 0};
   }
   const auto dims = constant_of(node->input(1));
@@ -73,10 +77,14 @@ bool averages_space(const Node* node, Layout layout) {
   std::set<int64_t> axes;
   for (const int64_t dim : dims->toIntVector()) axes.insert(dim < 0 ? dim + static_cast<int64_t>(in->size()) : dim);
   switch (layout) {
-    case Layout::ChannelsFirst: return axes == std::set<int64_t>{2, 3};
-    case Layout::ChannelsLast: return axes == std::set<int64_t>{1, 2};
-    case Layout::Tokens: return axes == std::set<int64_t>{1};
-    default: return false;
+    case Layout::ChannelsFirst:
+      return axes == std::set<int64_t>{2, 3};
+    case Layout::ChannelsLast:
+      return axes == std::set<int64_t>{1, 2};
+    case Layout::Tokens:
+      return axes == std::set<int64_t>{1};
+    default:
+      return false;
   }
 }
 
@@ -85,8 +93,8 @@ bool averages_space(const Node* node, Layout layout) {
 std::optional<PooledHead> find_pooled_head(StraightGraph& straight, const Places& places) {
   const auto linear = read_linear(straight.answer.source);
   if (!linear) return std::nullopt;
-  const Value* pooled =
-      through(linear->input, {"dropout", "dropout_", "feature_dropout", "flatten", "reshape", "view", "squeeze", "contiguous", "to"});
+  const Value* pooled = through(linear->input, {"dropout", "dropout_", "feature_dropout", "flatten", "reshape", "view",
+                                                "squeeze", "contiguous", "to"});
   const Node* pool = pooled->node();
   if (pool->inputs().empty() || !is_tensor(pool->input(0))) return std::nullopt;
   const Value* feature = pool->input(0);
@@ -94,7 +102,8 @@ std::optional<PooledHead> find_pooled_head(StraightGraph& straight, const Places
   if (!averages_space(pool, layout)) return std::nullopt;
   const auto sizes = recorded_sizes(feature);
   // The mean of one place is no explanation of where.
-  if (layout != Layout::Tokens && c10::multiply_integers(*sizes) == sizes->at(layout == Layout::ChannelsFirst ? 1 : 3)) return std::nullopt;
+  if (layout != Layout::Tokens && c10::multiply_integers(*sizes) == sizes->at(layout == Layout::ChannelsFirst ? 1 : 3))
+    return std::nullopt;
   const int64_t channels = layout == Layout::ChannelsFirst ? sizes->at(1) : sizes->back();
   if (linear->weight.dim() != 2 || linear->weight.size(1) != channels) return std::nullopt;
   std::string name = name_of(straight, feature);
@@ -102,7 +111,8 @@ std::optional<PooledHead> find_pooled_head(StraightGraph& straight, const Places
   if (name.empty() && is_aten(feature->node(), "permute")) {
     const Value* before = feature->node()->input(0);
     name = name_of(straight, before);
-    layout = layout_of(before, places);
+    // Without a name either, the permuted value is the feature, in its own layout.
+    if (!name.empty()) layout = layout_of(before, places);
   }
   // DenseNet's last relu is a function and no module; the feature that is averaged still needs a name.
   if (name.empty()) {

@@ -40,7 +40,7 @@ ResidualStream find_residual_stream(const AttentionSite& site) {
   ResidualStream stream;
   Value* value = site.product;
   at::Tensor weight;
-  for (int depth = 0; value != nullptr && depth < kBlockSearchDepth && stream.mixed == nullptr; ++depth) {
+  for (int depth = 0; value != nullptr && depth < kBlockSearchDepth && stream.residual_mid == nullptr; ++depth) {
     Value* next = nullptr;
     for (const auto& use : value->uses()) {
       Node* node = use.user;
@@ -59,20 +59,21 @@ ResidualStream find_residual_stream(const AttentionSite& site) {
         const auto sizes = recorded_sizes(node->output());
         if (sizes && sizes->size() == 3 && recorded_sizes(node->input(1 - use.offset)) == sizes) {
           stream.residual = node->input(1 - use.offset);
-          stream.mixed = node->output();
+          stream.residual_mid = node->output();
           break;
         }
       }
-      if (use.offset == 0 && is_any_of(node, {"transpose", "permute", "reshape", "view", "flatten", "contiguous", "clone",
-                                              "dropout", "to", "squeeze", "unsqueeze", "type_as", "mT", "swapaxes"})) {
+      if (use.offset == 0 &&
+          is_any_of(node, {"transpose", "permute", "reshape", "view", "flatten", "contiguous", "clone", "dropout", "to",
+                           "squeeze", "unsqueeze", "type_as", "mT", "swapaxes"})) {
         next = node->output();
       }
     }
     value = next;
   }
-  if (stream.mixed == nullptr || weight.dim() != 2 || weight.size(1) != site.heads * site.value_size) return {};
+  if (stream.residual_mid == nullptr || weight.dim() != 2 || weight.size(1) != site.heads * site.value_size) return {};
   stream.projection = weight.view({weight.size(0), site.heads, site.value_size});
-  for (const auto& use : stream.mixed->uses()) {
+  for (const auto& use : stream.residual_mid->uses()) {
     if (!is_aten(use.user, "layer_norm") || use.offset != 0) continue;
     stream.norm_weight = tensor_constant(use.user->input(2)).value_or(at::Tensor());
     // A norm without parameters scales by 1.

@@ -7,10 +7,10 @@ namespace sightline {
 
 // Members are null or undefined where the graph does not tell.
 struct ResidualStream {
-  torch::jit::Value* residual = nullptr;  // [batch, tokens, channels], what the attention's output is added to
-  torch::jit::Value* mixed = nullptr;     // the sum
-  at::Tensor projection;                  // [channels, heads, head size], any layer scale multiplied in
-  at::Tensor norm_weight;                 // [channels], of the layer norm that reads the sum
+  torch::jit::Value* residual = nullptr;      // [batch, tokens, channels], what the attention's output is added to
+  torch::jit::Value* residual_mid = nullptr;  // the sum
+  at::Tensor projection;                      // [channels, heads, head size], any layer scale multiplied in
+  at::Tensor norm_weight;                     // [channels], of the layer norm that reads the sum
 };
 
 // Reads a straight graph from an attention's output on. Heads are merged as every exporter does it: head by head.

@@ -20,7 +20,8 @@ namespace {
 
 Value* with_sizes(Value* value, const Value* like, std::vector<int64_t> sizes) {
   const auto type = like->type()->expect<c10::TensorType>();
-  value->setType(c10::TensorType::createContiguous(type->scalarType().value_or(at::kFloat), type->device().value_or(at::kCPU), sizes));
+  value->setType(c10::TensorType::createContiguous(type->scalarType().value_or(at::kFloat),
+                                                   type->device().value_or(at::kCPU), sizes));
   return value;
 }
 
@@ -37,20 +38,29 @@ void replace(Node* node, Value* value, std::vector<NamedValue>& nodes) {
 void spell_out_padding(Graph& graph, std::vector<NamedValue>& nodes) {
   for (auto it = graph.nodes().begin(); it != graph.nodes().end();) {
     Node* node = *it++;
-    if (!is_aten(node, "_convolution_mode") && !(is_aten(node, "conv2d") && node->input(4)->type()->kind() == c10::TypeKind::StringType)) continue;
-    const auto weight = constant_of(node->input(1)), padding = constant_of(node->input(4)), dilation = constant_of(node->input(5));
-    if (!weight || !weight->isTensor() || weight->toTensor().dim() != 4 || !padding || !padding->isString() || !dilation || !dilation->isIntList()) continue;
+    if (!is_aten(node, "_convolution_mode") &&
+        !(is_aten(node, "conv2d") && node->input(4)->type()->kind() == c10::TypeKind::StringType))
+      continue;
+    const auto weight = constant_of(node->input(1)), padding = constant_of(node->input(4)),
+               dilation = constant_of(node->input(5));
+    if (!weight || !weight->isTensor() || weight->toTensor().dim() != 4 || !padding || !padding->isString() ||
+        !dilation || !dilation->isIntList())
+      continue;
     std::vector<int64_t> before, uneven;
     const auto dilations = dilation->toIntVector();
     for (const size_t axis : {0, 1}) {
-      const int64_t total = padding->toStringRef() == "same" ? dilations[axis % dilations.size()] * (weight->toTensor().size(static_cast<int64_t>(axis) + 2) - 1) : 0;
+      const int64_t total =
+          padding->toStringRef() == "same"
+              ? dilations[axis % dilations.size()] * (weight->toTensor().size(static_cast<int64_t>(axis) + 2) - 1)
+              : 0;
       before.push_back(total / 2);
       uneven.push_back(total % 2);
     }
     WithInsertPoint point(node);
     Value* input = node->input(0);
     if (uneven[0] + uneven[1] > 0) {
-      Value* padded = graph.insert(c10::aten::constant_pad_nd, {input, c10::IValue(std::vector<int64_t>{0, uneven[1], 0, uneven[0]})});
+      Value* padded = graph.insert(c10::aten::constant_pad_nd,
+                                   {input, c10::IValue(std::vector<int64_t>{0, uneven[1], 0, uneven[0]})});
       if (auto sizes = recorded_sizes(input)) {
         sizes->at(2) += uneven[0];
         sizes->at(3) += uneven[1];
@@ -58,19 +68,20 @@ void spell_out_padding(Graph& graph, std::vector<NamedValue>& nodes) {
       }
       input = padded;
     }
-    Value* convolved = graph.insert(c10::aten::conv2d, {input, node->input(1), node->input(2), node->input(3), c10::IValue(before), node->input(5), node->input(6)});
+    Value* convolved = graph.insert(c10::aten::conv2d, {input, node->input(1), node->input(2), node->input(3),
+                                                        c10::IValue(before), node->input(5), node->input(6)});
     convolved->node()->setScope(node->scope());
     replace(node, convolved, nodes);
   }
 }
-
 
 // `ij,jk->ik` with its ellipses written as letters; none where an operand has a letter twice, or the result is not told.
 struct Equation {
   std::string left, right, result;
 };
 
-std::optional<Equation> read_equation(const Value* text, const std::vector<int64_t>& left, const std::vector<int64_t>& right) {
+std::optional<Equation> read_equation(const Value* text, const std::vector<int64_t>& left,
+                                      const std::vector<int64_t>& right) {
   const auto constant = constant_of(text);
   if (!constant || !constant->isString()) return std::nullopt;
   std::string equation = constant->toStringRef();
@@ -92,7 +103,8 @@ std::optional<Equation> read_equation(const Value* text, const std::vector<int64
     letters.replace(dots, 3, digits);
     return true;
   };
-  if (!expand(read.left, left.size()) || !expand(read.right, right.size()) || !expand(read.result, std::nullopt)) return std::nullopt;
+  if (!expand(read.left, left.size()) || !expand(read.right, right.size()) || !expand(read.result, std::nullopt))
+    return std::nullopt;
   for (const auto* letters : {&read.left, &read.right, &read.result}) {
     for (size_t i = 0; i < letters->size(); ++i) {
       if (letters->find((*letters)[i], i + 1) != std::string::npos) return std::nullopt;
@@ -124,7 +136,8 @@ void spell_out_one_einsum(Graph& graph, Node* node, std::vector<NamedValue>& nod
   std::string letters[] = {equation->left, equation->right};
   std::string batch, own[2], summed;
   for (const char letter : equation->result) {
-    const bool in_left = letters[0].find(letter) != std::string::npos, in_right = letters[1].find(letter) != std::string::npos;
+    const bool in_left = letters[0].find(letter) != std::string::npos,
+               in_right = letters[1].find(letter) != std::string::npos;
     if (!in_left && !in_right) return;
     (in_left && in_right ? batch : own[in_left ? 0 : 1]) += letter;
   }
@@ -178,7 +191,8 @@ void spell_out_grouped_queries(Graph& graph, Node* node) {
     if (shared == 0 || heads % shared != 0) return;
     auto repeated = *sizes;
     repeated[repeated.size() - 3] = heads;
-    node->replaceInput(i, with_sizes(graph.insert(c10::aten::repeat_interleave, {node->input(i), heads / shared, -3}), node->input(i), repeated));
+    node->replaceInput(i, with_sizes(graph.insert(c10::aten::repeat_interleave, {node->input(i), heads / shared, -3}),
+                                     node->input(i), repeated));
   }
   node->replaceInput(7, graph.insertConstant(false));
 }

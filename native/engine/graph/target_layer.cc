@@ -33,7 +33,8 @@ std::string last_attention_input(const StraightGraph& straight, const AttentionS
       value = node->input(0)->node()->input(0);
       continue;
     }
-    if (is_one_of(node, {"linear", "linear_dynamic", "linear_dynamic_fp16", "addmm", "matmul", "baddbmm"})) projected = true;
+    if (is_one_of(node, {"linear", "linear_dynamic", "linear_dynamic_fp16", "addmm", "matmul", "baddbmm"}))
+      projected = true;
     if (projected && is_any_of(node, {"layer_norm"})) return name_of(straight, value);
     value = is_aten(node, "addmm") ? node->input(1) : node->input(0);
   }
@@ -46,8 +47,9 @@ std::unordered_set<const Value*> returned_map(const StraightGraph& straight) {
   if (straight.answer.scores.empty()) {
     for (const Value* value = straight.returned; found.insert(value).second;) {
       const Node* node = value->node();
-      if (!is_any_of(node, {"upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d", "sigmoid", "tanh", "softmax", "log_softmax", "contiguous", "to",
-                            "dropout", "relu", "clamp", "permute", "_convolution", "conv2d"})) {
+      if (!is_any_of(node, {"upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d", "sigmoid", "tanh",
+                            "softmax", "log_softmax", "contiguous", "to", "dropout", "relu", "clamp", "permute",
+                            "_convolution", "conv2d"})) {
         break;
       }
       value = node->input(0);
@@ -57,16 +59,22 @@ std::unordered_set<const Value*> returned_map(const StraightGraph& straight) {
   return found;
 }
 
-int64_t channels_of(const NodeInfo& node) { return node.layout == Layout::ChannelsFirst ? node.sizes.at(1) : node.sizes.back(); }
+int64_t channels_of(const NodeInfo& node) {
+  return node.layout == Layout::ChannelsFirst ? node.sizes.at(1) : node.sizes.back();
+}
 
 }  // namespace
 
-std::string find_target_layer(const StraightGraph& straight, const std::vector<AttentionSite>& sites, const NetworkInfo& info) {
+std::string find_target_layer(const StraightGraph& straight, const std::vector<AttentionSite>& sites,
+                              const NetworkInfo& info, bool reads_class_token) {
   if (info.head && info.head->layout != Layout::Tokens) return info.head->feature;
   const auto has_space_of = [&](const std::string& name) {
-    return std::any_of(info.nodes.begin(), info.nodes.end(), [&](const NodeInfo& node) { return node.name == name && has_space(node); });
+    return std::any_of(info.nodes.begin(), info.nodes.end(),
+                       [&](const NodeInfo& node) { return node.name == name && has_space(node); });
   };
-  const bool reads_one_token = !sites.empty() && ((info.tokens && info.tokens->class_token) || sites.back().tokens < sites.back().keys);
+  // Fewer queries than keys that are patches themselves were pooled from them, as in Hiera.
+  const bool reads_one_token =
+      !sites.empty() && (reads_class_token || (sites.back().tokens < sites.back().keys && !sites.back().grid));
   if (info.tokens || reads_one_token) {
     const auto name = last_attention_input(straight, sites.back());
     if (has_space_of(name)) return name;

@@ -34,7 +34,8 @@ constexpr int kDeepestCalls = 256;
 
 // Arguments that are sizes, or turn into sizes. Elsewhere large numbers are harmless: a slice to the end ends at 2^63 - 1.
 const std::unordered_set<std::string_view> kSizes = {"size", "output_size", "repeats", "dims", "pad", "padding", "s"};
-const std::unordered_set<std::string_view> kCounts = {"output_size", "repeats", "steps", "n", "m", "N", "num_classes", "window_length", "bins", "row", "col"};
+const std::unordered_set<std::string_view> kCounts = {"output_size", "repeats",       "steps", "n",   "m",  "N",
+                                                      "num_classes", "window_length", "bins",  "row", "col"};
 
 // What a call takes, loops and further calls multiplied out.
 struct Steps {
@@ -49,7 +50,10 @@ struct Steps {
 
 class Scan {
  public:
-  Scan(const torch::jit::Module& module, const std::string& path) : path_(path) { learn_numbers(module); }
+  Scan(const torch::jit::Module& module, const std::string& path, bool trust_helps)
+      : path_(path), trust_helps_(trust_helps) {
+    learn_numbers(module);
+  }
 
   void function(const GraphFunction& function) { steps(function, 0); }
 
@@ -72,9 +76,11 @@ class Scan {
   Steps steps(const GraphFunction& function, int depth) {
     if (const auto known = steps_.find(&function); known != steps_.end()) return known->second;
     const auto name = function.qualname().qualifiedName();
-    if (depth > kDeepestCalls || !open_.insert(&function).second) refuse("calls itself in " + place(name) + ", or calls too deep");
+    if (depth > kDeepestCalls || !open_.insert(&function).second)
+      refuse("calls itself in " + place(name) + ", or calls too deep");
     const auto total = steps(function.graph()->block(), name, depth);
-    if (!(total.all <= kMostSteps) || !(total.on_tensors <= kMostTensorSteps)) refuse("would take more steps than any classifier does, in " + place(name));
+    if (!(total.all <= kMostSteps) || !(total.on_tensors <= kMostTensorSteps))
+      refuse("would take more steps than any classifier does, in " + place(name));
     open_.erase(&function);
     steps_[&function] = total;
     return total;
@@ -84,20 +90,23 @@ class Scan {
     Steps total;
     for (const Node* node : block->nodes()) {
       check(node, name);
-      const bool is_on_tensors = !node->kind().is_prim() && std::any_of(node->outputs().begin(), node->outputs().end(), is_tensor);
+      const bool is_on_tensors =
+          !node->kind().is_prim() && std::any_of(node->outputs().begin(), node->outputs().end(), is_tensor);
       total.add({1, is_on_tensors ? 1.0 : 0.0});
       if (node->kind() == c10::prim::CallMethod) {
         if (const auto type = node->input(0)->type()->cast<c10::ClassType>()) {
           total.add(callee(type->findMethod(node->s(c10::attr::name)), depth));
         }
       } else if (node->kind() == c10::prim::CallFunction) {
-        if (const auto type = node->input(0)->type()->cast<c10::FunctionType>()) total.add(callee(type->function(), depth));
+        if (const auto type = node->input(0)->type()->cast<c10::FunctionType>())
+          total.add(callee(type->function(), depth));
       }
       double turns = 1;
       if (node->kind() == c10::prim::Loop) {
         // A loop whose turns depend on the size at hand is ended by the limit on the first run, if by nothing else.
         const auto found = ends_early(node) ? std::nullopt : bound(node->input(0), 0);
-        if (found && *found > kMostSteps) refuse("has a loop of more turns than any classifier takes in " + place(name));
+        if (found && *found > kMostSteps)
+          refuse("has a loop of more turns than any classifier takes in " + place(name));
         turns = std::max(1.0, found.value_or(1));
       }
       for (const Block* each : node->blocks()) total.add(steps(each, name, depth), turns);
@@ -112,7 +121,8 @@ class Scan {
 
   void check(const Node* node, const std::string& name) {
     const std::string kind = node->kind().toQualString();
-    if (!only_computes(node)) refuse("uses the operator " + kind + " in " + place(name) + ", which no image classifier needs");
+    if (!only_computes(node))
+      refuse("uses the operator " + kind + " in " + place(name) + ", which no image classifier needs");
     for (const auto attribute : node->attributeNames()) {
       const auto sort = node->kindOf(attribute);
       if (sort == torch::jit::AttributeKind::g || sort == torch::jit::AttributeKind::gs) {
@@ -125,9 +135,13 @@ class Scan {
     for (size_t i = 0; i < node->inputs().size(); ++i) {
       const Value* input = node->input(i);
       const bool is_list = input->type()->kind() == c10::TypeKind::ListType;
-      const std::string_view argument = schema != nullptr && i < schema->arguments().size() ? std::string_view(schema->arguments()[i].name()) : std::string_view();
-      const bool is_size = is_list ? kSizes.count(argument) != 0 : repeats_list || kind == "aten::arange" || kCounts.count(argument) != 0;
-      if (is_size && elements(input) > kMostElements) refuse("makes a tensor of a constant, enormous size (" + kind + " in " + place(name) + ")");
+      const std::string_view argument = schema != nullptr && i < schema->arguments().size()
+                                            ? std::string_view(schema->arguments()[i].name())
+                                            : std::string_view();
+      const bool is_size = is_list ? kSizes.count(argument) != 0
+                                   : repeats_list || kind == "aten::arange" || kCounts.count(argument) != 0;
+      if (is_size && elements(input) > kMostElements)
+        refuse("makes a tensor of a constant, enormous size (" + kind + " in " + place(name) + ")");
     }
   }
 
@@ -137,7 +151,8 @@ class Scan {
       if (constant->isInt()) return std::abs(static_cast<double>(constant->toInt()));
       if (!constant->isIntList()) return 0;
       double product = 1;
-      for (const int64_t size : constant->toIntList().vec()) product *= std::max(1.0, std::abs(static_cast<double>(size)));
+      for (const int64_t size : constant->toIntList().vec())
+        product *= std::max(1.0, std::abs(static_cast<double>(size)));
       return product;
     }
     if (value->node()->kind() != c10::prim::ListConstruct) return 0;
@@ -170,7 +185,8 @@ class Scan {
     }
     if (is_any_of(node, {"size", "len", "dim"})) {
       // Of a list that is written out the length is known.
-      if (is_aten(node, "len") && node->input(0)->node()->kind() == c10::prim::ListConstruct) return static_cast<double>(node->input(0)->node()->inputs().size());
+      if (is_aten(node, "len") && node->input(0)->node()->kind() == c10::prim::ListConstruct)
+        return static_cast<double>(node->input(0)->node()->inputs().size());
       return kUsualCount;
     }
     if (is_aten(node, "__getitem__") || node->kind() == c10::prim::ListUnpack) {
@@ -217,10 +233,14 @@ class Scan {
   }
 
   [[noreturn]] void refuse(const std::string& what) const {
-    throw EngineError("UNTRUSTED_ARCHIVE", path_ + " " + what + "; load it with trust: true (--trust) if you know who made it.");
+    throw EngineError("UNTRUSTED_ARCHIVE",
+                      path_ + " " + what +
+                          (trust_helps_ ? "; load it with trust: true (--trust) if you know who made it."
+                                        : "; export a model without it."));
   }
 
   const std::string& path_;
+  const bool trust_helps_;
   std::map<std::pair<const c10::Type*, std::string>, double> numbers_;
   std::unordered_map<const GraphFunction*, Steps> steps_;
   std::unordered_set<const GraphFunction*> open_;
@@ -228,11 +248,12 @@ class Scan {
 
 }  // namespace
 
-void check_operators(const torch::jit::Module& module, const std::string& path) {
-  Scan scan(module, path);
+void check_operators(const torch::jit::Module& module, const std::string& path, bool trust_helps) {
+  Scan scan(module, path, trust_helps);
   // The archive's own compilation unit: all its classes' methods and its functions, reached from forward or not.
   for (const torch::jit::Function* function : module._ivalue()->compilation_unit()->get_functions()) {
-    if (const auto* graph = torch::jit::tryToGraphFunction(*const_cast<torch::jit::Function*>(function))) scan.function(*graph);
+    if (const auto* graph = torch::jit::tryToGraphFunction(*const_cast<torch::jit::Function*>(function)))
+      scan.function(*graph);
   }
 }
 

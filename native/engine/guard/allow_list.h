@@ -12,6 +12,7 @@ namespace sightline {
 // the module is run. Throws EngineError UNTRUSTED_ARCHIVE that names the operator and the method: for an operator that
 // does more than compute, for a loop of a known, enormous number of turns, for a constant size that no image classifier has, and
 // for calls that would take more steps than any model does. Other loops are ended by the limit on the first run.
-void check_operators(const torch::jit::Module& module, const std::string& path);
+// `trust_helps`: whether the sentence says that `trust` lets it pass.
+void check_operators(const torch::jit::Module& module, const std::string& path, bool trust_helps = true);
 
 }  // namespace sightline

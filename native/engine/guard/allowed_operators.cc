@@ -6,6 +6,8 @@ namespace sightline {
 
 namespace {
 
+// clang-format would put one name on each line.
+// clang-format off
 // What torchvision's, timm's and transformers' image classifiers contain, traced or scripted, and their near kin. Left out
 // on purpose: whatever opens a file (save, from_file), prints, waits or forks, changes settings or seeds of the process, gives
 // a tensor another storage or shape in place (set_, resize_, as_strided), skips its own checks (_unsafe_index), or belongs to
@@ -134,6 +136,7 @@ constexpr auto kAllowed = std::to_array<std::string_view>({
     "quantized::matmul", "quantized::max_pool2d", "quantized::mul", "quantized::mul_relu", "quantized::mul_scalar",
     "quantized::mul_scalar_relu", "quantized::prelu", "quantized::relu6", "quantized::sigmoid", "quantized::softmax",
 });
+// clang-format on
 
 }  // namespace
 

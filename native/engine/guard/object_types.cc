@@ -31,7 +31,8 @@ class Walk {
   void value(const c10::IValue& value, const c10::TypePtr& declared, const std::string& name, int depth) {
     if (depth > kDeepest) refuse(name, "is nested too deep");
     // The usual case first: deriving a tensor's own type costs more than the rest of the walk.
-    const bool fits = value.isTensor() ? declared->kind() == c10::TypeKind::TensorType || c10::TensorType::get()->isSubtypeOf(*declared)
+    const bool fits = value.isTensor() ? declared->kind() == c10::TypeKind::TensorType ||
+                                             c10::TensorType::get()->isSubtypeOf(*declared)
                                        : value.type()->isSubtypeOf(*declared);
     if (!fits) refuse(name, "is of another type than the " + declared->repr_str() + " that the code declares");
     if (value.isObject()) {
@@ -39,7 +40,8 @@ class Walk {
     } else if (value.isTuple()) {
       const auto types = declared->cast<c10::TupleType>();
       const auto& elements = value.toTupleRef().elements();
-      for (size_t i = 0; i < elements.size(); ++i) element(elements[i], types ? types->elements()[i] : nullptr, name, depth);
+      for (size_t i = 0; i < elements.size(); ++i)
+        element(elements[i], types ? types->elements()[i] : nullptr, name, depth);
     } else if (value.isList()) {
       const auto type = value.toList().elementType();
       // Lists of numbers hold nothing but numbers, whatever the archive says of them.
@@ -59,8 +61,9 @@ class Walk {
   }
 
   [[noreturn]] void refuse(const std::string& name, const std::string& reason) {
-    throw EngineError("UNTRUSTED_ARCHIVE", path_ + " is damaged or forged: in data.pkl, " + (name.empty() ? "the module" : name) + " " +
-                                               reason + "; export the model again.");
+    throw EngineError("UNTRUSTED_ARCHIVE", path_ + " is damaged or forged: in data.pkl, " +
+                                               (name.empty() ? "the module" : name) + " " + reason +
+                                               "; export the model again.");
   }
 
   const std::string& path_;

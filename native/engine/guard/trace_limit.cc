@@ -1,9 +1,13 @@
 #include "engine/guard/trace_limit.h"
 
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/ones.h>
+#include <c10/core/InferenceMode.h>
 #include <torch/library.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -27,14 +31,18 @@ using torch::jit::Graph;
 using torch::jit::Node;
 
 constexpr int64_t kMostTurns = 10'000;
-constexpr auto kLongest = std::chrono::seconds(60);
+// What no classifier takes: the time of so many floating-point operations on this machine, and not less than a minute.
+constexpr double kMostOperations = 1e13;
+constexpr auto kLeastLimit = std::chrono::seconds(60);
 constexpr int kTurnEvery = 64;  // operators
 constexpr double kShareOfFree = 0.8;
 
 struct Watch {
   bool is_on = false;
+  bool is_speed_known = false;
   int64_t turns = 0;
-  std::chrono::nanoseconds end{0};  // of the thread's processor time
+  std::chrono::nanoseconds start{0};  // of the thread's processor time, as the end
+  std::chrono::nanoseconds end{0};
   int64_t most_resident = 0;  // 0: not known
 };
 
@@ -56,17 +64,44 @@ int64_t number_in(const char* path, const char* format) {
 
 int64_t resident_bytes() { return number_in("/proc/self/statm", "%*d %lld") * sysconf(_SC_PAGESIZE); }
 
+// Of this thread on this machine, by a matrix product: the fastest that a model can be computed, so that the limit never
+// is longer than the operations take.
+double operations_per_second() {
+  constexpr int64_t kSize = 512;
+  constexpr int kProducts = 8;
+  const c10::InferenceMode guard;
+  const auto matrix = at::ones({kSize, kSize});
+  auto product = matrix.mm(matrix);  // the first one makes the kernel ready
+  const auto start = processor_time();
+  for (int i = 0; i < kProducts; ++i) at::mm_out(product, matrix, matrix);
+  const auto seconds = std::chrono::duration<double>(processor_time() - start).count();
+  return 2.0 * kProducts * kSize * kSize * kSize / std::max(seconds, 1e-9);
+}
+
+// A slow machine gets longer. Its speed is measured only for a model that takes long.
+bool is_processor_time_up() {
+  if (processor_time() <= watch.end) return false;
+  if (!watch.is_speed_known) {
+    watch.is_speed_known = true;
+    const std::chrono::duration<double> most(kMostOperations / operations_per_second());
+    watch.end = std::max(watch.end, watch.start + std::chrono::duration_cast<std::chrono::nanoseconds>(most));
+  }
+  return processor_time() > watch.end;
+}
+
 void turn() {
   if (!watch.is_on) return;
-  const bool is_time_up = ++watch.turns > kMostTurns || processor_time() > watch.end;
+  const bool is_time_up = ++watch.turns > kMostTurns || is_processor_time_up();
   const bool is_memory_up = watch.most_resident > 0 && resident_bytes() > watch.most_resident;
   if (is_memory_up) {
-    throw EngineError("OUT_OF_MEMORY", "The model takes nearly all of the machine's memory to run on one image; use a smaller size.");
+    throw EngineError("OUT_OF_MEMORY",
+                      "The model takes nearly all of the machine's memory to run on one image; use a smaller size.");
   }
   if (is_time_up) {
-    throw EngineError("UNTRUSTED_ARCHIVE",
-                      "The model takes more turns of its loops for one image, or longer, than any classifier does, so it may never "
-                      "end; load it with trust: true (--trust) if you know it.");
+    throw EngineError(
+        "MODEL_TOO_SLOW",
+        "The model takes more turns of its loops for one image, or longer, than any classifier does, so it may never "
+        "end; load it with trust: true (--trust) if you know that it ends.");
   }
 }
 
@@ -109,8 +144,10 @@ void remove_turns(Graph& graph) { remove_turns(graph.block()); }
 
 TraceLimit::TraceLimit() {
   const auto available = number_in("/proc/meminfo", "MemAvailable: %lld kB") * 1024;
-  const auto most = available > 0 ? resident_bytes() + static_cast<int64_t>(kShareOfFree * static_cast<double>(available)) : 0;
-  watch = {true, 0, processor_time() + kLongest, most};
+  const auto most =
+      available > 0 ? resident_bytes() + static_cast<int64_t>(kShareOfFree * static_cast<double>(available)) : 0;
+  const auto start = processor_time();
+  watch = {.is_on = true, .start = start, .end = start + kLeastLimit, .most_resident = most};
 }
 
 TraceLimit::~TraceLimit() { watch = {}; }

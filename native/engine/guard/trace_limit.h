@@ -5,9 +5,10 @@
 
 namespace sightline {
 
-// While it lives, runs of graphs with turns in them on this thread end by EngineError: UNTRUSTED_ARCHIVE where loops take
-// more turns than any model's or it all takes this thread more processor time than any does, OUT_OF_MEMORY where the process comes to hold most of
-// the memory that was free (Linux). The interpreter cannot be stopped from outside, so the graph itself asks.
+// While it lives, runs of graphs with turns in them on this thread end by EngineError: MODEL_TOO_SLOW where loops take
+// more turns than any model's, or all of it takes this thread more processor time than 10^13 floating-point operations
+// and than a minute; OUT_OF_MEMORY where the process comes to hold most of the memory that was free (Linux). The
+// interpreter cannot be stopped from outside, so the graph itself asks.
 class TraceLimit {
  public:
   TraceLimit();

@@ -15,8 +15,8 @@ using torch::jit::Value;
 namespace {
 
 bool shares_memory(const Node* node) {
-  return is_any_of(node, {"view", "reshape", "transpose", "permute", "flatten", "unflatten", "select", "slice", "unsqueeze",
-                          "squeeze", "expand", "t", "chunk", "split", "unbind", "detach"});
+  return is_any_of(node, {"view", "reshape", "transpose", "permute", "flatten", "unflatten", "select", "slice",
+                          "unsqueeze", "squeeze", "expand", "t", "chunk", "split", "unbind", "detach"});
 }
 
 }  // namespace
@@ -37,7 +37,8 @@ int64_t bytes_of_run(const Graph& graph, bool keeps_all) {
     std::unordered_set<const Value*> ended;
     for (const Value* input : node->inputs()) {
       const Node* source = input->node();
-      if (last_use[input] != node || source->kind() == c10::prim::Constant || source->kind() == c10::prim::Param) continue;
+      if (last_use[input] != node || source->kind() == c10::prim::Constant || source->kind() == c10::prim::Param)
+        continue;
       if (!shares_memory(source) && ended.insert(input).second) live -= recorded_bytes(input);
     }
   }

@@ -29,18 +29,13 @@ void set_outputs(Graph& graph, const std::vector<Value*>& values) {
   torch::jit::EliminateDeadCode(graph.block());
 }
 
-std::shared_ptr<Graph> cut(const std::shared_ptr<Graph>& graph, std::vector<Value*>& taps, const std::vector<Value*>& seeds) {
-  std::unordered_set<const Value*> starts(graph->inputs().begin() + 2, graph->inputs().end());
-  starts.insert(seeds.begin(), seeds.end());
-  const auto of_image = values_after(*graph, {graph->inputs()[1]});
-  auto after = values_after(*graph, starts);
-
-  // What crosses the cut: tensors that depend on the image, so that the batch is their first axis. Sizes and whatever else
-  // does not are computed again after it: they may differ where there are more rows.
+std::vector<Value*> values_crossing(Graph& graph, std::unordered_set<const Value*>& after,
+                                    const std::vector<Value*>& taps) {
+  const auto of_image = values_after(graph, {graph.inputs()[1]});
   std::vector<Value*> crossing;
   std::unordered_set<const Value*> crosses;
   std::vector<Value*> wanted(taps);
-  for (Node* node : graph->nodes()) {
+  for (Node* node : graph.nodes()) {
     if (node->outputs().empty() || after.count(node->outputs()[0]) == 0) continue;
     wanted.insert(wanted.end(), node->inputs().begin(), node->inputs().end());
   }
@@ -49,7 +44,7 @@ std::shared_ptr<Graph> cut(const std::shared_ptr<Graph>& graph, std::vector<Valu
     wanted.pop_back();
     Node* source = value->node();
     if (after.count(value) != 0 || crosses.count(value) != 0 || source->kind() == c10::prim::Constant) continue;
-    if (value == graph->inputs()[0]) continue;
+    if (value == graph.inputs()[0]) continue;
     const auto sizes = recorded_sizes(value);
     const bool is_number = source->kind() == c10::prim::NumToTensor || (sizes && sizes->empty());
     if (is_tensor(value) && !is_number && of_image.count(value) != 0) {
@@ -60,6 +55,15 @@ std::shared_ptr<Graph> cut(const std::shared_ptr<Graph>& graph, std::vector<Valu
     after.insert(source->outputs().begin(), source->outputs().end());
     wanted.insert(wanted.end(), source->inputs().begin(), source->inputs().end());
   }
+  return crossing;
+}
+
+std::shared_ptr<Graph> cut(const std::shared_ptr<Graph>& graph, std::vector<Value*>& taps,
+                           const std::vector<Value*>& seeds) {
+  std::unordered_set<const Value*> starts(graph->inputs().begin() + 2, graph->inputs().end());
+  starts.insert(seeds.begin(), seeds.end());
+  auto after = values_after(*graph, starts);
+  const auto crossing = values_crossing(*graph, after, taps);
 
   for (Value* value : crossing) graph->registerOutput(value);
   auto before = graph->copy();
@@ -68,7 +72,8 @@ std::shared_ptr<Graph> cut(const std::shared_ptr<Graph>& graph, std::vector<Valu
   // What fills a tensor in place is kept unless it is known that nobody reads the tensor, such as the mask of a shifted window behind
   // the cut. To know it takes longer.
   const auto given = before->inputs().slice(2);
-  if (std::any_of(given.begin(), given.end(), [](const Value* input) { return input->hasUses(); })) torch::jit::EliminateDeadCode(before);
+  if (std::any_of(given.begin(), given.end(), [](const Value* input) { return input->hasUses(); }))
+    torch::jit::EliminateDeadCode(before);
   while (before->inputs().size() > 2) before->eraseInput(before->inputs().size() - 1);
   for (size_t i = 0; i < crossing.size(); ++i) {
     Value* input = graph->addInput()->setType(c10::TensorType::get());
@@ -77,6 +82,12 @@ std::shared_ptr<Graph> cut(const std::shared_ptr<Graph>& graph, std::vector<Valu
   }
   set_outputs(*graph, taps);
   if (graph->inputs()[1]->hasUses()) torch::jit::EliminateDeadCode(graph);
+  // Code with an effect that asks for the image's device or sizes, such as ConViT's table of positions, stays in either part.
+  if (graph->inputs()[1]->hasUses()) {
+    Value* image = graph->addInput()->setType(c10::TensorType::get());
+    graph->inputs()[1]->replaceAllUsesWith(image);
+    before->registerOutput(before->inputs()[1]);
+  }
   graph->eraseInput(1);
   return before;
 }

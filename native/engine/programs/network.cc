@@ -17,7 +17,9 @@
 #include "engine/programs/place_proof.h"
 #include "engine/programs/precision.h"
 #include "engine/programs/proof.h"
+#include "engine/programs/read_token.h"
 #include "engine/programs/rule_reasons.h"
+#include "engine/programs/second_derivatives.h"
 #include "engine/programs/tuning/tuning.h"
 
 namespace sightline {
@@ -37,9 +39,11 @@ void finish(std::shared_ptr<Graph> graph) {
 
 }  // namespace
 
-Network::Network(const torch::jit::Module& module, const at::Tensor& example, std::shared_ptr<PreparedWeights> weights, const OutputChoice& choice)
+Network::Network(const torch::jit::Module& module, const at::Tensor& example, std::shared_ptr<PreparedWeights> weights,
+                 const OutputChoice& choice)
     : device_(example.device()), weights_(std::move(weights)) {
-  StraightGraph straight = straighten(module, example, choice, {[](Graph& graph) { insert_turns(graph); }, [](Graph& graph) { remove_turns(graph); }});
+  StraightGraph straight = straighten(
+      module, example, choice, {[](Graph& graph) { insert_turns(graph); }, [](Graph& graph) { remove_turns(graph); }});
   int64_t unknown_attention = 0;
   const Places places(*straight.graph, straight.image, example.size(2), example.size(3));
   auto sites = find_attention(straight, places, unknown_attention);
@@ -49,9 +53,16 @@ Network::Network(const torch::jit::Module& module, const at::Tensor& example, st
   info_.parameters = count_parameters(module, *straight.original, straight.is_quantized);
 
   tappable_ = register_taps(straight, std::move(sites), example.scalar_type(), info_);
+  // What the experiments begin from is kept of the proof's own run.
+  const auto tail = cut_tail(tappable_, info_);
+  auto kept = tail ? tail->outputs() : std::vector<size_t>{};
+  for (const auto output : {value_for_places(tappable_, info_), value_for_orders(tappable_, info_)})
+    if (output) kept.push_back(*output);
   tappable_.master->registerOutput(straight.returned);  // for the proof, which looks for it at the end
-  prove(straight, module, example, tappable_, info_);
-  prove_places(module._ivalue(), example, tappable_, info_);
+  const auto lone = prove(straight, module, example, tappable_, info_, kept, choice.is_for_one_image);
+  prove_places(module._ivalue(), lone, tappable_, info_);
+  prove_orders(module._ivalue(), lone, tappable_, info_);
+  if (tail) prove_read_token(module._ivalue(), lone, tappable_, *tail, info_);
   if (!info_.is_quantized) info_.rule_reasons = broken_rules(tappable_);
 }
 
@@ -62,7 +73,8 @@ const Program& Network::program(const ProgramRequest& request) {
   if (found == programs_.end()) {
     auto program = build(request);
     if (programs_.size() >= kKeptPrograms) {
-      programs_.erase(std::min_element(programs_.begin(), programs_.end(), [](const auto& a, const auto& b) { return a.second.used < b.second.used; }));
+      programs_.erase(std::min_element(programs_.begin(), programs_.end(),
+                                       [](const auto& a, const auto& b) { return a.second.used < b.second.used; }));
       if (weights_) weights_->drop_unused();
       ++generation_;
     }
@@ -73,7 +85,8 @@ const Program& Network::program(const ProgramRequest& request) {
 }
 
 // `seeds`: the values from which on gradients are recorded.
-void Network::tune(Graph& graph, const std::vector<Value*>& seeds, at::ScalarType dtype, const ProgramRequest& request) const {
+void Network::tune(Graph& graph, const std::vector<Value*>& seeds, at::ScalarType dtype,
+                   const ProgramRequest& request) const {
   if (!weights_ || info_.is_quantized || !request.rule.name.empty()) return;
   fold_batch_norms(graph, *weights_);
   straighten_linear_inputs(graph);
@@ -97,7 +110,8 @@ std::unique_ptr<Program> Network::build(const ProgramRequest& request) const {
     std::replace(replaced.begin(), replaced.end(), value, given);
   }
 
-  const bool records_gradients = std::any_of(requests.begin(), requests.end(), [](const auto& each) { return each.with_gradient; });
+  const bool records_gradients =
+      std::any_of(requests.begin(), requests.end(), [](const auto& each) { return each.with_gradient; });
   std::vector<Value*> seeds = place_leaves(*graph, requests, taps);
 
   set_outputs(*graph, taps);
@@ -122,7 +136,10 @@ std::unique_ptr<Program> Network::build(const ProgramRequest& request) const {
   if (request.keeps_graph) seeds.insert(seeds.end(), inputs.begin(), inputs.end());
   tune(*graph, seeds, in_float32 ? at::kFloat : *tappable_.dtype, request);
   if (before) tune(*before, {}, *tappable_.dtype, request);
-  if (records_gradients || request.keeps_graph) settle_batch_norm_gradients(*graph);
+  if (records_gradients || request.keeps_graph) {
+    settle_batch_norm_gradients(*graph);
+    make_twice_differentiable(*graph);
+  }
   finish(graph);
   if (!before) return std::make_unique<Program>(std::move(graph), records_gradients, bytes, in_float32);
   finish(before);

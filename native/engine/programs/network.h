@@ -13,7 +13,8 @@ namespace sightline {
 class Network {
  public:
   // `weights`: where programs keep the weights that they prepare; none where the graph is to run as it was exported.
-  Network(const torch::jit::Module& module, const at::Tensor& example, std::shared_ptr<PreparedWeights> weights, const OutputChoice& choice = {});
+  Network(const torch::jit::Module& module, const at::Tensor& example, std::shared_ptr<PreparedWeights> weights,
+          const OutputChoice& choice = {});
 
   const NetworkInfo& info() const { return info_; }
   // Programs are kept, one per request: the 64 used last. Not for use from several threads; a reference is good until the
@@ -21,11 +22,14 @@ class Network {
   const Program& program(const ProgramRequest& request);
   // Counts how often programs were let go: whoever keeps anything of one compares it.
   int64_t generation() const { return generation_; }
-  const Program& program(const std::vector<TapRequest>& taps, const Rule& rule = {}) { return program(ProgramRequest{taps, rule, {}}); }
+  const Program& program(const std::vector<TapRequest>& taps, const Rule& rule = {}) {
+    return program(ProgramRequest{taps, rule, {}});
+  }
 
  private:
   std::unique_ptr<Program> build(const ProgramRequest& request) const;
-  void tune(torch::jit::Graph& graph, const std::vector<torch::jit::Value*>& seeds, at::ScalarType dtype, const ProgramRequest& request) const;
+  void tune(torch::jit::Graph& graph, const std::vector<torch::jit::Value*>& seeds, at::ScalarType dtype,
+            const ProgramRequest& request) const;
 
   Tappable tappable_;
   NetworkInfo info_;

@@ -13,11 +13,13 @@ void compute_in_float32(Graph& graph, PreparedWeights* weights) {
     Node* node = *it++;
     if (node->kind() == c10::prim::Constant) {
       const auto constant = constant_of(node->output());
-      if (!constant || !constant->isTensor() || !at::isReducedFloatingType(constant->toTensor().scalar_type())) continue;
+      if (!constant || !constant->isTensor() || !at::isReducedFloatingType(constant->toTensor().scalar_type()))
+        continue;
       WithInsertPoint point(node);
       const auto narrow = constant->toTensor();
       const auto to_float = [&] { return narrow.to(at::kFloat); };
-      node->output()->replaceAllUsesWith(graph.insertConstant(weights ? weights->get("widened", {narrow}, to_float) : to_float()));
+      node->output()->replaceAllUsesWith(
+          graph.insertConstant(weights ? weights->get("upcast", {narrow}, to_float) : to_float()));
     } else if (is_aten(node, "to") && node->inputs().size() > 1) {
       const auto dtype = constant_of(node->input(1));
       if (!dtype || !dtype->isInt() || !at::isReducedFloatingType(dtype->toScalarType())) continue;
@@ -27,8 +29,6 @@ void compute_in_float32(Graph& graph, PreparedWeights* weights) {
   }
 }
 
-at::Tensor in_float32(const at::Tensor& x) {
-  return at::isReducedFloatingType(x.scalar_type()) ? x.to(at::kFloat) : x;
-}
+at::Tensor in_float32(const at::Tensor& x) { return at::isReducedFloatingType(x.scalar_type()) ? x.to(at::kFloat) : x; }
 
 }  // namespace sightline

@@ -48,7 +48,8 @@ Program::Program(std::shared_ptr<Graph> graph, bool records_gradients, int64_t a
       activation_bytes_(activation_bytes),
       is_widened_(is_widened) {}
 
-Program::Program(std::shared_ptr<Graph> before, std::shared_ptr<Graph> after, bool records_gradients, int64_t activation_bytes)
+Program::Program(std::shared_ptr<Graph> before, std::shared_ptr<Graph> after, bool records_gradients,
+                 int64_t activation_bytes)
     : before_(std::in_place, std::move(before)),
       code_(std::move(after)),
       records_gradients_(records_gradients),
@@ -62,8 +63,9 @@ std::vector<at::Tensor> Program::run_before(const c10::IValue& self, const at::T
   return before_->run({self, images}, false);
 }
 
-std::vector<at::Tensor> Program::run_after(const c10::IValue& self, const std::vector<at::Tensor>& before, int64_t images,
-                                            const std::vector<at::Tensor>& values, bool keeps_graph) const {
+std::vector<at::Tensor> Program::run_after(const c10::IValue& self, const std::vector<at::Tensor>& before,
+                                           int64_t images, const std::vector<at::Tensor>& values,
+                                           bool keeps_graph) const {
   std::vector<c10::IValue> inputs{self};
   for (const auto& value : values) inputs.push_back(in_float32(value));
   const auto samples = values.at(0).size(0) / images;
@@ -73,10 +75,9 @@ std::vector<at::Tensor> Program::run_after(const c10::IValue& self, const std::v
     }
     // Windows stand beside their image: rows are repeated image by image.
     const auto wide = in_float32(tensor);
-    inputs.push_back(samples == 1 ? wide
-                                  : wide.unflatten(0, {images, wide.size(0) / images})
-                                        .repeat_interleave(samples, 0)
-                                        .flatten(0, 1));
+    inputs.push_back(
+        samples == 1 ? wide
+                     : wide.unflatten(0, {images, wide.size(0) / images}).repeat_interleave(samples, 0).flatten(0, 1));
   }
   return code_.run(std::move(inputs), records_gradients_ || keeps_graph);
 }

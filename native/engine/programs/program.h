@@ -43,7 +43,7 @@ class Program {
   std::vector<at::Tensor> run_before(const c10::IValue& self, const at::Tensor& images) const;
   // The rest, for `values` of N times as many rows as `before` has images; in float32 whatever the model's dtype.
   std::vector<at::Tensor> run_after(const c10::IValue& self, const std::vector<at::Tensor>& before, int64_t images,
-                                     const std::vector<at::Tensor>& values, bool keeps_graph) const;
+                                    const std::vector<at::Tensor>& values, bool keeps_graph) const;
 
   int64_t operators() const { return code_.operators(); }
   int64_t operators_before() const { return before_ ? before_->operators() : 0; }

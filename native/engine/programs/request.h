@@ -12,10 +12,10 @@ namespace sightline {
 
 // One thing to read out of a run.
 struct Tap {
-  enum class Kind { Logits, Output, Image, Node, Attention, Query, Key, Value, Residual, Mixed };
+  enum class Kind { Logits, Output, Image, Node, Patches, Attention, Query, Key, Value, Residual, ResidualMid };
   Kind kind;
-  std::string node;   // Kind::Node
-  int64_t site = -1;  // all after Kind::Node
+  std::string node;   // Kind::Node, and Kind::Patches: the same with its patches in rows, [N, tokens, channels]
+  int64_t site = -1;  // all after them
   auto operator<=>(const Tap&) const = default;
 };
 

@@ -11,7 +11,8 @@ std::map<std::string, std::string> broken_rules(const Tappable& tappable) {
     request.rule.name = name;
     // The one rule by which attention is read as well, which opens it.
     for (size_t i = 0; name == "lrp" && i < tappable.sites.size(); ++i) {
-      if (tappable.sites[i].opaque.empty()) request.taps.push_back({{Tap::Kind::Attention, "", static_cast<int64_t>(i)}, true});
+      if (tappable.sites[i].unsupported.empty())
+        request.taps.push_back({{Tap::Kind::Attention, "", static_cast<int64_t>(i)}, true});
     }
     const auto copy = tappable.master->copy();
     try {

@@ -69,7 +69,8 @@ struct Layer {
   // Without its bias.
   Tensor forward(const Tensor& x, const Tensor& weight) const {
     if (!is_convolution) return at::linear(x, weight);
-    return at::convolution(x, weight, std::nullopt, stride, padding, dilation, false, std::vector<int64_t>(stride.size(), 0), groups);
+    return at::convolution(x, weight, std::nullopt, stride, padding, dilation, false,
+                           std::vector<int64_t>(stride.size(), 0), groups);
   }
   // One number a channel, laid out to be added to outputs like y.
   Tensor of_channels(const Tensor& numbers, const Tensor& y) const {

@@ -19,7 +19,9 @@ std::vector<Affine> layers_with_gamma(const Rewrite& rewrite, const Rule& rule) 
     const auto affine = read_affine(rewrite, node);
     if (!affine) continue;
     if ((affine->is_convolution ? rule.convolution_gamma : rule.linear_gamma) == 0) continue;
-    if (!affine->is_convolution && (feeds_attention(rewrite, affine->result) || comes_from_attention(rewrite, affine->x()))) continue;
+    if (!affine->is_convolution &&
+        (feeds_attention(rewrite, affine->result) || comes_from_attention(rewrite, affine->x())))
+      continue;
     layers.push_back(*affine);
   }
   return layers;
@@ -34,8 +36,8 @@ void rewrite_layer(Rewrite& rewrite, const Rule& rule, const Affine& affine) {
   if (affine.is_convolution) {
     const auto [stride, padding, dilation, groups] = convolution_settings(affine);
     rewrite.replace(affine.result, rewrite.behind(sum, "sightline::gamma_convolution_gradient",
-                                                  {x, affine.result, weight, bias, rule.convolution_gamma, stride, padding,
-                                                   dilation, groups}));
+                                                  {x, affine.result, weight, bias, rule.convolution_gamma, stride,
+                                                   padding, dilation, groups}));
   } else {
     rewrite.replace(affine.result, rewrite.behind(sum, "sightline::gamma_linear_gradient",
                                                   {x, affine.result, weight, bias, rule.linear_gamma}));
@@ -48,11 +50,14 @@ void rewrite_normalization(Rewrite& rewrite, Node* node) {
   Value* replacement = nullptr;
   rewrite.detach_inputs(node);
   if (is_any_of(node, {"layer_norm", "native_layer_norm"})) {
-    replacement = rewrite.behind(node, "sightline::layer_norm_gradient", {x, y, node->input(1), node->input(2), node->input(4)});
+    replacement =
+        rewrite.behind(node, "sightline::layer_norm_gradient", {x, y, node->input(1), node->input(2), node->input(4)});
   } else if (is_aten(node, "group_norm")) {
-    replacement = rewrite.behind(node, "sightline::group_norm_gradient", {x, y, node->input(1), node->input(2), node->input(4)});
+    replacement =
+        rewrite.behind(node, "sightline::group_norm_gradient", {x, y, node->input(1), node->input(2), node->input(4)});
   } else {
-    replacement = rewrite.behind(node, "sightline::rms_norm_gradient", {x, y, node->input(1), node->input(2), node->input(3)});
+    replacement =
+        rewrite.behind(node, "sightline::rms_norm_gradient", {x, y, node->input(1), node->input(2), node->input(3)});
   }
   rewrite.replace(y, replacement);
 }
@@ -91,7 +96,8 @@ void stop_gates(Rewrite& rewrite) {
 bool is_linear(const Rewrite& rewrite, const Node* node) {
   if (only_moves(node) || is_average(node) || is_softmax(node)) return true;
   if (is_any_of(node, {"add", "sub", "rsub", "neg", "batch_norm", "cumsum", "amax"})) return true;
-  if (is_any_of(node, {"linear", "conv1d", "conv2d", "conv3d", "convolution", "_convolution", "_convolution_mode"}) || is_matrix_product(node)) {
+  if (is_any_of(node, {"linear", "conv1d", "conv2d", "conv3d", "convolution", "_convolution", "_convolution_mode"}) ||
+      is_matrix_product(node)) {
     return rewrite.active_operands(node) == 1;
   }
   if (is_aten(node, "mul")) return rewrite.active_operands(node) == 1;

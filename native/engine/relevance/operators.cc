@@ -21,14 +21,15 @@ bool is_rectifier(const Node* node) {
 }
 
 bool is_activation(const Node* node) {
-  return is_rectifier(node) || is_any_of(node, {"sigmoid", "hardsigmoid", "tanh", "hardtanh", "softplus", "softsign", "clamp",
-                                                "clamp_min", "clamp_max"});
+  return is_rectifier(node) || is_any_of(node, {"sigmoid", "hardsigmoid", "tanh", "hardtanh", "softplus", "softsign",
+                                                "clamp", "clamp_min", "clamp_max"});
 }
 
 bool is_softmax(const Node* node) { return is_any_of(node, {"softmax", "_softmax", "_safe_softmax"}); }
 
 bool is_matrix_product(const Node* node) {
-  return is_any_of(node, {"matmul", "mm", "bmm", "mv", "dot", "addmm", "baddbmm", "einsum", "scaled_dot_product_attention"});
+  return is_any_of(node,
+                   {"matmul", "mm", "bmm", "mv", "dot", "addmm", "baddbmm", "einsum", "scaled_dot_product_attention"});
 }
 
 bool only_moves(const Node* node) {
@@ -38,17 +39,68 @@ bool only_moves(const Node* node) {
   }
   // Lists of tensors are joined by `add` too.
   if (is_aten(node, "add") && !is_tensor(node->output())) return true;
-  return is_any_of(
-      node, {"view", "_unsafe_view", "view_as", "reshape", "reshape_as", "permute", "transpose", "swapaxes", "swapdims", "movedim",
-             "t", "mT", "numpy_T", "flatten", "unflatten", "select", "slice", "narrow", "unbind", "chunk", "split",
-             "split_with_sizes", "tensor_split", "cat", "concat", "stack", "squeeze", "unsqueeze", "expand", "expand_as",
-             "repeat", "contiguous", "clone", "alias", "to", "_to_copy", "type_as", "float", "dropout", "feature_dropout",
-             "alpha_dropout", "roll", "flip", "pad", "constant_pad_nd", "index", "index_select", "gather", "pixel_shuffle",
-             "pixel_unshuffle", "channel_shuffle", "unfold", "im2col", "masked_fill", "where", "max_pool2d", "__getitem__"});
+  return is_any_of(node, {"view",
+                          "_unsafe_view",
+                          "view_as",
+                          "reshape",
+                          "reshape_as",
+                          "permute",
+                          "transpose",
+                          "swapaxes",
+                          "swapdims",
+                          "movedim",
+                          "t",
+                          "mT",
+                          "numpy_T",
+                          "flatten",
+                          "unflatten",
+                          "select",
+                          "slice",
+                          "narrow",
+                          "unbind",
+                          "chunk",
+                          "split",
+                          "split_with_sizes",
+                          "tensor_split",
+                          "cat",
+                          "concat",
+                          "stack",
+                          "squeeze",
+                          "unsqueeze",
+                          "expand",
+                          "expand_as",
+                          "repeat",
+                          "contiguous",
+                          "clone",
+                          "alias",
+                          "to",
+                          "_to_copy",
+                          "type_as",
+                          "float",
+                          "dropout",
+                          "feature_dropout",
+                          "alpha_dropout",
+                          "roll",
+                          "flip",
+                          "pad",
+                          "constant_pad_nd",
+                          "index",
+                          "index_select",
+                          "gather",
+                          "pixel_shuffle",
+                          "pixel_unshuffle",
+                          "channel_shuffle",
+                          "unfold",
+                          "im2col",
+                          "masked_fill",
+                          "where",
+                          "max_pool2d",
+                          "__getitem__"});
 }
 
 bool is_average(const Node* node) {
-  if (is_any_of(node, {"mean", "sum", "avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "_adaptive_avg_pool2d"})) {
+  if (is_any_of(node, {"mean", "sum", "avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
+                       "_adaptive_avg_pool2d"})) {
     return true;
   }
   const std::string_view name = node->kind().is_aten() ? node->kind().toUnqualString() : "";
@@ -59,9 +111,7 @@ bool is_normalization(const Node* node) {
   return is_any_of(node, {"layer_norm", "native_layer_norm", "group_norm", "rms_norm"});
 }
 
-bool is_deviation(const Node* node) {
-  return is_any_of(node, {"rsqrt", "std", "var", "norm", "linalg_vector_norm"});
-}
+bool is_deviation(const Node* node) { return is_any_of(node, {"rsqrt", "std", "var", "norm", "linalg_vector_norm"}); }
 
 namespace {
 
@@ -132,7 +182,8 @@ Value* weight_before(Rewrite& rewrite, const Affine& affine, Node* node) {
 
 std::array<Value*, 4> convolution_settings(const Affine& affine) {
   const bool has_transposed = is_any_of(affine.node, {"convolution", "_convolution"});
-  return {affine.node->input(3), affine.node->input(4), affine.node->input(5), affine.node->input(has_transposed ? 8 : 6)};
+  return {affine.node->input(3), affine.node->input(4), affine.node->input(5),
+          affine.node->input(has_transposed ? 8 : 6)};
 }
 
 bool feeds_attention(const Rewrite& rewrite, Value* value) {
@@ -145,7 +196,10 @@ bool feeds_attention(const Rewrite& rewrite, Value* value) {
     for (const auto& use : current->uses()) {
       Node* node = use.user;
       if (is_matrix_product(node) && rewrite.active_operands(node) > 1) return true;
+      // Of the second only the sizes are read.
+      if (use.offset != 0 && is_any_of(node, {"view_as", "reshape_as", "expand_as", "type_as"})) continue;
       const bool passes = only_moves(node) || is_softmax(node) || is_normalization(node) ||
+                          is_aten(node, "batch_norm") ||
                           (is_any_of(node, {"mul", "div", "add", "sub"}) && rewrite.active_operands(node) == 1);
       if (!passes) continue;
       for (Value* output : node->outputs()) open.push_back(output);
@@ -155,7 +209,7 @@ bool feeds_attention(const Rewrite& rewrite, Value* value) {
 }
 
 bool comes_from_attention(const Rewrite& rewrite, Value* value) {
-  for (Node* node = value->node(); ; node = node->input(0)->node()) {
+  for (Node* node = value->node();; node = node->input(0)->node()) {
     if (is_matrix_product(node)) return rewrite.active_operands(node) > 1;
     if (!only_moves(node) || node->inputs().empty()) return false;
   }

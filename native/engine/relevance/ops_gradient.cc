@@ -30,8 +30,8 @@ Tensor normalised_gradient(const Tensor& x, const Tensor& gradient, at::IntArray
 }
 
 struct LayerNormGradient : Function<LayerNormGradient> {
-  static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& y, int64_t axes, const OptionalTensor& weight,
-                        double epsilon) {
+  static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& y, int64_t axes,
+                        const OptionalTensor& weight, double epsilon) {
     context->save_for_backward({x, saved(weight)});
     context->saved_data["axes"] = axes;
     context->saved_data["epsilon"] = epsilon;
@@ -48,8 +48,8 @@ struct LayerNormGradient : Function<LayerNormGradient> {
 };
 
 struct GroupNormGradient : Function<GroupNormGradient> {
-  static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& y, int64_t groups, const OptionalTensor& weight,
-                        double epsilon) {
+  static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& y, int64_t groups,
+                        const OptionalTensor& weight, double epsilon) {
     context->save_for_backward({x, saved(weight)});
     context->saved_data["groups"] = groups;
     context->saved_data["epsilon"] = epsilon;
@@ -72,8 +72,8 @@ struct GroupNormGradient : Function<GroupNormGradient> {
 };
 
 struct RmsNormGradient : Function<RmsNormGradient> {
-  static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& y, int64_t axes, const OptionalTensor& weight,
-                        double epsilon) {
+  static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& y, int64_t axes,
+                        const OptionalTensor& weight, double epsilon) {
     context->save_for_backward({x, saved(weight)});
     context->saved_data["axes"] = axes;
     context->saved_data["epsilon"] = epsilon;
@@ -91,7 +91,9 @@ struct RmsNormGradient : Function<RmsNormGradient> {
 };
 
 // Away from zero by epsilon, on the side where x is.
-Tensor stabilised(const Tensor& x, double epsilon) { return x + at::where(x >= 0, epsilon, -epsilon).to(x.scalar_type()); }
+Tensor stabilised(const Tensor& x, double epsilon) {
+  return x + at::where(x >= 0, epsilon, -epsilon).to(x.scalar_type());
+}
 
 struct GammaGradient : Function<GammaGradient> {
   static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& y, const Tensor& weight,
@@ -130,10 +132,12 @@ struct GammaGradient : Function<GammaGradient> {
 };
 
 Tensor pass_ratio(const Tensor& x, const Tensor& y) { return PassRatio::apply(x, y.detach()); }
-Tensor layer_norm_gradient(const Tensor& x, const Tensor& y, std::vector<int64_t> shape, const OptionalTensor& weight, double epsilon) {
+Tensor layer_norm_gradient(const Tensor& x, const Tensor& y, std::vector<int64_t> shape, const OptionalTensor& weight,
+                           double epsilon) {
   return LayerNormGradient::apply(x, y.detach(), static_cast<int64_t>(shape.size()), weight, epsilon);
 }
-Tensor group_norm_gradient(const Tensor& x, const Tensor& y, int64_t groups, const OptionalTensor& weight, double epsilon) {
+Tensor group_norm_gradient(const Tensor& x, const Tensor& y, int64_t groups, const OptionalTensor& weight,
+                           double epsilon) {
   return GroupNormGradient::apply(x, y.detach(), groups, weight, epsilon);
 }
 Tensor rms_norm_gradient(const Tensor& x, const Tensor& y, std::vector<int64_t> shape, const OptionalTensor& weight,
@@ -141,12 +145,13 @@ Tensor rms_norm_gradient(const Tensor& x, const Tensor& y, std::vector<int64_t> 
   const double least = std::numeric_limits<float>::epsilon();
   return RmsNormGradient::apply(x, y.detach(), static_cast<int64_t>(shape.size()), weight, epsilon.value_or(least));
 }
-Tensor gamma_linear_gradient(const Tensor& x, const Tensor& y, const Tensor& weight, const OptionalTensor& bias, double gamma) {
+Tensor gamma_linear_gradient(const Tensor& x, const Tensor& y, const Tensor& weight, const OptionalTensor& bias,
+                             double gamma) {
   return GammaGradient::apply(x, y.detach(), weight, bias, gamma, Layer{});
 }
-Tensor gamma_convolution_gradient(const Tensor& x, const Tensor& y, const Tensor& weight, const OptionalTensor& bias, double gamma,
-                                  std::vector<int64_t> stride, std::vector<int64_t> padding, std::vector<int64_t> dilation,
-                                  int64_t groups) {
+Tensor gamma_convolution_gradient(const Tensor& x, const Tensor& y, const Tensor& weight, const OptionalTensor& bias,
+                                  double gamma, std::vector<int64_t> stride, std::vector<int64_t> padding,
+                                  std::vector<int64_t> dilation, int64_t groups) {
   return GammaGradient::apply(x, y.detach(), weight, bias, gamma, Layer{true, stride, padding, dilation, groups});
 }
 
@@ -156,15 +161,20 @@ TORCH_LIBRARY_FRAGMENT(sightline, library) {
   // y; what arrives goes to x, times y / x.
   define(library, "pass_ratio(Tensor x, Tensor y) -> Tensor", &pass_ratio);
   // y, the norm of x; its deviation is held fast.
-  define(library, "layer_norm_gradient(Tensor x, Tensor y, int[] shape, Tensor? weight, float epsilon) -> Tensor", &layer_norm_gradient);
-  define(library, "group_norm_gradient(Tensor x, Tensor y, int groups, Tensor? weight, float epsilon) -> Tensor", &group_norm_gradient);
-  define(library, "rms_norm_gradient(Tensor x, Tensor y, int[] shape, Tensor? weight, float? epsilon) -> Tensor", &rms_norm_gradient);
+  define(library, "layer_norm_gradient(Tensor x, Tensor y, int[] shape, Tensor? weight, float epsilon) -> Tensor",
+         &layer_norm_gradient);
+  define(library, "group_norm_gradient(Tensor x, Tensor y, int groups, Tensor? weight, float epsilon) -> Tensor",
+         &group_norm_gradient);
+  define(library, "rms_norm_gradient(Tensor x, Tensor y, int[] shape, Tensor? weight, float? epsilon) -> Tensor",
+         &rms_norm_gradient);
   // y, a layer's output; gradient times input is the relevance of the gamma rule.
-  define(library, "gamma_linear_gradient(Tensor x, Tensor y, Tensor weight, Tensor? bias, float gamma) -> Tensor", &gamma_linear_gradient);
+  define(library, "gamma_linear_gradient(Tensor x, Tensor y, Tensor weight, Tensor? bias, float gamma) -> Tensor",
+         &gamma_linear_gradient);
   define(library,
-      "gamma_convolution_gradient(Tensor x, Tensor y, Tensor weight, Tensor? bias, float gamma, int[] stride, int[] padding, "
-      "int[] dilation, int groups) -> Tensor",
-      &gamma_convolution_gradient);
+         "gamma_convolution_gradient(Tensor x, Tensor y, Tensor weight, Tensor? bias, float gamma, int[] stride, int[] "
+         "padding, "
+         "int[] dilation, int groups) -> Tensor",
+         &gamma_convolution_gradient);
 }
 
 }  // namespace sightline::relevance

@@ -41,7 +41,8 @@ struct GradientFromRelevance : Function<GradientFromRelevance> {
 };
 
 struct LayerRelevance : Function<LayerRelevance> {
-  static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& y, const Tensor& weight, const Layer& layer) {
+  static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& y, const Tensor& weight,
+                        const Layer& layer) {
     context->save_for_backward({x, weight});
     layer.save(context);
     return y;
@@ -70,7 +71,8 @@ struct LayerRelevance : Function<LayerRelevance> {
     const auto low = x.amin(axes, /*keepdim=*/true).expand_as(x), high = x.amax(axes, /*keepdim=*/true).expand_as(x);
     const auto sum = layer.forward(x, weight) - layer.forward(low, up) - layer.forward(high, down) + 1e-9;
     const auto share = relevance / sum;
-    return x * layer.backward(share, x, weight) - low * layer.backward(share, x, up) - high * layer.backward(share, x, down);
+    return x * layer.backward(share, x, weight) - low * layer.backward(share, x, up) -
+           high * layer.backward(share, x, down);
   }
 };
 
@@ -94,15 +96,17 @@ struct SumRelevance : Function<SumRelevance> {
     const auto a_sum = of_image(a), b_sum = of_image(b), total = of_image(relevance);
     const auto both = a_sum.abs() + b_sum.abs();
     const auto rescaled = [&](const Tensor& part, const Tensor& sum, const Tensor& like) {
-      return (part * safe_divide(safe_divide(sum.abs(), both) * total, sum)).sum_to_size(like.sizes()).to(like.scalar_type());
+      return (part * safe_divide(safe_divide(sum.abs(), both) * total, sum))
+          .sum_to_size(like.sizes())
+          .to(like.scalar_type());
     };
     return {rescaled(a, a_sum, values[0]), rescaled(b, b_sum, values[1]), Tensor(), Tensor()};
   }
 };
 
 struct AttentionRelevance : Function<AttentionRelevance> {
-  static Tensor forward(AutogradContext* context, const Tensor& query, const Tensor& key, const Tensor& value, const Tensor& y,
-                        const OptionalTensor& mask, bool is_causal, std::optional<double> scale) {
+  static Tensor forward(AutogradContext* context, const Tensor& query, const Tensor& key, const Tensor& value,
+                        const Tensor& y, const OptionalTensor& mask, bool is_causal, std::optional<double> scale) {
     context->save_for_backward({query, key, value, y, saved(mask)});
     context->saved_data["is_causal"] = is_causal;
     context->saved_data["scale"] = scale ? *scale : 1 / std::sqrt(static_cast<double>(query.size(-1)));
@@ -133,7 +137,13 @@ struct AttentionRelevance : Function<AttentionRelevance> {
     const auto like = [](const Tensor& x, const Tensor& original) {
       return x.sum_to_size(original.sizes()).to(original.scalar_type());
     };
-    return {like(at_query, values[0]), like(at_key, values[1]), like(at_value, values[2]), Tensor(), Tensor(), Tensor(), Tensor()};
+    return {like(at_query, values[0]),
+            like(at_key, values[1]),
+            like(at_value, values[2]),
+            Tensor(),
+            Tensor(),
+            Tensor(),
+            Tensor()};
   }
 };
 
@@ -154,8 +164,8 @@ Tensor offset_relevance(const Tensor& x, const Tensor& constant, const Tensor& y
   for (const auto size : constant.sizes()) long_axes += size > 1 ? 1 : 0;
   return long_axes <= 1 ? pass_gradient(x, y) : SumRelevance::apply(x, constant, y.detach(), factor);
 }
-Tensor attention_relevance(const Tensor& query, const Tensor& key, const Tensor& value, const Tensor& y, const OptionalTensor& mask,
-                           bool is_causal, std::optional<double> scale) {
+Tensor attention_relevance(const Tensor& query, const Tensor& key, const Tensor& value, const Tensor& y,
+                           const OptionalTensor& mask, bool is_causal, std::optional<double> scale) {
   return AttentionRelevance::apply(query, key, value, y.detach(), mask, is_causal, scale);
 }
 
@@ -168,16 +178,18 @@ TORCH_LIBRARY_FRAGMENT(sightline, library) {
   // y, a layer's output; relevance goes to the inputs that raise it.
   define(library, "linear_relevance(Tensor x, Tensor y, Tensor weight) -> Tensor", &linear_relevance);
   define(library,
-      "convolution_relevance(Tensor x, Tensor y, Tensor weight, int[] stride, int[] padding, int[] dilation, int groups) -> Tensor",
-      &convolution_relevance);
+         "convolution_relevance(Tensor x, Tensor y, Tensor weight, int[] stride, int[] padding, int[] dilation, int "
+         "groups) -> Tensor",
+         &convolution_relevance);
   // y = a + factor * b, axis 0 being the images'.
   define(library, "sum_relevance(Tensor a, Tensor b, Tensor y, float factor) -> Tensor", &sum_relevance);
   // y = x + factor * constant. A bias, which has one axis, gets no relevance; position embeddings get their share.
   define(library, "offset_relevance(Tensor x, Tensor constant, Tensor y, float factor) -> Tensor", &offset_relevance);
   // y, what attention makes of the three.
   define(library,
-      "attention_relevance(Tensor query, Tensor key, Tensor value, Tensor y, Tensor? mask, bool is_causal, float? scale) -> Tensor",
-      &attention_relevance);
+         "attention_relevance(Tensor query, Tensor key, Tensor value, Tensor y, Tensor? mask, bool is_causal, float? "
+         "scale) -> Tensor",
+         &attention_relevance);
 }
 
 }  // namespace sightline::relevance

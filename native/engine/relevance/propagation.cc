@@ -4,7 +4,6 @@
 
 namespace sightline {
 
-using torch::jit::NamedValue;
 using torch::jit::Node;
 using torch::jit::Value;
 
@@ -41,7 +40,8 @@ void propagate_layer(Rewrite& rewrite, const Affine& affine) {
   Value* replacement = nullptr;
   if (affine.is_convolution) {
     const auto [stride, padding, dilation, groups] = convolution_settings(affine);
-    replacement = rewrite.behind(sum, "sightline::convolution_relevance", {x, affine.result, weight, stride, padding, dilation, groups});
+    replacement = rewrite.behind(sum, "sightline::convolution_relevance",
+                                 {x, affine.result, weight, stride, padding, dilation, groups});
   } else {
     replacement = rewrite.behind(sum, "sightline::linear_relevance", {x, affine.result, weight});
   }
@@ -52,7 +52,8 @@ void propagate_layer(Rewrite& rewrite, const Affine& affine) {
 bool feeds_softmax(Value* value) {
   for (const auto& use : value->uses()) {
     if (is_softmax(use.user)) return true;
-    if ((only_moves(use.user) || is_any_of(use.user, {"add", "mul", "div"})) && feeds_softmax(use.user->output(0))) return true;
+    if ((only_moves(use.user) || is_any_of(use.user, {"add", "mul", "div"})) && feeds_softmax(use.user->output(0)))
+      return true;
   }
   return false;
 }
@@ -84,8 +85,8 @@ void rewrite_fused_attention(Rewrite& rewrite, const Rule& rule, Node* node) {
   const std::array<Value*, 3> inputs{node->input(0), node->input(1), node->input(2)};
   rewrite.detach_inputs(node);
   rewrite.replace(node->output(), rewrite.behind(node, "sightline::attention_relevance",
-                                                 {inputs[0], inputs[1], inputs[2], node->output(), node->input(3), node->input(5),
-                                                  node->input(6)}));
+                                                 {inputs[0], inputs[1], inputs[2], node->output(), node->input(3),
+                                                  node->input(5), node->input(6)}));
 }
 
 }  // namespace
@@ -104,7 +105,8 @@ void rewrite_relevance(Rewrite& rewrite, const Rule& rule) {
     if (const auto affine = read_affine(rewrite, node)) {
       propagate_layer(rewrite, *affine);
       done.insert(affine->result->node());
-    } else if (is_activation(node) || is_softmax(node) || is_normalization(node) || is_any_of(node, {"batch_norm", "neg", "rsub"})) {
+    } else if (is_activation(node) || is_softmax(node) || is_normalization(node) ||
+               is_any_of(node, {"batch_norm", "neg", "rsub"})) {
       pass_whole(rewrite, node, node->input(0), node->output(0));
     } else if (is_any_of(node, {"add", "sub"})) {
       rewrite_sum(rewrite, rule, node);
@@ -114,7 +116,8 @@ void rewrite_relevance(Rewrite& rewrite, const Rule& rule) {
       share_in_proportion(rewrite, node, 1);
     } else if ((is_matrix_product(node) || is_aten(node, "mul")) && operands == 2) {
       share_in_proportion(rewrite, node, 0.5);
-    } else if (is_any_of(node, {"mul", "div"}) && operands == 1 && (is_aten(node, "mul") || rewrite.is_active(node->input(0)))) {
+    } else if (is_any_of(node, {"mul", "div"}) && operands == 1 &&
+               (is_aten(node, "mul") || rewrite.is_active(node->input(0)))) {
       pass_whole(rewrite, node, rewrite.is_active(node->input(0)) ? node->input(0) : node->input(1), node->output());
     } else {
       refuse_operator(rule, node);

@@ -14,9 +14,10 @@ std::vector<Node*> rectifiers(const Rewrite& rewrite, const Rule& rule) {
     if (is_rectifier(node) && rewrite.is_active(node->input(0))) found.push_back(node);
   }
   if (found.empty()) {
-    throw EngineError("METHOD_NOT_APPLICABLE", "The rule '" + rule.name +
-                                                   "' changes nothing here: the model has no rectifier (relu, gelu, silu and their "
-                                                   "like).");
+    throw EngineError("METHOD_NOT_APPLICABLE",
+                      "The rule '" + rule.name +
+                          "' changes nothing here: the model has no rectifier (relu, gelu, silu and their "
+                          "like).");
   }
   return found;
 }

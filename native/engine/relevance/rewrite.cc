@@ -15,16 +15,19 @@ namespace {
 
 bool ends_gradients(const Node* node) {
   if (node->kind() == c10::Symbol::fromQualString("sightline::stop_gradient")) return true;
-  return is_any_of(node, {"detach", "argmax", "argmin", "argsort", "eq", "ne", "lt", "le", "gt", "ge", "isnan", "isinf",
-                          "logical_not", "logical_and", "logical_or", "bitwise_not", "sign", "floor", "ceil", "round",
-                          "zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full",
-                          "new_empty", "size", "numel", "dim"});
+  return is_any_of(
+      node,
+      {"detach",    "argmax",   "argmin",   "argsort",   "eq",          "ne",          "lt",         "le",
+       "gt",        "ge",       "isnan",    "isinf",     "logical_not", "logical_and", "logical_or", "bitwise_not",
+       "sign",      "floor",    "ceil",     "round",     "zeros_like",  "ones_like",   "full_like",  "empty_like",
+       "new_zeros", "new_ones", "new_full", "new_empty", "size",        "numel",       "dim"});
 }
 
 bool holds_tensors(const Value* value) {
   const auto& type = value->type();
   if (is_tensor(value)) return true;
-  if (const auto list = type->cast<c10::ListType>()) return list->getElementType()->isSubtypeOf(*c10::TensorType::get());
+  if (const auto list = type->cast<c10::ListType>())
+    return list->getElementType()->isSubtypeOf(*c10::TensorType::get());
   return type->kind() == c10::TypeKind::TupleType;
 }
 
@@ -73,7 +76,8 @@ void Rewrite::find_active() {
   needed_ = {graph_.outputs()[0]};
   for (Node* node : graph_.nodes().reverse()) {
     bool is_needed = false;
-    for (const Value* output : node->outputs()) is_needed = is_needed || (needed_.count(output) != 0 && is_active(output));
+    for (const Value* output : node->outputs())
+      is_needed = is_needed || (needed_.count(output) != 0 && is_active(output));
     if (!is_needed) continue;
     for (const Value* input : node->inputs()) {
       if (is_active(input)) needed_.insert(input);

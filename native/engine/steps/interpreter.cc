@@ -15,7 +15,8 @@ namespace sightline {
 
 at::Tensor in_float(const at::Tensor& values, const std::string& name) {
   if (values.is_complex()) {
-    throw EngineError("METHOD_NOT_APPLICABLE", "'" + name + "' holds complex numbers, which are not read out; name a node before or after it.");
+    throw EngineError("METHOD_NOT_APPLICABLE",
+                      "'" + name + "' holds complex numbers, which are not read out; name a node before or after it.");
   }
   return values.to(at::kFloat);
 }
@@ -27,7 +28,8 @@ TargetShape shape_of(const Asked& asked) {
   const auto has_other = asked.against != kNoClass;
   shape.is_compared = has_other.any().item<bool>();
   const auto others = at::where(has_other, asked.against, at::zeros_like(asked.against));
-  shape.lowest_rank = std::max<int64_t>(0, -std::min(asked.targets.min().item<int64_t>(), others.min().item<int64_t>()));
+  shape.lowest_rank =
+      std::max<int64_t>(0, -std::min(asked.targets.min().item<int64_t>(), others.min().item<int64_t>()));
   return shape;
 }
 
@@ -46,8 +48,8 @@ BatchResult to_host(const Plan& plan, const DeviceResult& result, int64_t batch)
     if (values.size(0) != batch) values = values.unflatten(0, {batch, values.size(0) / batch});
     values = in_float(values, plan.outputs[i].name);
     // A copy in any case: outputs may share their memory with one another, with the input, or with the weights.
-    host.outputs.push_back({plan.outputs[i].name, values.to(at::kCPU, values.scalar_type(), /*non_blocking=*/false, /*copy=*/true,
-                                                            at::MemoryFormat::Contiguous)});
+    host.outputs.push_back({plan.outputs[i].name, values.to(at::kCPU, values.scalar_type(), /*non_blocking=*/false,
+                                                            /*copy=*/true, at::MemoryFormat::Contiguous)});
   }
   if (result.targets.defined()) {
     host.targets = result.targets.to(at::kCPU);

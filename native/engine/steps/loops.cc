@@ -10,6 +10,7 @@
 #include <cmath>
 
 #include "engine/errors.h"
+#include "engine/steps/pause_points.h"
 #include "engine/steps/runner.h"
 
 namespace sightline {
@@ -54,6 +55,7 @@ at::Tensor Runner::iterate(const Step& step, const Tensors& inputs, int64_t targ
   const int64_t only = target == kShared ? kShared : 0;
   at::Tensor state = inputs[0];
   for (int64_t i = 0; i < count; ++i) {
+    if (i > 0) pause_point();
     Frame frame = frame_of(body);
     Tensors parameters{state, at::full({state.size(0)}, i, state.options().dtype(at::kLong))};
     parameters.insert(parameters.end(), inputs.begin() + 1, inputs.end());
@@ -85,7 +87,8 @@ void Runner::sample(const Block& block, const Step& step, Frame& frame) {
   const size_t captures = step.inputs.size() - (is_limited ? 1 : 0);
   const auto limit = is_limited ? frame.shared[step.inputs.back()] : at::Tensor();
   if (is_limited && !limit.defined()) throw EngineError("INTERNAL", "a loop's limit must not depend on the target");
-  const auto count = is_limited ? std::clamp<int64_t>(std::llround(limit.max().item<double>()), 1, most) : most;
+  const auto count =
+      is_limited ? std::clamp<int64_t>(std::llround(twins_.on_host(limit).max().item<double>()), 1, most) : most;
   const auto batch = rows_;
   const auto most_rows = images_.is_cuda() ? kMostRowsOnGpu : kMostRowsOnCpu;
   const auto affordable = std::min(plan_.memory / bytes_per_row(body), most_rows) / batch;
@@ -97,10 +100,17 @@ void Runner::sample(const Block& block, const Step& step, Frame& frame) {
   const size_t ways = step.per_target ? static_cast<size_t>(shape_.count) : 1;
   std::vector<std::vector<Collected>> collected(step.outputs.size(), std::vector<Collected>(ways));
   for (int64_t start = 0; start < count; start += chunk) {
+    if (start > 0) pause_point();
     const auto size = std::min(chunk, count - start);
     rows_ = batch * size;
     Frame inner = frame_of(body);
-    const auto repeated = [&](const at::Tensor& value, size_t i) { return is_batched[i] != 0 ? value.repeat_interleave(size, 0) : value; };
+    const auto known = twins_.size();
+    const auto repeated = [&](const at::Tensor& value, size_t i) {
+      if (is_batched[i] == 0) return value;
+      const auto there = value.repeat_interleave(size, 0);
+      if (const auto* here = twins_.find(value)) twins_.add(there, here->repeat_interleave(size, 0));
+      return there;
+    };
     for (size_t i = 0; i < captures; ++i) {
       const int parameter = body.parameters[i];
       if (!body.per_target[parameter]) {
@@ -109,15 +119,20 @@ void Runner::sample(const Block& block, const Step& step, Frame& frame) {
       }
       for (int64_t t = 0; t < shape_.count; ++t) inner.own[t][parameter] = repeated(frame.own[t][step.inputs[i]], i);
     }
-    inner.shared[body.parameters[captures]] = at::arange(start, start + size, images_.options().dtype(at::kLong)).repeat(batch);
+    const auto numbers = at::arange(start, start + size, at::kLong).repeat(batch);
+    const auto there = at::arange(start, start + size, images_.options().dtype(at::kLong)).repeat(batch);
+    twins_.add(there, numbers);
+    inner.shared[body.parameters[captures]] = there;
     for (int64_t t = 0; t < static_cast<int64_t>(targets_.size()); ++t) {
       targets_[t] = outer_targets[t].repeat_interleave(size, 0);
       if (against_[t].defined()) against_[t] = outer_against[t].repeat_interleave(size, 0);
     }
     run_block(body, inner);
+    twins_.shrink(known);
     for (size_t i = 0; i < body.results.size(); ++i) {
       for (size_t t = 0; t < ways; ++t) {
-        auto values = at_register(body, inner, body.results[i], static_cast<int64_t>(t)).detach().unflatten(0, {batch, size});
+        auto values =
+            at_register(body, inner, body.results[i], static_cast<int64_t>(t)).detach().unflatten(0, {batch, size});
         if (is_limited) {
           const auto numbers = at::arange(start, start + size, limit.options());
           const auto counted = (numbers.unsqueeze(0) < limit.unsqueeze(1));

@@ -23,7 +23,8 @@ Tensors dequantized(Tensors values) {
 
 const Program& Runner::program_of(const Step& step, bool keeps_graph) {
   const bool is_smooth = step.attributes.has("smooth") && step.attributes.boolean("smooth");
-  return network_.program({step.taps, rule_of(step.operation->control == Control::Resume ? resumed_run(step) : step), step.replaces, is_smooth, keeps_graph});
+  return network_.program({step.taps, rule_of(step.operation->control == Control::Resume ? resumed_run(step) : step),
+                           step.replaces, is_smooth, keeps_graph});
 }
 
 Tensors Runner::forward(const Step& step, const Tensors& inputs, int64_t target) {
@@ -68,7 +69,8 @@ Tensors Runner::gradient(const Step& step, const Tensors& inputs, bool is_last) 
   const bool is_differentiable = step.attributes.has("differentiable") && step.attributes.boolean("differentiable");
   const bool keeps_graph = is_differentiable || !(step.last_gradient && is_last);
   add_cancel_points(score);
-  auto gradients = torch::autograd::grad({score.sum()}, taps, {}, keeps_graph, is_differentiable, /*allow_unused=*/true);
+  auto gradients =
+      torch::autograd::grad({score.sum()}, taps, {}, keeps_graph, is_differentiable, /*allow_unused=*/true);
   for (size_t i = 0; i < gradients.size(); ++i) {
     // A tap that the score does not depend on has a gradient of zero, such as patches after the last attention.
     if (!gradients[i].defined()) gradients[i] = at::zeros_like(taps[i]).detach();

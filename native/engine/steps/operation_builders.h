@@ -19,7 +19,9 @@ inline Operation unary(at::Tensor (*function)(const at::Tensor&)) {
 }
 
 inline Operation unary(std::function<at::Tensor(const at::Tensor&, const Attributes&)> function) {
-  return reading({1, 1}, [function = std::move(function)](const Tensors& in, const Attributes& set) { return function(in[0], set); });
+  return reading({1, 1}, [function = std::move(function)](const Tensors& in, const Attributes& set) {
+    return function(in[0], set);
+  });
 }
 
 inline Operation binary(at::Tensor (*function)(const at::Tensor&, const at::Tensor&)) {
@@ -27,10 +29,14 @@ inline Operation binary(at::Tensor (*function)(const at::Tensor&, const at::Tens
 }
 
 inline Operation binary(std::function<at::Tensor(const at::Tensor&, const at::Tensor&, const Attributes&)> function) {
-  return reading({2, 2}, [function = std::move(function)](const Tensors& in, const Attributes& set) { return function(in[0], in[1], set); });
+  return reading({2, 2}, [function = std::move(function)](const Tensors& in, const Attributes& set) {
+    return function(in[0], in[1], set);
+  });
 }
 
-inline Operation with_context(Count inputs, std::function<Tensors(const Tensors&, const Attributes&, const StepContext&)> function, Count outputs = {}) {
+inline Operation with_context(Count inputs,
+                              std::function<Tensors(const Tensors&, const Attributes&, const StepContext&)> function,
+                              Count outputs = {}) {
   Operation operation;
   operation.run = std::move(function);
   operation.inputs = inputs;

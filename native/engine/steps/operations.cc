@@ -32,7 +32,8 @@ Operations control_operations() {
 const Operations& operations() {
   static const auto* all = [] {
     auto* table = new Operations(control_operations());
-    for (auto part : {elementwise_operations(), axis_operations(), image_operations(), model_operations()}) table->merge(part);
+    for (auto part : {elementwise_operations(), axis_operations(), image_operations(), model_operations()})
+      table->merge(part);
     return table;
   }();
   return *all;

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "engine/programs/network.h"
+#include "engine/steps/host_twins.h"
 #include "engine/steps/plan.h"
 
 namespace sightline {
@@ -12,8 +13,10 @@ namespace sightline {
 struct StepContext {
   const NetworkInfo* network = nullptr;
   at::Tensor targets;  // [batch] int64: the class asked for, of the target at hand
-  at::Tensor against;  // [batch] int64: the class that it is compared with, -1 for none; undefined where no target has one
+  at::Tensor
+      against;  // [batch] int64: the class that it is compared with, -1 for none; undefined where no target has one
   const std::function<bool()>* cancelled = nullptr;
+  HostTwins* twins = nullptr;
 };
 
 using Tensors = std::vector<at::Tensor>;
@@ -30,7 +33,7 @@ struct Count {
 };
 
 struct Operation {
-  // Inputs are float32 (reduced precision was widened), outputs as many as the step records.
+  // Inputs are float32 (reduced precision was upcast), outputs as many as the step records.
   std::function<Tensors(const Tensors&, const Attributes&, const StepContext&)> run;
   Count inputs;
   Count outputs;

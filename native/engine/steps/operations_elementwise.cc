@@ -29,7 +29,9 @@ namespace sightline {
 namespace {
 
 // A number in an operand's place, on the operands' device: a GPU would have to wait for one that comes from the CPU.
-at::Tensor number_like(const at::Tensor& like, double number) { return at::full({}, number, like.options().dtype(at::kFloat)); }
+at::Tensor number_like(const at::Tensor& like, double number) {
+  return at::full({}, number, like.options().dtype(at::kFloat));
+}
 
 // Of two operands either may be a number: the setting `left` or `right`.
 Operation with_number(at::Tensor (*function)(const at::Tensor&, const at::Tensor&)) {
@@ -43,7 +45,9 @@ Operation with_number(at::Tensor (*function)(const at::Tensor&, const at::Tensor
 // The condition first, then what is no number.
 at::Tensor chosen(const Tensors& in, const Attributes& set) {
   size_t next = 1;
-  const auto operand = [&](const char* name) { return set.has(name) ? number_like(in[0], set.number(name)) : in.at(next++); };
+  const auto operand = [&](const char* name) {
+    return set.has(name) ? number_like(in[0], set.number(name)) : in.at(next++);
+  };
   const auto then = operand("left");
   return at::where(in[0] != 0, then, operand("right"));
 }
@@ -66,19 +70,24 @@ Operations elementwise_operations() {
       {"sqrt", unary(&at::sqrt)},
       {"square", unary(&at::square)},
       {"tanh", unary(&at::tanh)},
-      {"clamp", unary([](const at::Tensor& x, const Attributes& set) { return x.clamp(set.number("low"), set.number("high")); })},
+      {"clamp", unary([](const at::Tensor& x, const Attributes& set) {
+         return x.clamp(set.number("low"), set.number("high"));
+       })},
       {"full_like", unary([](const at::Tensor& x, const Attributes& set) {
          return at::full_like(x, set.number("value"), x.options().dtype(at::kFloat));
        })},
       {"not", unary([](const at::Tensor& x, const Attributes&) { return (x == 0).to(at::kFloat); })},
       {"power", unary([](const at::Tensor& x, const Attributes& set) { return x.pow(set.number("exponent")); })},
       // Of whole numbers, which stay whole: samples are numbered by int64.
-      {"quotient", unary([](const at::Tensor& x, const Attributes& set) { return x.floor_divide(set.integer("divisor")); })},
-      {"remainder", unary([](const at::Tensor& x, const Attributes& set) { return x.remainder(set.integer("divisor")); })},
+      {"quotient",
+       unary([](const at::Tensor& x, const Attributes& set) { return x.floor_divide(set.integer("divisor")); })},
+      {"remainder",
+       unary([](const at::Tensor& x, const Attributes& set) { return x.remainder(set.integer("divisor")); })},
       {"scale", unary([](const at::Tensor& x, const Attributes& set) { return x * set.number("factor"); })},
       {"shift", unary([](const at::Tensor& x, const Attributes& set) { return x + set.number("by"); })},
       // A leaf: what is computed from it is recorded, as far as a gradient needs it.
-      {"variable", unary([](const at::Tensor& x, const Attributes&) { return x.detach().clone().requires_grad_(true); })},
+      {"variable",
+       unary([](const at::Tensor& x, const Attributes&) { return x.detach().clone().requires_grad_(true); })},
 
       {"add", binary([](const at::Tensor& a, const at::Tensor& b) { return a + b; })},
       {"div", with_number(&at::div)},

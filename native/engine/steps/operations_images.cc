@@ -8,8 +8,10 @@
 #include "engine/algorithms/cluster_masks.h"
 #include "engine/algorithms/components.h"
 #include "engine/algorithms/gaussian_blur.h"
+#include "engine/algorithms/linear_imputation.h"
 #include "engine/algorithms/non_negative_factors.h"
 #include "engine/algorithms/spectrum.h"
+#include "engine/algorithms/upload.h"
 #include "engine/steps/operation_builders.h"
 
 namespace sightline {
@@ -43,19 +45,34 @@ Operations image_operations() {
          const auto size = set.integers("size");
          return real_from_spectrum(x, size[0], size[1]);
        }))},
-      {"principal_component", on_host(unary([](const at::Tensor& x, const Attributes&) { return principal_component(x); }))},
+      {"principal_component",
+       on_host(unary([](const at::Tensor& x, const Attributes&) { return principal_component(x); }))},
       {"kernel_component", on_host(unary([](const at::Tensor& x, const Attributes&) { return kernel_component(x); }))},
-      {"attention_flow", on_host(with_context({1, Count::kAny}, [](const Tensors& in, const Attributes& set, const StepContext& context) {
-         return Tensors{attention_flow(in, set.integer("source"), *context.cancelled)};
-       }))},
-      {"cluster_masks", on_host(with_context({1, 1}, [](const Tensors& in, const Attributes& set, const StepContext&) {
-         auto clusters = cluster_masks(in[0], set.number("threshold"));
-         return Tensors{clusters.sums, clusters.count.to(at::kFloat)};
-       }, {2, 2}))},
-      {"non_negative_factors", on_host(with_context({1, 1}, [](const Tensors& in, const Attributes& set, const StepContext& context) {
-         auto factors = non_negative_factors(in[0], set.integer("components"), *context.cancelled);
-         return Tensors{factors.vectors, factors.maps};
-       }, {2, 2}))},
+      {"attention_flow", on_host(with_context({1, Count::kAny},
+                                              [](const Tensors& in, const Attributes& set, const StepContext& context) {
+                                                return Tensors{
+                                                    attention_flow(in, set.integer("source"), *context.cancelled)};
+                                              }))},
+      {"impute", on_host(with_context({2, 2},
+                                      [](const Tensors& in, const Attributes&, const StepContext& context) {
+                                        return Tensors{linear_imputation(in[0], in[1], *context.cancelled)};
+                                      }))},
+      {"cluster_masks", on_host(with_context({1, 1},
+                                             [](const Tensors& in, const Attributes& set, const StepContext& context) {
+                                               auto clusters = cluster_masks(in[0], set.number("threshold"));
+                                               const auto count = clusters.count.to(at::kFloat);
+                                               const auto there = upload(count, in[0].device());
+                                               context.twins->add(there, count);
+                                               return Tensors{clusters.sums, there};
+                                             },
+                                             {2, 2}))},
+      {"non_negative_factors",
+       on_host(with_context({1, 1},
+                            [](const Tensors& in, const Attributes& set, const StepContext& context) {
+                              auto factors = non_negative_factors(in[0], set.integer("components"), *context.cancelled);
+                              return Tensors{factors.vectors, factors.maps};
+                            },
+                            {2, 2}))},
   };
 }
 

@@ -33,48 +33,58 @@ const SiteInfo& site_of(const Attributes& set, const StepContext& context) {
 
 at::Tensor found(const at::Tensor& constant, const char* what, const std::string& where) {
   if (constant.defined()) return constant.to(at::kFloat);
-  throw EngineError("METHOD_NOT_APPLICABLE", std::string("The graph does not tell the ") + what + " of '" + where + "'.");
+  throw EngineError("METHOD_NOT_APPLICABLE",
+                    std::string("The graph does not tell the ") + what + " of '" + where + "'.");
 }
 
 }  // namespace
 
 Operations model_operations() {
   return {
-      {"bias", with_context({0, 0}, [](const Tensors&, const Attributes& set, const StepContext& context) {
-         for (const auto& node : context.network->nodes) {
-           if (node.name == set.text("node")) return Tensors{found(node.bias, "bias", node.name)};
-         }
-         throw EngineError("UNKNOWN_NODE", "The model has no node '" + set.text("node") + "'.");
-       })},
-      {"head_weight", with_context({0, 0}, [](const Tensors&, const Attributes&, const StepContext& context) {
-         if (!context.network->head) {
-           throw EngineError("METHOD_NOT_APPLICABLE", "The model has no linear head on a pooled feature.");
-         }
-         return Tensors{context.network->head->weight.to(at::kFloat)};
-       })},
-      {"norm_weight", with_context({0, 0}, [](const Tensors&, const Attributes& set, const StepContext& context) {
-         const auto& site = site_of(set, context);
-         return Tensors{found(site.norm_weight, "norm behind the attention", site.name)};
-       })},
-      {"output_projection", with_context({0, 0}, [](const Tensors&, const Attributes& set, const StepContext& context) {
-         const auto& site = site_of(set, context);
-         return Tensors{found(site.output_projection, "output projection", site.name)};
-       })},
+      {"bias", with_context({0, 0},
+                            [](const Tensors&, const Attributes& set, const StepContext& context) {
+                              for (const auto& node : context.network->nodes) {
+                                if (node.name == set.text("node")) return Tensors{found(node.bias, "bias", node.name)};
+                              }
+                              throw EngineError("UNKNOWN_NODE", "The model has no node '" + set.text("node") + "'.");
+                            })},
+      {"head_weight", with_context({0, 0},
+                                   [](const Tensors&, const Attributes&, const StepContext& context) {
+                                     if (!context.network->head) {
+                                       throw EngineError("METHOD_NOT_APPLICABLE",
+                                                         "The model has no linear head on a pooled feature.");
+                                     }
+                                     return Tensors{context.network->head->weight.to(at::kFloat)};
+                                   })},
+      {"norm_weight", with_context({0, 0},
+                                   [](const Tensors&, const Attributes& set, const StepContext& context) {
+                                     const auto& site = site_of(set, context);
+                                     return Tensors{found(site.norm_weight, "norm behind the attention", site.name)};
+                                   })},
+      {"output_projection", with_context({0, 0},
+                                         [](const Tensors&, const Attributes& set, const StepContext& context) {
+                                           const auto& site = site_of(set, context);
+                                           return Tensors{
+                                               found(site.output_projection, "output projection", site.name)};
+                                         })},
 
-      {"asked", of_target(with_context({1, 1}, [](const Tensors& in, const Attributes&, const StepContext& context) {
-         return Tensors{asked_scores(in[0], context)};
-       }))},
-      {"class_row", of_target(with_context({1, 1}, [](const Tensors& in, const Attributes&, const StepContext& context) {
-         return Tensors{class_row(in[0], context)};
-       }))},
+      {"asked", of_target(with_context({1, 1},
+                                       [](const Tensors& in, const Attributes&, const StepContext& context) {
+                                         return Tensors{asked_scores(in[0], context)};
+                                       }))},
+      {"class_row",
+       of_target(with_context({1, 1}, [](const Tensors& in, const Attributes&,
+                                         const StepContext& context) { return Tensors{class_row(in[0], context)}; }))},
       // The score of the class asked for: [batch, classes] to [batch].
-      {"score", of_target(with_context({1, 1}, [](const Tensors& in, const Attributes&, const StepContext& context) {
-         const auto scores = asked_scores(in[0], context);
-         return Tensors{scores.select(1, 0) - scores.select(1, 1)};
-       }))},
-      {"target", of_target(with_context({0, 0}, [](const Tensors&, const Attributes&, const StepContext& context) {
-         return Tensors{context.targets.to(at::kFloat)};
-       }))},
+      {"score", of_target(with_context({1, 1},
+                                       [](const Tensors& in, const Attributes&, const StepContext& context) {
+                                         const auto scores = asked_scores(in[0], context);
+                                         return Tensors{scores.select(1, 0) - scores.select(1, 1)};
+                                       }))},
+      {"target", of_target(with_context({0, 0},
+                                        [](const Tensors&, const Attributes&, const StepContext& context) {
+                                          return Tensors{context.targets.to(at::kFloat)};
+                                        }))},
   };
 }
 

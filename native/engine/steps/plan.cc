@@ -1,5 +1,6 @@
 #include "engine/steps/plan.h"
 
+#include <algorithm>
 #include <unordered_set>
 
 #include "engine/errors.h"
@@ -68,7 +69,10 @@ void find_last_gradients(const std::vector<Step*>& order) {
       last[run_of[step->inputs[1]]] = step;
     }
   }
-  for (auto& [run, step] : last) step->last_gradient = true;
+  for (Step* step : order) {
+    if (step->operation->control != Control::Gradient) continue;
+    step->last_gradient = last[run_of[step->inputs[1]]] == step;
+  }
 }
 
 // Which of a loop's parameters there is one of for each target.
@@ -95,8 +99,9 @@ void schedule_block(Block& block, const std::vector<int>& kept, const std::vecto
     step.operation = find_operation(step.op);
     if (step.operation == nullptr) throw EngineError("INTERNAL", "There is no step '" + step.op + "'.");
     if (!step.operation->inputs.holds(step.inputs.size()) || !step.operation->outputs.holds(step.outputs.size())) {
-      throw EngineError("INTERNAL", "A step '" + step.op + "' reads " + std::to_string(step.inputs.size()) + " values and makes " +
-                                        std::to_string(step.outputs.size()) + ", which it cannot.");
+      throw EngineError("INTERNAL", "A step '" + step.op + "' reads " + std::to_string(step.inputs.size()) +
+                                        " values and makes " + std::to_string(step.outputs.size()) +
+                                        ", which it cannot.");
     }
     step.per_target = step.operation->reads_target;
     for (const int input : step.inputs) step.per_target = step.per_target || block.per_target[input];
@@ -127,6 +132,22 @@ void schedule_block(Block& block, const std::vector<int>& kept, const std::vecto
   }
 }
 
+// Held below 2^53 at each step, so that nested counts cannot overflow.
+int64_t cost_of(const Block& block) {
+  constexpr int64_t kMost = int64_t{1} << 53;
+  int64_t cost = 0;
+  for (const auto& step : block.steps) {
+    int64_t each = runs_the_model(step) ? 1 : 0;
+    if (step.body) {
+      const auto rounds = std::clamp<int64_t>(step.attributes.integer("count"), 1, kMost);
+      const auto body = std::max<int64_t>(1, cost_of(*step.body));
+      each = body > kMost / rounds ? kMost : rounds * body;
+    }
+    cost = std::min(kMost, cost + each);
+  }
+  return cost;
+}
+
 bool stays_on_device(const Block& block) {
   for (const auto& step : block.steps) {
     if (step.body || step.operation->reads_host) return false;
@@ -148,7 +169,9 @@ bool Attributes::boolean(const std::string& name) const { return get<bool>(value
 double Attributes::number(const std::string& name) const { return get<double>(values_, name); }
 int64_t Attributes::integer(const std::string& name) const { return static_cast<int64_t>(number(name)); }
 const std::string& Attributes::text(const std::string& name) const { return get<std::string>(values_, name); }
-std::vector<double> Attributes::numbers(const std::string& name) const { return get<std::vector<double>>(values_, name); }
+std::vector<double> Attributes::numbers(const std::string& name) const {
+  return get<std::vector<double>>(values_, name);
+}
 
 std::vector<int64_t> Attributes::integers(const std::string& name) const {
   const auto numbers = get<std::vector<double>>(values_, name);
@@ -160,8 +183,10 @@ void Plan::schedule() {
   for (const auto& output : outputs) kept.push_back(output.value);
   schedule_block(block, kept, {});
   is_free_of_host = stays_on_device(block);
+  cost = cost_of(block);
   for (auto& output : outputs) {
-    if (output.value < 0 || output.value >= block.registers) throw EngineError("INTERNAL", "An output names no register.");
+    if (output.value < 0 || output.value >= block.registers)
+      throw EngineError("INTERNAL", "An output names no register.");
     output.per_target = block.per_target[output.value];
   }
 }

@@ -40,7 +40,7 @@ struct Step {
   at::Tensor constant;           // op "constant"
   // The constant where it is used, by device number + 1. Each device's own thread fills in its own.
   mutable std::array<at::Tensor, 65> constant_on_device;
-  std::string where;             // "file:line:column" in which the method asked for it
+  std::string where;  // "file:line:column" in which the method asked for it
 
   // Filled in by Plan.
   const Operation* operation = nullptr;
@@ -74,9 +74,13 @@ struct Plan {
   std::string method;
   Block block;
   std::vector<PlanOutput> outputs;
-  int logits = -1;               // the register by whose values "top 1" and its like are resolved; -1 without targets
-  int64_t memory = 1LL << 30;    // bytes that the chunks of a loop may take
+  std::string output;          // of the model, the one that is explained; empty for the usual one
+  int logits = -1;             // the register by whose values "top 1" and its like are resolved; -1 without targets
+  int64_t memory = 1LL << 30;  // bytes that the chunks of a loop may take
 
+  // How often it runs the model for each image, samples of loops counted; a loop's round counts at least once. What a run
+  // takes for several targets besides is not in it. Filled in by `schedule`.
+  int64_t cost = 0;
   // Whether it never waits for the device while it runs, so that a CUDA graph can take it down. Filled in by `schedule`.
   bool is_free_of_host = false;
 

@@ -27,7 +27,8 @@ at::Tensor resolve_targets(const at::Tensor& targets, const at::Tensor& logits, 
 DeviceResult Runner::run() {
   for (const auto& output : plan_.outputs) {
     if (!output.per_target || shape_.count > 0) continue;
-    throw EngineError("INVALID_OPTION", "The method '" + plan_.method + "' explains a class: name at least one target.");
+    throw EngineError("INVALID_OPTION",
+                      "The method '" + plan_.method + "' explains a class: name at least one target.");
   }
   Frame frame = frame_of(plan_.block);
   run_shared(plan_.block, frame);
@@ -141,7 +142,8 @@ Tensors Runner::control(const Step& step, const Tensors& inputs, int64_t target,
     case Control::Image:
       return {images_};
     case Control::Constant: {
-      auto& kept = step.constant_on_device.at(static_cast<size_t>(images_.device().has_index() ? images_.device().index() + 1 : 0));
+      auto& kept = step.constant_on_device.at(
+          static_cast<size_t>(images_.device().has_index() ? images_.device().index() + 1 : 0));
       if (!kept.defined()) kept = step.constant.to(images_.device());
       return {kept};
     }

@@ -23,9 +23,17 @@ class Runner {
  public:
   Runner(const Plan& plan, Network& network, const c10::IValue& self, const at::Tensor& images, const Asked& asked,
          const TargetShape& shape, const std::function<bool()>& cancelled)
-      : plan_(plan), network_(network), self_(self), images_(images), asked_(asked), shape_(shape), cancelled_(cancelled), rows_(images.size(0)) {
+      : plan_(plan),
+        network_(network),
+        self_(self),
+        images_(images),
+        asked_(asked),
+        shape_(shape),
+        cancelled_(cancelled),
+        rows_(images.size(0)) {
     context_.network = &network.info();
     context_.cancelled = &cancelled_;
+    context_.twins = &twins_;
   }
   DeviceResult run();
 
@@ -60,7 +68,8 @@ class Runner {
 
   static Rule rule_of(const Step& step) {
     if (!step.attributes.has("rule")) return {};
-    return {step.attributes.text("rule"), step.attributes.number("linear_gamma"), step.attributes.number("convolution_gamma")};
+    return {step.attributes.text("rule"), step.attributes.number("linear_gamma"),
+            step.attributes.number("convolution_gamma")};
   }
   const Step& resumed_run(const Step& step) const { return plan_.block.steps.at(step.attributes.integer("run")); }
 
@@ -91,10 +100,11 @@ class Runner {
   const Asked& asked_;
   TargetShape shape_;
   const std::function<bool()>& cancelled_;
-  int64_t rows_;  // of the batch at hand: images, times samples in a loop
+  int64_t rows_;               // of the batch at hand: images, times samples in a loop
   Tensors targets_, against_;  // of each target: [rows]; `against_` undefined where no target is compared
   std::map<std::pair<const Step*, int64_t>, at::Tensor> runs_;                                // the images of each run
   std::map<std::pair<const Step*, int64_t>, std::optional<std::vector<at::Tensor>>> before_;  // of each `resume`
+  HostTwins twins_;
   StepContext context_;
   at::Tensor logits_;
   int64_t operators_ = 0;

@@ -51,7 +51,9 @@ function damage(bytes, random) {
       // A piece goes missing or comes twice; what follows moves.
       const at = random(out.length);
       const length = 1 + random(32);
-      return random(2) === 0 ? Buffer.concat([out.subarray(0, at), out.subarray(at + length)]) : Buffer.concat([out.subarray(0, at + length), out.subarray(at)]);
+      return random(2) === 0
+        ? Buffer.concat([out.subarray(0, at), out.subarray(at + length)])
+        : Buffer.concat([out.subarray(0, at + length), out.subarray(at)]);
     }
   }
 }
@@ -60,11 +62,15 @@ async function damageContents(archive, random) {
   const handle = await open(archive);
   try {
     const bytes = await readFile(archive);
-    const members = (await readDirectory(new WindowedFile(handle, bytes.length), bytes.length, archive)).map(({ name, method, dataOffset, packedSize }) => {
-      const packed = bytes.subarray(dataOffset, dataOffset + packedSize);
-      return { name, data: method === 8 ? inflateRawSync(packed) : packed, deflate: method === 8 };
-    });
-    const targets = members.filter(({ name, data }) => data.length > 64 && /data\.pkl$|constants\.pkl$|code\/.*\.py$/.test(name));
+    const members = (await readDirectory(new WindowedFile(handle, bytes.length), bytes.length, archive)).map(
+      ({ name, method, dataOffset, packedSize }) => {
+        const packed = bytes.subarray(dataOffset, dataOffset + packedSize);
+        return { name, data: method === 8 ? inflateRawSync(packed) : packed, deflate: method === 8 };
+      },
+    );
+    const targets = members.filter(
+      ({ name, data }) => data.length > 64 && /data\.pkl$|constants\.pkl$|code\/.*\.py$/.test(name),
+    );
     const target = targets[random(targets.length)];
     target.data = damage(target.data, random);
     return zip(members);
@@ -77,7 +83,10 @@ for (let seed = Number(first); seed < Number(first) + Number(count); seed++) {
   const random = generator(seed);
   const archive = archives[random(archives.length)];
   const file = join(scratch, `${kind}-${seed}.pt`);
-  await writeFile(file, kind === 'bytes' ? damage(await readFile(archive), random) : await damageContents(archive, random));
+  await writeFile(
+    file,
+    kind === 'bytes' ? damage(await readFile(archive), random) : await damageContents(archive, random),
+  );
   console.log(`@stage ${kind} ${archive} seed ${seed}`);
   const started = process.cpuUsage();
   let ending;
@@ -88,5 +97,7 @@ for (let seed = Number(first); seed < Number(first) + Number(count); seed++) {
   } catch (error) {
     ending = { code: error.name === 'SightlineError' ? error.code : 'NONE', message: error.stack };
   }
-  console.log(`@report ${JSON.stringify({ seed, archive, ...ending, milliseconds: milliseconds(process.cpuUsage(started)) })}`);
+  console.log(
+    `@report ${JSON.stringify({ seed, archive, ...ending, milliseconds: milliseconds(process.cpuUsage(started)) })}`,
+  );
 }

@@ -9,14 +9,26 @@ import { report, stage, tensor } from '../../lifecycle/children/support.mjs';
 const [input, method, model = 'resnet-tiny-shapes', calls = '64'] = process.argv.slice(2);
 const loaded = await Model.load(model, { device: 'cpu' });
 const folder = new URL('../../../models/eval/', import.meta.url);
-const files = readdirSync(folder).filter((name) => name.endsWith('.png')).map((name) => fileURLToPath(new URL(name, folder)));
-const inputs = Array.from({ length: Number(calls) }, (_, i) => (input === 'files' ? files[i % files.length] : tensor(1, 224, 224, i + 1)));
+const files = readdirSync(folder)
+  .filter((name) => name.endsWith('.png'))
+  .map((name) => fileURLToPath(new URL(name, folder)));
+const inputs = Array.from({ length: Number(calls) }, (_, i) =>
+  input === 'files' ? files[i % files.length] : tensor(1, 224, 224, i + 1),
+);
 
-/** The main thread's nanoseconds on a processor, where the system tells; elsewhere the process's would count the engine's. */
-const busy = existsSync('/proc/self/schedstat') ? () => Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'utf8').split(' ')[0]) / 1e6 : () => 0;
+/**
+ * The main thread's nanoseconds on a processor, where the system tells; elsewhere the process's would count the
+ * engine's.
+ */
+const busy = existsSync('/proc/self/schedstat')
+  ? () => Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'utf8').split(' ')[0]) / 1e6
+  : () => 0;
 const percentile = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
 
-/** One round of explanations: how late the loop came round (p99), and how long it was held by its own work (busyP99). In milliseconds. */
+/**
+ * One round of explanations: how late the loop came round (p99), how long it was held by its own work (busyP99),
+ * and by all of it (busy). In milliseconds.
+ */
 async function round() {
   const before = stats();
   const held = [];
@@ -40,6 +52,7 @@ async function round() {
     max: histogram.max / 1e6,
     busyP99: percentile(held, 0.99),
     busyMax: held.at(-1),
+    busy: held.reduce((sum, each) => sum + each, 0),
     ticks: held.length,
     seconds,
     images: results.flat().length,

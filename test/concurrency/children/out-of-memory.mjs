@@ -1,9 +1,10 @@
-// A process whose address space is limited once its model is loaded and warm: a batch of 16 does not fit, smaller ones do.
+// A process whose address space is limited once its model is loaded and warm: a batch of 16 does not fit, smaller ones
+// do.
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
 import { Model, stats } from '../../../dist/index.js';
-import { RESNET, RESNET_OPTIONS, report, stage, tensor } from '../../lifecycle/children/support.mjs';
+import { gradCamsOf, report, RESNET, RESNET_OPTIONS, stage } from '../../lifecycle/children/support.mjs';
 
 const SIDE = 512;
 /** Bytes beyond what the warm process has: V8 needs some of it, and dies without. */
@@ -15,13 +16,7 @@ function limit(bytes) {
 }
 
 const model = await Model.load(RESNET, { ...RESNET_OPTIONS, maxBatch: 16, threads: 1 });
-const explain = (images) => model.explain(images, { method: 'grad-cam', targets: [1] });
-const one = tensor(1, SIDE, SIDE);
-const images = Array.from({ length: 16 }, (_, i) => ({ data: one.data.map((value) => value * (1 + i / 16)), shape: one.shape }));
-const expected = [];
-for (const image of images) expected.push((await explain(image))[0].maps[0].data);
-const difference = (found) =>
-  Math.max(...found.flatMap(({ maps }, i) => maps[0].data.reduce((most, value, j) => Math.max(most, Math.abs(value - expected[i][j])), 0)));
+const { images, explain, difference } = await gradCamsOf(model, 16, SIDE);
 stage('warm');
 
 limit(addressSpace() + HEADROOM);
@@ -29,7 +24,12 @@ for (const round of ['first', 'second']) {
   const before = stats();
   try {
     const found = await explain(images);
-    report({ round, halved: stats().halvedBatches - before.halvedBatches, batches: stats().batches - before.batches, difference: difference(found) });
+    report({
+      round,
+      halved: stats().halvedBatches - before.halvedBatches,
+      batches: stats().batches - before.batches,
+      difference: await difference(found),
+    });
   } catch ({ code }) {
     report({ round, code });
   }

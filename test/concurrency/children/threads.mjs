@@ -6,14 +6,21 @@ import { report, RESNET, RESNET_OPTIONS, stage, tensor } from '../../lifecycle/c
 
 /** Nanoseconds on a processor, by thread. */
 const times = () =>
-  new Map(readdirSync('/proc/self/task').map((thread) => [thread, Number(readFileSync(`/proc/self/task/${thread}/schedstat`, 'utf8').split(' ')[0])]));
+  new Map(
+    readdirSync('/proc/self/task').map((thread) => [
+      thread,
+      Number(readFileSync(`/proc/self/task/${thread}/schedstat`, 'utf8').split(' ')[0]),
+    ]),
+  );
 
 async function computing(model) {
   const images = tensor(8, 224, 224);
   await model.explain(images, { method: 'grad-cam' });
   const before = times();
   for (let i = 0; i < 4; i++) await model.explain(images, { method: 'grad-cam' });
-  const spent = [...times()].filter(([thread]) => Number(thread) !== process.pid).map(([thread, time]) => time - (before.get(thread) ?? 0));
+  const spent = [...times()]
+    .filter(([thread]) => Number(thread) !== process.pid)
+    .map(([thread, time]) => time - (before.get(thread) ?? 0));
   const most = Math.max(...spent);
   return spent.filter((time) => time > most / 5).length;
 }

@@ -1,6 +1,15 @@
 // Run with --expose-gc: what 2,000 explanations after warm-up leave behind, on the host and on the GPU.
 import { Model, deviceMemory } from '../../../dist/index.js';
-import { pause, report, RESNET, RESNET_OPTIONS, stage, tensor, VIT, VIT_OPTIONS } from '../../lifecycle/children/support.mjs';
+import {
+  pause,
+  report,
+  RESNET,
+  RESNET_OPTIONS,
+  stage,
+  tensor,
+  VIT,
+  VIT_OPTIONS,
+} from '../../lifecycle/children/support.mjs';
 
 async function collect() {
   for (let i = 0; i < 3; i++) {
@@ -22,6 +31,10 @@ async function explain(count) {
 await explain(800);
 const before = { resident: process.memoryUsage().rss, device: deviceMemory('cuda:0', { resetPeak: true }) };
 await explain(2000);
-report({ resident: process.memoryUsage().rss / before.resident, allocated: deviceMemory('cuda:0').allocated - before.device.allocated, reserved: deviceMemory('cuda:0').reserved - before.device.reserved });
+report({
+  resident: process.memoryUsage().rss / before.resident,
+  allocated: deviceMemory('cuda:0').allocated - before.device.allocated,
+  reserved: deviceMemory('cuda:0').reserved - before.device.reserved,
+});
 for (const [model] of cases) await model.close();
 stage('end');

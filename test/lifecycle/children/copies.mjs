@@ -18,8 +18,12 @@ async function second() {
   // As npm does it where two packages depend on versions that do not agree.
   const folder = mkdtempSync(join(tmpdir(), 'sightline-copy-'));
   process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
-  for (const part of ['dist', 'package.json', 'models/labels']) cpSync(join(root, part), join(folder, part), { recursive: true });
-  cpSync(join(root, 'build/Release'), join(folder, `prebuilds/${process.platform}-${process.arch}`), { recursive: true });
+  for (const part of ['dist', 'package.json', 'models/labels']) {
+    cpSync(join(root, part), join(folder, part), { recursive: true });
+  }
+  cpSync(join(root, 'build/Release'), join(folder, `prebuilds/${process.platform}-${process.arch}`), {
+    recursive: true,
+  });
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
   return import(join(folder, 'dist/index.js'));
 }

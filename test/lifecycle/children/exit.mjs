@@ -42,16 +42,16 @@ if (when === 'model-open') {
 if (when === 'work-begun-on-exit') process.on('exit', () => void model.explain(tensor(1, 24, 40), { method: 'gae' }));
 if (when === 'throw') {
   stage('throwing');
-  throw new Error('the user\'s own mistake');
+  throw new Error("the user's own mistake");
 }
 if (when === 'reject') {
   stage('rejecting');
-  Promise.reject(new Error('the user\'s own mistake'));
-  await pause(10_000);
+  Promise.reject(new Error("the user's own mistake"));
+  await pause(2 ** 31 - 1);
 }
 if (when === 'signal') {
   stage('waiting');
-  await pause(60_000);
+  await pause(2 ** 31 - 1);
 }
 stage('exiting');
 process.exit(7);

@@ -27,7 +27,10 @@ async function unclosed() {
   for (const model of models) await model.explain(tensor(2, 24, 40), { method: 'gae' });
 }
 
-/** A model that only the function holds which asks it for work: once that has gone, too, the work is done, then the model is freed. */
+/**
+ * A model that only the function holds which asks it for work: once that has gone, too, the work is done, then the
+ * model is freed.
+ */
 async function loadUnclosed() {
   const model = await Model.load(VIT, VIT_OPTIONS);
   return () => model.explain(tensor(64, 24, 40), { method: 'gradient-rollout' });
@@ -44,7 +47,9 @@ if (what === 'unclosed') {
   let ask = await loadUnclosed();
   const other = await Model.load(VIT, VIT_OPTIONS);
   const abort = new AbortController();
-  const busy = other.explain(tensor(1, 24, 40), { method: endless(sightline, z), memory: 1, signal: abort.signal }).catch(({ code }) => code);
+  const busy = other
+    .explain(tensor(1, 24, 40), { method: endless(sightline, z), memory: 1, signal: abort.signal })
+    .catch(({ code }) => code);
   await until('the engine to be busy', () => stats().running > 0);
   const work = ask();
   ask = null; // eslint-disable-line no-useless-assignment -- the function itself is to go
@@ -76,15 +81,25 @@ if (what === 'unclosed') {
   const start = resident();
   for (let i = 0; i < 200; i++) await round();
   await collect();
-  report({ before: idle(before), after: idle(stats()), completed: stats().completed - before.completed, growth: resident() - start, external: process.memoryUsage().arrayBuffers });
+  report({
+    before: idle(before),
+    after: idle(stats()),
+    completed: stats().completed - before.completed,
+    growth: resident() - start,
+    external: process.memoryUsage().arrayBuffers,
+  });
 } else if (what === 'refused') {
   // QUEUE_FULL is what a server under too much load gets all the time: refusing must cost nothing that lasts.
   const model = await Model.load(RESNET, { ...RESNET_OPTIONS, maxQueue: 4 });
   const images = tensor(8, 64, 64);
   // The engine is busy and the queue is full for as long as it takes.
   const abort = new AbortController();
-  const busy = model.explain(tensor(1, 64, 64), { method: endless(sightline, z), memory: 1, signal: abort.signal }).catch(({ code }) => code);
+  const busy = model
+    .explain(tensor(1, 64, 64), { method: endless(sightline, z), memory: 1, signal: abort.signal })
+    .catch(({ code }) => code);
   await until('the engine to be busy', () => stats().running > 0);
+  // A size that nobody asked for is a task in the queue: what comes after it cannot pass the work at hand.
+  const fence = model.inspect({ height: 96, width: 96 });
   const waiting = model.explain(tensor(4, 64, 64), { method: 'cam' });
   await until('the queue to be full', () => stats().queued === 4);
   const round = async () => {
@@ -100,6 +115,7 @@ if (what === 'unclosed') {
   report({ growth: resident() - start, heapGrowth: process.memoryUsage().heapUsed - startHeap, after: idle(stats()) });
   abort.abort();
   if ((await busy) !== 'ABORTED') throw new Error('the work ahead was not aborted');
+  await fence;
   if ((await waiting).length !== 4) throw new Error('what waited was not done');
 } else if (what === 'aborted') {
   const model = await Model.load(VIT, VIT_OPTIONS);
@@ -161,11 +177,17 @@ if (what === 'unclosed') {
     for (; explained < total; i++) await round(i);
     return i;
   };
-  const warm = await explainUntil(200, 0);
+  // As much as what is measured: until then the allocator grows to what the largest batches take at once.
+  const warm = await explainUntil(2000, 0);
   await collect();
   const [start, before] = [resident(), explained];
   await explainUntil(before + 2000, warm);
   await collect();
-  report({ explained: explained - before, resident: start, growth: resident() - start, share: (resident() - start) / start });
+  report({
+    explained: explained - before,
+    resident: start,
+    growth: resident() - start,
+    share: (resident() - start) / start,
+  });
 }
 stage('end');

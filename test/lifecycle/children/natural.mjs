@@ -11,7 +11,9 @@ if (what === 'addon-only') {
   const model = await Model.load(VIT, VIT_OPTIONS);
   stage('loaded');
   if (what === 'unawaited-explain') {
-    model.explain(tensor(40, 24, 40), { method: 'gradient-rollout' }).then((results) => stage(`done ${results.length}`));
+    model
+      .explain(tensor(40, 24, 40), { method: 'gradient-rollout' })
+      .then((results) => stage(`done ${results.length}`));
   } else if (what === 'unawaited-capture-and-inspect') {
     model.capture(tensor(8, 24, 40), { attention: 'all' }).then(() => stage('captured'));
     model.inspect({ height: 24, width: 40 }).then(() => stage('inspected'));

@@ -7,11 +7,15 @@ import sharp from 'sharp';
 import { Model } from '../../../dist/index.js';
 import { stage } from './support.mjs';
 
-const model = await Model.load(fileURLToPath(new URL('../../parity/archives/timm-resnet-traced.pt', import.meta.url)), { device: 'cpu' });
+const model = await Model.load(fileURLToPath(new URL('../../parity/archives/timm-resnet-traced.pt', import.meta.url)), {
+  device: 'cpu',
+});
 stage('loaded');
 const noise = Buffer.alloc(1500 * 1500 * 3);
 for (let i = 0; i < noise.length; i += 1) noise[i] = (i * 2654435761) >>> 24;
-const encoded = await sharp(noise, { raw: { width: 1500, height: 1500, channels: 3 } }).png({ compressionLevel: 1 }).toBuffer();
+const encoded = await sharp(noise, { raw: { width: 1500, height: 1500, channels: 3 } })
+  .png({ compressionLevel: 1 })
+  .toBuffer();
 for (let round = 0; round < 12; round++) {
   const buffer = new ArrayBuffer(encoded.length, { maxByteLength: encoded.length });
   const bytes = new Uint8Array(buffer);

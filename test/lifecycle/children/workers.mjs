@@ -32,7 +32,7 @@ const scenarios = {
     }
     if (!main) return;
     const { stats } = await importSightline();
-    await until('the workers\' models to be freed', () => stats().models === 0);
+    await until("the workers' models to be freed", () => stats().models === 0);
     report(stats());
   },
   async terminate({ main = true, how = 'compute-for-ever' }) {
@@ -50,7 +50,7 @@ const scenarios = {
     if (!native) return;
     const { stats } = native;
     await until('the engine to be idle', () => stats().queued + stats().running === 0);
-    await until('the workers\' models to be freed', () => stats().models === 0);
+    await until("the workers' models to be freed", () => stats().models === 0);
     report(stats());
     report((await explainInMain()).length);
   },
@@ -63,7 +63,7 @@ const scenarios = {
       await pause(i * 2);
       await worker.terminate();
     }
-    await until('the workers\' models to be freed', () => stats().models === 0);
+    await until("the workers' models to be freed", () => stats().models === 0);
     report(stats());
   },
   /** First loaded in a worker that is gone when main goes on to use it. */

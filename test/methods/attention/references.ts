@@ -17,7 +17,8 @@ export const SUBJECTS = [
 ] as const;
 export type Subject = (typeof SUBJECTS)[number];
 
-export const referenceOf = (subject: Subject): Map<string, Reference> => readSafetensors(new URL(`../../parity/methods/attention-${subject}.safetensors`, import.meta.url));
+export const referenceOf = (subject: Subject): Map<string, Reference> =>
+  readSafetensors(new URL(`../../parity/methods/attention-${subject}.safetensors`, import.meta.url));
 
 export function loadSubject(subject: Subject, reference: Map<string, Reference>): Promise<Model> {
   const input = reference.get('input');
@@ -28,8 +29,12 @@ export function loadSubject(subject: Subject, reference: Map<string, Reference>)
 /** The images that a reference was computed on: its own input, or the first pictures of models/eval. */
 export function imagesOf(reference: Map<string, Reference>): Input[] {
   const input = reference.get('input');
-  if (input !== undefined) return [{ data: input.data as Float32Array, shape: input.shape as [number, number, number, number] }];
-  return numbersOf(reference.get('targets')!).map((_, i) => fileURLToPath(new URL(`../../../models/eval/00${i}.png`, import.meta.url)));
+  if (input !== undefined) {
+    return [{ data: input.data as Float32Array, shape: input.shape }];
+  }
+  return numbersOf(reference.get('targets')!).map((_, i) =>
+    fileURLToPath(new URL(`../../../models/eval/00${i}.png`, import.meta.url)),
+  );
 }
 
 /** The i-th image of a tensor of several; a tensor of one as it is. */
@@ -41,7 +46,8 @@ export function pictureOf(pixels: Pixels, i: number): Pixels {
 }
 
 /** Each image's own target. */
-export const targetsOf = (reference: Map<string, Reference>): number[][] => numbersOf(reference.get('targets')!).map((target) => [target]);
+export const targetsOf = (reference: Map<string, Reference>): number[][] =>
+  numbersOf(reference.get('targets')!).map((target) => [target]);
 
 export type Case = readonly [key: string, options: NamedOptions<MethodName>];
 
@@ -61,5 +67,8 @@ export function difference(found: ArrayLike<number>, expected: ArrayLike<number>
 /** Map `i` of a reference [B, h, w]. */
 export function mapAt(reference: Reference, i: number): { data: Float32Array; shape: readonly number[] } {
   const [, height, width] = reference.shape as [number, number, number];
-  return { data: (reference.data as Float32Array).slice(i * height * width, (i + 1) * height * width), shape: [height, width] };
+  return {
+    data: (reference.data as Float32Array).slice(i * height * width, (i + 1) * height * width),
+    shape: [height, width],
+  };
 }

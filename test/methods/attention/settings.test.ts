@@ -14,15 +14,29 @@ describe('settings of the family', () => {
   });
   afterAll(() => model.close());
 
-  const mapOf = async (options: ExplainOptions): Promise<Float32Array> => (await model.explain(IMAGE, { ...options, targets: [2], size: 'grid', raw: true }))[0]!.maps[0]!.data;
+  const mapOf = async (options: ExplainOptions): Promise<Float32Array> =>
+    (await model.explain(IMAGE, { ...options, targets: [2], size: 'grid', raw: true }))[0]!.maps[0]!.data;
 
   it('are reported as they took effect: defaults, then the preset, then what was given', async () => {
     const [plain] = await model.explain(IMAGE, { method: 'attention-rollout' });
-    const defaults = { headFusion: 'mean', discardRatio: 0, startBlock: 0, endBlock: -1, residualWeight: 0.5, rowNormalization: true, combine: 'product', row: 'classifier' };
+    const defaults = {
+      headFusion: 'mean',
+      discardRatio: 0,
+      startBlock: 0,
+      endBlock: -1,
+      residualWeight: 0.5,
+      rowNormalization: true,
+      combine: 'product',
+      row: 'classifier',
+    };
     expect(plain!.options).toEqual(defaults);
     const [preset] = await model.explain(IMAGE, { method: 'attention-rollout', preset: 'vit-explain' });
     expect(preset!.options).toEqual({ ...defaults, preset: 'vit-explain', headFusion: 'max', discardRatio: 0.9 });
-    const [given] = await model.explain(IMAGE, { method: 'attention-rollout', preset: 'vit-explain', discardRatio: 0.5 });
+    const [given] = await model.explain(IMAGE, {
+      method: 'attention-rollout',
+      preset: 'vit-explain',
+      discardRatio: 0.5,
+    });
     expect(given!.options).toEqual({ ...defaults, preset: 'vit-explain', headFusion: 'max', discardRatio: 0.5 });
   });
 
@@ -72,28 +86,44 @@ describe('settings of the family', () => {
       { method: 'attention-rollout', headFusion: 'max', compat: 'vit-explain' },
     ];
     const maps = await Promise.all(changes.map(mapOf));
-    for (let i = 0; i < maps.length; i++) for (let j = 0; j < i; j++) expect(difference(maps[i]!, maps[j]!), `${JSON.stringify(changes[i])} and ${JSON.stringify(changes[j])}`).toBeGreaterThan(1e-4);
+    for (let i = 0; i < maps.length; i++) {
+      for (let j = 0; j < i; j++) {
+        expect(
+          difference(maps[i]!, maps[j]!),
+          `${JSON.stringify(changes[i])} and ${JSON.stringify(changes[j])}`,
+        ).toBeGreaterThan(1e-4);
+      }
+    }
   });
 
   it("give value zeroing's tokens to the model in batches as large as `memory` allows, with the same result", async () => {
     const [whole] = await model.explain(IMAGE, { method: 'value-zeroing', size: 'grid', raw: true });
-    const explain = (seed = 0) => model.explain(nudged(IMAGE, seed), { method: 'value-zeroing', size: 'grid', raw: true, memory: 1 });
+    const explain = (seed = 0) =>
+      model.explain(nudged(IMAGE, seed), { method: 'value-zeroing', size: 'grid', raw: true, memory: 1 });
     const [single] = await explain();
     expect(whole!.chunk).toBe(16);
     expect(single!.chunk).toBe(1);
-    await expectRounded(single!.maps[0]!.data, whole!.maps[0]!.data, 'value-zeroing', { model, again: async (seed) => (await explain(seed))[0]!.maps[0]!.data });
+    await expectRounded(single!.maps[0]!.data, whole!.maps[0]!.data, 'value-zeroing', {
+      model,
+      again: async (seed) => (await explain(seed))[0]!.maps[0]!.data,
+    });
   });
 
   it("name the distillation token's row in a distilled model only", async () => {
     await using distilled = await loadSmall('timm-deit-distilled-traced');
     const rows = await Promise.all(
-      (['class-token', 'distillation-token'] as const).map(async (row) => (await distilled.explain(IMAGE, { method: 'raw-attention', row, size: 'grid', raw: true }))[0]!.maps[0]!.data),
+      (['class-token', 'distillation-token'] as const).map(
+        async (row) =>
+          (await distilled.explain(IMAGE, { method: 'raw-attention', row, size: 'grid', raw: true }))[0]!.maps[0]!.data,
+      ),
     );
     const [second] = await distilled.explain(IMAGE, { method: 'raw-attention', row: 1, size: 'grid', raw: true });
     expect(rows[1]).toEqual(second!.maps[0]!.data);
     expect(difference(rows[0]!, rows[1]!)).toBeGreaterThan(1e-3);
     await using registers = await loadSmall('timm-dinov2-registers-traced');
-    await expect(registers.explain(IMAGE, { method: 'raw-attention', row: 'distillation-token' })).rejects.toMatchObject({
+    await expect(
+      registers.explain(IMAGE, { method: 'raw-attention', row: 'distillation-token' }),
+    ).rejects.toMatchObject({
       code: 'INVALID_OPTION',
       message: 'row is distillation-token, but the model has 5 tokens before its patches, where a distilled one has 2.',
     });

@@ -77,7 +77,8 @@ const CHANGES: readonly (readonly [GradientMethod, Options, Options])[] = [
 describe('options', () => {
   let model: Model;
   const image = randomTensor(1, 32, 48, 3);
-  const mapBy = async (method: GradientMethod, options: Options, seed = 0): Promise<Float32Array> => (await explainWith(model, nudged(image, seed), method, options, { targets: [2] }))[0]!.maps[0]!.data;
+  const mapBy = async (method: GradientMethod, options: Options, seed = 0): Promise<Float32Array> =>
+    (await explainWith(model, nudged(image, seed), method, options, { targets: [2] }))[0]!.maps[0]!.data;
 
   beforeAll(async () => {
     model = await loadSmall('timm-resnet-traced');
@@ -86,8 +87,13 @@ describe('options', () => {
 
   it('are all in the table', () => {
     for (const [name, { options }] of Object.entries(GRADIENT_METHODS)) {
-      const changed = new Set(CHANGES.filter(([method]) => method === name).flatMap(([, , change]) => Object.keys(change)));
-      expect(Object.keys(options.shape).filter((option) => !changed.has(option)), name).toEqual([]);
+      const changed = new Set(
+        CHANGES.filter(([method]) => method === name).flatMap(([, , change]) => Object.keys(change)),
+      );
+      expect(
+        Object.keys(options.shape).filter((option) => !changed.has(option)),
+        name,
+      ).toEqual([]);
     }
   });
 
@@ -97,9 +103,25 @@ describe('options', () => {
   });
 
   it('are reported as they took effect, peers’ defaults included', async () => {
-    const settings = async (options: Options): Promise<unknown> => (await explainWith(model, image, 'smooth-grad', options, { targets: [2] }))[0]!.options;
-    expect(await settings({})).toEqual({ samples: 50, noise: 0.15, noiseUnit: 'range', seed: 0, average: 'gradient', channels: 'sum-abs' });
-    expect(await settings({ compat: 'captum', samples: 2 })).toEqual({ samples: 2, noise: 1, noiseUnit: 'absolute', seed: 0, average: 'absolute', channels: 'sum', compat: 'captum' });
+    const settings = async (options: Options): Promise<unknown> =>
+      (await explainWith(model, image, 'smooth-grad', options, { targets: [2] }))[0]!.options;
+    expect(await settings({})).toEqual({
+      samples: 50,
+      noise: 0.15,
+      noiseUnit: 'range',
+      seed: 0,
+      average: 'gradient',
+      channels: 'sum-abs',
+    });
+    expect(await settings({ compat: 'captum', samples: 2 })).toEqual({
+      samples: 2,
+      noise: 1,
+      noiseUnit: 'absolute',
+      seed: 0,
+      average: 'absolute',
+      channels: 'sum',
+      compat: 'captum',
+    });
   });
 
   it('bounds its chunks by memory, and says how large they were, without another result', async () => {
@@ -109,17 +131,24 @@ describe('options', () => {
       ['occlusion', { window: 16, stride: 16 }],
       ['rise', { masks: 6 }],
     ] as const) {
-      const explain = (seed = 0) => explainWith(model, nudged(image, seed), method, options, { targets: [2], memory: 1 });
+      const explain = (seed = 0) =>
+        explainWith(model, nudged(image, seed), method, options, { targets: [2], memory: 1 });
       const [[whole], [single]] = [await explainWith(model, image, method, options, { targets: [2] }), await explain()];
       expect(whole!.chunk).toBe(6);
       expect(single!.chunk).toBe(1);
-      await expectRounded(single!.maps[0]!.data, whole!.maps[0]!.data, method, { model, again: async (seed) => (await explain(seed))[0]!.maps[0]!.data });
+      await expectRounded(single!.maps[0]!.data, whole!.maps[0]!.data, method, {
+        model,
+        again: async (seed) => (await explain(seed))[0]!.maps[0]!.data,
+      });
     }
   });
 
   it('noise of level 0 is the gradient', async () => {
     const smooth = (seed?: number) => mapBy('smooth-grad', { noise: 0, samples: 2 }, seed);
-    await expectRounded(await smooth(), await mapBy('gradient', { channels: 'sum-abs' }), 'smooth-grad', { model, again: smooth });
+    await expectRounded(await smooth(), await mapBy('gradient', { channels: 'sum-abs' }), 'smooth-grad', {
+      model,
+      again: smooth,
+    });
   });
 
   it('black and white are what the card’s normalisation makes of them', async () => {
@@ -127,10 +156,24 @@ describe('options', () => {
     const { mean, std } = shipped.card.input;
     const picture = randomTensor(1, 224, 224);
     const occluded = async (baseline: unknown, seed = 0): Promise<Float32Array> =>
-      (await explainWith(shipped, nudged(picture, seed), 'occlusion', { window: 112, stride: 112, baseline }, { targets: [2] }))[0]!.maps[0]!.data;
-    for (const [name, value] of [['black', 0], ['white', 1]] as const) {
+      (
+        await explainWith(
+          shipped,
+          nudged(picture, seed),
+          'occlusion',
+          { window: 112, stride: 112, baseline },
+          { targets: [2] },
+        )
+      )[0]!.maps[0]!.data;
+    for (const [name, value] of [
+      ['black', 0],
+      ['white', 1],
+    ] as const) {
       const byNumbers = await occluded(mean.map((part, channel) => (value - part) / std[channel]!));
-      await expectRounded(await occluded(name), byNumbers, name, { model: shipped, again: (seed) => occluded(name, seed) });
+      await expectRounded(await occluded(name), byNumbers, name, {
+        model: shipped,
+        again: (seed) => occluded(name, seed),
+      });
     }
     expect(relativeDifference(await occluded('white'), await occluded('black'))).toBeGreaterThan(1e-3);
   });

@@ -30,7 +30,10 @@ const CASES: Readonly<Record<string, readonly [GradientMethod, Options?]>> = {
   'var-grad.xplique': ['var-grad', { compat: 'xplique' }],
   'var-grad.biased': ['var-grad', { samples: 9, noise: 0.25, noiseUnit: 'absolute', unbiased: false }],
   'integrated-gradients': ['integrated-gradients'],
-  'integrated-gradients.trapezoid.captum': ['integrated-gradients', { compat: 'captum', quadrature: 'trapezoid', steps: 12 }],
+  'integrated-gradients.trapezoid.captum': [
+    'integrated-gradients',
+    { compat: 'captum', quadrature: 'trapezoid', steps: 12 },
+  ],
   'integrated-gradients.left': ['integrated-gradients', { quadrature: 'left', steps: 12 }],
   'integrated-gradients.right': ['integrated-gradients', { quadrature: 'right', steps: 12 }],
   'integrated-gradients.middle': ['integrated-gradients', { quadrature: 'middle', steps: 12 }],
@@ -38,6 +41,13 @@ const CASES: Readonly<Record<string, readonly [GradientMethod, Options?]>> = {
   'integrated-gradients.pair': ['integrated-gradients', { compat: 'pair' }],
   'integrated-gradients.colour': ['integrated-gradients', { baseline: COLOUR }],
   'integrated-gradients.blur': ['integrated-gradients', { baseline: { blur: 4 } }],
+  'integrated-gradients.trapezoid.captum.blur': [
+    'integrated-gradients',
+    { compat: 'captum', quadrature: 'trapezoid', steps: 12, baseline: { blur: 4 } },
+  ],
+  'integrated-gradients.left.blur': ['integrated-gradients', { quadrature: 'left', steps: 12, baseline: { blur: 4 } }],
+  'integrated-gradients.xplique.blur': ['integrated-gradients', { compat: 'xplique', baseline: { blur: 4 } }],
+  'integrated-gradients.pair.blur': ['integrated-gradients', { compat: 'pair', baseline: { blur: 4 } }],
   'integrated-gradients.local': ['integrated-gradients', { steps: 20, multiplyByInputs: false }],
   'guided-backprop': ['guided-backprop'],
   'guided-backprop.sum': ['guided-backprop', { channels: 'sum' }],
@@ -73,7 +83,9 @@ const ARCHIVES = [
   'timm-vit-average-traced',
   'transformers-vit-sdpa-traced',
 ];
-const PICTURES = ['000.png', '002.png'].map((file) => fileURLToPath(new URL(`../../../models/eval/${file}`, import.meta.url)));
+const PICTURES = ['000.png', '002.png'].map((file) =>
+  fileURLToPath(new URL(`../../../models/eval/${file}`, import.meta.url)),
+);
 
 /** One picture of 224 pixels is enough where it takes the model dozens of runs. */
 const SAMPLED: readonly GradientMethod[] = ['smooth-grad', 'var-grad', 'integrated-gradients', 'occlusion', 'rise'];
@@ -90,8 +102,8 @@ interface Subject {
 }
 
 async function shipped(name: string): Promise<Subject> {
-  // Operator for operator as the peers ran it: at a ReLU's kink the order of summation decides which way a pixel's gradient
-  // goes, and a folded batch norm sums in another. test/speed compares the tuned graph with this one.
+  // Operator for operator as the peers ran it: at a ReLU's kink the order of summation decides which way a pixel's
+  // gradient goes, and a folded batch norm sums in another. test/speed compares the tuned graph with this one.
   return { model: await Model.load(name, { device: 'cpu', optimize: false }), images: PICTURES };
 }
 
@@ -99,8 +111,14 @@ async function small(name: string): Promise<Subject> {
   const input = readSafetensors(new URL(`../../parity/references/${name}.safetensors`, import.meta.url)).get('input')!;
   const [, channels, height, width] = input.shape as [number, number, number, number];
   const size = channels * height * width;
-  const image = (i: number): Input => ({ data: (input.data as Float32Array).slice(i * size, (i + 1) * size), shape: [1, channels, height, width] });
-  return { model: await Model.load(archivePath(name), { device: 'cpu', card: plainCard(height, width) }), images: [image(0), image(1)] };
+  const image = (i: number): Input => ({
+    data: (input.data as Float32Array).slice(i * size, (i + 1) * size),
+    shape: [1, channels, height, width],
+  });
+  return {
+    model: await Model.load(archivePath(name), { device: 'cpu', card: plainCard(height, width) }),
+    images: [image(0), image(1)],
+  };
 }
 
 describe.each([...SHIPPED, ...ARCHIVES])('%s', (name) => {
@@ -119,7 +137,8 @@ describe.each([...SHIPPED, ...ARCHIVES])('%s', (name) => {
   });
   afterAll(() => subject?.model.close());
 
-  const targets = (): Target[][] => Array.from(reference.get('targets')!.data as BigInt64Array, (target) => [Number(target)]);
+  const targets = (): Target[][] =>
+    Array.from(reference.get('targets')!.data as BigInt64Array, (target) => [Number(target)]);
 
   const rowsOf = (key: string, image: number): ArrayLike<number> => {
     const { data, shape } = exact!.get(key)!;
@@ -131,17 +150,31 @@ describe.each([...SHIPPED, ...ARCHIVES])('%s', (name) => {
   const expectExact = (key: string, image: number, found: ArrayLike<number>, what: string): void => {
     const [low, high] = Array.from(rowsOf(`${key}.range`, image)) as [number, number];
     const expected = [...Array.from(rowsOf(key, image)), low, high];
-    // One of two draws takes a lone undecided value across: the root mean square of both is what it moves, over the root of 2.
-    const open = [...Array.from(rowsOf(`${key}.open`, image)), ...Array.from(rowsOf(`${key}.range.open`, image))].map((each) => 2 * each);
+    // One of two draws takes a lone undecided value across: the root mean square of both is what it moves, over the
+    // root of 2.
+    const open = [...Array.from(rowsOf(`${key}.open`, image)), ...Array.from(rowsOf(`${key}.range.open`, image))].map(
+      (each) => 2 * each,
+    );
     const promised = PROMISED * (high - low);
     expect(found.length, what).toBe(expected.length);
-    const wrong = expected.flatMap((value, i) => (Math.abs(found[i]! - value) <= promised + open[i]! ? [] : [{ place: i, found: found[i]!, value, open: open[i]! }]));
+    const wrong = expected.flatMap((value, i) =>
+      Math.abs(found[i]! - value) <= promised + open[i]! ? [] : [{ place: i, found: found[i]!, value, open: open[i]! }],
+    );
     expect(wrong, `${what}: places that are farther from float64 than ${promised}`).toEqual([]);
-    expect(open.filter((each) => each > promised).length / open.length, `${what}: share of the places that float32 leaves open`).toBeLessThanOrEqual(OPEN_SHARE);
+    expect(
+      open.filter((each) => each > promised).length / open.length,
+      `${what}: share of the places that float32 leaves open`,
+    ).toBeLessThanOrEqual(OPEN_SHARE);
   };
 
-  it('is asked about every case that the peers answered', () => {
+  it('is asked about every case that the peers answered', async () => {
     expect(cases.length).toBeGreaterThanOrEqual(8);
+    // A gradient jumps where an activation crosses zero, or another value of a window is the largest, and few nudges
+    // need meet that: test/parity/methods/gradients_float64.py tells where, of every such network and gradient.
+    const { nodes } = await subject.model.inspect();
+    if (nodes.some(({ operator }) => /^(relu|relu6|hardtanh|max_pool2d)_?$/.test(operator))) {
+      expect(cases.filter((key) => !/^(occlusion|rise)/.test(key) && !exact?.has(key))).toEqual([]);
+    }
     expect(cases.filter((key) => !(key in CASES))).toEqual([]);
   });
 
@@ -149,47 +182,83 @@ describe.each([...SHIPPED, ...ARCHIVES])('%s', (name) => {
     const [method, options] = (isShipped ? CASES : SMALL)[key]!;
     const layer = key === 'guided-grad-cam.layer3' ? { layer: 'layer3' } : {};
     const count = isShipped && SAMPLED.includes(method) ? 1 : subject.images.length;
-    const explained = await explainWith(subject.model, subject.images.slice(0, count), method, options, { targets: targets().slice(0, count), ...layer });
-    const [first, step] = (isShipped ? [7, 16] : [1, 3]) as [number, number];
+    const explained = await explainWith(subject.model, subject.images.slice(0, count), method, options, {
+      targets: targets().slice(0, count),
+      ...layer,
+    });
+    const [first, step] = isShipped ? [7, 16] : [1, 3];
     const expected = values(key);
     const range = values(`${key}.range`);
     const errorKey = 'integrated-gradients.error';
-    const errors = key !== 'integrated-gradients' ? null : exact?.has(errorKey) ? (exact.get(errorKey)!.data as Float32Array) : values(errorKey);
+    const errors =
+      key !== 'integrated-gradients'
+        ? null
+        : exact?.has(errorKey)
+          ? (exact.get(errorKey)!.data as Float32Array)
+          : values(errorKey);
     const openErrors = exact?.has(errorKey) ? (exact.get(`${errorKey}.open`)!.data as Float32Array) : [0, 0];
     let at = 0;
     for (const [i, { maps }] of explained.entries()) {
       const map = maps[0]!;
       if (errors) {
-        // A sum of all the places, each as exact as the network's operators are: so is captum's, where it is no float64.
-        const rounding = 2 * (await roundingOf(subject.model)) * map.data.reduce((sum, value) => sum + Math.abs(value), 0);
-        expect(Math.abs(map.figures['completenessError']! - errors[i]!), 'captum’s convergence delta').toBeLessThanOrEqual(rounding + 2 * openErrors[i]!);
+        // A sum of all the places, each as exact as the network's operators are: so is captum's, where it is no
+        // float64.
+        const rounding =
+          2 * (await roundingOf(subject.model)) * map.data.reduce((sum, value) => sum + Math.abs(value), 0);
+        expect(
+          Math.abs(map.figures['completenessError']! - errors[i]!),
+          'captum’s convergence delta',
+        ).toBeLessThanOrEqual(rounding + 2 * openErrors[i]!);
       }
       const [low, high] = [range[2 * i]!, range[2 * i + 1]!];
       const places = ({ data, shape }: HeatMap): number[] => {
         const all = [];
-        for (let row = first; row < shape[0]; row += step) for (let column = first; column < shape[1]; column += step) all.push(data[row * shape[1] + column]!);
+        for (let row = first; row < shape[0]; row += step) {
+          for (let column = first; column < shape[1]; column += step) all.push(data[row * shape[1] + column]!);
+        }
         return all;
       };
       if (exact?.has(key)) {
         const ours = places(map);
         expectExact(key, i, [...ours, map.min, map.max], `${name} ${key}, image ${i}`);
         // The references hold for the peer's own float32 too, else they would be no measure.
-        expectExact(key, i, [...expected.subarray(at, (at += ours.length)), low, high], `the peer's ${name} ${key}, image ${i}`);
+        expectExact(
+          key,
+          i,
+          [...expected.subarray(at, (at += ours.length)), low, high],
+          `the peer's ${name} ${key}, image ${i}`,
+        );
         continue;
       }
       const sampled = ({ data, shape, min, max }: HeatMap): number[] => {
         // As raw values: the scale is right as well, not only the min-max map.
         const values = [(min - low) / (high - low), 1 + (max - high) / (high - low)];
-        for (let row = first; row < shape[0]; row += step) for (let column = first; column < shape[1]; column += step) values.push((data[row * shape[1] + column]! - min) / (max - min));
+        for (let row = first; row < shape[0]; row += step) {
+          for (let column = first; column < shape[1]; column += step) {
+            values.push((data[row * shape[1] + column]! - min) / (max - min));
+          }
+        }
         return values;
       };
       const ours = sampled(map);
-      const theirs = [0, 1, ...Array.from(expected.subarray(at, (at += ours.length - 2)), (value) => (value - low) / (high - low))];
+      const theirs = [
+        0,
+        1,
+        ...Array.from(expected.subarray(at, (at += ours.length - 2)), (value) => (value - low) / (high - low)),
+      ];
       const again = async (seed: number): Promise<number[]> => {
         const pixels = nudged(await pixelsOf(subject.model, subject.images[i]!), seed);
-        return sampled((await explainWith(subject.model, pixels, method, options, { targets: targets()[i] as Target[], ...layer }))[0]!.maps[0]!);
+        return sampled(
+          (
+            await explainWith(subject.model, pixels, method, options, { targets: targets()[i] as Target[], ...layer })
+          )[0]!.maps[0]!,
+        );
       };
-      await expectRounded(ours, theirs, `${name} ${key}, image ${i}`, { model: subject.model, again, promised: PROMISED, jumps: method !== 'occlusion' && method !== 'rise' });
+      await expectRounded(ours, theirs, `${name} ${key}, image ${i}`, {
+        model: subject.model,
+        again,
+        promised: PROMISED,
+      });
     }
     expect(at).toBe((expected.length * count) / subject.images.length);
   });

@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 
 import { quadrature, QUADRATURES } from '../../../lib/methods/gradients/quadrature.js';
 
-const integral = (rule: ReturnType<typeof quadrature>, f: (x: number) => number): number => rule.points.reduce((sum, x, i) => sum + rule.weights[i]! * f(x), 0);
+const integral = (rule: ReturnType<typeof quadrature>, f: (x: number) => number): number =>
+  rule.points.reduce((sum, x, i) => sum + rule.weights[i]! * f(x), 0);
 
 describe('quadrature over [0, 1]', () => {
   it.each(QUADRATURES)('%s: weights sum to 1, points ascend', (name) => {
@@ -21,15 +22,26 @@ describe('quadrature over [0, 1]', () => {
     expect(two.points[0]).toBeCloseTo((1 - 1 / Math.sqrt(3)) / 2, 14);
     expect(two.weights).toEqual([expect.closeTo(0.5, 14), expect.closeTo(0.5, 14)]);
     const three = quadrature('gauss-legendre', 3);
-    expect(three.points).toEqual([expect.closeTo((1 - Math.sqrt(0.6)) / 2, 14), expect.closeTo(0.5, 14), expect.closeTo((1 + Math.sqrt(0.6)) / 2, 14)]);
+    expect(three.points).toEqual([
+      expect.closeTo((1 - Math.sqrt(0.6)) / 2, 14),
+      expect.closeTo(0.5, 14),
+      expect.closeTo((1 + Math.sqrt(0.6)) / 2, 14),
+    ]);
     expect(three.weights).toEqual([expect.closeTo(5 / 18, 14), expect.closeTo(8 / 18, 14), expect.closeTo(5 / 18, 14)]);
   });
 
-  it.each([1, 2, 5, 16, 50, 200])('Gauss-Legendre of %i points is exact up to degree 2 n - 1, and not beyond', (count) => {
-    const rule = quadrature('gauss-legendre', count);
-    for (const degree of [0, 1, count, 2 * count - 1]) expect(integral(rule, (x) => x ** degree)).toBeCloseTo(1 / (degree + 1), 12);
-    if (count <= 5) expect(Math.abs(integral(rule, (x) => x ** (2 * count)) - 1 / (2 * count + 1))).toBeGreaterThan(1e-6);
-  });
+  it.each([1, 2, 5, 16, 50, 200])(
+    'Gauss-Legendre of %i points is exact up to degree 2 n - 1, and not beyond',
+    (count) => {
+      const rule = quadrature('gauss-legendre', count);
+      for (const degree of [0, 1, count, 2 * count - 1]) {
+        expect(integral(rule, (x) => x ** degree)).toBeCloseTo(1 / (degree + 1), 12);
+      }
+      if (count <= 5) {
+        expect(Math.abs(integral(rule, (x) => x ** (2 * count)) - 1 / (2 * count + 1))).toBeGreaterThan(1e-6);
+      }
+    },
+  );
 
   it('the others take the sums that their names say', () => {
     expect(quadrature('left', 4).points).toEqual([0, 0.25, 0.5, 0.75]);

@@ -10,7 +10,13 @@ import { plainCard } from '../../support/models.js';
 export type GradientMethod = keyof typeof GRADIENT_METHODS;
 
 /** A method with options that are checked when it runs, as tables of cases hold them. */
-export function explainWith(model: Model, images: Input | readonly Input[], name: GradientMethod, options: Readonly<Record<string, unknown>> = {}, common: CommonOptions & { layer?: string } = {}): Promise<Explanation<string, unknown, string | null>[]> {
+export function explainWith(
+  model: Model,
+  images: Input | readonly Input[],
+  name: GradientMethod,
+  options: Readonly<Record<string, unknown>> = {},
+  common: CommonOptions & { layer?: string } = {},
+): Promise<Explanation<string, unknown, string | null>[]> {
   const method = GRADIENT_METHODS[name] as unknown as Method<z.ZodType>;
   return model.explain(images, { method, options, raw: true, ...common });
 }
@@ -24,4 +30,5 @@ export function loadNet(name: 'linear' | 'quadratic' | 'rectified'): Promise<Mod
 }
 
 /** The weights that gradients_nets.py gives to a tensor of `count` values. */
-export const weights = (count: number): number[] => Array.from({ length: count }, (_, i) => (((i * 7919) % 1009) % 7) - 3);
+export const weights = (count: number): number[] =>
+  Array.from({ length: count }, (_, i) => (((i * 7919) % 1009) % 7) - 3);

@@ -5,7 +5,14 @@ import path from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { Model, SightlineError, type ErrorCode, type GeneratedImage, type MaximizeOptions, type MaximizeProgress } from '../../../lib/index.js';
+import {
+  Model,
+  SightlineError,
+  type ErrorCode,
+  type GeneratedImage,
+  type MaximizeOptions,
+  type MaximizeProgress,
+} from '../../../lib/index.js';
 import { archivePath, loadSmall, plainCard } from '../../support/models.js';
 
 let model: Model;
@@ -39,7 +46,10 @@ describe('repeatability', () => {
   it.each(['pixel', 'fourier'] as const)('keeps requests that run side by side apart (%s)', async (parametrization) => {
     const options = { ...CHANNEL, steps: 6, parametrization };
     const alone = [await model.maximize({ ...options, seed: 1 }), await model.maximize({ ...options, seed: 2 })];
-    const together = await Promise.all([model.maximize({ ...options, seed: 1 }), model.maximize({ ...options, seed: 2 })]);
+    const together = await Promise.all([
+      model.maximize({ ...options, seed: 1 }),
+      model.maximize({ ...options, seed: 2 }),
+    ]);
     together.forEach(({ image }, i) => expect(bits(image)).toEqual(bits(alone[i]!.image)));
   });
 });
@@ -55,7 +65,11 @@ describe('options', () => {
     ['epsilon', {}, { epsilon: 1 }],
     ['l2', {}, { l2: 5 }],
     ['totalVariation', {}, { totalVariation: 5 }],
-    ['blurred pixels', { parametrization: 'pixel' }, { parametrization: 'pixel', blur: { size: 5, sigma: 2, every: 2 } }],
+    [
+      'blurred pixels',
+      { parametrization: 'pixel' },
+      { parametrization: 'pixel', blur: { size: 5, sigma: 2, every: 2 } },
+    ],
     ['correlated pixels', { parametrization: 'pixel' }, { parametrization: 'pixel', decorrelate: true }],
   ] as const)('%s changes the image', async (_, without, chosen) => {
     const plain = await model.maximize({ ...CHANNEL, steps: 4, ...without });
@@ -69,13 +83,18 @@ describe('options', () => {
     for (let i = 1; i < data.length; i++) if (i % shape[2] !== 0) total += Math.abs(data[i]! - data[i - 1]!);
     return total / data.length;
   };
-  const contrast = ({ data }: GeneratedImage): number => data.reduce((total, value) => total + value ** 2, 0) / data.length;
+  const contrast = ({ data }: GeneratedImage): number =>
+    data.reduce((total, value) => total + value ** 2, 0) / data.length;
 
   it('smooths by total variation and by blur, and darkens by L2 where black is zero', async () => {
     const settings = { ...CHANNEL, steps: 40, parametrization: 'pixel', jitter: 0 } as const;
     const plain = await model.maximize(settings);
-    expect(roughness((await model.maximize({ ...settings, totalVariation: 20 })).image)).toBeLessThan(0.5 * roughness(plain.image));
-    expect(roughness((await model.maximize({ ...settings, blur: { size: 5, sigma: 1.5, every: 1 } })).image)).toBeLessThan(0.5 * roughness(plain.image));
+    expect(roughness((await model.maximize({ ...settings, totalVariation: 20 })).image)).toBeLessThan(
+      0.5 * roughness(plain.image),
+    );
+    expect(
+      roughness((await model.maximize({ ...settings, blur: { size: 5, sigma: 1.5, every: 1 } })).image),
+    ).toBeLessThan(0.5 * roughness(plain.image));
     expect(contrast((await model.maximize({ ...settings, l2: 50 })).image)).toBeLessThan(0.5 * contrast(plain.image));
   });
 
@@ -104,7 +123,12 @@ describe('options', () => {
 describe('progress', () => {
   it('is told of the start, the steps and the end, with a picture each so many steps', async () => {
     const told: MaximizeProgress[] = [];
-    const made = await model.maximize({ ...CHANNEL, steps: 21, every: 10, onProgress: (progress) => void told.push(progress) });
+    const made = await model.maximize({
+      ...CHANNEL,
+      steps: 21,
+      every: 10,
+      onProgress: (progress) => void told.push(progress),
+    });
     expect(told.map(({ step }) => step)).toEqual([0, 8, 10, 18, 20, 21]);
     expect(told.filter(({ image }) => image !== undefined).map(({ step }) => step)).toEqual([0, 10, 20, 21]);
     expect(told.every(({ steps }) => steps === 21)).toBe(true);
@@ -128,12 +152,21 @@ describe('progress', () => {
 });
 
 describe('cancellation', () => {
-  const refusal = (options: MaximizeOptions): Promise<unknown> => model.maximize(options).then(() => null, (error: unknown) => error);
+  const refusal = (options: MaximizeOptions): Promise<unknown> =>
+    model.maximize(options).then(
+      () => null,
+      (error: unknown) => error,
+    );
 
   it('ends between calls', async () => {
     const abort = new AbortController();
     let last = 0;
-    const error = await refusal({ ...CHANNEL, steps: 10_000, signal: abort.signal, onProgress: ({ step }) => ((last = step), step >= 16 ? abort.abort() : undefined) });
+    const error = await refusal({
+      ...CHANNEL,
+      steps: 10_000,
+      signal: abort.signal,
+      onProgress: ({ step }) => ((last = step), step >= 16 ? abort.abort() : undefined),
+    });
     expect(error).toMatchObject({ code: 'ABORTED' });
     expect(last).toBe(16);
   });
@@ -147,18 +180,27 @@ describe('cancellation', () => {
     await large.maximize({ class: 0, steps: 1 });
     const ofOneStep = process.cpuUsage(begun);
     let since = begun;
-    const running = large.maximize({ class: 0, steps: 8, signal: abort.signal, onProgress: ({ step }) => {
-      expect(step).toBe(0);
-      setTimeout(() => ((since = process.cpuUsage()), abort.abort()), 50);
-    } });
+    const running = large.maximize({
+      class: 0,
+      steps: 8,
+      signal: abort.signal,
+      onProgress: ({ step }) => {
+        expect(step).toBe(0);
+        setTimeout(() => ((since = process.cpuUsage()), abort.abort()), 50);
+      },
+    });
     await expect(running).rejects.toMatchObject({ code: 'ABORTED' });
+    // It rejects at once; the engine has left it when the model is closed.
+    await large.close();
     // By the processor's time, whatever else runs: the step that was under way, and no more of the eight.
     expect(process.cpuUsage(since).user).toBeLessThan(3 * ofOneStep.user);
   });
 
   it('does not begin where it was aborted before', async () => {
     let told = 0;
-    expect(await refusal({ ...CHANNEL, signal: AbortSignal.abort(), onProgress: () => void told++ })).toMatchObject({ code: 'ABORTED' });
+    expect(await refusal({ ...CHANNEL, signal: AbortSignal.abort(), onProgress: () => void told++ })).toMatchObject({
+      code: 'ABORTED',
+    });
     expect(told).toBe(0);
   });
 
@@ -196,7 +238,10 @@ describe('the image', () => {
 describe('what cannot be done is refused in one sentence, before anything is computed', () => {
   const refused = async (of: Model, options: object): Promise<SightlineError> => {
     let told = 0;
-    const error = await of.maximize({ ...options, onProgress: () => void told++ } as unknown as MaximizeOptions).then(() => null, (each: unknown) => each);
+    const error = await of.maximize({ ...options, onProgress: () => void told++ } as unknown as MaximizeOptions).then(
+      () => null,
+      (each: unknown) => each,
+    );
     expect(told).toBe(0);
     expect(error).toBeInstanceOf(SightlineError);
     expect((error as Error).message).toMatch(/^[A-Z"][^\n]*[.?]$/);
@@ -208,8 +253,18 @@ describe('what cannot be done is refused in one sentence, before anything is com
     ['an unknown node', { node: 'layer9', channel: 0 }, 'UNKNOWN_NODE', /no node "layer9".*"layer/],
     ['a channel out of range', { node: 'layer2', channel: 128 }, 'INVALID_OPTION', /no channel 128: layer2 has 128/],
     ['a negative channel', { node: 'layer2', channel: -1 }, 'INVALID_OPTION', /channel: a whole number from 0/],
-    ['a unit outside', { node: 'layer2', channel: 1, unit: { row: 8, column: 0 } }, 'INVALID_OPTION', /no place \(8, 0\): layer2 has 8 rows and 6 columns/],
-    ['a unit of a vector', { node: 'fc', channel: 1, unit: { row: 0, column: 0 } }, 'INVALID_OPTION', /"fc" has no places/],
+    [
+      'a unit outside',
+      { node: 'layer2', channel: 1, unit: { row: 8, column: 0 } },
+      'INVALID_OPTION',
+      /no place \(8, 0\): layer2 has 8 rows and 6 columns/,
+    ],
+    [
+      'a unit of a vector',
+      { node: 'fc', channel: 1, unit: { row: 0, column: 0 } },
+      'INVALID_OPTION',
+      /"fc" has no places/,
+    ],
     ['a token of a CNN', { node: 'layer2', token: 0 }, 'INVALID_OPTION', /"layer2" has no tokens/],
     ['a head of a CNN', { node: 'layer2', head: 0 }, 'METHOD_NOT_APPLICABLE', /no attention/],
     ['a key of a CNN', { node: 'layer2', of: 'key', channel: 0 }, 'METHOD_NOT_APPLICABLE', /no attention/],
@@ -221,12 +276,22 @@ describe('what cannot be done is refused in one sentence, before anything is com
     ['half a step', { ...CHANNEL, steps: 1.5 }, 'INVALID_OPTION', /steps: a whole number/],
     ['an even blur', { ...CHANNEL, blur: { size: 4, sigma: 1 } }, 'INVALID_OPTION', /blur\.size: an odd number/],
     ['a blur without width', { ...CHANNEL, blur: { size: 3, sigma: 0 } }, 'INVALID_OPTION', /blur\.sigma/],
-    ['a blur larger than the image', { ...CHANNEL, blur: { size: 97, sigma: 1 } }, 'INVALID_OPTION', /A blur of 97 pixels/],
+    [
+      'a blur larger than the image',
+      { ...CHANNEL, blur: { size: 97, sigma: 1 } },
+      'INVALID_OPTION',
+      /A blur of 97 pixels/,
+    ],
     ['a learning rate of zero', { ...CHANNEL, learningRate: 0 }, 'INVALID_OPTION', /learningRate: a number above 0/],
     ['a beta of one', { ...CHANNEL, betas: [0.9, 1] }, 'INVALID_OPTION', /betas\.1: a decay rate/],
     ['a negative penalty', { ...CHANNEL, l2: -1 }, 'INVALID_OPTION', /l2: a weight/],
     ['too much jitter', { ...CHANNEL, jitter: 48 }, 'INVALID_OPTION', /A jitter of 48 pixels/],
-    ['an unknown parametrization', { ...CHANNEL, parametrization: 'wavelet' }, 'INVALID_OPTION', /parametrization: fourier or pixel/],
+    [
+      'an unknown parametrization',
+      { ...CHANNEL, parametrization: 'wavelet' },
+      'INVALID_OPTION',
+      /parametrization: fourier or pixel/,
+    ],
     ['decay of pixels', { ...CHANNEL, parametrization: 'pixel', decay: 1 }, 'INVALID_OPTION', /decay/],
     ['an unknown option', { ...CHANNEL, rate: 1 }, 'INVALID_OPTION', /no option "rate"/],
     ['a picture each zero steps', { ...CHANNEL, every: 0 }, 'INVALID_OPTION', /every: at least 1/],
@@ -240,10 +305,25 @@ describe('what cannot be done is refused in one sentence, before anything is com
     ['a head out of range', { node: 'blocks.0.attn', head: 3 }, 'INVALID_OPTION', /no head 3: blocks\.0\.attn has 3/],
     ['a channel of attention', { node: 'blocks.0.attn', head: 0, channel: 1 }, 'INVALID_OPTION', /have no channels/],
     ['a head of a feature', { node: 'blocks.0', of: 'feature', head: 0 }, 'INVALID_OPTION', /has no heads/],
-    ['a channel of a head out of range', { node: 'blocks.0.attn', of: 'key', channel: 8 }, 'INVALID_OPTION', /no channel 8/],
+    [
+      'a channel of a head out of range',
+      { node: 'blocks.0.attn', of: 'key', channel: 8 },
+      'INVALID_OPTION',
+      /no channel 8/,
+    ],
     ['a token out of range', { node: 'blocks.0', token: 16 }, 'INVALID_OPTION', /no token 16: blocks\.0 has 16/],
-    ['a unit and a token', { node: 'blocks.0', channel: 0, token: 1, unit: { row: 0, column: 0 } }, 'INVALID_OPTION', /both name a place/],
-    ['a patch outside', { node: 'blocks.0', channel: 0, unit: { row: 0, column: 5 } }, 'INVALID_OPTION', /no place \(0, 5\): blocks\.0 has 3 rows and 5 columns/],
+    [
+      'a unit and a token',
+      { node: 'blocks.0', channel: 0, token: 1, unit: { row: 0, column: 0 } },
+      'INVALID_OPTION',
+      /both name a place/,
+    ],
+    [
+      'a patch outside',
+      { node: 'blocks.0', channel: 0, unit: { row: 0, column: 5 } },
+      'INVALID_OPTION',
+      /no place \(0, 5\): blocks\.0 has 3 rows and 5 columns/,
+    ],
     ['several blocks', { node: 'blocks', head: 0 }, 'INVALID_OPTION', /"blocks" holds 2 attentions/],
     ['an attention of no module', { node: 'blocks.7.attn', head: 0 }, 'UNKNOWN_NODE', /no attention "blocks\.7\.attn"/],
   ])('%s', async (_, options, code, sentence) => {
@@ -262,22 +342,48 @@ describe('what cannot be done is refused in one sentence, before anything is com
   });
 
   it('attention to all patches where there is nothing else', async () => {
-    await using average = await Model.load(archivePath('timm-vit-average-traced'), { device: 'cpu', card: plainCard(24, 40) });
+    await using average = await Model.load(archivePath('timm-vit-average-traced'), {
+      device: 'cpu',
+      card: plainCard(24, 40),
+    });
     const { attention } = await average.inspect();
     expect((await refused(average, { node: attention[0]!.name, head: 0 })).message).toMatch(/is always 1/);
-    const { objective } = await average.maximize({ node: attention[0]!.name, head: 0, unit: { row: 0, column: 1 }, steps: 1 });
+    const { objective } = await average.maximize({
+      node: attention[0]!.name,
+      head: 0,
+      unit: { row: 0, column: 1 },
+      steps: 1,
+    });
     expect(objective).toBe(`attention of all patches to the patch (0, 1), head 0 of ${attention[0]!.name}`);
   });
 
   it('a quantised model', async () => {
     await using quantised = await loadSmall('quantised-static');
-    expect(await refused(quantised, { class: 0 })).toMatchObject({ code: 'METHOD_NOT_APPLICABLE', message: expect.stringContaining("quantized") as string });
+    expect(await refused(quantised, { class: 0 })).toMatchObject({
+      code: 'METHOD_NOT_APPLICABLE',
+      message: expect.stringContaining('quantized') as string,
+    });
   });
 });
 
 it('refuses a part that has no gradient at the start, rather than hand out noise', async () => {
   await using large = await Model.load('resnet-tiny-shapes', { device: 'cpu', card: plainCard(96, 80) });
   // A unit of a ReLU that lets nothing through on a grey image.
-  const error = await large.maximize({ node: 'layer4', channel: 9, unit: { row: 1, column: 2 }, parametrization: 'pixel', jitter: 0, steps: 3 }).then(() => null, (each: unknown) => each);
-  expect(error).toMatchObject({ code: 'INVALID_OPTION', message: expect.stringContaining('zero everywhere') as string });
+  const error = await large
+    .maximize({
+      node: 'layer4',
+      channel: 9,
+      unit: { row: 1, column: 2 },
+      parametrization: 'pixel',
+      jitter: 0,
+      steps: 3,
+    })
+    .then(
+      () => null,
+      (each: unknown) => each,
+    );
+  expect(error).toMatchObject({
+    code: 'INVALID_OPTION',
+    message: expect.stringContaining('zero everywhere') as string,
+  });
 });

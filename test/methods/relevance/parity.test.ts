@@ -37,7 +37,10 @@ const relevanceOf = (block: number) =>
       const run = model.run(model.image, { rule: 'lrp' });
       const relevance = mean(grad(run.score, run.attention(block)), 'heads');
       const { classToken, prefix, height, width } = model.inspection.tokens!;
-      const row = classToken === null ? mean(narrow(relevance, 'queries', prefix, height * width), 'queries') : select(relevance, 'queries', classToken);
+      const row =
+        classToken === null
+          ? mean(narrow(relevance, 'queries', prefix, height * width), 'queries')
+          : select(relevance, 'queries', classToken);
       return model.patches(row, 'keys');
     },
   });
@@ -46,9 +49,10 @@ describe.each(SUBJECTS)('%s', (subject) => {
   const reference = referenceOf(subject);
   const images = imagesOf(reference);
   const targets = targetsOf(reference);
-  // Relevance divides by values near zero: the peer's own float32 maps lie farther than 1e-4 from its float64 ones, the reference,
-  // by chance more or less: what eight of its runs reached is a sample.
-  const tolerance = (key: string, image: number): number => Math.max(PROMISED, 4 * Number(reference.get(`rounding.${key}`)!.data[image]));
+  // Relevance divides by values near zero: the peer's own float32 maps lie farther than 1e-4 from its float64 ones, the
+  // reference, by chance more or less: what eight of its runs reached is a sample.
+  const tolerance = (key: string, image: number): number =>
+    Math.max(PROMISED, 4 * Number(reference.get(`rounding.${key}`)!.data[image]));
   let model: Model;
 
   beforeAll(async () => {
@@ -58,15 +62,28 @@ describe.each(SUBJECTS)('%s', (subject) => {
 
   const blocks = [...reference.keys()].filter((key) => key.startsWith('maps.relevance.block'));
   it.each(blocks)('attention gets the relevance of %s', async (key) => {
-    const explained = await model.explain(images, { method: relevanceOf(Number(/\d+$/.exec(key)![0])), targets, size: 'grid', raw: true });
+    const explained = await model.explain(images, {
+      method: relevanceOf(Number(/\d+$/.exec(key)![0])),
+      targets,
+      size: 'grid',
+      raw: true,
+    });
     for (const [i, { maps }] of explained.entries()) {
-      expect(difference(unit(maps[0]!.data), unit(mapAt(reference.get(key)!, i).data))).toBeLessThanOrEqual(tolerance(key.slice('maps.'.length), i));
+      expect(difference(unit(maps[0]!.data), unit(mapAt(reference.get(key)!, i).data))).toBeLessThanOrEqual(
+        tolerance(key.slice('maps.'.length), i),
+      );
     }
   });
 
   it.each(ATTRIBUTIONS)("transformer-attribution is the authors' map, %s %o", async (start, options) => {
     const key = `transformer-attribution.${start}`;
-    const explained = await model.explain(images, { method: 'transformer-attribution', ...options, targets, size: 'grid', raw: true });
+    const explained = await model.explain(images, {
+      method: 'transformer-attribution',
+      ...options,
+      targets,
+      size: 'grid',
+      raw: true,
+    });
     for (const [i, { maps }] of explained.entries()) {
       const peer = mapAt(reference.get(`maps.${key}`)!, i);
       expect(maps[0]!.shape).toEqual(peer.shape);
@@ -89,10 +106,18 @@ describe.each(SUBJECTS)('%s', (subject) => {
         };
         const what = `${subject} ${method} ${name}, image ${i}`;
         const cells = (of: typeof map) => cellSums(of, expected.shape as [number, number]);
-        await expectRounded(cells(map), expected.data, `${what}, by cells`, { model, promised: PROMISED, again: async (seed) => cells(await again(seed)) });
+        await expectRounded(cells(map), expected.data, `${what}, by cells`, {
+          model,
+          promised: PROMISED,
+          again: async (seed) => cells(await again(seed)),
+        });
         if (pixels === undefined) continue;
-        const step = Math.round(map.shape[0]! / pixels.shape[1]!);
-        await expectRounded(everyOther(map, step), mapAt(pixels, i).data, `${what}, by pixels`, { model, promised: PROMISED, again: async (seed) => everyOther(await again(seed), step) });
+        const step = Math.round(map.shape[0] / pixels.shape[1]!);
+        await expectRounded(everyOther(map, step), mapAt(pixels, i).data, `${what}, by pixels`, {
+          model,
+          promised: PROMISED,
+          again: async (seed) => everyOther(await again(seed), step),
+        });
       }
     });
   });

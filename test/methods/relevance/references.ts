@@ -11,7 +11,8 @@ export const SUBJECTS = [
   'vit-tiny-shapes',
 ] as const satisfies readonly Subject[];
 
-export const referenceOf = (subject: Subject): Map<string, Reference> => readSafetensors(new URL(`../../parity/methods/relevance-${subject}.safetensors`, import.meta.url));
+export const referenceOf = (subject: Subject): Map<string, Reference> =>
+  readSafetensors(new URL(`../../parity/methods/relevance-${subject}.safetensors`, import.meta.url));
 
 /** Every step-th value of a map along both axes. */
 export function everyOther(map: { data: ArrayLike<number>; shape: readonly number[] }, step: number): Float32Array {
@@ -22,11 +23,16 @@ export function everyOther(map: { data: ArrayLike<number>; shape: readonly numbe
 }
 
 /** Sums over the cells of a grid. */
-export function cellSums(map: { data: ArrayLike<number>; shape: readonly number[] }, [rows, columns]: readonly [number, number]): Float32Array {
+export function cellSums(
+  map: { data: ArrayLike<number>; shape: readonly number[] },
+  [rows, columns]: readonly [number, number],
+): Float32Array {
   const [height, width] = map.shape as [number, number];
   const sums = new Float32Array(rows * columns);
   for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) sums[Math.floor((y * rows) / height) * columns + Math.floor((x * columns) / width)]! += map.data[y * width + x]!;
+    for (let x = 0; x < width; x++) {
+      sums[Math.floor((y * rows) / height) * columns + Math.floor((x * columns) / width)]! += map.data[y * width + x]!;
+    }
   }
   return sums;
 }

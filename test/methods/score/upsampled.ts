@@ -7,9 +7,18 @@ function upsampling(from: number, to: number): number[][] {
 }
 
 /** A row-major grid, upsampled. */
-export function upsampled(grid: ArrayLike<number>, [rows, columns]: readonly [number, number], [height, width]: readonly [number, number]): number[] {
+export function upsampled(
+  grid: ArrayLike<number>,
+  [rows, columns]: readonly [number, number],
+  [height, width]: readonly [number, number],
+): number[] {
   const [down, across] = [upsampling(rows, height), upsampling(columns, width)];
   return down.flatMap((fromRow) =>
-    across.map((fromColumn) => fromRow.reduce((sum, a, row) => sum + a * fromColumn.reduce((part, b, column) => part + b * grid[row * columns + column]!, 0), 0)),
+    across.map((fromColumn) =>
+      fromRow.reduce(
+        (sum, a, row) => sum + a * fromColumn.reduce((part, b, column) => part + b * grid[row * columns + column]!, 0),
+        0,
+      ),
+    ),
   );
 }

@@ -14,8 +14,17 @@ describe('the table of operations', () => {
 
   const planOf = (step: Partial<StepDescription>): PlanDescription => ({
     method: 'test',
-    block: { registers: 4, parameters: [], results: [], steps: [{ op: 'image', inputs: [], outputs: [0], settings: {}, where: '' }, { op: 'neg', inputs: [0], outputs: [1], settings: {}, where: '', ...step }] },
+    block: {
+      registers: 4,
+      parameters: [],
+      results: [],
+      steps: [
+        { op: 'image', inputs: [], outputs: [0], settings: {}, where: '' },
+        { op: 'neg', inputs: [0], outputs: [1], settings: {}, where: '', ...step },
+      ],
+    },
     outputs: [],
+    output: '',
     logits: -1,
     memory: 1,
   });
@@ -27,6 +36,8 @@ describe('the table of operations', () => {
     ['too many results', { op: 'matmul', inputs: [0, 0], outputs: [1, 2] }],
     ['no such operation', { op: 'negate' as 'neg' }],
   ] as const)('is kept by the engine, which reads no value that is not there: %s', (_, step) => {
-    expect(() => binding().plan(planOf(step as Partial<StepDescription>))).toThrow(expect.objectContaining({ code: 'INTERNAL' }));
+    expect(() => binding().plan(planOf(step as Partial<StepDescription>))).toThrow(
+      expect.objectContaining({ code: 'INTERNAL' }),
+    );
   });
 });

@@ -42,7 +42,8 @@ at::Tensor seeded_value(uint64_t index, const std::string& name, at::IntArrayRef
   const auto centred = uniform.sub(0.5).mul(2.0);
   if (leaf == "running_mean") return centred.mul(0.1);
   if (leaf == "running_var") return uniform.add(0.5);
-  if (leaf == "class_token" || leaf == "cls_token" || leaf == "pos_embedding" || leaf == "pos_embed") return centred.mul(0.5);
+  if (leaf == "class_token" || leaf == "cls_token" || leaf == "pos_embedding" || leaf == "pos_embed")
+    return centred.mul(0.5);
   if (sizes.size() >= 2) {
     const double fan_in = static_cast<double>(uniform.numel()) / static_cast<double>(sizes[0]);
     return centred.mul(std::sqrt(3.0 / fan_in));

@@ -1,6 +1,6 @@
 """Writes the headers beside it: what numpy, scipy, scikit-learn and networkx make of small inputs.
 
-    python test/native/references/make.py      needs numpy, scipy, scikit-learn and networkx
+python test/native/references/make.py      needs numpy, scipy, scikit-learn and networkx
 """
 
 from pathlib import Path
@@ -71,28 +71,37 @@ def components():
     many_positions = sequence((2, 5, 4, 6), 1)
     many_channels = sequence((2, 40, 3, 4), 2) * 4 - 2
     large = sequence((1, 8, 17, 18), 3) * 6 - 2
-    write("components", {
-        "kPrincipalOfManyPositions": numpy.stack([principal(image) for image in many_positions]),
-        "kPrincipalOfManyChannels": numpy.stack([principal(image) for image in many_channels]),
-        "kKernelOfManyPositions": numpy.stack([kernel(image) for image in many_positions]),
-        "kKernelOfManyChannels": numpy.stack([kernel(image) for image in many_channels]),
-        "kKernelOfLarge": kernel(large[0]),
-    })
+    write(
+        "components",
+        {
+            "kPrincipalOfManyPositions": numpy.stack([principal(image) for image in many_positions]),
+            "kPrincipalOfManyChannels": numpy.stack([principal(image) for image in many_channels]),
+            "kKernelOfManyPositions": numpy.stack([kernel(image) for image in many_positions]),
+            "kKernelOfManyChannels": numpy.stack([kernel(image) for image in many_channels]),
+            "kKernelOfLarge": kernel(large[0]),
+        },
+    )
 
 
 def spectrum():
-    even, odd = sequence((1, 2, 4, 4, 2), 4) - 0.5, sequence((1, 1, 3, 3, 2), 5) - 0.5
+    even, odd = (
+        (sequence(sizes, seed) - 0.5).astype(numpy.float64)
+        for sizes, seed in (((1, 2, 4, 4, 2), 4), ((1, 1, 3, 3, 2), 5))
+    )
 
     def inverse(x, width):
         return numpy.fft.irfft2(x[..., 0] + 1j * x[..., 1], s=(x.shape[2], width), norm="ortho")
 
     image = sequence((2, 5, 6), 6).astype(numpy.float64)
     blurred = numpy.stack([gaussian_filter(plane, 1.2, mode="mirror", radius=2) for plane in image])
-    write("spectrum", {
-        "kFromEvenSpectrum": inverse(even, 6),
-        "kFromOddSpectrum": inverse(odd, 5),
-        "kBlurred": blurred,
-    })
+    write(
+        "spectrum",
+        {
+            "kFromEvenSpectrum": inverse(even, 6),
+            "kFromOddSpectrum": inverse(odd, 5),
+            "kBlurred": blurred,
+        },
+    )
 
 
 def attention(seed, sharpness, identity):
@@ -112,18 +121,21 @@ def flows(matrices, source):
             for lower in range(tokens):
                 capacity = round(float(matrices[level, upper, lower]) * 2**40)
                 graph.add_edge((level + 1, upper), (level, lower), capacity=capacity)
-    return numpy.array([
-        networkx.maximum_flow_value(graph, (blocks, source), (0, sink)) / 2**40 for sink in range(tokens)
-    ])
+    return numpy.array(
+        [networkx.maximum_flow_value(graph, (blocks, source), (0, sink)) / 2**40 for sink in range(tokens)]
+    )
 
 
 def max_flow():
-    write("max_flow", {
-        "kFlowOfEven": flows(attention(7, 0, 0), 0),
-        "kFlowOfPeaked": flows(attention(8, 4, 0), 3),
-        "kFlowOfResidual": flows(attention(9, 2, 0.5), 0),
-        "kFlowOfNearIdentity": flows(attention(10, 1, 0.984375), 0),
-    })
+    write(
+        "max_flow",
+        {
+            "kFlowOfEven": flows(attention(7, 0, 0), 0),
+            "kFlowOfPeaked": flows(attention(8, 4, 0), 3),
+            "kFlowOfResidual": flows(attention(9, 2, 0.5), 0),
+            "kFlowOfNearIdentity": flows(attention(10, 1, 0.984375), 0),
+        },
+    )
 
 
 def masks(seed, count, groups):
@@ -136,16 +148,20 @@ def masks(seed, count, groups):
 def clustering():
     values = {}
     for name, (seed, count, groups), threshold in [
-        ("Tight", (11, 30, 7), 0.02), ("Loose", (12, 40, 10), 0.1), ("One", (13, 12, 3), 0.9),
+        ("Tight", (11, 30, 7), 0.02),
+        ("Loose", (12, 40, 10), 0.1),
+        ("One", (13, 12, 3), 0.9),
     ]:
         flat = masks(seed, count, groups).reshape(count, -1).astype(numpy.float64)
         fitted = AgglomerativeClustering(
-            n_clusters=None, distance_threshold=threshold, metric="cosine", linkage="complete").fit(flat)
+            n_clusters=None, distance_threshold=threshold, metric="cosine", linkage="complete"
+        ).fit(flat)
         values[f"kLabelsOf{name}"] = fitted.labels_
     # Without any groups: the whole of the tree matters.
     flat = sequence((60, 42), 16).astype(numpy.float64)
-    fitted = AgglomerativeClustering(
-        n_clusters=None, distance_threshold=0.25, metric="cosine", linkage="complete").fit(flat)
+    fitted = AgglomerativeClustering(n_clusters=None, distance_threshold=0.25, metric="cosine", linkage="complete").fit(
+        flat
+    )
     values["kLabelsOfRandom"] = fitted.labels_
     write("clustering", values)
 
@@ -155,8 +171,18 @@ def factorisation():
     for name, sizes, seed, components in [("Small", (12, 4, 5), 14, 3), ("Wide", (30, 3, 3), 15, 5)]:
         features = sequence(sizes, seed)
         features = features * features
-        model = NMF(n_components=components, init="random", random_state=0)
-        vectors = model.fit_transform(features.reshape(sizes[0], -1))
+        # In float64, from where scikit-learn starts for float32 features. The maps' numbers come first in its stream.
+        rows = features.reshape(sizes[0], -1).astype(numpy.float64)
+        scale = numpy.float64(numpy.float32(numpy.sqrt(rows.mean() / components)))
+        random = numpy.random.RandomState(0)
+        maps = random.standard_normal((components, rows.shape[1]))
+        start = random.standard_normal((sizes[0], components))
+        model = NMF(n_components=components, init="custom")
+        vectors = model.fit_transform(
+            rows,
+            W=numpy.abs((scale * start).astype(numpy.float32)).astype(numpy.float64),
+            H=numpy.abs((scale * maps).astype(numpy.float32)).astype(numpy.float64),
+        )
         values[f"kVectorsOf{name}"] = vectors.T
         values[f"kMapsOf{name}"] = model.components_
     values["kFirstNormals"] = numpy.random.RandomState(0).standard_normal(12)

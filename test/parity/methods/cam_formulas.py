@@ -1,4 +1,5 @@
 """The papers' formulas in float64, where no peer computes them rightly. Activations and gradients [B, C, h, w]."""
+
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -34,12 +35,12 @@ def shapley(subject: Subject, layer: str, utility) -> Tensor:
     maps = []
     for image, target in zip(subject.images, subject.targets):
         kept: list[Tensor] = []
-        handle = module.register_forward_hook(lambda _module, _inputs, output: kept.append(output))
+        handle = module.register_forward_hook(lambda _module, _inputs, output, kept=kept: kept.append(output))
         with sdpa_kernel(SDPBackend.MATH):  # the fused kernels cannot be differentiated twice
             score = utility(subject.model(image[None])[0], target)
             handle.remove()
-            gradient, = torch.autograd.grad(score, kept[0], create_graph=True)
-            curved, = torch.autograd.grad(gradient, kept[0], kept[0].detach(), allow_unused=True)
+            (gradient,) = torch.autograd.grad(score, kept[0], create_graph=True)
+            (curved,) = torch.autograd.grad(gradient, kept[0], kept[0].detach(), allow_unused=True)
         curved = torch.zeros_like(gradient) if curved is None else curved
         reshape = subject.reshape or (lambda tensor: tensor)
         weights = reshape(gradient - curved / 2).mean(SPACE, keepdim=True)

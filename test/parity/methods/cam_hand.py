@@ -1,4 +1,6 @@
-"""A model whose maps can be worked out with pencil and paper, and two peers' maps of an image that is nearly nothing."""
+"""A model whose maps can be worked out with pencil and paper, and two peers' maps of an image that is nearly
+nothing."""
+
 from pathlib import Path
 
 import cam_peers as peers
@@ -15,7 +17,8 @@ NEARLY_NOTHING = [[1e-7, 0, 2e-7, 1e-7], [0, 1.5e-7, 0.5e-7, 0], [0.2e-7, 0.2e-7
 
 
 class Hand(nn.Module):
-    """Scores of 5 classes: linear in the means of three channels and of their squares. `features` is the input itself."""
+    """Scores of 5 classes: linear in the means of three channels and of their squares. `features` is the input
+    itself."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,14 +33,18 @@ class Hand(nn.Module):
 
 
 def save_hand(folder: Path, versions: dict[str, str]) -> None:
-    path = folder / 'cam-hand.pt'
+    path = folder / "cam-hand.pt"
     torch.jit.script(Hand().eval()).save(str(path))
     slim(path)
     images = torch.tensor(NEARLY_NOTHING).reshape(1, 3, 2, 2)
-    subject = Subject('hand', Hand().eval(), images, [0], ('features',), None, None, True)
-    save_reference({
-        'input': images,
-        'pytorch-grad-cam': peers.by_pytorch_grad_cam('XGradCAM', subject, 'features'),
-        'torch-cam': peers.by_torch_cam('XGradCAM', subject, 'features'),
-    }, folder / 'cam-hand.safetensors', versions)
-    print('hand', path.stat().st_size // 1024, 'KB')
+    subject = Subject("hand", Hand().eval(), images, [0], ("features",), None, None, True)
+    save_reference(
+        {
+            "input": images,
+            "pytorch-grad-cam": peers.by_pytorch_grad_cam("XGradCAM", subject, "features"),
+            "torch-cam": peers.by_torch_cam("XGradCAM", subject, "features"),
+        },
+        folder / "cam-hand.safetensors",
+        versions,
+    )
+    print("hand", path.stat().st_size // 1024, "KB")

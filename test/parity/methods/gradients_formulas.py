@@ -1,4 +1,5 @@
 """Formulas where no peer computes the same: each takes an `Explained` and returns raw maps [N, H, W]."""
+
 from collections.abc import Callable
 from math import ceil
 
@@ -13,12 +14,13 @@ from gradients_noise import normal, rise_draws
 
 def slopes(explained: Explained, images: Tensor, target: int) -> Tensor:
     images = images.clone().requires_grad_()
-    gradient, = torch.autograd.grad(explained.model(images)[:, target].sum(), images)
+    (gradient,) = torch.autograd.grad(explained.model(images)[:, target].sum(), images)
     return gradient
 
 
 def variance(samples: int, share: float) -> Callable[[Explained], Tensor]:
     """Unbiased, of gradients at noise of a share of each image's range; in float64 once the gradients are there."""
+
     def maps(explained: Explained) -> Tensor:
         found = []
         for image, target in zip(explained.images, explained.targets):
@@ -26,11 +28,15 @@ def variance(samples: int, share: float) -> Callable[[Explained], Tensor]:
             noisy = torch.stack([image + deviation * normal(i, tuple(image.shape)) for i in range(samples)])
             found.append(slopes(explained, noisy, target).double().var(0, unbiased=True).sum(0).float())
         return torch.stack(found)
+
     return maps
 
 
-def rise(masks: int, grid: tuple[int, int], probability: float, expected: bool = False) -> Callable[[Explained], Tensor]:
+def rise(
+    masks: int, grid: tuple[int, int], probability: float, expected: bool = False
+) -> Callable[[Explained], Tensor]:
     """Masks as in the paper: cells of ceil(side / cells) pixels, one more than fit, cut at an offset below one cell."""
+
     def maps(explained: Explained) -> Tensor:
         height, width = explained.images.shape[2:]
         cell = (ceil(height / grid[0]), ceil(width / grid[1]))
@@ -38,17 +44,20 @@ def rise(masks: int, grid: tuple[int, int], probability: float, expected: bool =
         for i in range(masks):
             numbers = rise_draws(i, grid)
             coarse = (numbers[:-2].reshape(1, 1, *grid) < probability).float()
-            smooth = interpolate(coarse, size=[(n + 1) * c for n, c in zip(grid, cell)], mode='bilinear', align_corners=False)
+            smooth = interpolate(
+                coarse, size=[(n + 1) * c for n, c in zip(grid, cell)], mode="bilinear", align_corners=False
+            )
             top, left = (int(numbers[-2] * cell[0]), int(numbers[-1] * cell[1]))
-            drawn.append(smooth[0, 0, top:top + height, left:left + width])
+            drawn.append(smooth[0, 0, top : top + height, left : left + width])
         shown = torch.stack(drawn)
         found = []
         with torch.no_grad():
             for image, target in zip(explained.images, explained.targets):
                 scores = torch.cat([explained.model(image * part[:, None])[:, target] for part in shown.split(32)])
-                weighted = torch.einsum('s,shw->hw', scores.double(), shown.double())
+                weighted = torch.einsum("s,shw->hw", scores.double(), shown.double())
                 found.append((weighted / (masks * probability if expected else shown.double().sum(0) + 1e-4)).float())
         return torch.stack(found)
+
     return maps
 
 
@@ -59,7 +68,7 @@ def blurred(images: Tensor, sigma: float) -> Tensor:
     reach = min(ceil(3 * sigma), height - 1, width - 1)
     weights = torch.exp(-torch.arange(-reach, reach + 1, dtype=torch.float64).square() / (2 * sigma**2))
     weights = (weights / weights.sum()).float()
-    planes = pad(images.reshape(-1, 1, height, width), [reach] * 4, mode='reflect')
+    planes = pad(images.reshape(-1, 1, height, width), [reach] * 4, mode="reflect")
     smooth = conv2d(conv2d(planes, weights.reshape(1, 1, 1, -1)), weights.reshape(1, 1, -1, 1)).reshape(images.shape)
     torch.testing.assert_close(smooth, gaussian_blur(images, [2 * reach + 1] * 2, [sigma] * 2), atol=1e-5, rtol=0)
     return smooth

@@ -1,7 +1,9 @@
-"""Writes gradients-NET.pt: models small enough that a test computes every gradient by hand. Weights follow from indices alone.
+"""Writes gradients-NET.pt: models small enough that a test computes every gradient by hand. Weights follow from indices
+alone.
 
 Usage: python test/parity/methods/gradients_nets.py
 """
+
 import sys
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from slim_archive import slim  # noqa: E402
+from slim_archive import slim
 
 CLASSES, CHANNELS, HEIGHT, WIDTH, HIDDEN = 5, 3, 4, 6, 4
 
@@ -60,8 +62,8 @@ class Rectified(nn.Module):
         return self.fc(self.flatten(self.relu(self.mix(images))))
 
 
-if __name__ == '__main__':
+if __name__ == "__main__":
     for net in (Linear, Quadratic, Rectified):
-        path = HERE / f'gradients-{net.__name__.lower()}.pt'
+        path = HERE / f"gradients-{net.__name__.lower()}.pt"
         torch.jit.trace(net().eval(), torch.rand(1, CHANNELS, HEIGHT, WIDTH)).save(path)
         slim(path)

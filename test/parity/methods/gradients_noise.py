@@ -1,7 +1,9 @@
 """Our noise in place of the peers' own, so that sampled methods can be compared number by number.
 
-Sample i of seed s is drawn from a generator of its own, seeded with s * 1000003 + i; every image of a batch gets the same.
+Sample i of seed s is drawn from a generator of its own, seeded with s * 1000003 + i; every image of a batch gets the
+same.
 """
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
@@ -26,24 +28,28 @@ def uniform(sample: int, shape: tuple[int, ...], seed: int = 0) -> Tensor:
 @contextmanager
 def captum_noise(images: int) -> Iterator[None]:
     """NoiseTunnel draws torch.normal(0, deviations) for [images * samples, ...], the samples of an image together."""
+
     def drawn(_mean: float, deviations: Tensor) -> Tensor:
         samples = len(deviations) // images
         each = torch.stack([normal(i, tuple(deviations.shape[1:])) for i in range(samples)])
         return each.repeat(images, 1, 1, 1) * deviations
-    with patch.object(torch, 'normal', drawn):
+
+    with patch.object(torch, "normal", drawn):
         yield
 
 
 @contextmanager
 def xplique_noise() -> Iterator[None]:
-    """xplique draws all samples of one image at once when its batch is as large as they are many: [samples, H, W, C]."""
+    """xplique draws all samples of one image at once when its batch is as large as they are many: [samples, H, W,
+    C]."""
     import tensorflow as tf
 
     def drawn(shape, mean, deviation, dtype) -> tf.Tensor:
         samples, height, width, channels = shape
         each = torch.stack([normal(i, (channels, height, width)) for i in range(samples)])
         return tf.constant(mean + deviation * each.permute(0, 2, 3, 1).numpy(), dtype=dtype)
-    with patch.object(tf.random, 'normal', drawn):
+
+    with patch.object(tf.random, "normal", drawn):
         yield
 
 
@@ -55,7 +61,8 @@ def pair_noise() -> Iterator[None]:
     def drawn(mean: float, deviation: float, shape: tuple[int, ...]) -> np.ndarray:
         height, width, channels = shape
         return mean + deviation * normal(next(counter), (channels, height, width)).permute(1, 2, 0).numpy()
-    with patch.object(np.random, 'normal', drawn):
+
+    with patch.object(np.random, "normal", drawn):
         yield
 
 
@@ -83,6 +90,7 @@ def xplique_masks(grid: tuple[int, int]) -> Iterator[None]:
         room = np.array([masks.shape[1] - height + 1, masks.shape[2] - width + 1], dtype=np.float32)
         top, left = (rise_draws(chunks[0], grid)[cells:].numpy() * room).astype(int)
         chunks[0] += 1
-        return masks[:, top:top + height, left:left + width]
-    with patch.object(tf.random, 'uniform', drawn), patch.object(tf.image, 'random_crop', cut):
+        return masks[:, top : top + height, left : left + width]
+
+    with patch.object(tf.random, "uniform", drawn), patch.object(tf.image, "random_crop", cut):
         yield

@@ -5,25 +5,27 @@ Usage: python test/parity/methods/score.py VIT_CX_FOLDER [MODEL...]
 
 VIT_CX_FOLDER is a checkout of the ViT-CX authors' repository (CausalX-ViT, commit a120d99).
 
-Tensors, for the first images of the model's reference, or for pictures of models/eval: `METHOD` by its definition, raw at the grid; `METHOD.PEER` by the peer, min-maxed at
-the grid (ViT-CX: [::stride, ::stride] of the map at the image's size, min-maxed before). METHOD is followed by `.SETTING`
-where it has one. `deep-feature-factorization.*` are [images, concepts, ...].
+Tensors, for the first images of the model's reference, or for pictures of models/eval: `METHOD` by its definition, raw
+at the grid; `METHOD.PEER` by the peer, min-maxed at the grid (ViT-CX: [::stride, ::stride] of the map at the image's
+size, min-maxed before). METHOD is followed by
+`.SETTING` where it has one. `deep-feature-factorization.*` are [images, concepts, ...].
 """
+
 import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
 
-warnings.filterwarnings('ignore')
+warnings.filterwarnings("ignore")
 sys.path.insert(0, str(Path(__file__).parent))
 
-import score_subjects as subjects  # noqa: E402  (must come first: it makes torchvision importable)
-import score_formulas as formulas  # noqa: E402
-import score_peers as peers  # noqa: E402
-import torch  # noqa: E402
-from reference_file import save_reference  # noqa: E402
-from score_subjects import Subject  # noqa: E402
-from torch import Tensor  # noqa: E402
+import score_subjects as subjects
+import score_formulas as formulas
+import score_peers as peers
+import torch
+from reference_file import save_reference
+from score_subjects import Subject
+from torch import Tensor
 
 HERE = Path(__file__).parent
 SAMPLES, COMPONENTS = 3, 4
@@ -48,48 +50,50 @@ def maps(subject: Subject, vit_cx, is_small: bool) -> tuple[dict[str, Tensor], l
 
     for image, target in zip(subject.images, subject.targets, strict=True):
         case = (subject, image, target)
-        add('score-cam', formulas.score_cam(*case))
-        add('score-cam.pytorch-grad-cam', peers.grad_cam_score_cam(*case))
-        add('score-cam.torch-cam', peers.torch_cam_score_cam(*case))
-        add('ablation-cam', formulas.ablation_cam(*case))
-        add('ablation-cam.pytorch-grad-cam', peers.grad_cam_ablation_cam(*case))
+        add("score-cam", formulas.score_cam(*case))
+        add("score-cam.pytorch-grad-cam", peers.grad_cam_score_cam(*case))
+        add("score-cam.torch-cam", peers.torch_cam_score_cam(*case))
+        add("ablation-cam", formulas.ablation_cam(*case))
+        add("ablation-cam.pytorch-grad-cam", peers.grad_cam_ablation_cam(*case))
         for level in (0.3, 0.05):
             settings = dict(samples=SAMPLES, level=level)
-            add(f'smooth-grad-cam++.{level}', formulas.smooth_grad_cam_plus_plus(*case, **settings))
-            add(f'smooth-grad-cam++.{level}.torch-cam', peers.torch_cam_smooth_grad_cam_plus_plus(*case, **settings))
+            add(f"smooth-grad-cam++.{level}", formulas.smooth_grad_cam_plus_plus(*case, **settings))
+            add(f"smooth-grad-cam++.{level}.torch-cam", peers.torch_cam_smooth_grad_cam_plus_plus(*case, **settings))
         if is_small:
             settings = dict(samples=SAMPLES, level=0.5)
-            add('ss-cam.mask', formulas.ss_cam(*case, **settings, noise_on='mask'))
-            add('ss-cam.input', formulas.ss_cam(*case, **settings, noise_on='input'))
-            add('ss-cam.mask.torch-cam', peers.torch_cam_ss_cam(*case, **settings))
-            add('is-cam', formulas.is_cam(*case, steps=4))
-            add('is-cam.torch-cam', peers.torch_cam_is_cam(*case, steps=4))
+            add("ss-cam.mask", formulas.ss_cam(*case, **settings, noise_on="mask"))
+            add("ss-cam.input", formulas.ss_cam(*case, **settings, noise_on="input"))
+            add("ss-cam.mask.torch-cam", peers.torch_cam_ss_cam(*case, **settings))
+            add("is-cam", formulas.is_cam(*case, steps=4))
+            add("is-cam.torch-cam", peers.torch_cam_is_cam(*case, steps=4))
         concept_maps, peer_logits, logits = peers.factorization(subject, image, COMPONENTS)
-        add('deep-feature-factorization.maps', concept_maps)
-        add('deep-feature-factorization.logits.pytorch-grad-cam', peer_logits)
-        add('deep-feature-factorization.logits', logits)
-        if subject.form != 'cnn' and vit_cx is not None:
+        add("deep-feature-factorization.maps", concept_maps)
+        add("deep-feature-factorization.logits.pytorch-grad-cam", peer_logits)
+        add("deep-feature-factorization.logits", logits)
+        if subject.form != "cnn" and vit_cx is not None:
             causal, count = peers.vit_cx(vit_cx, *case)
-            print(f'  ViT-CX: {count} masks', flush=True)
+            print(f"  ViT-CX: {count} masks", flush=True)
             stride = 1 if is_small else 16
-            found.setdefault('vit-cx.masks', []).append(torch.tensor(float(count)))
-            add('vit-cx.authors', unit(causal)[::stride, ::stride])
+            found.setdefault("vit-cx.masks", []).append(torch.tensor(float(count)))
+            add("vit-cx.authors", unit(causal)[::stride, ::stride])
     return {name: torch.stack(values).contiguous() for name, values in found.items()}, flat
 
 
 SUBJECTS = {
-    'resnet-tiny-shapes': lambda: subjects.shipped('resnet-tiny-shapes', [2]),
-    'vit-tiny-shapes': lambda: subjects.shipped('vit-tiny-shapes', [2, 5]),
-    'torchvision-resnet-traced': lambda: subjects.small('torchvision-resnet-traced', RUNS_OF_SMALL),
-    'torchvision-resnet-basic-scripted': lambda: subjects.small('torchvision-resnet-basic-scripted', RUNS_OF_SMALL, 'layer3'),
-    'timm-vit-fused-traced': lambda: subjects.small('timm-vit-fused-traced', RUNS_OF_SMALL),
-    'timm-deit-distilled-traced': lambda: subjects.small('timm-deit-distilled-traced', RUNS_OF_SMALL),
-    'timm-dinov2-registers-traced': lambda: subjects.small('timm-dinov2-registers-traced', RUNS_OF_SMALL),
-    'timm-vit-average-traced': lambda: subjects.small('timm-vit-average-traced', RUNS_OF_SMALL),
-    'timm-swin-traced': lambda: subjects.small('timm-swin-traced', RUNS_OF_SMALL),
+    "resnet-tiny-shapes": lambda: subjects.shipped("resnet-tiny-shapes", [2]),
+    "vit-tiny-shapes": lambda: subjects.shipped("vit-tiny-shapes", [2, 5]),
+    "torchvision-resnet-traced": lambda: subjects.small("torchvision-resnet-traced", RUNS_OF_SMALL),
+    "torchvision-resnet-basic-scripted": lambda: subjects.small(
+        "torchvision-resnet-basic-scripted", RUNS_OF_SMALL, "layer3"
+    ),
+    "timm-vit-fused-traced": lambda: subjects.small("timm-vit-fused-traced", RUNS_OF_SMALL),
+    "timm-deit-distilled-traced": lambda: subjects.small("timm-deit-distilled-traced", RUNS_OF_SMALL),
+    "timm-dinov2-registers-traced": lambda: subjects.small("timm-dinov2-registers-traced", RUNS_OF_SMALL),
+    "timm-vit-average-traced": lambda: subjects.small("timm-vit-average-traced", RUNS_OF_SMALL),
+    "timm-swin-traced": lambda: subjects.small("timm-swin-traced", RUNS_OF_SMALL),
 }
 
-if __name__ == '__main__':
+if __name__ == "__main__":
     torch.set_num_threads(1)
     folder, *names = sys.argv[1:]
     vit_cx = peers.load_vit_cx(Path(folder))
@@ -109,9 +113,13 @@ if __name__ == '__main__':
                 break
         tensors, flat = best
         subject = chosen
-        print(f'  classes {subject.targets}; flat: {flat or "none"}', flush=True)
+        print(f"  classes {subject.targets}; flat: {flat or 'none'}", flush=True)
         zeros = [key for key, value in tensors.items() if any(m.max() == m.min() for m in value) and key in flat]
-        assert len(zeros) == len(set(flat)), f'{name}: nearly flat maps'
-        tensors['targets'] = torch.tensor(subject.targets)
-        note = {'layer': subject.layer, 'files': ' '.join(subject.files), 'source': 'grad-cam 1.5.7, torchcam 0.5.0, ViT-CX a120d99'}
-        save_reference(tensors, HERE / f'score-{name}.safetensors', note)
+        assert len(zeros) == len(set(flat)), f"{name}: nearly flat maps"
+        tensors["targets"] = torch.tensor(subject.targets)
+        note = {
+            "layer": subject.layer,
+            "files": " ".join(subject.files),
+            "source": "grad-cam 1.5.7, torchcam 0.5.0, ViT-CX a120d99",
+        }
+        save_reference(tensors, HERE / f"score-{name}.safetensors", note)

@@ -1,4 +1,6 @@
-"""The Score-CAM family by its definitions, one image at a time, in plain PyTorch: what the defaults are compared with."""
+"""The Score-CAM family by its definitions, one image at a time, in plain PyTorch: what the defaults are compared
+with."""
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, randn  # by name: the peers' is replaced while they run
@@ -20,7 +22,7 @@ def unit(maps: Tensor) -> Tensor:
 def score_cam(subject: Subject, image: Tensor, target: int, change=None, rounds: int = 1) -> Tensor:
     """`change(mask, image, channel, round)` gives the image to be scored; by default their product."""
     features = subject.reshape(subject.features(image[None]))[0]
-    masks = unit(F.interpolate(features[None], image.shape[1:], mode='bilinear', align_corners=False)[0])
+    masks = unit(F.interpolate(features[None], image.shape[1:], mode="bilinear", align_corners=False)[0])
     scores = torch.zeros(len(masks))
     for channel, mask in enumerate(masks):
         for r in range(rounds):
@@ -34,7 +36,7 @@ def ss_cam(subject: Subject, image: Tensor, target: int, samples: int, level: fl
 
     def change(mask: Tensor, image: Tensor, channel: int, r: int) -> Tensor:
         sample = r * channels + channel
-        if noise_on == 'mask':
+        if noise_on == "mask":
             return (mask + level * shared_noise(tuple(mask.shape), sample)) * image
         return mask * image + level * shared_noise(tuple(image.shape), sample)
 
@@ -52,7 +54,7 @@ def smooth_grad_cam_plus_plus(subject: Subject, image: Tensor, target: int, samp
         feature, logits = subject.run((image + level * shared_noise(tuple(image.shape), sample))[None])
         gradient = subject.reshape(torch.autograd.grad(logits[0, target], feature)[0])[0]
         for power, moment in enumerate(moments, start=1):
-            moment += gradient ** power / samples
+            moment += gradient**power / samples
     first, second, third = moments
     denominator = torch.maximum(second, 2 * second + features.sum(dim=(1, 2), keepdim=True) * third)
     alpha = torch.where(denominator == 0, torch.zeros_like(second), second / denominator)
@@ -66,7 +68,7 @@ def ablation_cam(subject: Subject, image: Tensor, target: int) -> Tensor:
     score = logits[0, target]
     spatial = subject.reshape(feature)[0]
     weights = []
-    axis = 1 if subject.form == 'cnn' else -1
+    axis = 1 if subject.form == "cnn" else -1
     for channel in range(len(spatial)):
         ablated = feature.clone()
         ablated.select(axis, channel).zero_()

@@ -1,4 +1,5 @@
 """The same methods by the peers' own code. Where a peer draws noise, its generator is made to draw ours."""
+
 import sys
 import types
 from pathlib import Path
@@ -31,7 +32,7 @@ def at_grid(cam, target_size=None):
 
 
 def grad_cam_package(cam, image: Tensor, target: int) -> Tensor:
-    with mock.patch.object(pytorch_grad_cam.base_cam, 'scale_cam_image', at_grid):
+    with mock.patch.object(pytorch_grad_cam.base_cam, "scale_cam_image", at_grid):
         return torch.from_numpy(cam(image[None], [ClassifierOutputTarget(target)])[0])
 
 
@@ -40,7 +41,7 @@ def grad_cam_score_cam(subject: Subject, image: Tensor, target: int) -> Tensor:
 
 
 def grad_cam_ablation_cam(subject: Subject, image: Tensor, target: int) -> Tensor:
-    layer = AblationLayer() if subject.form == 'cnn' else AblationLayerVit()
+    layer = AblationLayer() if subject.form == "cnn" else AblationLayerVit()
     cam = AblationCAM(subject.model, [subject.module], reshape_transform=subject.reshape, ablation_layer=layer)
     return grad_cam_package(cam, image, target)
 
@@ -52,7 +53,7 @@ def torch_cam(extractor, subject: Subject, image: Tensor, target: int) -> Tensor
 
 
 def arguments(subject: Subject, image: Tensor) -> dict:
-    return {'target_layer': subject.layer, 'input_shape': tuple(image.shape), 'reshape_transform': subject.reshape}
+    return {"target_layer": subject.layer, "input_shape": tuple(image.shape), "reshape_transform": subject.reshape}
 
 
 def torch_cam_score_cam(subject: Subject, image: Tensor, target: int) -> Tensor:
@@ -70,7 +71,10 @@ class Shared:
         _, channels, height, width = size
         if not self.per_channel:
             return self.level * shared_noise((channels, height, width), call)[None]
-        return self.level * torch.stack([shared_noise((height, width), call * channels + c) for c in range(channels)])[None]
+        return (
+            self.level
+            * torch.stack([shared_noise((height, width), call * channels + c) for c in range(channels)])[None]
+        )
 
 
 def torch_cam_ss_cam(subject: Subject, image: Tensor, target: int, samples: int, level: float) -> Tensor:
@@ -83,7 +87,9 @@ def torch_cam_is_cam(subject: Subject, image: Tensor, target: int, steps: int) -
     return torch_cam(ISCAM(subject.model, num_samples=steps, **arguments(subject, image)), subject, image, target)
 
 
-def torch_cam_smooth_grad_cam_plus_plus(subject: Subject, image: Tensor, target: int, samples: int, level: float) -> Tensor:
+def torch_cam_smooth_grad_cam_plus_plus(
+    subject: Subject, image: Tensor, target: int, samples: int, level: float
+) -> Tensor:
     extractor = SmoothGradCAMpp(subject.model, num_samples=samples, std=level, **arguments(subject, image))
     extractor._distrib = Shared(level, per_channel=False)
     return torch_cam(extractor, subject, image, target)
@@ -93,14 +99,14 @@ def factorization(subject: Subject, image: Tensor, components: int) -> tuple[Ten
     """Maps [components, h, w], each min-maxed; logits of the concepts [components, classes], of vectors as the peer
     gives them and of vectors that are brought to the peak of their map."""
     feature = subject.features(image[None]).detach()
-    channel_axis = 1 if subject.form == 'cnn' else -1
+    channel_axis = 1 if subject.form == "cnn" else -1
 
     def classified(vectors: Tensor) -> Tensor:
         sizes = [1] * feature.dim()
         sizes[0], sizes[channel_axis] = vectors.shape
         return subject.resumed(image, vectors.view(sizes).expand(len(vectors), *feature.shape[1:]).contiguous())
 
-    with mock.patch.object(deep_feature_factorization, 'scale_cam_image', at_grid):
+    with mock.patch.object(deep_feature_factorization, "scale_cam_image", at_grid):
         peer = DeepFeatureFactorization(subject.model, subject.module, subject.reshape, classified)
         concepts, maps, logits = peer(image[None], components)
     spatial = subject.reshape(feature)
@@ -116,11 +122,12 @@ def factorization(subject: Subject, image: Tensor, components: int) -> tuple[Ten
 def load_vit_cx(folder: Path):
     """ViT_CX of its own repository, on a CPU and with the scikit-learn of today."""
     import sklearn.cluster
-    skimage = types.ModuleType('skimage')
-    skimage.transform = types.ModuleType('skimage.transform')
+
+    skimage = types.ModuleType("skimage")
+    skimage.transform = types.ModuleType("skimage.transform")
     skimage.transform.resize = None  # imported there, and not used
-    sys.modules.update({'skimage': skimage, 'skimage.transform': skimage.transform})
-    sys.path.insert(0, str(folder / 'ViT_CX'))
+    sys.modules.update({"skimage": skimage, "skimage.transform": skimage.transform})
+    sys.path.insert(0, str(folder / "ViT_CX"))
     import ViT_CX as peer
 
     def clustering(affinity, **settings):
@@ -139,8 +146,11 @@ def vit_cx(peer, subject: Subject, image: Tensor, target: int) -> tuple[Tensor, 
         counts.append(size[0])
         return torch.stack([shared_noise(tuple(size[1:]), i) for i in range(size[0])])
 
-    with mock.patch.object(torch.Tensor, 'cuda', lambda self: self), \
-            mock.patch.object(torch.nn.Module, 'cuda', lambda self: self), \
-            mock.patch.object(torch, 'randn', randn), mock.patch('builtins.print'):
+    with (
+        mock.patch.object(torch.Tensor, "cuda", lambda self: self),
+        mock.patch.object(torch.nn.Module, "cuda", lambda self: self),
+        mock.patch.object(torch, "randn", randn),
+        mock.patch("builtins.print"),
+    ):
         sal = peer.ViT_CX(subject.model, image[None], subject.module, target, reshape_function=subject.reshape)
     return torch.from_numpy(np.asarray(sal)).float(), counts[0]

@@ -1,5 +1,6 @@
 """Writes score-two-by-two.pt: a classifier of 2 x 2 images that can be computed by hand. Its feature is the red and the
 green channel, rectified; its logits are red + 2 green + 1 and 3 red - green, of the means over the four places."""
+
 from pathlib import Path
 
 import torch
@@ -14,12 +15,12 @@ class TwoByTwo(nn.Module):
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(2, 2)
         with torch.no_grad():
-            self.conv.weight.copy_(torch.tensor([[1., 0, 0], [0, 1, 0]]).view(2, 3, 1, 1))
-            self.fc.weight.copy_(torch.tensor([[1., 2], [3, -1]]))
-            self.fc.bias.copy_(torch.tensor([1., 0]))
+            self.conv.weight.copy_(torch.tensor([[1.0, 0, 0], [0, 1, 0]]).view(2, 3, 1, 1))
+            self.fc.weight.copy_(torch.tensor([[1.0, 2], [3, -1]]))
+            self.fc.bias.copy_(torch.tensor([1.0, 0]))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc(torch.flatten(self.pool(self.relu(self.conv(x))), 1))
 
 
-torch.jit.trace(TwoByTwo().eval(), torch.rand(1, 3, 2, 2)).save(str(Path(__file__).with_name('score-two-by-two.pt')))
+torch.jit.trace(TwoByTwo().eval(), torch.rand(1, 3, 2, 2)).save(str(Path(__file__).with_name("score-two-by-two.pt")))

@@ -1,4 +1,6 @@
-"""What peers give in float32, by their formulas in float64 (xplique and PAIR's saliency know float32 only): which side of a ReLU's kink is right."""
+"""What peers give in float32, by their formulas in float64 (xplique and PAIR's saliency know float32 only): which side
+of a ReLU's kink is right."""
+
 from collections.abc import Iterable
 
 import torch
@@ -16,7 +18,9 @@ def gradient(case: Case, images: Tensor) -> Tensor:
 
 
 def along_path(case: Case, steps: int, weights: Iterable[float]) -> Tensor:
-    return case.images * sum(weight * gradient(case, case.images * (i / (steps - 1))) for i, weight in enumerate(weights))
+    return case.images * sum(
+        weight * gradient(case, case.images * (i / (steps - 1))) for i, weight in enumerate(weights)
+    )
 
 
 def noisy(case: Case, samples: int, deviation: float) -> Tensor:
@@ -33,15 +37,15 @@ def maps(case: Case) -> dict[str, Tensor]:
         found.add(peer, method, value, **asked[peer, method])
 
     plain = gradient(case, case.images)
-    add('xplique', 'gradient', plain.abs().amax(1))
-    add('xplique', 'input-x-gradient', (plain * case.images).mean(1))
-    steps = asked['xplique', 'integrated-gradients']['steps']
+    add("xplique", "gradient", plain.abs().amax(1))
+    add("xplique", "input-x-gradient", (plain * case.images).mean(1))
+    steps = asked["xplique", "integrated-gradients"]["steps"]
     ends = [0.5, *[1.0] * (steps - 2), 0.5]
     path = along_path(case, steps, ends)
-    add('xplique', 'integrated-gradients', path.mean(1))
-    add('captum', 'integrated-gradients', path.sum(1))  # the later of its entries, the trapezoid
-    add('PAIR saliency', 'integrated-gradients', along_path(case, steps, [1.0] * steps).sum(1))
-    several = noisy(case, asked['xplique', 'smooth-grad']['samples'], 0.2)
-    add('xplique', 'smooth-grad', several.mean(0).mean(1))
-    add('xplique', 'var-grad', several.var(0).mean(1))
+    add("xplique", "integrated-gradients", path.mean(1))
+    add("captum", "integrated-gradients", path.sum(1))  # the later of its entries, the trapezoid
+    add("PAIR saliency", "integrated-gradients", along_path(case, steps, [1.0] * steps).sum(1))
+    several = noisy(case, asked["xplique", "smooth-grad"]["samples"], 0.2)
+    add("xplique", "smooth-grad", several.mean(0).mean(1))
+    add("xplique", "var-grad", several.var(0).mean(1))
     return found.tensors

@@ -7,14 +7,33 @@ import { EXCEPTIONS } from './exceptions.mjs';
 
 const LIMITS = { exact: 1e-4, sampled: 1e-2 };
 /** Methods that draw samples. The peers were made to draw ours, so that these too can be compared number by number. */
-const SAMPLED = new Set(['smooth-grad', 'var-grad', 'rise', 'ss-cam', 'is-cam', 'smooth-grad-cam++', 'vit-cx', 'random-cam']);
+const SAMPLED = new Set([
+  'smooth-grad',
+  'var-grad',
+  'rise',
+  'ss-cam',
+  'is-cam',
+  'smooth-grad-cam++',
+  'vit-cx',
+  'random-cam',
+]);
 /** Options that differ between models in the table, and so do not name a row. */
 const PER_MODEL = ['layer', 'samples', 'steps', 'masks', 'window', 'stride'];
-const HEADS = { resnet50: 'ResNet-50', vit_base_patch16_224: 'ViT-B/16', deit_tiny_patch16_224: 'DeiT-Ti', swin_tiny_patch4_window7_224: 'Swin-T', 'resnet-tiny-shapes': 'resnet-tiny-shapes', 'vit-tiny-shapes': 'vit-tiny-shapes' };
+const HEADS = {
+  resnet50: 'ResNet-50',
+  vit_base_patch16_224: 'ViT-B/16',
+  deit_tiny_patch16_224: 'DeiT-Ti',
+  swin_tiny_patch4_window7_224: 'Swin-T',
+  'resnet-tiny-shapes': 'resnet-tiny-shapes',
+  'vit-tiny-shapes': 'vit-tiny-shapes',
+};
 
 const passes = (method, { max, mean }) => max <= LIMITS.exact || (SAMPLED.has(method) && mean <= LIMITS.sampled);
 const short = (value) => (value === 0 ? '0' : value.toExponential(0));
-const listed = (options) => Object.entries(options).map(([name, value]) => `${name} ${typeof value === 'string' ? value : JSON.stringify(value)}`).join(', ') || 'defaults';
+const listed = (options) =>
+  Object.entries(options)
+    .map(([name, value]) => `${name} ${typeof value === 'string' ? value : JSON.stringify(value)}`)
+    .join(', ') || 'defaults';
 
 /** The whole page docs/parity.md. `all`: results by model and key. */
 export function render(all, parseKey) {
@@ -40,14 +59,24 @@ export function render(all, parseKey) {
   const above = measures.filter((cell) => !passes(cell.method, cell));
   const notes = [];
   const noteOf = (cell) => {
-    const found = EXCEPTIONS.find(({ peer, method, models, options }) => (!peer || peer === cell.peer) && method === cell.method && (!models || models.includes(cell.model)) && (!options || Object.entries(options).every(([name, value]) => cell.own[name] === value)));
+    const found = EXCEPTIONS.find(
+      ({ peer, method, models, options }) =>
+        (!peer || peer === cell.peer) &&
+        method === cell.method &&
+        (!models || models.includes(cell.model)) &&
+        (!options || Object.entries(options).every(([name, value]) => cell.own[name] === value)),
+    );
     const text = found?.why ?? 'Not explained yet.';
     if (!notes.includes(text)) notes.push(text);
     return notes.indexOf(text) + 1;
   };
   const models = Object.keys(all);
   const body = [...rows.values()]
-    .sort((a, b) => (a.method === b.method ? (a.peer + listed(a.named)).localeCompare(b.peer + listed(b.named)) : a.method.localeCompare(b.method)))
+    .sort((a, b) =>
+      a.method === b.method
+        ? (a.peer + listed(a.named)).localeCompare(b.peer + listed(b.named))
+        : a.method.localeCompare(b.method),
+    )
     .map(({ method, peer, named, cells }) => {
       const shown = models.map((model) => {
         const cell = cells.get(model);
@@ -60,18 +89,33 @@ export function render(all, parseKey) {
     });
   const counts = new Map();
   for (const cell of measures) {
-    const many = PER_MODEL.filter((name) => name !== 'layer' && cell.own[name] !== undefined).map((name) => `${name} ${JSON.stringify(cell.own[name])}`);
-    const layer = ['score-cam', 'ss-cam', 'is-cam', 'ablation-cam'].includes(cell.method) && cell.own.layer ? [`layer ${cell.own.layer}`] : [];
+    const many = PER_MODEL.filter((name) => name !== 'layer' && cell.own[name] !== undefined).map(
+      (name) => `${name} ${JSON.stringify(cell.own[name])}`,
+    );
+    const layer =
+      ['score-cam', 'ss-cam', 'is-cam', 'ablation-cam'].includes(cell.method) && cell.own.layer
+        ? [`layer ${cell.own.layer}`]
+        : [];
     const text = [...layer, ...many].join(', ');
-    if (text) counts.set(`${cell.method} ${text}`, { method: cell.method, text, models: [...new Set([...(counts.get(`${cell.method} ${text}`)?.models ?? []), HEADS[cell.model]])] });
+    if (text) {
+      counts.set(`${cell.method} ${text}`, {
+        method: cell.method,
+        text,
+        models: [...new Set([...(counts.get(`${cell.method} ${text}`)?.models ?? []), HEADS[cell.model]])],
+      });
+    }
   }
-  const doubles = measures.filter((cell) => cell.oursToDouble !== undefined && above.some(({ method, model }) => method === cell.method && model === cell.model));
+  const doubles = measures.filter(
+    (cell) =>
+      cell.oursToDouble !== undefined &&
+      above.some(({ method, model }) => method === cell.method && model === cell.model),
+  );
   const within = measures.filter((cell) => cell.max <= LIMITS.exact).length;
   return `# Parity with other implementations
 
-What sightline answers beside what each peer's own code answers, on the same weights and the same picture: the largest absolute
-difference between the two maps, each brought to [0, 1] by its own range. The limit is 1e-4; for methods that draw samples,
-1e-2 in the mean, though the peers were made to draw sightline's noise, so that the same figure, the largest, is shown for them.
+Answers of sightline beside those of each peer's own code, on the same weights and the same picture: the largest absolute
+difference between the two maps, each brought to [0, 1] by its own range. The limit is 1e-4, and for methods that draw samples
+1e-2 in the mean. The peers were made to draw sightline's noise, so that the same figure, the largest, is shown for them.
 Bold: above the limit, explained below. \`flat\`: the peer's map and sightline's are zero everywhere. \`·\`: does not apply, or was left out (see below). ${measures.length} comparisons, ${within} within
 1e-4${failed.length ? `, ${failed.length} failed` : ''}.
 
@@ -95,12 +139,15 @@ ${doubles.length ? doubleTable(doubles) : ''}
 ${failed.length ? `## Failed\n${failed.map(({ model, method, peer, error }) => `- ${method}, ${peer}, ${HEADS[model]}: ${error}`).join('\n')}\n` : ''}
 ## Models, pictures and settings
 - ResNet-50 is torchvision's, ViT-B/16 timm's \`vit_base_patch16_224\`, DeiT-Ti \`deit_tiny_patch16_224\`, Swin-T \`swin_tiny_patch4_window7_224\`, with random weights by
-  the rule of test/parity/seeded_weights.py; models/eval/003.png, the best class for which Grad-CAM is positive somewhere. ResNet-50's head is scaled, so
+  the rule of test/parity/seeded_weights.py. The picture is models/eval/003.png, the class the best for which Grad-CAM is positive somewhere. ResNet-50's head is scaled, so
   that its logits do not make a softmax one-hot. The two shipped models: models/eval/003.png and 005.png, the class of an object in each
   (gradients, perturbation and the Score-CAM family: 003.png alone).
 - Layers: \`layer4\`, the last block's \`norm1\`, Swin's \`norm\`, where nothing else is said.
 - Counts that differ from the defaults:
-${[...counts.values()].sort((a, b) => a.method.localeCompare(b.method)).map(({ method, text, models: at }) => `  - ${method}: ${text} (${at.join(', ')})`).join('\n')}
+${[...counts.values()]
+  .sort((a, b) => a.method.localeCompare(b.method))
+  .map(({ method, text, models: at }) => `  - ${method}: ${text} (${at.join(', ')})`)
+  .join('\n')}
 ${leftOut()}
 ${memory()}
 ## Versions and machine
@@ -175,5 +222,7 @@ function about() {
   const { peers } = JSON.parse(readFileSync(beside('versions.json'), 'utf8'));
   const { libtorch, cpuCapability } = versions();
   return `- Compared ${new Date().toISOString().slice(0, 10)} on ${os.cpus()[0].model.trim()}, ${os.cpus().length} cores, Node ${process.version}, LibTorch ${libtorch} (${cpuCapability}), float32 on the CPU, one thread.
-- Peers: ${Object.entries(peers).map(([name, version]) => `${name} ${version}`).join(', ')}.`;
+- Peers: ${Object.entries(peers)
+    .map(([name, version]) => `${name} ${version}`)
+    .join(', ')}.`;
 }

@@ -6,11 +6,20 @@ export function readTensors(path) {
   const headerLength = Number(bytes.readBigUInt64LE(0));
   const { __metadata__: _, ...entries } = JSON.parse(bytes.toString('utf8', 8, 8 + headerLength));
   return new Map(
-    Object.entries(entries).map(([name, { dtype, shape, data_offsets: [start, end] }]) => {
-      if (dtype !== 'F32') throw new Error(`${path}: ${name} is ${dtype}`);
-      const at = bytes.byteOffset + 8 + headerLength;
-      return [name, { shape, data: new Float32Array(bytes.buffer.slice(at + start, at + end)) }];
-    }),
+    Object.entries(entries).map(
+      ([
+        name,
+        {
+          dtype,
+          shape,
+          data_offsets: [start, end],
+        },
+      ]) => {
+        if (dtype !== 'F32') throw new Error(`${path}: ${name} is ${dtype}`);
+        const at = bytes.byteOffset + 8 + headerLength;
+        return [name, { shape, data: new Float32Array(bytes.buffer.slice(at + start, at + end)) }];
+      },
+    ),
   );
 }
 

@@ -32,7 +32,8 @@ std::optional<BatchNorm> read_batch_norm(const Node* node) {
     if (constant->isTensor()) tensors[i] = constant->toTensor();
   }
   const auto training = constant_of(node->input(5)), epsilon = constant_of(node->input(7));
-  if (!training || training->toBool() || !epsilon || !tensors[2].defined() || !tensors[3].defined()) return std::nullopt;
+  if (!training || training->toBool() || !epsilon || !tensors[2].defined() || !tensors[3].defined())
+    return std::nullopt;
   return BatchNorm{tensors[0], tensors[1], tensors[2], tensors[3], epsilon->toDouble()};
 }
 
@@ -47,7 +48,8 @@ at::Tensor folded_weight(const ConvolutionNode& convolution, const BatchNorm& no
 }
 
 at::Tensor folded_bias(const ConvolutionNode& convolution, const BatchNorm& norm) {
-  const auto before = convolution.bias.defined() ? convolution.bias.to(at::kDouble) : at::zeros_like(norm.mean, at::kDouble);
+  const auto before =
+      convolution.bias.defined() ? convolution.bias.to(at::kDouble) : at::zeros_like(norm.mean, at::kDouble);
   const auto shifted = (before - norm.mean.to(at::kDouble)) * scale_of(norm);
   return (norm.bias.defined() ? shifted + norm.bias.to(at::kDouble) : shifted).to(convolution.weight.scalar_type());
 }
@@ -62,9 +64,11 @@ void fold_batch_norms(Graph& graph, PreparedWeights& weights) {
     Node* source = node->input(0)->node();
     const auto convolution = read_convolution(source);
     if (!convolution) continue;
-    const std::vector<at::Tensor> sources{convolution->weight, convolution->bias, norm->mean, norm->variance, norm->weight, norm->bias};
+    const std::vector<at::Tensor> sources{convolution->weight, convolution->bias, norm->mean,
+                                          norm->variance,      norm->weight,      norm->bias};
     const auto epsilon = std::to_string(norm->epsilon * 1e12);
-    const auto weight = weights.get("folded weight " + epsilon, sources, [&] { return folded_weight(*convolution, *norm); });
+    const auto weight =
+        weights.get("folded weight " + epsilon, sources, [&] { return folded_weight(*convolution, *norm); });
     const auto bias = weights.get("folded bias " + epsilon, sources, [&] { return folded_bias(*convolution, *norm); });
     WithInsertPoint point(source);
     source->replaceInput(1, graph.insertConstant(weight));
@@ -79,14 +83,16 @@ void fold_batch_norms(Graph& graph, PreparedWeights& weights) {
 bool free_of_strides(Graph& graph) {
   for (const Node* node : graph.nodes()) {
     if (is_any_of(node, {"as_strided", "view_as_complex", "set_", "resize_", "stride", "is_contiguous"})) return false;
-    if (is_aten(node, "view") && !node->input(1)->type()->isSubtypeOf(*c10::ListType::ofInts())) return false;  // as another dtype
+    if (is_aten(node, "view") && !node->input(1)->type()->isSubtypeOf(*c10::ListType::ofInts()))
+      return false;  // as another dtype
   }
   for (auto it = graph.nodes().begin(); it != graph.nodes().end();) {
     Node* node = *it++;
     const bool is_view = is_any_of(node, {"view", "_unsafe_view"});
     if (!is_view && !is_aten(node, "view_as")) continue;
     WithInsertPoint point(node);
-    Value* reshaped = graph.insert(is_view ? c10::aten::reshape : c10::aten::reshape_as, {node->input(0), node->input(1)});
+    Value* reshaped =
+        graph.insert(is_view ? c10::aten::reshape : c10::aten::reshape_as, {node->input(0), node->input(1)});
     reshaped->setType(node->output()->type());
     node->output()->replaceAllUsesWith(reshaped);
     node->destroy();
@@ -109,15 +115,17 @@ void lay_channels_last(Graph& graph, PreparedWeights& weights) {
     if (!convolution) continue;
     WithInsertPoint point(node);
     if (!convolution->weight.is_contiguous(at::MemoryFormat::ChannelsLast)) {
-      const auto weight = weights.get("channels last", {convolution->weight}, [&] { return convolution->weight.contiguous(at::MemoryFormat::ChannelsLast); });
+      const auto weight = weights.get("channels last", {convolution->weight},
+                                      [&] { return convolution->weight.contiguous(at::MemoryFormat::ChannelsLast); });
       node->replaceInput(1, graph.insertConstant(weight));
     }
     // Inputs of the graph come as they were made; from there on every operator keeps what it finds.
     if (convolution->input->node()->kind() != c10::prim::Param) continue;
     Value*& input = laid[convolution->input];
     if (input == nullptr) {
-      input = graph.insert(c10::aten::contiguous, {convolution->input},
-                           {torch::jit::NamedValue("memory_format", static_cast<int64_t>(at::MemoryFormat::ChannelsLast))});
+      input =
+          graph.insert(c10::aten::contiguous, {convolution->input},
+                       {torch::jit::NamedValue("memory_format", static_cast<int64_t>(at::MemoryFormat::ChannelsLast))});
       // Its size is asked for when the convolution is packed.
       input->setType(convolution->input->type());
     }

@@ -37,7 +37,8 @@ std::optional<Move> move_of(const Node* node) {
   const auto out = recorded_sizes(node->output());
   if (!out) return std::nullopt;
   // All of these keep the order of the elements.
-  if (is_any_of(node, {"view", "reshape", "_unsafe_view", "flatten", "unflatten", "unsqueeze", "squeeze", "contiguous"})) {
+  if (is_any_of(node,
+                {"view", "reshape", "_unsafe_view", "flatten", "unflatten", "unsqueeze", "squeeze", "contiguous"})) {
     return Move{Move::Kind::Reshape, *out};
   }
   if (is_aten(node, "transpose")) {
@@ -136,7 +137,8 @@ class Layouts {
   }
 
  private:
-  Value* insert(c10::Symbol kind, at::ArrayRef<torch::jit::NamedValue> inputs, std::vector<int64_t> sizes, const Value* like) {
+  Value* insert(c10::Symbol kind, at::ArrayRef<torch::jit::NamedValue> inputs, std::vector<int64_t> sizes,
+                const Value* like) {
     Value* value = graph_.insert(kind, inputs);
     value->setType(like->type()->expectRef<c10::TensorType>().withSizes(sizes));
     return value;
@@ -148,9 +150,12 @@ class Layouts {
     if (is_output(linear->output())) return;
     const auto move = move_of(turned->node());
     const auto sizes = recorded_sizes(turned), out = recorded_sizes(linear->output());
-    if (!move || move->kind != Move::Kind::Permute || !sizes || !out || sizes->size() != 3 || move->numbers != std::vector<int64_t>{1, 0, 2}) return;
+    if (!move || move->kind != Move::Kind::Permute || !sizes || !out || sizes->size() != 3 ||
+        move->numbers != std::vector<int64_t>{1, 0, 2})
+      return;
     WithInsertPoint point(linear);
-    Value* const straight = insert(c10::aten::linear, {turned->node()->input(0), linear->input(1), linear->input(2)}, {out->at(1), out->at(0), out->at(2)}, linear->output());
+    Value* const straight = insert(c10::aten::linear, {turned->node()->input(0), linear->input(1), linear->input(2)},
+                                   {out->at(1), out->at(0), out->at(2)}, linear->output());
     Value* const result = insert(c10::aten::transpose, {straight, 0, 1}, *out, linear->output());
     linear->output()->replaceAllUsesWith(result);
   }
@@ -168,13 +173,16 @@ class Layouts {
     if (!first) return;
     const auto count = sizes->at(1), size = sizes->at(3);
     WithInsertPoint point(node);
-    Value* const own = insert(c10::aten::narrow, {path.from, 2, *first, count * size}, {from->at(0), from->at(1), count * size}, heads);
-    Value* const split = insert(c10::aten::unflatten, {own, 2, c10::IValue(std::vector<int64_t>{count, size})}, {from->at(0), from->at(1), count, size}, heads);
+    Value* const own = insert(c10::aten::narrow, {path.from, 2, *first, count * size},
+                              {from->at(0), from->at(1), count * size}, heads);
+    Value* const split = insert(c10::aten::unflatten, {own, 2, c10::IValue(std::vector<int64_t>{count, size})},
+                                {from->at(0), from->at(1), count, size}, heads);
     heads->replaceAllUsesWith(insert(c10::aten::transpose, {split, 1, 2}, *sizes, heads));
   }
 
   // The first of the channels that the path keeps, if it does nothing but split them into heads.
-  std::optional<int64_t> first_channel(const Path& path, const std::vector<int64_t>& from, const std::vector<int64_t>& to) {
+  std::optional<int64_t> first_channel(const Path& path, const std::vector<int64_t>& from,
+                                       const std::vector<int64_t>& to) {
     std::ostringstream key;
     key << from << path.text();
     const auto known = first_channels_.find(key.str());
@@ -183,7 +191,8 @@ class Layouts {
     const auto found = path.along(elements);
     std::optional<int64_t> first = found.flatten()[0].item<int64_t>();
     const auto channels = to.at(1) * to.at(3);
-    if (*first + channels > from.at(2) || !found.equal(elements.narrow(2, *first, channels).unflatten(2, {to.at(1), to.at(3)}).transpose(1, 2))) {
+    if (*first + channels > from.at(2) ||
+        !found.equal(elements.narrow(2, *first, channels).unflatten(2, {to.at(1), to.at(3)}).transpose(1, 2))) {
       first.reset();
     }
     first_channels_.emplace(key.str(), first);
@@ -194,25 +203,34 @@ class Layouts {
   // and back after.
   void merge_heads_in_order(Node* linear) {
     const Path before = path_to(linear->input(0)), after = path_from(linear->output());
-    const auto heads = recorded_sizes(before.from), rows = recorded_sizes(linear->input(0)), out = recorded_sizes(linear->output()),
-               result = recorded_sizes(after.to);
-    if (!heads || !rows || !out || !result || heads->size() != 4 || result->size() != 3 || after.moves.empty() || is_output(after.to)) return;
-    if (rows->back() != heads->at(1) * heads->at(3) || result->at(0) != heads->at(0) || result->at(1) != heads->at(2)) return;
+    const auto heads = recorded_sizes(before.from), rows = recorded_sizes(linear->input(0)),
+               out = recorded_sizes(linear->output()), result = recorded_sizes(after.to);
+    if (!heads || !rows || !out || !result || heads->size() != 4 || result->size() != 3 || after.moves.empty() ||
+        is_output(after.to))
+      return;
+    if (rows->back() != heads->at(1) * heads->at(3) || result->at(0) != heads->at(0) || result->at(1) != heads->at(2))
+      return;
     std::ostringstream key;
     key << *heads << *rows << *out << before.text() << ' ' << after.text();
     const auto known = orders_.find(key.str());
-    const bool is_kept = known != orders_.end() ? known->second : orders_.emplace(key.str(), keeps_order(before, after, *heads, *rows, *out)).first->second;
+    const bool is_kept =
+        known != orders_.end()
+            ? known->second
+            : orders_.emplace(key.str(), keeps_order(before, after, *heads, *rows, *out)).first->second;
     if (!is_kept) return;
     WithInsertPoint point(linear);
     const auto batch = heads->at(0), tokens = heads->at(2), channels = rows->back();
-    Value* const turned = insert(c10::aten::transpose, {before.from, 1, 2}, {batch, tokens, heads->at(1), heads->at(3)}, before.from);
+    Value* const turned =
+        insert(c10::aten::transpose, {before.from, 1, 2}, {batch, tokens, heads->at(1), heads->at(3)}, before.from);
     Value* const merged = insert(c10::aten::flatten, {turned, 2, -1}, {batch, tokens, channels}, linear->input(0));
-    Value* const projected = insert(c10::aten::linear, {merged, linear->input(1), linear->input(2)}, *result, linear->output());
+    Value* const projected =
+        insert(c10::aten::linear, {merged, linear->input(1), linear->input(2)}, *result, linear->output());
     after.to->replaceAllUsesWith(projected);
   }
 
   // Whether token (b, t) of the result is the projection of attention's (b, :, t, :).
-  static bool keeps_order(const Path& before, const Path& after, const std::vector<int64_t>& heads, const std::vector<int64_t>& rows, const std::vector<int64_t>& out) {
+  static bool keeps_order(const Path& before, const Path& after, const std::vector<int64_t>& heads,
+                          const std::vector<int64_t>& rows, const std::vector<int64_t>& out) {
     const auto elements = numbered(heads);
     const auto inputs = before.along(elements).reshape({-1, rows.back()});
     const auto outputs = after.along(numbered(out)).reshape({-1, out.back()});
@@ -223,7 +241,8 @@ class Layouts {
 
   // The caller knows the outputs by their values, so these stay.
   bool is_output(const Value* value) const {
-    return std::any_of(value->uses().begin(), value->uses().end(), [&](const torch::jit::Use& use) { return use.user == graph_.return_node(); });
+    return std::any_of(value->uses().begin(), value->uses().end(),
+                       [&](const torch::jit::Use& use) { return use.user == graph_.return_node(); });
   }
 
   Graph& graph_;

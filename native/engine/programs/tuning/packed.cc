@@ -72,14 +72,16 @@ class Packer {
     const auto packed = weights_.get(how, {convolution.weight}, [&] {
       auto input = *sizes;
       input[0] = kImages;
-      return pack_convolution(convolution.weight, convolution.stride, convolution.padding, convolution.dilation, convolution.groups, input);
+      return pack_convolution(convolution.weight, convolution.stride, convolution.padding, convolution.dilation,
+                              convolution.groups, input);
     });
     WithInsertPoint point(last);
     const auto none = [&] { return graph_.insertConstant(c10::IValue()); };
-    Value* output = graph_.insert(packed_convolution_symbol(),
-                                  {convolution.input, insert_packed(packed), node->input(2), add != nullptr ? add : none(),
-                                   c10::IValue(convolution.stride), c10::IValue(convolution.padding),
-                                   c10::IValue(convolution.dilation), convolution.groups, has_relu});
+    Value* output =
+        graph_.insert(packed_convolution_symbol(),
+                      {convolution.input, insert_packed(packed), node->input(2), add != nullptr ? add : none(),
+                       c10::IValue(convolution.stride), c10::IValue(convolution.padding),
+                       c10::IValue(convolution.dilation), convolution.groups, has_relu});
     output->setType(last->output()->type());
     last->output()->replaceAllUsesWith(output);
   }
@@ -92,7 +94,9 @@ class Packer {
     if (!is_aten(sum, "add") || sum->inputs().size() < 3 || use.offset > 1 || !is_plain(sum)) return nullptr;
     const auto alpha = constant_of(sum->input(2));
     Value* other = sum->input(1 - use.offset);
-    if (!alpha || !alpha->isInt() || alpha->toInt() != 1 || !is_tensor(other) || other == value || !are_alike(value, other)) return nullptr;
+    if (!alpha || !alpha->isInt() || alpha->toInt() != 1 || !is_tensor(other) || other == value ||
+        !are_alike(value, other))
+      return nullptr;
     // The operator takes the place of the sum, so the other summand is computed before it in any case.
     add = other;
     return sum;
@@ -121,9 +125,11 @@ class Packer {
       activation = "relu";
       last = relu;
     }
-    const auto packed = weights_.get("packed linear " + std::to_string(rows), {matrix}, [&] { return pack_linear(matrix, rows); });
+    const auto packed =
+        weights_.get("packed linear " + std::to_string(rows), {matrix}, [&] { return pack_linear(matrix, rows); });
     WithInsertPoint point(last);
-    Value* output = graph_.insert(packed_linear_symbol(), {node->input(0), insert_packed(packed), node->input(2), activation});
+    Value* output =
+        graph_.insert(packed_linear_symbol(), {node->input(0), insert_packed(packed), node->input(2), activation});
     output->setType(last->output()->type());
     last->output()->replaceAllUsesWith(output);
   }
@@ -142,7 +148,8 @@ class Packer {
 
 }  // namespace
 
-void pack_operators(Graph& graph, const std::unordered_set<const Value*>& recorded, at::ScalarType dtype, PreparedWeights& weights) {
+void pack_operators(Graph& graph, const std::unordered_set<const Value*>& recorded, at::ScalarType dtype,
+                    PreparedWeights& weights) {
   if (has_packed_operators(dtype)) Packer(graph, recorded, dtype, weights).run();
 }
 

@@ -32,11 +32,13 @@ c10::TypedOperatorHandle<Signature> find(const char* name, const char* overload 
 at::Tensor run_convolution(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
                            const std::optional<at::Tensor>& add, at::IntArrayRef stride, at::IntArrayRef padding,
                            at::IntArrayRef dilation, int64_t groups, bool relu) {
-  using Plain = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&, at::IntArrayRef, at::IntArrayRef,
-                           at::IntArrayRef, int64_t, c10::string_view, Scalars, std::optional<c10::string_view>);
-  using Binary = at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&, at::IntArrayRef,
-                            at::IntArrayRef, at::IntArrayRef, int64_t, c10::string_view, std::optional<at::Scalar>,
-                            std::optional<c10::string_view>, Scalars, std::optional<c10::string_view>);
+  using Plain =
+      at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&, at::IntArrayRef,
+                 at::IntArrayRef, at::IntArrayRef, int64_t, c10::string_view, Scalars, std::optional<c10::string_view>);
+  using Binary =
+      at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
+                 at::IntArrayRef, at::IntArrayRef, at::IntArrayRef, int64_t, c10::string_view,
+                 std::optional<at::Scalar>, std::optional<c10::string_view>, Scalars, std::optional<c10::string_view>);
   if (!add) {
     static const auto plain = find<Plain>("mkldnn::_convolution_pointwise");
     return plain.call(x, weight, bias, padding, stride, dilation, groups, relu ? "relu" : "none", Scalars(), "");
@@ -46,12 +48,14 @@ at::Tensor run_convolution(const at::Tensor& x, const at::Tensor& weight, const 
                      relu ? std::optional<c10::string_view>("relu") : std::nullopt, Scalars(), std::nullopt);
 }
 
-at::Tensor run_linear(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias, std::string activation) {
-  using Plain = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&, c10::string_view, Scalars,
-                           std::optional<c10::string_view>);
+at::Tensor run_linear(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
+                      std::string activation) {
+  using Plain = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&, c10::string_view,
+                           Scalars, std::optional<c10::string_view>);
   static const auto plain = find<Plain>("mkldnn::_linear_pointwise");
   const bool is_gelu = activation == "gelu" || activation == "gelu-tanh";
-  return plain.call(x, weight, bias, is_gelu ? "gelu" : activation, Scalars(), activation == "gelu-tanh" ? "tanh" : "none");
+  return plain.call(x, weight, bias, is_gelu ? "gelu" : activation, Scalars(),
+                    activation == "gelu-tanh" ? "tanh" : "none");
 }
 
 bool try_out(at::ScalarType dtype) {
@@ -61,10 +65,13 @@ bool try_out(at::ScalarType dtype) {
     const auto close = [](const at::Tensor& found, const at::Tensor& expected) {
       return found.sizes() == expected.sizes() && (found.to(at::kFloat) - expected).abs().max().item<double>() < 0.05;
     };
-    const auto sum = [](at::IntArrayRef sizes) { return at::arange(c10::multiply_integers(sizes), at::kFloat).sin().mul(0.25).view(sizes); };
+    const auto sum = [](at::IntArrayRef sizes) {
+      return at::arange(c10::multiply_integers(sizes), at::kFloat).sin().mul(0.25).view(sizes);
+    };
     const auto x = sum({2, 16, 8, 8}), weight = sum({16, 16, 3, 3}), bias = sum({16}), other = sum({2, 16, 8, 8});
     const auto packed = pack_convolution(weight.to(dtype), {1, 1}, {1, 1}, {1, 1}, 1, {2, 16, 8, 8});
-    const auto found = run_convolution(x.to(dtype), packed, bias.to(dtype), other.to(dtype), {1, 1}, {1, 1}, {1, 1}, 1, true);
+    const auto found =
+        run_convolution(x.to(dtype), packed, bias.to(dtype), other.to(dtype), {1, 1}, {1, 1}, {1, 1}, 1, true);
     if (!close(found, (at::conv2d(x, weight, bias, 1, 1) + other).relu())) return false;
     const auto rows = sum({2, 5, 64}), matrix = sum({32, 64}), shift = sum({32});
     const auto line = run_linear(rows.to(dtype), pack_linear(matrix.to(dtype), 10), shift.to(dtype), "gelu");
@@ -86,9 +93,10 @@ bool has_packed_operators(at::ScalarType dtype) {
   return known->emplace(dtype, try_out(dtype)).first->second;
 }
 
-at::Tensor pack_convolution(const at::Tensor& weight, at::IntArrayRef stride, at::IntArrayRef padding, at::IntArrayRef dilation,
-                            int64_t groups, at::IntArrayRef input_sizes) {
-  using Pack = at::Tensor(const at::Tensor&, at::IntArrayRef, at::IntArrayRef, at::IntArrayRef, int64_t, at::OptionalIntArrayRef);
+at::Tensor pack_convolution(const at::Tensor& weight, at::IntArrayRef stride, at::IntArrayRef padding,
+                            at::IntArrayRef dilation, int64_t groups, at::IntArrayRef input_sizes) {
+  using Pack = at::Tensor(const at::Tensor&, at::IntArrayRef, at::IntArrayRef, at::IntArrayRef, int64_t,
+                          at::OptionalIntArrayRef);
   static const auto pack = find<Pack>("mkldnn::_reorder_convolution_weight");
   return pack.call(weight, padding, stride, dilation, groups, input_sizes);
 }
@@ -103,7 +111,8 @@ TORCH_LIBRARY_FRAGMENT(sightline, library) {
   // As in graph_ops.cc: a second copy of this file in the process leaves it to the first.
   if (c10::Dispatcher::singleton().findSchema({"sightline::packed_convolution", ""})) return;
   library.def(
-      "packed_convolution(Tensor x, Tensor weight, Tensor? bias, Tensor? add, int[] stride, int[] padding, int[] dilation, "
+      "packed_convolution(Tensor x, Tensor weight, Tensor? bias, Tensor? add, int[] stride, int[] padding, int[] "
+      "dilation, "
       "int groups, bool relu) -> Tensor",
       &run_convolution);
   library.def("packed_linear(Tensor x, Tensor weight, Tensor? bias, str activation) -> Tensor", &run_linear);

@@ -11,8 +11,8 @@ namespace sightline {
 // Whether this LibTorch and this processor have them for a type; tried out once.
 bool has_packed_operators(at::ScalarType dtype);
 
-at::Tensor pack_convolution(const at::Tensor& weight, at::IntArrayRef stride, at::IntArrayRef padding, at::IntArrayRef dilation,
-                            int64_t groups, at::IntArrayRef input_sizes);
+at::Tensor pack_convolution(const at::Tensor& weight, at::IntArrayRef stride, at::IntArrayRef padding,
+                            at::IntArrayRef dilation, int64_t groups, at::IntArrayRef input_sizes);
 at::Tensor pack_linear(const at::Tensor& weight, int64_t rows);
 
 // sightline::packed_convolution(Tensor x, Tensor weight, Tensor? bias, Tensor? add, int[] stride, int[] padding,

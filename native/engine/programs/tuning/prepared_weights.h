@@ -16,7 +16,8 @@ class PreparedWeights {
  public:
   // The tensor prepared `how` from `sources`. Sources are kept as long as what was made from them: some are computed for
   // one program, and a later tensor at the address of one that was freed must not get its weights.
-  at::Tensor get(const std::string& how, const std::vector<at::Tensor>& sources, const std::function<at::Tensor()>& prepare);
+  at::Tensor get(const std::string& how, const std::vector<at::Tensor>& sources,
+                 const std::function<at::Tensor()>& prepare);
   int64_t bytes() const { return bytes_; }
   // Lets go of what no program holds any more: packed weights differ from image size to image size.
   void drop_unused();

@@ -35,7 +35,8 @@ struct Operand {
 };
 
 bool is_elementwise(const Node* node) {
-  return is_any_of(node, {"gelu", "relu", "silu", "tanh", "sigmoid", "hardswish", "dropout", "contiguous", "clone", "to", "float"});
+  return is_any_of(
+      node, {"gelu", "relu", "silu", "tanh", "sigmoid", "hardswish", "dropout", "contiguous", "clone", "to", "float"});
 }
 
 // Operators that compute each token of the axis by itself: their operands that have the axis. None where the node mixes
@@ -141,7 +142,8 @@ void narrow_tokens(Graph& graph) {
     for (const Use& use : value->uses()) {
       const auto of = operands.find(use.user);
       if (of != operands.end()) {
-        const auto place = std::find_if(of->second.begin(), of->second.end(), [&](const Operand& o) { return o.input == use.offset; });
+        const auto place =
+            std::find_if(of->second.begin(), of->second.end(), [&](const Operand& o) { return o.input == use.offset; });
         if (place == of->second.end() || !join(place->axis, read.at(use.user->output()).second)) return std::nullopt;
         continue;
       }
@@ -161,7 +163,8 @@ void narrow_tokens(Graph& graph) {
     if (!wanted) continue;
     const auto sizes = recorded_sizes(node->output());
     // Half of the tokens is nothing to save.
-    if (!sizes || 2 * (wanted->second.last - wanted->second.first + 1) > sizes->at(static_cast<size_t>(wanted->first))) continue;
+    if (!sizes || 2 * (wanted->second.last - wanted->second.first + 1) > sizes->at(static_cast<size_t>(wanted->first)))
+      continue;
     auto through = operands_of(node, wanted->first);
     if (!through || through->empty()) continue;
     read.emplace(node->output(), *wanted);
@@ -197,7 +200,7 @@ void narrow_tokens(Graph& graph) {
   }
   for (Node* reader : readers) {
     const auto sizes = recorded_sizes(reader->input(0));
-    const auto index = *integer_of(reader->input(2));
+    const auto index = integer_of(reader->input(2)).value();
     const auto row = index < 0 ? index + sizes->at(1) : index;
     WithInsertPoint point(reader);
     reader->replaceInput(2, graph.insertConstant(row - read.at(reader->input(0)).second.first));

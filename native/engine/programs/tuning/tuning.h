@@ -33,7 +33,7 @@ void straighten_linear_inputs(torch::jit::Graph& graph);
 
 // Convolutions and linear layers that no gradient is taken through, nor through anything before them, get weights packed
 // for oneDNN and take in the ReLU, GELU and sum behind them. `recorded`: the values from which gradients are recorded on.
-void pack_operators(torch::jit::Graph& graph, const std::unordered_set<const torch::jit::Value*>& recorded, at::ScalarType dtype,
-                    PreparedWeights& weights);
+void pack_operators(torch::jit::Graph& graph, const std::unordered_set<const torch::jit::Value*>& recorded,
+                    at::ScalarType dtype, PreparedWeights& weights);
 
 }  // namespace sightline
