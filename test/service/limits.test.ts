@@ -140,6 +140,8 @@ it('a client that goes away ends its work in the engine', async () => {
   client.abort();
   await expect(answer).rejects.toThrow();
   await until(() => service.health().inFlight === 0);
+  // The request is given up at once; the engine counts its work when it leaves it, up to a step later.
+  await engineIdle();
   const { completed, failed } = stats();
   expect([completed - before.completed, failed - before.failed]).toEqual([0, 1]);
   // And nobody else's.
