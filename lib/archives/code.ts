@@ -61,7 +61,7 @@ export function checkCode(source: string, path: string): CodeFacts {
       current = null;
       values = null;
       if (first === 'class') {
-        const name = `${module}.${className(tokens)}`;
+        const name = `${module}.${className(tokens, module)}`;
         attributes.set(name, (current = new Set()));
         if (tokens[3]?.text === 'Enum') enumerations.set(name, (values = new Set()));
       } else if (!(tokens[1]?.text === '=' && tokens.length === 3 && tokens[2]!.kind === 'number')) {
@@ -103,11 +103,12 @@ export function checkRecursion(attributes: ReadonlyMap<string, ReadonlySet<strin
   for (const name of attributes.keys()) visit(name);
 }
 
-/** `class NAME(BASE):` */
-function className(tokens: readonly Token[]): string {
+/** `class NAME(BASE):`, and the class of `with torch.no_grad():`, which has no base. */
+function className(tokens: readonly Token[], module: string): string {
   const [, name, bracket, ...rest] = tokens.map(({ text }) => text);
   const isPlain = rest.length === 1 && name !== undefined && bracket === ':';
   const base = bracket === '(' ? rest[0] : undefined;
+  if (name === 'no_grad' && bracket === ':' && module === '__torch__.torch.autograd.grad_mode') return name;
   if (!isPlain && !(name !== undefined && base !== undefined && BASES.has(base) && rest.slice(1).join('') === '):')) {
     throw new CodeFault(
       `has a class that is no module: "${tokens

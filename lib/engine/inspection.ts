@@ -35,6 +35,8 @@ export interface NodeInfo {
   readonly flopsAfter: number | null;
   /** Of the model's `activationBytes`, those of what these operators make. */
   readonly bytesAfter: number;
+  /** Why no gradient of the scores comes to it, such as an operator `detach` after it; empty where one does. */
+  readonly gradientObstacle: string;
 }
 
 /** See `Inspection.scores`. */
@@ -61,6 +63,8 @@ export interface AttentionInfo {
   readonly unsupported: string;
   /** Empty, or why its probabilities are not what the values are mixed by, such as talking heads. */
   readonly altered: string;
+  /** Why no gradient of the scores comes to its probabilities; empty where one does. */
+  readonly gradientObstacle: string;
   /** Whether the graph tells its output projection and the residual sum that this is added to. */
   readonly isInStream: boolean;
   /** Of the model's `flops`, those of operators that read the probabilities, directly or not. */
@@ -154,6 +158,8 @@ export interface Inspection {
    * sentence.
    */
   readonly ruleReasons: Readonly<Record<string, string>>;
+  /** Why no gradient of the scores comes to the image; empty where one does. */
+  readonly gradientObstacle: string;
   /** In the order of execution. */
   readonly nodes: readonly NodeInfo[];
   /** Attentions, in the order of execution. */

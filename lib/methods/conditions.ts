@@ -17,6 +17,17 @@ export const all =
 export const hasGradients: Condition = ({ isQuantized }) =>
   isQuantized ? 'its weights are quantized, and quantized operators have no gradients' : null;
 
+/** Whether the scores' gradient comes back to the image: an operator such as `detach` lets none through. */
+export const gradientReachesImage: Condition = ({ gradientObstacle }) => gradientObstacle || null;
+
+/** Whether it comes back to the target layer. */
+export const gradientReachesLayer: Condition = ({ targetLayer, nodes }) =>
+  nodes.find(({ name }) => name === targetLayer)?.gradientObstacle || null;
+
+/** Whether it comes back to all attention probabilities. */
+export const gradientReachesAttention: Condition = ({ attention }) =>
+  attention.find(({ gradientObstacle }) => gradientObstacle !== '')?.gradientObstacle ?? null;
+
 /** Whether the backward pass can follow a rule, which was tried on the graph. */
 export const followsRule =
   (rule: Rule): Condition =>

@@ -69,6 +69,7 @@ Napi::Object info_to_js(Napi::Env env, const NetworkInfo& info) {
   auto reasons = Napi::Object::New(env);
   for (const auto& [rule, reason] : info.rule_reasons) reasons.Set(rule, reason);
   object.Set("ruleReasons", reasons);
+  object.Set("gradientObstacle", info.gradient_obstacle);
   object.Set("targetLayer", info.target_layer);
   object.Set("placesLostAt", env.Null());
   if (info.places_lost_at) {
@@ -92,6 +93,7 @@ Napi::Object info_to_js(Napi::Env env, const NetworkInfo& info) {
     node.Set("hasBias", info.nodes[i].bias.defined());
     node.Set("flopsAfter", count_to_js(env, info.nodes[i].flops_after));
     node.Set("bytesAfter", static_cast<double>(info.nodes[i].bytes_after));
+    node.Set("gradientObstacle", info.nodes[i].gradient_obstacle);
     if (const auto& grid = info.nodes[i].grid) {
       auto entry = Napi::Object::New(env);
       entry.Set("height", static_cast<double>(grid->height));
@@ -124,6 +126,7 @@ Napi::Object info_to_js(Napi::Env env, const NetworkInfo& info) {
     entry.Set("windows", static_cast<double>(site.windows));
     entry.Set("unsupported", site.unsupported);
     entry.Set("altered", site.altered);
+    entry.Set("gradientObstacle", site.gradient_obstacle);
     entry.Set("isInStream", site.is_in_stream);
     entry.Set("flopsAfter", count_to_js(env, site.flops_after));
     entry.Set("bytesAfter", static_cast<double>(site.bytes_after));

@@ -39,7 +39,7 @@ double farthest_from_mean(const at::Tensor& filled, const at::Tensor& removed) {
   return farthest;
 }
 
-at::Tensor pixels(std::vector<int64_t> sizes) { return sequence(std::move(sizes), 7) * 2 - 1; }
+at::Tensor pixels(const std::vector<int64_t>& sizes) { return sequence(sizes, 7) * 2 - 1; }
 
 }  // namespace
 

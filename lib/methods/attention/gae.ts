@@ -1,5 +1,5 @@
 import { eyeLike, grad } from '../../symbolic/index.js';
-import { all, hasGlobalAttention, hasGradients } from '../conditions.js';
+import { all, gradientReachesAttention, hasGlobalAttention, hasGradients } from '../conditions.js';
 import { defineMethod } from '../method.js';
 import { withPresets } from '../presets.js';
 import { aggregate } from './aggregate.js';
@@ -38,7 +38,7 @@ export const gae = defineMethod({
   ),
   usesLayer: false,
   isClassSpecific: true,
-  reasonAgainst: all(hasGradients, hasGlobalAttention),
+  reasonAgainst: all(hasGradients, hasGlobalAttention, gradientReachesAttention),
   map: ({ model, options }) => {
     const { score } = model.output;
     const flow = blocksBetween(model, options).map((block) => {

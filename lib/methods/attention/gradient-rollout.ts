@@ -1,6 +1,6 @@
 import { grad, zeroSmallest } from '../../symbolic/index.js';
 import * as vitExplain from '../compat/vit-explain.js';
-import { all, hasGlobalAttention, hasGradients } from '../conditions.js';
+import { all, gradientReachesAttention, hasGlobalAttention, hasGradients } from '../conditions.js';
 import { defineMethod } from '../method.js';
 import { withPresets } from '../presets.js';
 import { aggregate, withResidual } from './aggregate.js';
@@ -48,7 +48,7 @@ export const gradientRollout = defineMethod({
   ),
   usesLayer: false,
   isClassSpecific: true,
-  reasonAgainst: all(hasGradients, hasGlobalAttention),
+  reasonAgainst: all(hasGradients, hasGlobalAttention, gradientReachesAttention),
   map: ({ model, options }) => {
     const { score, attentions } = model.output;
     const flow = blocksBetween(model, options).map((block) => {

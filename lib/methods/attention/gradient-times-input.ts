@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 import type { Inspection } from '../../engine/inspection.js';
 import { grad, sum, type SymbolicModel, type Value } from '../../symbolic/index.js';
-import { all, followsRule, hasGradients } from '../conditions.js';
+import { all, followsRule, gradientReachesImage, hasGradients } from '../conditions.js';
 
 const GAMMA = { error: 'give a number of at least 0' };
 
@@ -18,7 +18,7 @@ const hasAttention = ({ attention, unknownAttention }: Inspection): string | nul
   attention.length + unknownAttention === 0 ? 'it has no attention' : null;
 
 export const canPropagate = (rule: 'attn-lrp' | 'cp-lrp'): ((inspection: Inspection) => string | null) =>
-  all(hasGradients, hasAttention, followsRule(rule));
+  all(hasGradients, hasAttention, followsRule(rule), gradientReachesImage);
 
 /** Each pixel's relevance, signed: its value times what the rule brings back to it, summed over the color channels. */
 export function pixelRelevance(

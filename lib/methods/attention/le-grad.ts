@@ -1,5 +1,5 @@
 import { add, expandLike, grad, mean, relu } from '../../symbolic/index.js';
-import { all, hasGlobalAttention, hasGradients } from '../conditions.js';
+import { all, gradientReachesAttention, hasGlobalAttention, hasGradients } from '../conditions.js';
 import { oneOf } from '../fields.js';
 import { defineMethod } from '../method.js';
 import { withPresets } from '../presets.js';
@@ -29,7 +29,7 @@ export const leGrad = defineMethod({
   ),
   usesLayer: false,
   isClassSpecific: true,
-  reasonAgainst: all(hasGradients, hasGlobalAttention, hasBlockOutputs),
+  reasonAgainst: all(hasGradients, hasGlobalAttention, hasBlockOutputs, gradientReachesAttention),
   map: ({ model, options }) => {
     const blocks = blocksBetween(model, options);
     const last = model.output.feature(blockOutputOf(model, model.inspection.attention.length - 1));

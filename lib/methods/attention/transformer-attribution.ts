@@ -1,5 +1,5 @@
 import { eyeLike, grad, mean, relu } from '../../symbolic/index.js';
-import { all, followsRule, hasGlobalAttention, hasGradients } from '../conditions.js';
+import { all, followsRule, gradientReachesAttention, hasGlobalAttention, hasGradients } from '../conditions.js';
 import { defineMethod } from '../method.js';
 import { withPresets } from '../presets.js';
 import { aggregate } from './aggregate.js';
@@ -29,7 +29,7 @@ export const transformerAttribution = defineMethod({
   ),
   usesLayer: false,
   isClassSpecific: true,
-  reasonAgainst: all(hasGradients, hasGlobalAttention, followsRule('lrp')),
+  reasonAgainst: all(hasGradients, hasGlobalAttention, followsRule('lrp'), gradientReachesAttention),
   map: ({ model, options }) => {
     const propagated = model.run(model.image, { rule: 'lrp' });
     const { output } = model;

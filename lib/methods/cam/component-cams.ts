@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 import { kernelComponent, principalComponent, relu, type SymbolicModel, type Value } from '../../symbolic/index.js';
-import { all, hasGradients, hasTargetLayer } from '../conditions.js';
+import { all, gradientReachesLayer, hasGradients, hasTargetLayer } from '../conditions.js';
 import { defineMethod } from '../method.js';
 import { hasReadableLayer } from './conditions.js';
 import { activationsOf, readLayer } from './target-layer.js';
@@ -21,7 +21,7 @@ const componentCam = ({
     options: z.strictObject({}),
     usesLayer: true,
     isClassSpecific,
-    reasonAgainst: isClassSpecific ? all(hasGradients, hasTargetLayer) : hasReadableLayer,
+    reasonAgainst: isClassSpecific ? all(hasGradients, hasTargetLayer, gradientReachesLayer) : hasReadableLayer,
     map: ({ model, layer }) => relu(of(model, layer)),
   });
 

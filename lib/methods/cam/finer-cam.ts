@@ -6,7 +6,7 @@ import { gather, mean, type Value } from '../../symbolic/index.js';
 import { compatWith } from '../compat/peers.js';
 import * as pytorchGradCam from '../compat/pytorch-grad-cam.js';
 import * as torchCam from '../compat/torch-cam.js';
-import { all, hasGradients, hasTargetLayer } from '../conditions.js';
+import { all, gradientReachesLayer, hasGradients, hasTargetLayer } from '../conditions.js';
 import { count, notNegative, oneOf } from '../fields.js';
 import { defineMethod, type MapOf, type MethodInput } from '../method.js';
 import { combineChannels, pipelineOptions, type PipelineSettings } from './pipeline.js';
@@ -77,7 +77,7 @@ export const finerCam = defineMethod({
   }),
   usesLayer: true,
   isClassSpecific: true,
-  reasonAgainst: all(hasGradients, hasTargetLayer, hasRivals),
+  reasonAgainst: all(hasGradients, hasTargetLayer, hasRivals, gradientReachesLayer),
   map: mapBy(contrast),
   compat: {
     'pytorch-grad-cam': mapBy(pytorchGradCam.contrast, pytorchGradCam.placeWeights),

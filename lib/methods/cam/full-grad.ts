@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { Inspection } from '../../engine/inspection.js';
 import { compatWith } from '../compat/peers.js';
 import * as pytorchGradCam from '../compat/pytorch-grad-cam.js';
-import { all, hasGradients } from '../conditions.js';
+import { all, gradientReachesImage, hasGradients } from '../conditions.js';
 import { defineMethod } from '../method.js';
 import { biasedNodes, fullGradient } from './full-gradient.js';
 
@@ -32,7 +32,7 @@ export const fullGrad = defineMethod({
   }),
   usesLayer: false,
   isClassSpecific: true,
-  reasonAgainst: all(hasGradients, hasBiases),
+  reasonAgainst: all(hasGradients, hasBiases, gradientReachesImage),
   map: fullGradient({ over: ['channels', 'height', 'width'], epsilon: 1e-6, alignCorners: true }),
   compat: { 'pytorch-grad-cam': fullGradient(pytorchGradCam.FULL_GRAD_RESCALING) },
 });

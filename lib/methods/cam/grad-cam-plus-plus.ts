@@ -4,7 +4,7 @@ import { compatWith } from '../compat/peers.js';
 import * as pytorchGradCam from '../compat/pytorch-grad-cam.js';
 import * as torchCam from '../compat/torch-cam.js';
 import * as xplique from '../compat/xplique.js';
-import { all, hasGradients, hasTargetLayer } from '../conditions.js';
+import { all, gradientReachesLayer, hasGradients, hasTargetLayer } from '../conditions.js';
 import { defineMethod, type MapOf } from '../method.js';
 import { combineChannels, pipelineOptions, type PipelineSettings } from './pipeline.js';
 import { readLayer } from './target-layer.js';
@@ -35,7 +35,7 @@ export const gradCamPlusPlus = defineMethod({
   }),
   usesLayer: true,
   isClassSpecific: true,
-  reasonAgainst: all(hasGradients, hasTargetLayer),
+  reasonAgainst: all(hasGradients, hasTargetLayer, gradientReachesLayer),
   map: mapBy(),
   compat: {
     'pytorch-grad-cam': mapBy(pytorchGradCam.placeWeights),

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 import { compatWith } from '../compat/peers.js';
-import { all, hasGradients, hasTargetLayer } from '../conditions.js';
+import { all, gradientReachesLayer, hasGradients, hasTargetLayer } from '../conditions.js';
 import { defineMethod, type MapOf } from '../method.js';
 import { combineChannels, pipelineOptions, type PipelineSettings } from './pipeline.js';
 import { readLayer } from './target-layer.js';
@@ -27,7 +27,7 @@ export const gradCam = defineMethod({
   }),
   usesLayer: true,
   isClassSpecific: true,
-  reasonAgainst: all(hasGradients, hasTargetLayer),
+  reasonAgainst: all(hasGradients, hasTargetLayer, gradientReachesLayer),
   map: mapBy({ signed: false }),
   compat: { captum: mapBy({ signed: true }) },
 });

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 import { relu } from '../../symbolic/index.js';
-import { all, hasGradients, hasTargetLayer } from '../conditions.js';
+import { all, gradientReachesLayer, hasGradients, hasTargetLayer } from '../conditions.js';
 import { defineMethod } from '../method.js';
 import { combineChannels, pipelineOptions } from './pipeline.js';
 import { readLayer } from './target-layer.js';
@@ -14,7 +14,7 @@ const gradientCam = ({ name, weighted }: { readonly name: string; readonly weigh
     options: z.strictObject({ ...pipelineOptions }),
     usesLayer: true,
     isClassSpecific: true,
-    reasonAgainst: all(hasGradients, hasTargetLayer),
+    reasonAgainst: all(hasGradients, hasTargetLayer, gradientReachesLayer),
     map: ({ model, layer, options }) => combineChannels(weighted(readLayer(model, layer)), options),
   });
 

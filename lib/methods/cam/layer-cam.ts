@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 import { highest, tanh } from '../../symbolic/index.js';
-import { all, hasGradients, hasTargetLayer } from '../conditions.js';
+import { all, gradientReachesLayer, hasGradients, hasTargetLayer } from '../conditions.js';
 import { notNegative } from '../fields.js';
 import { defineMethod } from '../method.js';
 import { divideOrZero } from '../safe-division.js';
@@ -27,7 +27,7 @@ export const layerCam = defineMethod({
   }),
   usesLayer: true,
   isClassSpecific: true,
-  reasonAgainst: all(hasGradients, hasTargetLayer),
+  reasonAgainst: all(hasGradients, hasTargetLayer, gradientReachesLayer),
   map: ({ model, layer, options }) => {
     const map = combineChannels(byPositiveGradient(readLayer(model, layer)), options);
     return options.gamma === 0 ? map : tanh(divideOrZero(map, highest(map), 1e-30).mul(options.gamma));

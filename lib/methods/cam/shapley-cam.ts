@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 import { SightlineError } from '../../support/errors.js';
 import { detach, exp, grad, log, max, mean, sum, type SymbolicModel, type Value } from '../../symbolic/index.js';
-import { all, hasGradients, hasTargetLayer } from '../conditions.js';
+import { all, gradientReachesLayer, hasGradients, hasTargetLayer } from '../conditions.js';
 import { defineMethod } from '../method.js';
 import { combineChannels, pipelineOptions } from './pipeline.js';
 
@@ -48,7 +48,7 @@ export const shapleyCam = defineMethod({
   }),
   usesLayer: true,
   isClassSpecific: true,
-  reasonAgainst: all(hasGradients, hasTargetLayer),
+  reasonAgainst: all(hasGradients, hasTargetLayer, gradientReachesLayer),
   map: ({ model, layer, options }) => {
     const feature = model.output.feature(layer);
     const gradient = grad(utilityOf(model, options.utility), feature, { differentiable: true });

@@ -4,7 +4,7 @@ import { grad, maximum, power, relu, square, sum } from '../../symbolic/index.js
 import { SPACE } from '../axes.js';
 import { compatWith } from '../compat/peers.js';
 import * as torchCam from '../compat/torch-cam.js';
-import { all, hasGradients, hasTargetLayer } from '../conditions.js';
+import { all, gradientReachesLayer, hasGradients, hasTargetLayer } from '../conditions.js';
 import { count, noise, seed } from '../fields.js';
 import { defineMethod } from '../method.js';
 import { meanOverNoise } from '../noisy-images.js';
@@ -33,7 +33,7 @@ export const smoothGradCamPlusPlus = defineMethod({
   }),
   usesLayer: true,
   isClassSpecific: true,
-  reasonAgainst: all(hasGradients, hasTargetLayer),
+  reasonAgainst: all(hasGradients, hasTargetLayer, gradientReachesLayer),
   map: ({ model, layer, options }) => {
     const activations = activationsOf(model, layer);
     const { first, second, third } = meanOverNoise(model, options, (run) => {

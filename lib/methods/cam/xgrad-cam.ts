@@ -5,7 +5,7 @@ import { SPACE } from '../axes.js';
 import { compatWith } from '../compat/peers.js';
 import * as pytorchGradCam from '../compat/pytorch-grad-cam.js';
 import * as torchCam from '../compat/torch-cam.js';
-import { all, hasGradients, hasTargetLayer } from '../conditions.js';
+import { all, gradientReachesLayer, hasGradients, hasTargetLayer } from '../conditions.js';
 import { defineMethod, type MapOf } from '../method.js';
 import { divideOrZero } from '../safe-division.js';
 import { combineChannels, pipelineOptions, type PipelineSettings } from './pipeline.js';
@@ -35,7 +35,7 @@ export const xGradCam = defineMethod({
   }),
   usesLayer: true,
   isClassSpecific: true,
-  reasonAgainst: all(hasGradients, hasTargetLayer),
+  reasonAgainst: all(hasGradients, hasTargetLayer, gradientReachesLayer),
   map: mapBy((weighted, total) => divideOrZero(weighted, total)),
   compat: {
     'pytorch-grad-cam': mapBy(pytorchGradCam.shareOfTotal),

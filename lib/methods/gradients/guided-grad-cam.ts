@@ -2,7 +2,14 @@ import { grad, scaleToUnit, upsample, type Value } from '../../symbolic/index.js
 import { combineChannels } from '../cam/pipeline.js';
 import { readLayer } from '../cam/target-layer.js';
 import { byMeanGradient } from '../cam/weightings.js';
-import { all, followsRule, hasGradients, hasTargetLayer } from '../conditions.js';
+import {
+  all,
+  followsRule,
+  gradientReachesImage,
+  gradientReachesLayer,
+  hasGradients,
+  hasTargetLayer,
+} from '../conditions.js';
 import { oneOf } from '../fields.js';
 import { defineMethod, type MapOf } from '../method.js';
 import { withPresets } from '../presets.js';
@@ -45,7 +52,13 @@ export const guidedGradCam = defineMethod({
   ),
   usesLayer: true,
   isClassSpecific: true,
-  reasonAgainst: all(hasGradients, hasTargetLayer, followsRule('guided-backprop')),
+  reasonAgainst: all(
+    hasGradients,
+    hasTargetLayer,
+    followsRule('guided-backprop'),
+    gradientReachesImage,
+    gradientReachesLayer,
+  ),
   map: mapBy((map) => map),
   // It multiplies by the finished map, whose least value is 0 before and after it is resized.
   compat: { 'pytorch-grad-cam': mapBy(scaleToUnit) },

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 import { grad } from '../../symbolic/index.js';
-import { hasGradients } from '../conditions.js';
+import { all, gradientReachesImage, hasGradients } from '../conditions.js';
 import { defineMethod } from '../method.js';
 import { channelsSchema, overChannels } from './channels.js';
 
@@ -19,7 +19,7 @@ export const inputXGradient = defineMethod({
   }),
   usesLayer: false,
   isClassSpecific: true,
-  reasonAgainst: hasGradients,
+  reasonAgainst: all(hasGradients, gradientReachesImage),
   map: ({ model, options }) => {
     const run = model.output;
     return overChannels(model.image.mul(grad(run.score, run.image)), options.channels);

@@ -5,7 +5,7 @@ import { abs, accumulate, clamp, constant, fullLike, grad, sum, take } from '../
 import { SPACE } from '../axes.js';
 import * as captum from '../compat/captum.js';
 import * as pair from '../compat/pair.js';
-import { hasGradients } from '../conditions.js';
+import { all, gradientReachesImage, hasGradients } from '../conditions.js';
 import { count, flag } from '../fields.js';
 import { defineMethod, type MapOf } from '../method.js';
 import { withPresets } from '../presets.js';
@@ -119,7 +119,7 @@ export const integratedGradients = defineMethod({
   ),
   usesLayer: false,
   isClassSpecific: true,
-  reasonAgainst: hasGradients,
+  reasonAgainst: all(hasGradients, gradientReachesImage),
   map: integrate(({ weights }) => weights),
   compat: { captum: integrate(captum.weights), pair: integrate(pair.weights) },
 });

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 import { grad, type Rule } from '../../symbolic/index.js';
-import { all, followsRule, hasGradients } from '../conditions.js';
+import { all, followsRule, gradientReachesImage, hasGradients } from '../conditions.js';
 import { defineMethod } from '../method.js';
 import { channelsSchema, overChannels } from './channels.js';
 
@@ -15,7 +15,7 @@ const pixelGradient = ({ name, rule }: { readonly name: string; readonly rule?: 
     }),
     usesLayer: false,
     isClassSpecific: true,
-    reasonAgainst: rule === undefined ? hasGradients : all(hasGradients, followsRule(rule)),
+    reasonAgainst: all(hasGradients, ...(rule === undefined ? [] : [followsRule(rule)]), gradientReachesImage),
     map: ({ model, options }) => {
       const run = rule === undefined ? model.output : model.run(model.image, { rule });
       return overChannels(grad(run.score, run.image), options.channels);

@@ -1,5 +1,5 @@
 import { abs, grad, square, type Value } from '../../symbolic/index.js';
-import { hasGradients } from '../conditions.js';
+import { all, gradientReachesImage, hasGradients } from '../conditions.js';
 import { count, noise, oneOf, seed } from '../fields.js';
 import { defineMethod } from '../method.js';
 import { meanOverNoise } from '../noisy-images.js';
@@ -49,7 +49,7 @@ export const smoothGrad = defineMethod({
   ),
   usesLayer: false,
   isClassSpecific: true,
-  reasonAgainst: hasGradients,
+  reasonAgainst: all(hasGradients, gradientReachesImage),
   map: ({ model, options }) => {
     const { average } = meanOverNoise(model, options, (run) => ({
       average: AVERAGED[options.average](grad(run.score, run.image)),

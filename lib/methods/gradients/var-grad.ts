@@ -1,5 +1,5 @@
 import { abs, grad, relu, square, type Run, type Value } from '../../symbolic/index.js';
-import { hasGradients } from '../conditions.js';
+import { all, gradientReachesImage, hasGradients } from '../conditions.js';
 import { count, flag, noise, oneOf, seed } from '../fields.js';
 import { defineMethod } from '../method.js';
 import { meanOverNoise } from '../noisy-images.js';
@@ -44,7 +44,7 @@ export const varGrad = defineMethod({
   ),
   usesLayer: false,
   isClassSpecific: true,
-  reasonAgainst: hasGradients,
+  reasonAgainst: all(hasGradients, gradientReachesImage),
   map: ({ model, options }) => {
     const { samples, of } = options;
     const gradientOf = (run: Run): Value =>

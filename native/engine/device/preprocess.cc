@@ -3,9 +3,10 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/_upsample_bicubic2d_aa.h>
 #include <ATen/ops/_upsample_bilinear2d_aa.h>
-#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/tensor.h>
 
+#include <algorithm>
 #include <vector>
 
 namespace sightline {
@@ -40,19 +41,21 @@ at::Tensor normalisation(const Preprocessing& how) {
 }
 
 at::Tensor preprocess(const at::Tensor& pixels, const Preprocessing& how, const at::Tensor& normalisation) {
-  const auto rows = pixels.size(0);
-  const auto most =
-      std::max<int64_t>(1, kStripBytes / (pixels.size(1) * pixels.size(2) * static_cast<int64_t>(sizeof(float))));
+  const int64_t rows = pixels.size(0), columns = pixels.size(1), channels = pixels.size(2);
+  const int64_t bytes_of_row = columns * channels * static_cast<int64_t>(sizeof(float));
+  const int64_t most = std::clamp<int64_t>(kStripBytes / bytes_of_row, 1, rows);
+  // Both are taken once: small results between large strips would leave holes in the heap that no further strip fits into.
+  const auto numbers = at::empty({most * columns * channels}, at::kFloat);
+  const auto across = at::empty({1, how.is_gray ? 1 : channels, rows, how.width}, at::kFloat);
   // Rows are resized each by itself, and so are columns after them: strips and an early crop change no value.
-  std::vector<at::Tensor> strips;
   for (int64_t row = 0; row < rows; row += most) {
-    const auto colours =
-        pixels.narrow(0, row, std::min(most, rows - row)).permute({2, 0, 1}).unsqueeze(0).to(at::kFloat).contiguous();
+    const int64_t count = std::min(most, rows - row);
+    const auto colours = numbers.narrow(0, 0, count * columns * channels).view({1, channels, count, columns});
+    colours.copy_(pixels.narrow(0, row, count).permute({2, 0, 1}).unsqueeze(0));
     const auto strip = how.is_gray ? gray(colours) : colours;
-    const auto resized = resize_axis(strip, {strip.size(2), how.resized_width}, how.is_bicubic);
-    strips.push_back(resized.narrow(3, how.crop_left, how.width).contiguous());
+    const auto resized = resize_axis(strip, {count, how.resized_width}, how.is_bicubic);
+    across.narrow(2, row, count).copy_(resized.narrow(3, how.crop_left, how.width));
   }
-  const auto across = strips.size() == 1 ? strips[0] : at::cat(strips, 2);
   const auto planes = resize_axis(across, {how.resized_height, how.width}, how.is_bicubic);
   const auto image = planes.squeeze(0).narrow(1, how.crop_top, how.height);
   // In torchvision's order, so that the result is equal to the bit: to [0, 1], then mean, then deviation.

@@ -34,6 +34,7 @@ struct NodeInfo {
   at::Tensor bias;                     // [channels], of convolutions and batch norms that add one
   std::optional<int64_t> flops_after;  // of the operators that read it, directly or not
   int64_t bytes_after;                 // of the values that they make
+  std::string gradient_obstacle;       // as GradientPaths has it
 };
 
 struct SiteInfo {
@@ -44,6 +45,7 @@ struct SiteInfo {
   std::string altered;                 // as in AttentionSite
   std::optional<int64_t> flops_after;  // of the operators that read the probabilities, directly or not
   int64_t bytes_after;                 // of the values that they make
+  std::string gradient_obstacle;       // as GradientPaths has it
   // Around the attention, where the graph tells; else undefined.
   at::Tensor output_projection;  // [channels, heads, head_size]
   at::Tensor norm_weight;        // [channels], of the layer norm that reads the block's sum
@@ -88,7 +90,8 @@ struct NetworkInfo {
   int64_t unknown_attention;  // softmaxes of no known attention form
   // By the name of a rule of the backward pass that cannot be followed through this graph: why, as a sentence.
   std::map<std::string, std::string> rule_reasons;
-  bool has_parallel_attention;  // attentions side by side, which do not follow one another
+  std::string gradient_obstacle;  // of the image, as GradientPaths has it
+  bool has_parallel_attention;    // attentions side by side, which do not follow one another
   std::vector<NodeInfo> nodes;
   std::vector<SiteInfo> attention;
   std::optional<TokenInfo> tokens;

@@ -86,6 +86,7 @@ TORCH_LIBRARY_FRAGMENT(sightline, library) {
 
 c10::Symbol mark_symbol() { return c10::Symbol::fromQualString("sightline::mark"); }
 c10::Symbol sketch_symbol() { return c10::Symbol::fromQualString("sightline::sketch"); }
+c10::Symbol no_derivative() { return c10::Symbol::attr("no_derivative"); }
 c10::Symbol leaf_symbol() { return c10::Symbol::fromQualString("sightline::leaf"); }
 
 std::optional<c10::IValue> constant_of(const torch::jit::Value* value) {

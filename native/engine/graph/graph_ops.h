@@ -19,6 +19,9 @@ c10::Symbol leaf_symbol();
 // sightline::sketch(Tensor x) -> Tensor: the norm and the sum, two numbers in float64 on the host.
 c10::Symbol sketch_symbol();
 
+// What a straight graph's node has an attribute of this name for: it has no derivative, and a backward pass fails there.
+c10::Symbol no_derivative();
+
 // The constant that a value holds, following prim::Constant only.
 std::optional<c10::IValue> constant_of(const torch::jit::Value* value);
 // The sizes that tracing recorded for a value; none where it is not a tensor or has no complete shape.

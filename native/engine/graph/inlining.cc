@@ -12,6 +12,7 @@
 #include "engine/graph/fused_attention.h"
 #include "engine/graph/graph_ops.h"
 #include "engine/graph/host_sizes.h"
+#include "engine/graph/no_grad_blocks.h"
 
 namespace sightline {
 
@@ -176,6 +177,21 @@ bool set_to_inference(Block* block, Graph& graph) {
   return changed;
 }
 
+// A trace writes Python's numbers as tensors without axes, in float64. Read again, they would make float64 of all that is
+// computed from whole numbers; a number does not.
+void take_for_numbers(Block* block) {
+  for (Node* node : block->nodes()) {
+    for (Block* inner : node->blocks()) take_for_numbers(inner);
+    if (node->kind() != c10::prim::Constant || !node->hasAttribute(c10::attr::value)) continue;
+    if (node->kindOf(c10::attr::value) != torch::jit::AttributeKind::t) continue;
+    auto number = node->t(c10::attr::value);
+    if (number.dim() != 0 || number.scalar_type() != at::kDouble) continue;
+    number = number.clone();
+    number.unsafeGetTensorImpl()->set_wrapped_number(true);
+    node->t_(c10::attr::value, std::move(number));
+  }
+}
+
 // A model that prints has nobody to print to: standard output is the caller's.
 void remove_prints(Block* block) {
   for (auto it = block->nodes().begin(); it != block->nodes().end();) {
@@ -200,7 +216,9 @@ InlinedForward inline_forward(const torch::jit::Module& module, at::Device devic
   bind_defaults(*inlined, method->function().getSchema());
   move_device_constants(inlined->block(), *inlined, device);
   keep_sizes_on_host(*inlined);
+  take_for_numbers(inlined->block());
   remove_prints(inlined->block());
+  open_no_grad_blocks(*inlined);
   // Before tracing: the fused kernel has no derivative, so it fails in a run with gradients on.
   open_native_multi_head_attention(*inlined);
   const bool was_training = set_to_inference(inlined->block(), *inlined);

@@ -8,6 +8,7 @@
 
 #include "engine/graph/convolution_node.h"
 #include "engine/graph/flops.h"
+#include "engine/graph/gradient_paths.h"
 #include "engine/graph/graph_ops.h"
 #include "engine/graph/layouts.h"
 #include "engine/graph/lost_places.h"
@@ -155,6 +156,8 @@ NetworkInfo inspect_graph(StraightGraph& straight, const Places& places, const s
   info.tokens = find_tokens(straight, sites, places, false);
   info.has_parallel_attention = has_parallel_attention(sites);
   if (info.classes > 0) info.head = find_pooled_head(straight, places);
+  const GradientPaths gradients(straight);
+  info.gradient_obstacle = gradients.obstacle(straight.image);
   const FlopCount flops(*straight.graph);
   info.flops = flops.total();
   // A module that passes on what another made (a Sequential, an Identity) adds no bias of its own.
@@ -167,7 +170,8 @@ NetworkInfo inspect_graph(StraightGraph& straight, const Places& places, const s
                    operator_name(node.value->node()),
                    made.insert(node.value).second ? channel_bias(node.value->node()) : at::Tensor(),
                    flops.after(node.value),
-                   flops.bytes_after(node.value)};
+                   flops.bytes_after(node.value),
+                   gradients.obstacle(node.value)};
     // How it is pooled is the surest sign of a layout.
     if (info.head && node.name == info.head->feature) entry.layout = info.head->layout;
     if (entry.layout == Layout::Tokens) entry.grid = grid_of(node.value, places);
@@ -185,6 +189,7 @@ NetworkInfo inspect_graph(StraightGraph& straight, const Places& places, const s
                               site.altered,
                               flops.after_probabilities(site),
                               flops.bytes_after(site.result),
+                              gradients.obstacle(site.result),
                               {},
                               {},
                               false});

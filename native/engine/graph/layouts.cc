@@ -1,5 +1,7 @@
 #include "engine/graph/layouts.h"
 
+#include <algorithm>
+
 #include "engine/graph/convolution_node.h"
 #include "engine/graph/graph_ops.h"
 
@@ -23,6 +25,17 @@ std::optional<at::Tensor> constant_tensor(const Value* value) {
   const auto constant = constant_of(value);
   if (!constant || !constant->isTensor()) return std::nullopt;
   return constant->toTensor();
+}
+
+std::string module_near(const StraightGraph& straight, const Node* node) {
+  if (!node->scopeName().empty()) return node->scopeName();
+  for (const auto& named : straight.nodes) {
+    const auto sources = sources_of(named.value);
+    const auto outputs = node->outputs();
+    if (std::any_of(outputs.begin(), outputs.end(), [&](const Value* output) { return sources.count(output) != 0; }))
+      return named.name;
+  }
+  return "";
 }
 
 std::string name_of(const StraightGraph& straight, const Value* value) {

@@ -20,6 +20,8 @@ std::optional<PatchGrid> grid_of(const torch::jit::Value* value, const Places& p
 bool has_space(const NodeInfo& node);
 // Such as "conv2d" or "batch_norm".
 std::string operator_name(const torch::jit::Node* node);
+// The module that an operator is in; without one, the first that reads it. Empty where there is none.
+std::string module_near(const StraightGraph& straight, const torch::jit::Node* node);
 // The shortest of a value's names; empty where it has none.
 std::string name_of(const StraightGraph& straight, const torch::jit::Value* value);
 // The tensor that a value holds, where it is a constant.

@@ -37,12 +37,6 @@ const Node* first_loss(const Value* lost, const Places& places) {
   return first;
 }
 
-bool reads(const Value* value, const Node* made_by) {
-  const auto sources = sources_of(value);
-  return std::any_of(made_by->outputs().begin(), made_by->outputs().end(),
-                     [&](const Value* output) { return sources.count(output) != 0; });
-}
-
 }  // namespace
 
 std::optional<LostPlaces> find_lost_places(const StraightGraph& straight, const Places& places,
@@ -56,12 +50,7 @@ std::optional<LostPlaces> find_lost_places(const StraightGraph& straight, const 
     if (!places.is_lost(node.value) || !looks_spatial(node.value) || leading.count(node.value) == 0) continue;
     if (sources_of(node.value).count(from) == 0) continue;
     const Node* first = first_loss(node.value, places);
-    LostPlaces lost{first->scopeName(), operator_name(first)};
-    // Without a module of its own it is told by the first that reads it.
-    for (size_t i = 0; lost.node.empty() && i < straight.nodes.size(); ++i) {
-      if (reads(straight.nodes[i].value, first)) lost.node = straight.nodes[i].name;
-    }
-    return lost;
+    return LostPlaces{module_near(straight, first), operator_name(first)};
   }
   return std::nullopt;
 }

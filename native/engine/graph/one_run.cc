@@ -1,5 +1,7 @@
 #include "engine/graph/one_run.h"
 
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/functions/basic_ops.h>
 #include <torch/csrc/jit/ir/ir_views.h>
 #include <torch/csrc/jit/runtime/interpreter.h>
 #include <torch/csrc/jit/runtime/profiling_record.h>
@@ -67,6 +69,11 @@ class Identities {
   std::vector<c10::weak_intrusive_ptr<c10::StorageImpl>> memories_;
 };
 
+// Whether a backward pass that comes to the operator that made it fails.
+bool has_no_derivative(const at::Tensor& tensor) {
+  return dynamic_cast<torch::autograd::NotImplemented*>(tensor.grad_fn().get()) != nullptr;
+}
+
 // Puts observers into a graph, which write down what runs while it runs.
 class Writer {
  public:
@@ -122,6 +129,7 @@ class Writer {
       if (!outputs[i].isTensor()) continue;
       const auto& tensor = outputs[i].toTensor();
       copy->outputs()[i]->setType(tensor.defined() ? c10::TensorType::create(tensor) : c10::TensorType::get());
+      if (tensor.defined() && has_no_derivative(tensor)) copy->i_(no_derivative(), 1);
     }
   }
 

@@ -37,6 +37,9 @@ const std::unordered_set<std::string_view> kSizes = {"size", "output_size", "rep
 const std::unordered_set<std::string_view> kCounts = {"output_size", "repeats",       "steps", "n",   "m",  "N",
                                                       "num_classes", "window_length", "bins",  "row", "col"};
 
+// The class of `with torch.no_grad():`. Its blocks are opened before anything runs, and no other use of it is let through.
+constexpr const char* kNoGrad = "__torch__.torch.autograd.grad_mode.no_grad.";
+
 // What a call takes, loops and further calls multiplied out.
 struct Steps {
   double all = 0;
@@ -121,7 +124,7 @@ class Scan {
 
   void check(const Node* node, const std::string& name) {
     const std::string kind = node->kind().toQualString();
-    if (!only_computes(node))
+    if (!only_computes(node) && !(is_aten(node, "set_grad_enabled") && name.rfind(kNoGrad, 0) == 0))
       refuse("uses the operator " + kind + " in " + place(name) + ", which no image classifier needs");
     for (const auto attribute : node->attributeNames()) {
       const auto sort = node->kindOf(attribute);

@@ -19,7 +19,6 @@
 namespace sightline {
 
 using torch::jit::Value;
-using torch::jit::WithInsertPoint;
 
 namespace {
 
