@@ -80,12 +80,14 @@ describe.skipIf(python === null)('a network around each operator', () => {
       }
       if (method !== 'gradient') continue;
       if (gradient === null) {
-        if (!/no gradient of the scores passes|has no derivative/.test(reason ?? ''))
-          {faults.push(`gradient: ${reason}`);}
+        if (!/no gradient of the scores passes|has no derivative/.test(reason ?? '')) {
+          faults.push(`gradient: ${reason}`);
+        }
       } else if ('length' in map) {
         const off = difference(map, gradient);
-        if (off > 4 * rounding + FLOAT32 * largest(gradient))
-          {faults.push(`gradient: off by ${off} of ${largest(gradient)}`);}
+        if (off > 4 * rounding + FLOAT32 * largest(gradient)) {
+          faults.push(`gradient: off by ${off} of ${largest(gradient)}`);
+        }
       } else faults.push(`gradient: ${map.message}`);
     }
     return faults;
