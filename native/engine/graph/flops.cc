@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <map>
-#include <unordered_set>
 
 #include "engine/graph/graph_ops.h"
 
@@ -133,51 +132,57 @@ void collect_constants(Block* block, std::map<const void*, int64_t>& numbers) {
 
 }  // namespace
 
-FlopCount::FlopCount(const Graph& graph) : graph_(graph) {
+FlopCount::FlopCount(const Graph& graph) {
   for (const Node* node : graph.nodes()) {
+    Operator entry;
+    for (const Value* input : node->inputs()) {
+      if (const auto made_by = places_.find(input->node()); made_by != places_.end())
+        entry.reads.push_back(made_by->second);
+    }
     const auto count = multiplications_of(node);
     if (!count) is_complete_ = false;
-    if (count && *count > 0) by_node_[node] = 2 * *count;
+    entry.cost.flops = 2 * count.value_or(0);
+    for (const Value* output : node->outputs()) entry.cost.bytes += recorded_bytes(output);
+    places_[node] = operators_.size();
+    operators_.push_back(std::move(entry));
   }
 }
 
 std::optional<int64_t> FlopCount::total() const {
   if (!is_complete_) return std::nullopt;
   int64_t sum = 0;
-  for (const auto& [node, count] : by_node_) sum += count;
+  for (const auto& each : operators_) sum += each.cost.flops;
   return sum;
 }
 
-template <typename Visit>
-void FlopCount::visit_after(const Value* value, Visit visit) const {
-  std::unordered_set<const Value*> behind{value};
-  // Nodes stand in the order of execution.
-  for (const Node* node : graph_.nodes()) {
-    const auto inputs = node->inputs();
-    if (std::none_of(inputs.begin(), inputs.end(), [&](const Value* input) { return behind.count(input) != 0; }))
-      continue;
-    behind.insert(node->outputs().begin(), node->outputs().end());
-    visit(node);
+FlopCount::Cost FlopCount::cost_after(const Value* value) const {
+  // Asked of every layer: places in a list cost much less than values in a set.
+  std::vector<bool> is_after(operators_.size(), false);
+  size_t first = operators_.size();
+  for (const auto& use : value->uses()) {
+    const auto reader = places_.find(use.user);
+    if (reader == places_.end()) continue;  // what the graph returns
+    is_after[reader->second] = true;
+    first = std::min(first, reader->second);
   }
+  Cost sum;
+  for (size_t i = first; i < operators_.size(); ++i) {
+    const auto& [reads, cost] = operators_[i];
+    if (!is_after[i])
+      is_after[i] = std::any_of(reads.begin(), reads.end(), [&](size_t read) { return is_after[read]; });
+    if (!is_after[i]) continue;
+    sum.flops += cost.flops;
+    sum.bytes += cost.bytes;
+  }
+  return sum;
 }
 
 std::optional<int64_t> FlopCount::after(const Value* value) const {
   if (!is_complete_) return std::nullopt;
-  int64_t sum = 0;
-  visit_after(value, [&](const Node* node) {
-    const auto found = by_node_.find(node);
-    if (found != by_node_.end()) sum += found->second;
-  });
-  return sum;
+  return cost_after(value).flops;
 }
 
-int64_t FlopCount::bytes_after(const Value* value) const {
-  int64_t sum = 0;
-  visit_after(value, [&](const Node* node) {
-    for (const Value* output : node->outputs()) sum += recorded_bytes(output);
-  });
-  return sum;
-}
+int64_t FlopCount::bytes_after(const Value* value) const { return cost_after(value).bytes; }
 
 std::optional<int64_t> FlopCount::after_probabilities(const AttentionSite& site) const {
   const auto rest = after(site.result);

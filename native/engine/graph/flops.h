@@ -4,6 +4,7 @@
 #include <torch/csrc/jit/api/module.h>
 
 #include <unordered_map>
+#include <vector>
 
 #include "engine/graph/attention_forms.h"
 
@@ -26,11 +27,17 @@ class FlopCount {
   std::optional<int64_t> after_probabilities(const AttentionSite& site) const;
 
  private:
-  template <typename Visit>
-  void visit_after(const torch::jit::Value* value, Visit visit) const;
+  struct Cost {
+    int64_t flops = 0, bytes = 0;
+  };
+  struct Operator {
+    std::vector<size_t> reads;  // places of the operators whose values it reads
+    Cost cost;
+  };
+  Cost cost_after(const torch::jit::Value* value) const;
 
-  const torch::jit::Graph& graph_;
-  std::unordered_map<const torch::jit::Node*, int64_t> by_node_;  // only where there are any
+  std::vector<Operator> operators_;  // in the order of execution
+  std::unordered_map<const torch::jit::Node*, size_t> places_;
   bool is_complete_ = true;
 };
 
