@@ -144,6 +144,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         _cnn("regnety_040", target="s4"),
         _cnn("convnext_small"),
         _cnn("convnext_base"),
+        _cnn("convnext_large"),
         _cnn("convnextv2_tiny"),
         _vit("vit_base_patch8"),
         _vit("vit_base_patch16_clip"),

@@ -54,7 +54,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("resnext50_32x4d", "resnext50_32x4d", "ResNeXt-50 32x4d"),
     *(
         Entry(f"convnext_{size}", f"convnext_{size}", f"ConvNeXt-{_SIZES[size][0]}")
-        for size in ("tiny", "small", "base")
+        for size in ("tiny", "small", "base", "large")
     ),
     Entry("convnextv2_tiny", "convnextv2_tiny", "ConvNeXt V2-T"),
     *(Entry(f"efficientnet_b{size}", f"efficientnet_b{size}", f"EfficientNet-B{size}") for size in range(5)),

@@ -46,6 +46,7 @@ const UNSIZED = [
   'convnext_tiny',
   'convnext_small',
   'convnext_base',
+  'convnext_large',
   'convnextv2_tiny',
   'efficientnet_b0',
   'efficientnet_b1',

@@ -147,6 +147,7 @@ const CONVNEXTS: Readonly<Record<string, string>> = {
   '3,3,9,3 96,192,384,768': 'convnext_tiny',
   '3,3,27,3 96,192,384,768': 'convnext_small',
   '3,3,27,3 128,256,512,1024': 'convnext_base',
+  '3,3,27,3 192,384,768,1536': 'convnext_large',
 };
 
 function convnext(config: ConfigFields): Omit<ConfiguredGraph, 'labels'> {

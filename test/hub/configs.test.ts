@@ -200,11 +200,9 @@ describe('older and odder files', () => {
         depths: [3, 3, depth, 3],
         hidden_sizes: [width, 2 * width, 4 * width, 8 * width],
       });
-    expect(await Promise.all([convnext(9, 96), convnext(27, 96), convnext(27, 128)])).toEqual([
-      'convnext_tiny',
-      'convnext_small',
-      'convnext_base',
-    ]);
+    const sizes = [convnext(9, 96), convnext(27, 96), convnext(27, 128), convnext(27, 192)];
+    const names = ['tiny', 'small', 'base', 'large'];
+    expect(await Promise.all(sizes)).toEqual(names.map((name) => `convnext_${name}`));
     const swin = { architectures: ['SwinForImageClassification'] };
     expect(await graphOf({ ...swin, depths: [2, 2, 18, 2] })).toBe('swin_small_patch4_window7');
     expect(await graphOf(swin)).toBe('swin_tiny_patch4_window7');
