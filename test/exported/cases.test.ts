@@ -26,32 +26,53 @@ function image(height: number, width: number): { data: Float32Array; shape: numb
 
 describe.runIf(python !== null)('programs of torch.export', () => {
   let scores: Record<string, Record<string, number[]>>;
+  let features: Record<string, Record<string, number[]>>;
   beforeAll(async () => {
     await runPython(python!, ['test/exported/export_cases.py', folder]);
-    scores = (JSON.parse(readFileSync(path.join(folder, 'expected.json'), 'utf8')) as { scores: typeof scores }).scores;
+    ({ scores, features } = JSON.parse(readFileSync(path.join(folder, 'expected.json'), 'utf8')) as {
+      scores: typeof scores;
+      features: typeof features;
+    });
   });
 
-  describe.each(['plain', 'one', 'gated', 'bent', 'tuple', 'dict', 'shared', 'kinds', 'sized', 'attending'])(
-    '%s',
-    (name) => {
-      it.each(FORMS)('gives the scores of PyTorch at each size that it was exported for: "%s"', async (form) => {
-        await using model = await load(name + form, { optimize: false, ...(name === 'tuple' && { output: '1.0' }) });
-        const [node] = (await model.inspect()).nodes;
-        for (const [size, expected] of Object.entries(scores[name]!)) {
-          const [height, width] = size.split('x').map(Number);
-          const { logits } = await model.capture([image(height!, width!)], {
-            features: [node!.name],
-            gradients: { target: 0 },
-          });
-          const largest = Math.max(...expected.map(Math.abs));
-          expect(logits!.data).toHaveLength(expected.length);
-          for (const [i, value] of expected.entries()) {
-            expect(Math.abs(logits!.data[i]! - value) / largest).toBeLessThan(1e-6);
-          }
+  const cases = ['plain', 'one', 'gated', 'bent', 'tuple', 'dict', 'shared', 'kinds', 'sized', 'attending', 'turning'];
+  describe.each(cases)('%s', (name) => {
+    it.each(FORMS)('gives the scores of PyTorch at each size that it was exported for: "%s"', async (form) => {
+      await using model = await load(name + form, { optimize: false, ...(name === 'tuple' && { output: '1.0' }) });
+      const [node] = (await model.inspect()).nodes;
+      for (const [size, expected] of Object.entries(scores[name]!)) {
+        const [height, width] = size.split('x').map(Number);
+        const { logits } = await model.capture([image(height!, width!)], {
+          features: [node!.name],
+          gradients: { target: 0 },
+        });
+        const largest = Math.max(...expected.map(Math.abs));
+        expect(logits!.data).toHaveLength(expected.length);
+        for (const [i, value] of expected.entries()) {
+          expect(Math.abs(logits!.data[i]! - value) / largest).toBeLessThan(1e-6);
         }
-      });
-    },
-  );
+      }
+    });
+
+    it.each(FORMS)('has the output of each module by its name: "%s"', async (form) => {
+      await using model = await load(name + form, { optimize: false, ...(name === 'tuple' && { output: '1.0' }) });
+      const { nodes } = await model.inspect();
+      const names = nodes.map((node) => node.name).filter((node) => node in features[name]!);
+      expect(names.length).toBeGreaterThan(Object.keys(features[name]!).length / 2);
+      const [height, width] = Object.keys(scores[name]!)[0]!.split('x').map(Number);
+      const captured = await model.capture([image(height!, width!)], { features: names });
+      const off: Record<string, number> = {};
+      for (const [node, { data }] of Object.entries(captured.features)) {
+        const expected = features[name]![node]!;
+        expect(data, node).toHaveLength(expected.length);
+        const largest = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-6);
+        const most = expected.reduce((far, value, k) => Math.max(far, Math.abs(data[k]! - value)), 0) / largest;
+        // Some dozens of operations in float32.
+        if (most > 2 ** -18) off[node] = most;
+      }
+      expect(off).toEqual({});
+    });
+  });
 
   it.each(FORMS)('names the outputs of modules by their paths, each call of a module apart: "%s"', async (form) => {
     await using model = await load(`plain${form}`);

@@ -189,6 +189,32 @@ class Attending(nn.Module):
         return self.head(x[:, 0])
 
 
+class TurningNorm(nn.LayerNorm):
+    """Over the channels of a map, as MetaFormer, FocalNet and GCViT have it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Turning(nn.Module):
+    """Modules that return turned axes, and modules that turn them back: of a pair, each is in a module of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 16, 4, 4)
+        self.norm = TurningNorm(16)
+        self.blocks = nn.Sequential(TurningNorm(16), TurningNorm(16))
+        self.rows = nn.Flatten(2)
+        self.columns = nn.Unflatten(2, (4, 6))
+        self.fc = nn.Linear(16, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.patches(x))
+        x = x + self.blocks(x)
+        x = self.columns(self.rows(x.transpose(2, 3)).unflatten(2, (6, 4)).transpose(2, 3).flatten(2))
+        return self.fc(x.mean((2, 3)))
+
+
 class Branching(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -226,10 +252,33 @@ class Two(nn.Module):
         return self.fc((x * y).mean((2, 3)))
 
 
+def features(model: nn.Module, x: Tensor) -> dict[str, list[float]]:
+    """What each module returns, by its path; of its second call `path:1`, and so on. Not those that return several."""
+    found: dict[str, list[float]] = {}
+    calls: dict[str, int] = {}
+
+    def keep(path: str):
+        def hook(_module: nn.Module, _inputs: object, output: object) -> None:
+            call = calls.get(path, 0)
+            calls[path] = call + 1
+            if isinstance(output, Tensor):
+                found[f"{path}:{call}" if call else path] = output.flatten().tolist()
+
+        return hook
+
+    hooks = [module.register_forward_hook(keep(path)) for path, module in model.named_modules() if path]
+    with torch.no_grad():
+        model(x)
+    for each in hooks:
+        each.remove()
+    return found
+
+
 def main(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(7)
     expected: dict[str, dict[str, list[float]]] = {}
+    outputs: dict[str, dict[str, list[float]]] = {}
 
     def save(name: str, model: nn.Module, example: Tensor, shapes: object, sizes: list[tuple[int, int]]) -> None:
         model.eval()
@@ -242,6 +291,7 @@ def main(out: Path) -> None:
         torch.export.save(program.run_decompositions({}), str(out / f"{name}-inference.pt2"))
         torch.export.save(program.run_decompositions(), str(out / f"{name}-core.pt2"))
         expected[name] = {}
+        outputs[name] = features(model, image(*sizes[0]))
         for height, width in sizes:
             with torch.no_grad():
                 given = model(image(height, width))
@@ -264,12 +314,16 @@ def main(out: Path) -> None:
     save("sized", Sized(), torch.randn(2, 3, 32, 24), (steps,), [(32, 24), (48, 40)])
     save("attending", Attending(), torch.randn(2, 3, 16, 24), (BATCH,), [(16, 24)])
 
+    save("turning", Turning(), torch.randn(2, 3, 16, 24), (BATCH,), [(16, 24)])
+
     torch.export.save(torch.export.export(Plain().eval(), (torch.randn(2, 3, 16, 16),)), str(out / "two-images.pt2"))
     torch.export.save(torch.export.export(Branching(), (torch.randn(1, 3, 8, 8),)), str(out / "branching.pt2"))
     torch.export.save(torch.export.export(Custom(), (torch.randn(1, 3, 8, 8),)), str(out / "custom.pt2"))
     pair = (torch.randn(1, 3, 8, 8), torch.randn(1, 3, 8, 8))
     torch.export.save(torch.export.export(Two(), pair), str(out / "two-inputs.pt2"))
-    (out / "expected.json").write_text(json.dumps({"torch": torch.__version__, "scores": expected}))
+    (out / "expected.json").write_text(
+        json.dumps({"torch": torch.__version__, "scores": expected, "features": outputs})
+    )
 
 
 if __name__ == "__main__":

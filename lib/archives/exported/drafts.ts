@@ -40,7 +40,7 @@ export function outputsOf({ outputs }: Draft): string[] {
 export class Drafts {
   private readonly makers = new Map<string, Draft>();
   private readonly read: Set<string>;
-  private call: string | undefined;
+  private calls = new Set<string>();
 
   constructor(
     private readonly all: readonly Draft[],
@@ -68,10 +68,15 @@ export class Drafts {
     return outputs.slice(1).every((output) => [output].flat().every((name) => name === null || !this.read.has(name)));
   }
 
-  /** The operator that gives a value, if it is one of those named; names as `aten::view`. */
+  /**
+   * The operator that gives a value, if it is one of those named; names as `aten::view`. Of what a module returned,
+   * whoever reads it sees no operator: else a tensor within that module would be read in its place, and get its name.
+   */
   maker(value: string | null, ...operators: string[]): Draft | null {
     const draft = value === null ? undefined : this.makers.get(value);
-    return draft !== undefined && operators.includes(draft.operator) ? draft : null;
+    if (draft === undefined || !operators.includes(draft.operator)) return null;
+    const call = draft.calls.at(-1)?.call;
+    return call === undefined || this.calls.has(call) ? draft : null;
   }
 
   argument({ inputs }: Draft, name: string): ProgramArgument {
@@ -109,21 +114,20 @@ export class Drafts {
     return a !== null && b !== null && a.length === b.length && a.every((length, i) => length === b[i]);
   }
 
-  /** Says in which module's call patterns are looked for. */
+  /** Says in which calls of modules patterns are looked for. */
   lookFrom({ calls }: Draft): void {
-    this.call = calls.at(-1)?.call;
+    this.calls = new Set(calls.map(({ call }) => call));
   }
 
   /**
-   * What a value is but for copies, and for views and expansions that change nothing. A copy by another module is what
-   * is left of it (of nn.Dropout), and has its name.
+   * What a value is but for copies, and for views and expansions that change nothing. Of nn.Dropout a copy is left,
+   * which is what that module returned.
    */
   plain(value: string | null): string | null {
     let found = value;
     for (let draft; (draft = this.maker(found, ...SAME)) !== null;) {
       const before = this.value(draft, draft.operator === 'aten::dropout' ? 'input' : 'self');
       const isCopy = COPIES.includes(draft.operator);
-      if (isCopy && draft.calls.at(-1)?.call !== this.call) break;
       if (before === null || (!isCopy && !this.areSame(this.sizesOf(before), this.sizesOf(found!)))) break;
       found = before;
     }
