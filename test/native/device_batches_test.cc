@@ -88,7 +88,7 @@ struct Small {
         const std::lock_guard<std::mutex> lock(mutex);
         sizes.push_back(images.size(0));
       }
-      if (images.size(0) > fits) throw c10::Error({__func__, __FILE__, __LINE__}, message);
+      if (images.size(0) > fits) throw c10::Error({"run", __FILE__, __LINE__}, message);
       return run_batch_of(plan, network, model, images, asked, transfer, cancelled);
     };
     return parts;

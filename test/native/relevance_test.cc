@@ -15,7 +15,6 @@ namespace sightline::test {
 namespace {
 
 using torch::jit::Graph;
-using torch::jit::Value;
 
 // A graph with a rule applied; its outputs are those of the graph given.
 struct Ruled {

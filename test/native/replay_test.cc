@@ -280,8 +280,8 @@ TEST("replay: a plan of the model is captured and replayed to the bit, gradients
   };
   Device device;
   Replays replays(true, device.capture());
-  for (int i = 0; i < 6; ++i) {
-    const auto batch = small.images(2, static_cast<uint64_t>(i + 1));
+  for (int64_t i = 0; i < 6; ++i) {
+    const auto batch = small.images(2, static_cast<uint64_t>(i) + 1);
     const auto targets = targets_of({{i % 3}, {(i + 1) % 3}});
     const auto found = replays.run(plan, kAsked, batch, targets, {}, run).outputs.at(0);
     EXPECT(found.equal(run(batch, targets, {}).outputs.at(0)), "run ", i);

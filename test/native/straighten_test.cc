@@ -36,6 +36,7 @@ std::map<std::string, int> operators_run(const std::function<void()>& work) {
                                      .scopes({at::RecordScope::FUNCTION}));
   work();
   at::removeCallback(handle);
+  counts = nullptr;
   return found;
 }
 

@@ -176,6 +176,7 @@ std::unique_ptr<Transfer> started() {
   static const bool is_registered = [] {
     at::RegisterPrivateUse1HooksInterface(new Hooks);
     // Page-locked memory is that of the one accelerator that LibTorch knows of.
+    // NOLINTNEXTLINE(clang-analyzer-cplusplus.NewDeleteLeaks): LibTorch keeps the hooks.
     c10::register_privateuse1_backend("lazy");
     return true;
   }();

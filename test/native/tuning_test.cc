@@ -50,6 +50,7 @@ std::vector<Call> calls_of(const std::function<void()>& work) {
           .scopes({at::RecordScope::FUNCTION}));
   work();
   at::removeCallback(handle);
+  calls = nullptr;
   return found;
 }
 

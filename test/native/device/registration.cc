@@ -232,6 +232,7 @@ void take_kernels_of_cpu() {
 void start_device() {
   static const bool is_started = [] {
     at::RegisterPrivateUse1HooksInterface(new Hooks);
+    // NOLINTNEXTLINE(clang-analyzer-cplusplus.NewDeleteLeaks): LibTorch keeps the hooks.
     c10::register_privateuse1_backend("emulated");
     c10::SetAllocator(at::kPrivateUse1, device_allocator());
     take_kernels_of_cpu();
