@@ -7,6 +7,7 @@
 
 namespace sightline {
 
+using torch::jit::Node;
 using torch::jit::Value;
 
 Layout layout_of(const Value* value, const Places& places) {

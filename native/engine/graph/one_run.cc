@@ -11,6 +11,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "engine/graph/graph_ops.h"
+
 namespace sightline {
 
 using torch::jit::Block;
