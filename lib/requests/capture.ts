@@ -151,18 +151,39 @@ function recordCapture(options: CaptureOptions, inspection: Inspection): PlanDes
   if (options.input) plan.output('input', model.image);
   for (const [name, value] of captured) plan.output(name, value);
   if (options.gradients) {
-    if (inspection.isQuantized) {
-      throw new SightlineError(
-        'METHOD_NOT_APPLICABLE',
-        'Gradients cannot be captured: the weights are quantized, and quantized operators have no gradients.',
-      );
-    }
+    checkGradients(options, inspection);
     const { logits, score } = model.output;
     plan.rankBy(logits);
     plan.output('logits', logits);
     for (const [name, value] of captured) plan.output(`gradients/${name}`, grad(score, value));
   }
   return plan.finish(2 ** 30, inspection);
+}
+
+/** @throws SightlineError METHOD_NOT_APPLICABLE where no gradient of the score comes to what is captured */
+function checkGradients(options: CaptureOptions, inspection: Inspection): void {
+  if (inspection.isQuantized) {
+    throw new SightlineError(
+      'METHOD_NOT_APPLICABLE',
+      'Gradients cannot be captured: the weights are quantized, and quantized operators have no gradients.',
+    );
+  }
+  const features = inspection.nodes
+    .filter(({ name }) => options.features?.includes(name))
+    .map(({ name, gradientObstacle }) => ({ what: `features ${name}`, gradientObstacle }));
+  const sites = OF_SITES.flatMap((kind) =>
+    numbersOf(options[kind], inspection, kind).map((site) => ({
+      what: `${kind} ${site}`,
+      gradientObstacle: inspection.attention[site]!.gradientObstacle,
+    })),
+  );
+  for (const { what, gradientObstacle } of [...features, ...sites]) {
+    if (gradientObstacle === '') continue;
+    throw new SightlineError(
+      'METHOD_NOT_APPLICABLE',
+      `The gradient of ${what} cannot be captured: ${gradientObstacle}.`,
+    );
+  }
 }
 
 function numbersOf(asked: Sites | undefined, inspection: Inspection, kind: string): readonly number[] {

@@ -89,6 +89,23 @@ export function forgeProgram(forged: Forged = {}): Buffer {
 
 const HUGE = 2 ** 60;
 
+const relu = (from: string, to: string): Json =>
+  node('torch.ops.aten.relu.default', { self: tensor(from) }, [tensor(to)]);
+/** `with torch.no_grad():` around operators that read `i`, which is `x` outside, and make `r`, which is `a` outside. */
+const block = (nodes: readonly Json[], change: Json = {}, given: Json = { x: tensor('x') }): Json => {
+  const graph = { inputs: [tensor('i')], outputs: [tensor('r')], nodes, tensor_values: {}, ...change };
+  return node(
+    'torch.ops.higher_order.wrap_with_set_grad_enabled',
+    { enabled: { as_bool: false }, graph: { as_graph: { name: 'g', graph } }, ...given },
+    [tensor('a')],
+  );
+};
+/** In each of them the next one. */
+const nested = (levels: number): Json => {
+  if (levels === 0) return relu('i', 'r');
+  return { ...block([nested(levels - 1)], {}, { i: tensor('i') }), outputs: [tensor('r')] };
+};
+
 export function hostilePrograms(): Hostile[] {
   const refused = (
     what: string,
@@ -156,6 +173,23 @@ export function hostilePrograms(): Hostile[] {
       using('torch.ops.higher_order.while_loop'),
       /higher_order::while_loop, a prog/,
     ),
+    ...(
+      [
+        ['that reads what it was not given', block([relu('x', 'r')]), /the value x, which nothing before it gives/],
+        ['that returns what it did not make', block([relu('i', 'q')]), /the value r, which nothing before it gives/],
+        ['that makes what it was given', block([relu('i', 'i')], { outputs: [tensor('i')] }), /the value x a second/],
+        ['that is given too little', block([relu('i', 'r')], {}, {}), /another number of values than its graph/],
+        ['that returns two values as one', block([relu('i', 'r')], { outputs: ['r', 'r'].map(tensor) }), /another num/],
+        ['without operators', block(7 as unknown as Json[]), /nodes no list/],
+        ['within 16 others', block([nested(16)]), /blocks within blocks, deeper than any classifier has them/],
+        [
+          'that writes files',
+          block([node('torch.ops.aten.from_file.default', { filename: { as_string: '/etc/passwd' } }, [tensor('r')])]),
+          /uses the operator aten::from_file/,
+        ],
+      ] as const
+    ).map(([what, each, sentence]) => refused(`a block ${what}`, { nodes: [each, READING, LINEAR] }, sentence)),
+    refused('a block without its graph', using('torch.ops.higher_order.wrap_with_autocast'), /without its graph/),
     unsupported('a function of Python', using('builtins.eval'), /builtins\.eval, which is no operator of PyTorch/),
     unsupported('an attribute of objects', using('constructor'), /constructor, which is no operator/),
     refused(

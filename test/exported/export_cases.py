@@ -215,6 +215,55 @@ class Turning(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
+class Blocks(nn.Module):
+    """`with` statements, one within another, around modules: torch.export makes programs of them within the program."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 4, 4)
+        self.act = nn.GELU()
+        self.gate = nn.Linear(8, 8)
+        self.after = nn.Conv2d(8, 8, 1)
+        self.fc = nn.Linear(8, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        with torch.autocast(device_type="cpu", enabled=False):
+            x = self.act(x.float())
+            doubled = x * 2
+            with torch.no_grad():
+                gate = torch.sigmoid(self.gate(doubled.mean((2, 3))))
+        x = x * gate[:, :, None, None] + doubled
+        with torch.no_grad():
+            shift = self.after(x)
+        return self.fc((x + shift).mean((2, 3)))
+
+
+class Frozen(nn.Module):
+    """Nothing before its head has a gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.ReLU())
+        self.neck = nn.Conv2d(8, 8, 1)
+        self.fc = nn.Linear(8, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            x = self.body(x)
+        return self.fc(self.neck(x).mean((2, 3)))
+
+
+class Autocast(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(device_type="cpu", dtype=torch.bfloat16):
+            return self.fc(x.mean((2, 3)))
+
+
 class Branching(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -316,6 +365,10 @@ def main(out: Path) -> None:
 
     save("turning", Turning(), torch.randn(2, 3, 16, 24), (BATCH,), [(16, 24)])
 
+    save("blocks", Blocks(), torch.randn(2, 3, 16, 24), (BATCH,), [(16, 24)])
+    save("frozen", Frozen(), torch.randn(2, 3, 16, 24), (BATCH,), [(16, 24)])
+
+    torch.export.save(torch.export.export(Autocast().eval(), (torch.randn(1, 3, 8, 8),)), str(out / "autocast.pt2"))
     torch.export.save(torch.export.export(Plain().eval(), (torch.randn(2, 3, 16, 16),)), str(out / "two-images.pt2"))
     torch.export.save(torch.export.export(Branching(), (torch.randn(1, 3, 8, 8),)), str(out / "branching.pt2"))
     torch.export.save(torch.export.export(Custom(), (torch.randn(1, 3, 8, 8),)), str(out / "custom.pt2"))

@@ -1,7 +1,8 @@
-import type { ExportedProgram, ProgramTensor } from '../../engine/exported-program.js';
+import type { ExportedProgram, ProgramArgument, ProgramTensor } from '../../engine/exported-program.js';
 import { SightlineError } from '../../support/errors.js';
 import { printable } from '../refusal.js';
 import { readArgument, readDtype } from './arguments.js';
+import { blockOf, BlockScope, type Block } from './blocks.js';
 import { inputsOf, outputsOf, valuesIn, type Draft, type TensorFacts, type Described } from './drafts.js';
 import type { Fields } from './fields.js';
 import { nameOutputs, readCalls } from './names.js';
@@ -13,6 +14,8 @@ import type { StoredTensor } from './tensors.js';
 
 /** More than any classifier has; each becomes an object of the engine's. */
 const MOST_NODES = 100_000;
+/** Blocks within blocks. */
+const DEEPEST = 16;
 /** Of schema 8, which torch 2.6 and all later releases write. */
 export const SCHEMA = 8;
 
@@ -43,6 +46,9 @@ class Reader {
   private readonly known = new Set<string>();
   private readonly tensors: ProgramTensor[] = [];
   private readonly drafts: Draft[] = [];
+  /** What the file says of each value. */
+  private readonly described = new Map<string, Fields>();
+  private blocks = 0;
   private image: string | null = null;
 
   constructor(
@@ -60,8 +66,8 @@ class Reader {
       throw this.unsupported('takes no image tensor; export a module whose forward(x) takes [N, 3, H, W]');
     }
     const values = graph.at('tensor_values');
-    const described = new Map(values.entries());
-    const input = described.get(this.image);
+    for (const [name, said] of values.entries()) this.described.set(name, said);
+    const input = this.described.get(this.image);
     if (input === undefined) throw values.wrong(`nothing about its input ${printable(this.image)}`);
     const sizes = readSizes(input, this.root);
     if (sizes === null) {
@@ -72,12 +78,10 @@ class Reader {
         `was exported for batches of ${sizes.batch} images alone; give torch.export.export dynamic_shapes=({0: torch.export.Dim('batch')},), or an example of one image`,
       );
     }
-    const nodes = graph.at('nodes').list();
-    if (nodes.length > MOST_NODES) throw graph.wrong(`${nodes.length} operators, more than any classifier has`);
-    for (const node of nodes) this.readNode(node);
+    this.readNodes(graph, null, 0);
     const outputs = this.readOutputs(signature, module.at('module_call_graph'));
     const returned = outputs.map(({ value }) => value);
-    const drafts = recompose(this.drafts, factsFrom(described), returned);
+    const drafts = recompose(this.drafts, factsFrom(this.described), returned);
     const names = nameOutputs(
       drafts.map((draft) => ({ calls: draft.calls, inputs: inputsOf(draft), outputs: outputsOf(draft) })),
       new Set(returned),
@@ -145,28 +149,81 @@ class Reader {
     this.tensors.push({ value, name, kind, part: found.part });
   }
 
-  private readNode(node: Fields): void {
-    const target = node.at('target').text();
-    const found = this.findOperator(target);
+  private readNodes(graph: Fields, scope: BlockScope | null, depth: number): void {
+    const nodes = graph.at('nodes').list();
+    const count = this.drafts.length + nodes.length;
+    if (count > MOST_NODES) throw graph.wrong(`${count} operators, more than any classifier has`);
+    for (const node of nodes) {
+      const block = this.findIn(() => blockOf(node));
+      if (block === null) this.readNode(node, scope);
+      else this.readBlock(node, block, scope, depth + 1);
+    }
+  }
+
+  private readNode(node: Fields, scope: BlockScope | null): void {
+    const found = this.findIn(() => findOperator(node.at('target').text()));
     if (found === null) return;
     const inputs = node
       .at('inputs')
       .list()
-      .map((input) => [input.at('name').text(), readArgument(input.at('arg'))] as const);
-    const unknown = inputs.flatMap(([, argument]) => valuesIn(argument)).find((name) => !this.known.has(name));
-    if (unknown !== undefined) {
-      throw node.wrong(`the value ${printable(unknown)}, which nothing before it gives`);
-    }
-    const outputs = node.at('outputs').list().map(readOutput);
+      .map((input) => [input.at('name').text(), this.resolve(readArgument(input.at('arg')), node, scope)] as const);
+    const outputs = node
+      .at('outputs')
+      .list()
+      .map(readOutput)
+      .map((output) => this.outputIn(output, scope));
     for (const name of outputs.flat()) if (name !== null) this.define(name, node);
-    const stack = node.at('metadata').at('nn_module_stack');
-    const calls = stack.isMissing ? [] : readCalls(stack.text());
-    this.drafts.push({ ...found, inputs, outputs, calls });
+    this.drafts.push({ ...found, inputs, outputs, calls: callsOf(node) });
   }
 
-  private findOperator(target: string): ReturnType<typeof findOperator> {
+  /** Reads a block as if its body stood in the program. */
+  private readBlock(node: Fields, { graph, given, hasGradient }: Block, outer: BlockScope | null, depth: number): void {
+    const inputs = graph.at('inputs').list().map(readOutput);
+    const results = graph.at('outputs').list().map(readOutput);
+    const outputs = node.at('outputs').list().map(readOutput);
+    if (depth > DEEPEST) throw node.wrong('blocks within blocks, deeper than any classifier has them');
+    if (inputs.length !== given.length || results.length !== outputs.length) {
+      throw node.wrong('a block that is given, or returns, another number of values than its graph');
+    }
+    const scope = new BlockScope(`block ${++this.blocks}: `);
+    for (const [i, name] of inputs.entries()) {
+      if (typeof name === 'string') scope.set(name, this.resolve(given[i]!, node, outer));
+    }
+    this.readNodes(graph, scope, depth);
+    for (const [name, said] of graph.at('tensor_values').entries()) {
+      const value = scope.resolve({ kind: 'value', text: name });
+      if (value?.kind === 'value' && !this.described.has(value.text)) this.described.set(value.text, said);
+    }
+    for (const [i, output] of outputs.entries()) {
+      const result = results[i]!;
+      if (output === null) continue;
+      if (typeof output !== 'string' || typeof result !== 'string') throw node.wrong('a block that returns a list');
+      const name = this.outputIn(output, outer) as string;
+      const self = this.resolve({ kind: 'value', text: result }, node, scope);
+      this.define(name, node);
+      // Under a name of its own: a block may return what it was given, or one value twice.
+      const operator = hasGradient ? 'aten::alias' : 'aten::detach';
+      this.drafts.push({ operator, overload: '', inputs: [['self', self]], outputs: [name], calls: callsOf(node) });
+    }
+  }
+
+  /** An argument as the program has it, whose values stand before `node`. */
+  private resolve(argument: ProgramArgument, node: Fields, scope: BlockScope | null): ProgramArgument {
+    const found = scope === null ? argument : scope.resolve(argument);
+    const isKnown = found !== null && valuesIn(found).every((name) => this.known.has(name));
+    if (isKnown) return found;
+    const names = valuesIn(argument).map(printable).join(', ');
+    throw node.wrong(`the value ${names}, which nothing before it gives`);
+  }
+
+  private outputIn(output: string | string[] | null, scope: BlockScope | null): string | string[] | null {
+    if (scope === null || output === null) return output;
+    return Array.isArray(output) ? output.map((name) => scope.define(name)) : scope.define(output);
+  }
+
+  private findIn<Found>(find: () => Found): Found {
     try {
-      return findOperator(target);
+      return find();
     } catch (error) {
       if (!(error instanceof OperatorFault)) throw error;
       throw new SightlineError(
@@ -205,6 +262,11 @@ class Reader {
   private unsupported(what: string): SightlineError {
     return new SightlineError('UNSUPPORTED_MODEL', `${this.path} ${what}.`, { details: { path: this.path } });
   }
+}
+
+function callsOf(node: Fields): Draft['calls'] {
+  const stack = node.at('metadata').at('nn_module_stack');
+  return stack.isMissing ? [] : readCalls(stack.text());
 }
 
 function readOutput(output: Fields): string | string[] | null {
