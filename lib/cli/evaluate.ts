@@ -54,8 +54,8 @@ export function evaluateCommand(session: Session): Command {
       'the class that is explained: an index, a label, rankK, or topK for the K best (default: top1)',
     )
     .option(
-      '--labels <file>',
-      'pictures with their classes and objects: JSON, or a line of JSON each: {"image": "a.jpg", "target": "collie", "boxes": [[left, top, width, height]]}, or "mask": "a.png"',
+      '--labels <path>',
+      'pictures with their classes and objects: a folder with one of pictures for each class; annotations of COCO; or JSON, or a line of JSON each: {"image": "a.jpg", "target": "collie", "boxes": [[left, top, width, height]]}, or "mask": "a.png"',
     )
     .option('--out <file>', 'write every figure to this file: .json, with curves, or .csv')
     .addHelpText(

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 
 import { z } from 'zod';
@@ -9,6 +9,8 @@ import type { Target } from '../requests/targets.js';
 import { cut } from '../support/cut.js';
 import { SightlineError } from '../support/errors.js';
 import { firstLine, unreadable } from '../support/files.js';
+import { readClassFolders } from './class-folders.js';
+import { isCoco, readCoco } from './coco-labels.js';
 
 /** One picture of a labels file: the class that is explained of it, and where that lies. */
 export interface LabelledPicture {
@@ -30,7 +32,9 @@ const entry = z.strictObject({
 });
 
 /**
- * Reads a JSON list, or a line of JSON for each picture:
+ * Reads a folder with one of pictures for each class, annotations of COCO, or a file of this command's own.
+ *
+ * Its own is a JSON list, or a line of JSON for each picture:
  * `{ "image": "dog.jpg", "target": "collie", "boxes": [[left, top, width, height]] }`, or
  * `{ ..., "mask": "dog-mask.png", "value": 2 }`. Paths are relative to the file. A mask is not black on the object;
  * with `value` it has that gray there.
@@ -38,10 +42,15 @@ const entry = z.strictObject({
  * @throws SightlineError FILE_NOT_FOUND, INVALID_OPTION that names the file and its entry
  */
 export async function readLabels(file: string): Promise<LabelledPicture[]> {
+  const found = await stat(file).catch((cause: unknown) => {
+    throw unreadable(file, cause);
+  });
+  if (found.isDirectory()) return readClassFolders(file);
   const text = await readFile(file, 'utf8').catch((cause: unknown) => {
     throw unreadable(file, cause);
   });
   const entries = parseEntries(text, file);
+  if (entries.length === 1 && isCoco(entries[0])) return readCoco(entries[0], file);
   if (entries.length === 0) throw new SightlineError('INVALID_OPTION', `${file} lists no picture.`);
   const folder = path.dirname(file);
   const pictures: LabelledPicture[] = [];
@@ -74,7 +83,12 @@ export async function readLabels(file: string): Promise<LabelledPicture[]> {
 
 function parseEntries(text: string, file: string): unknown[] {
   try {
-    if (text.trimStart().startsWith('[')) return JSON.parse(text) as unknown[];
+    const whole = JSON.parse(text) as unknown;
+    return Array.isArray(whole) ? whole : [whole];
+  } catch {
+    // A line each.
+  }
+  try {
     return text
       .split('\n')
       .filter((line) => line.trim() !== '')

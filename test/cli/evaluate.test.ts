@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
 import sharp from 'sharp';
@@ -90,6 +90,68 @@ describe('evaluate', () => {
     expect(rows.slice(1).map((row) => Number(row.split(',')[5]))).toEqual(expected);
   });
 
+  /** What is judged of labels in one form, but for the names of pictures. */
+  async function judged(labels: string, metric: string): Promise<unknown[]> {
+    const asked = ['--model', MODEL, '--method', 'grad-cam', '--metric', metric, '--json'];
+    const { code, stdout, stderr } = await sightline('evaluate', '--labels', labels, ...asked);
+    expect([code, stderr]).toEqual([0, expect.not.stringContaining('INVALID')]);
+    return (JSON.parse(stdout) as Answer).judgements.map(({ image, target, figures }) => [
+      path.basename(image),
+      target.index,
+      figures,
+    ]);
+  }
+
+  it('takes the boxes of COCO annotations, all of a category together', async () => {
+    const [first, second] = pictures as [(typeof pictures)[number], (typeof pictures)[number]];
+    const boxes = [
+      [10, 12, 20.5, 18],
+      [40, 30, 16, 20],
+      [5, 5, 30, 30],
+    ] as const;
+    const [a, b] = first.objects as [{ label: string; index: number }, { label: string; index: number }];
+    const file = (name: string): string => path.relative(folder, path.join(EVAL, name));
+    const coco = {
+      images: [
+        { id: 7, file_name: file(second.file), width: 1 },
+        { id: 'eight', file_name: file(first.file), license: 3 },
+      ],
+      categories: [
+        { id: 1, name: a.label, supercategory: 'shape' },
+        { id: 20, name: b.label },
+      ],
+      annotations: [
+        { id: 1, image_id: 'eight', category_id: 1, bbox: boxes[0], area: 3, segmentation: [], iscrowd: 0 },
+        { id: 2, image_id: 7, category_id: 20, bbox: boxes[1] },
+        { id: 3, image_id: 'eight', category_id: 1, bbox: boxes[2] },
+      ],
+    };
+    const own = [
+      { image: file(first.file), target: a.index, boxes: [boxes[0], boxes[2]] },
+      { image: file(second.file), target: b.index, boxes: [boxes[1]] },
+    ];
+    const [cocoFile, ownFile] = [path.join(folder, 'instances.json'), path.join(folder, 'own.json')];
+    writeFileSync(cocoFile, JSON.stringify(coco, null, 1));
+    writeFileSync(ownFile, JSON.stringify(own));
+    expect(await judged(cocoFile, 'mass-accuracy')).toEqual(await judged(ownFile, 'mass-accuracy'));
+  });
+
+  it('takes the classes of pictures from the names of their folders', async () => {
+    const root = path.join(folder, 'classes');
+    const own = pictures.map(({ file, objects }) => {
+      const { label, index } = objects[0]!;
+      mkdirSync(path.join(root, label), { recursive: true });
+      copyFileSync(path.join(EVAL, file), path.join(root, label, path.basename(file)));
+      return { image: path.join('classes', label, path.basename(file)), target: index };
+    });
+    writeFileSync(path.join(root, own[0]!.image.split(path.sep)[1]!, 'notes.txt'), 'no picture');
+    writeFileSync(path.join(root, 'readme.jpg'), 'in no folder of a class');
+    const ownFile = path.join(folder, 'of-folders.jsonl');
+    const sorted = [...own].sort((a, b) => (a.image < b.image ? -1 : 1));
+    writeFileSync(ownFile, sorted.map((entry) => JSON.stringify(entry)).join('\n'));
+    expect(await judged(root, 'sparseness')).toEqual(await judged(ownFile, 'sparseness'));
+  });
+
   it('judges the rest where one picture is bad, each of several classes, and says so', async () => {
     const files = pictures.map(({ file }) => path.join(EVAL, file));
     const bad = path.join(folder, 'bad.png');
@@ -143,11 +205,35 @@ describe('evaluate', () => {
     expect(code).toBe(2);
   });
 
+  it('refuses a folder without pictures of a class', async () => {
+    const empty = path.join(folder, 'empty');
+    mkdirSync(path.join(empty, 'collie'), { recursive: true });
+    const none = await sightline('evaluate', '--labels', empty, '--method', 'grad-cam');
+    expect(none.stderr).toContain('has no folder with pictures in it');
+    expect(none.code).toBe(2);
+  });
+
   it.each<[string, string, string]>([
     ['no JSON', '{"image": ', 'is no JSON'],
     ['no image', '{"target": 3}', 'Entry 1 of'],
     ['both', '{"image": "a.jpg", "mask": "m.png", "boxes": [[0, 0, 1, 1]]}', 'a mask and boxes'],
     ['nothing', '\n', 'lists no picture'],
+    [
+      'COCO of no boxes',
+      '{"images": [], "annotations": [{"image_id": 1, "category_id": 1}], "categories": []}',
+      'bbox',
+    ],
+    [
+      'COCO of an unknown image',
+      '{"images": [], "annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1]}], "categories": []}',
+      'has no image 1, which annotation 1 is of',
+    ],
+    [
+      'COCO of an unknown category',
+      '{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "category_id": 4, "bbox": [0, 0, 1, 1]}], "categories": []}',
+      'has no category 4, which annotation 1 is of',
+    ],
+    ['COCO of nothing', '{"images": [], "annotations": [], "categories": []}', 'lists no object'],
     ['a mask that is not there', '{"image": "a.jpg", "mask": "m.png"}', 'm.png'],
     [
       'a mask for one picture only',
