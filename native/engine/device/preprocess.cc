@@ -44,9 +44,10 @@ at::Tensor preprocess(const at::Tensor& pixels, const Preprocessing& how, const 
   const int64_t rows = pixels.size(0), columns = pixels.size(1), channels = pixels.size(2);
   const int64_t bytes_of_row = columns * channels * static_cast<int64_t>(sizeof(float));
   const int64_t most = std::clamp<int64_t>(kStripBytes / bytes_of_row, 1, rows);
+  const auto in_float = pixels.options().dtype(at::kFloat);
   // Both are taken once: small results between large strips would leave holes in the heap that no further strip fits into.
-  const auto numbers = at::empty({most * columns * channels}, at::kFloat);
-  const auto across = at::empty({1, how.is_gray ? 1 : channels, rows, how.width}, at::kFloat);
+  const auto numbers = at::empty({most * columns * channels}, in_float);
+  const auto across = at::empty({1, how.is_gray ? 1 : channels, rows, how.width}, in_float);
   // Rows are resized each by itself, and so are columns after them: strips and an early crop change no value.
   for (int64_t row = 0; row < rows; row += most) {
     const int64_t count = std::min(most, rows - row);
