@@ -3,7 +3,7 @@ import path from 'node:path';
 
 import { SightlineError } from '../support/errors.js';
 import { unreadable } from '../support/files.js';
-import type { LabelledPicture } from './labels-file.js';
+import type { LabelledPicture } from './labelled-picture.js';
 
 const PICTURES = /\.(?:jpe?g|png|webp|avif|gif|tiff?)$/i;
 

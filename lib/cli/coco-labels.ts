@@ -4,7 +4,7 @@ import { z } from 'zod';
 
 import { cut } from '../support/cut.js';
 import { SightlineError } from '../support/errors.js';
-import type { LabelledPicture } from './labels-file.js';
+import type { LabelledPicture } from './labelled-picture.js';
 
 const id = z.union([z.number(), z.string()]);
 const size = z.number().nonnegative();

@@ -5,19 +5,12 @@ import { z } from 'zod';
 
 import { decodeImage } from '../images/source.js';
 import type { ObjectPlace } from '../requests/evaluate/mask.js';
-import type { Target } from '../requests/targets.js';
 import { cut } from '../support/cut.js';
 import { SightlineError } from '../support/errors.js';
 import { firstLine, unreadable } from '../support/files.js';
 import { readClassFolders } from './class-folders.js';
 import { isCoco, readCoco } from './coco-labels.js';
-
-/** One picture of a labels file: the class that is explained of it, and where that lies. */
-export interface LabelledPicture {
-  readonly image: string;
-  readonly target: Target | null;
-  readonly object: ObjectPlace | null;
-}
+import type { LabelledPicture } from './labelled-picture.js';
 
 const size = z.number().nonnegative();
 const entry = z.strictObject({
