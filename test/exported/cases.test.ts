@@ -215,6 +215,7 @@ describe.runIf(python !== null)('programs of torch.export', () => {
     ['two-images', /exported for batches of 2 images alone; give torch.export.export dynamic_shapes/],
     ['branching', /operator higher_order::cond, a program within the program/],
     ['autocast', /operator higher_order::wrap_with_autocast, in which torch.autocast chooses the precision/],
+    ['in-place', /changes a tensor in place in torch\.no_grad\(\)/],
     ['custom', /operator sightline_test::twice, which is a custom one/],
     ['two-inputs', /takes more than one image tensor/],
   ])('refuses %s in a sentence', async (name, sentence) => {

@@ -264,6 +264,18 @@ class Autocast(nn.Module):
             return self.fc(x.mean((2, 3)))
 
 
+class InPlace(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x * 2
+        with torch.no_grad():
+            x[:, 1:].mul_(2)
+        return self.fc(x.mean((2, 3)))
+
+
 class Branching(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -369,6 +381,7 @@ def main(out: Path) -> None:
     save("frozen", Frozen(), torch.randn(2, 3, 16, 24), (BATCH,), [(16, 24)])
 
     torch.export.save(torch.export.export(Autocast().eval(), (torch.randn(1, 3, 8, 8),)), str(out / "autocast.pt2"))
+    torch.export.save(torch.export.export(InPlace().eval(), (torch.randn(1, 3, 8, 8),)), str(out / "in-place.pt2"))
     torch.export.save(torch.export.export(Plain().eval(), (torch.randn(2, 3, 16, 16),)), str(out / "two-images.pt2"))
     torch.export.save(torch.export.export(Branching(), (torch.randn(1, 3, 8, 8),)), str(out / "branching.pt2"))
     torch.export.save(torch.export.export(Custom(), (torch.randn(1, 3, 8, 8),)), str(out / "custom.pt2"))

@@ -1,10 +1,18 @@
 import type { ProgramArgument } from '../../engine/exported-program.js';
 import { readArgument } from './arguments.js';
+import { valuesIn, type Draft } from './drafts.js';
 import type { Fields } from './fields.js';
 import { OperatorFault } from './operators.js';
 
 const AUTOCAST = 'wrap_with_autocast';
 const GRADIENTS = 'wrap_with_set_grad_enabled';
+
+/** In-place operators end in one underscore. */
+export const IN_PLACE = /[^_]_$/;
+const VIEWS_OF_TENSORS =
+  /^aten::(?:view|view_as|reshape|flatten|unflatten|select|slice|narrow|transpose|permute|t|unsqueeze|squeeze|expand|expand_as|unbind|chunk|split|split_with_sizes|alias|detach|contiguous|to)$/;
+
+type Written = Pick<Draft, 'operator' | 'inputs' | 'outputs'>;
 
 /** The body of a `with` statement, which torch.export writes as a program within the program. */
 export interface Block {
@@ -45,12 +53,29 @@ export function blockOf(node: Fields): Block | null {
 /** Names of a block's values, and what each stands for in the program around it. */
 export class BlockScope {
   private readonly standsFor = new Map<string, ProgramArgument>();
+  /** Of the program's values those that the block was given, and views of them. */
+  private readonly given = new Set<string>();
 
   /** @param prefix no other block's */
-  constructor(private readonly prefix: string) {}
+  constructor(
+    private readonly prefix: string,
+    readonly hasGradient: boolean,
+  ) {}
 
-  set(name: string, argument: ProgramArgument): void {
+  give(name: string, argument: ProgramArgument): void {
     this.standsFor.set(name, argument);
+    if (argument.kind === 'value') this.given.add(argument.text);
+  }
+
+  /**
+   * Whether an operator writes into what the block was given, without a gradient: PyTorch then leaves the gradient as
+   * if nothing had been written, which no straight graph says.
+   */
+  writesIntoGiven({ operator, inputs, outputs }: Written): boolean {
+    const [self] = inputs[0] === undefined ? [] : valuesIn(inputs[0][1]);
+    if (this.hasGradient || self === undefined || !this.given.has(self)) return false;
+    if (VIEWS_OF_TENSORS.test(operator)) for (const name of outputs.flat()) if (name !== null) this.given.add(name);
+    return IN_PLACE.test(operator);
   }
 
   /** The name in the program of a value that the block makes. */
@@ -58,7 +83,7 @@ export class BlockScope {
     const known = this.standsFor.get(name);
     if (known?.kind === 'value') return known.text;
     const text = `${this.prefix}${name}`;
-    this.set(name, { kind: 'value', text });
+    this.standsFor.set(name, { kind: 'value', text });
     return text;
   }
 

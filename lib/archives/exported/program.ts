@@ -173,6 +173,9 @@ class Reader {
       .map(readOutput)
       .map((output) => this.outputIn(output, scope));
     for (const name of outputs.flat()) if (name !== null) this.define(name, node);
+    if (scope?.writesIntoGiven({ ...found, inputs, outputs })) {
+      throw this.unsupported('changes a tensor in place in torch.no_grad(), so its gradients are none of its graph');
+    }
     this.drafts.push({ ...found, inputs, outputs, calls: callsOf(node) });
   }
 
@@ -185,9 +188,9 @@ class Reader {
     if (inputs.length !== given.length || results.length !== outputs.length) {
       throw node.wrong('a block that is given, or returns, another number of values than its graph');
     }
-    const scope = new BlockScope(`block ${++this.blocks}: `);
+    const scope = new BlockScope(`block ${++this.blocks}: `, hasGradient && (outer?.hasGradient ?? true));
     for (const [i, name] of inputs.entries()) {
-      if (typeof name === 'string') scope.set(name, this.resolve(given[i]!, node, outer));
+      if (typeof name === 'string') scope.give(name, this.resolve(given[i]!, node, outer));
     }
     this.readNodes(graph, scope, depth);
     for (const [name, said] of graph.at('tensor_values').entries()) {

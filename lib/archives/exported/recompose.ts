@@ -1,9 +1,7 @@
 import type { ProgramArgument } from '../../engine/exported-program.js';
 import { activation } from './activations.js';
+import { IN_PLACE } from './blocks.js';
 import { Drafts, VIEWS, type Draft, type Described } from './drafts.js';
-
-/** In-place operators end in one underscore. */
-const IN_PLACE = /[^_]_$/;
 
 const value = (text: string): ProgramArgument => ({ kind: 'value', text });
 const int = (number: number): ProgramArgument => ({ kind: 'int', number });

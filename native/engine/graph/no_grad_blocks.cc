@@ -34,12 +34,21 @@ Node* exit_of(Node* enter) {
   refuse("enters a torch.no_grad() block that it does not leave");
 }
 
+// The operator whose memory a value lies in, through views of it.
+const Node* owner_of(const Value* value) {
+  const Node* node = value->node();
+  while (is_any_of(node, {"view",      "view_as", "reshape", "flatten",   "unflatten",  "select", "slice",     "narrow",
+                          "transpose", "permute", "t",       "unsqueeze", "squeeze",    "expand", "expand_as", "unbind",
+                          "chunk",     "split",   "alias",   "detach",    "contiguous", "to"}))
+    node = node->input(0)->node();
+  return node;
+}
+
 // What was made before the block keeps its gradient where PyTorch writes into it without recording that.
 void check_writes(const Node* node, const Node* enter) {
   const auto* schema = node->maybeSchema();
   if (schema != nullptr && schema->is_mutable() && node->inputs().size() > 0) {
-    const Value* written = node->input(0);
-    const Node* made = written->node();
+    const Node* made = owner_of(node->input(0));
     if (made->kind() == c10::prim::Param || made->isBefore(enter))
       refuse("changes a tensor in place in torch.no_grad()");
   }
