@@ -12,6 +12,7 @@ import {
 import type { Question, Request } from '../requests/question.js';
 import { abortedBy, onAbort, throwIfAborted, untilAborted } from '../support/abort.js';
 import { SightlineError } from '../support/errors.js';
+import { reading } from '../support/options.js';
 import type { CardInForce } from './card-in-force.js';
 import type { InFlight } from './in-flight.js';
 import type { Inspections } from './inspections.js';
@@ -82,7 +83,10 @@ export class Submissions {
   ): Promise<Answer[]> {
     throwIfAborted(signal);
     const list = Array.isArray(images) ? (images as readonly Input[]) : [images as Input];
-    const items = list.flatMap((input, i) => splitInput(input, `image-${i}`));
+    const items = list.flatMap((input, i) => {
+      const name = `image-${i}`;
+      return reading(name, () => splitInput(input, name), 'INVALID_INPUT');
+    });
     if (items.length === 0) throw new SightlineError('INVALID_INPUT', 'No images were given.');
     return this.inFlight.during(async () => {
       const { input } = items[0]!;

@@ -5,7 +5,7 @@ import type { Method } from '../methods/method.js';
 import { cut, shown } from '../support/cut.js';
 import { SightlineError } from '../support/errors.js';
 import { suggestion } from '../support/nearest.js';
-import { readOptions } from '../support/options.js';
+import { reading, readOptions } from '../support/options.js';
 import type { Run, Value } from '../symbolic/index.js';
 import { FUSIONS, type CommonOptions, type ExplainRequest } from './explain.js';
 import { topOption } from './predict.js';
@@ -158,7 +158,7 @@ export function namesMethod(options: unknown): boolean {
     typeof options !== 'object' ||
     options === null ||
     Array.isArray(options) ||
-    (options as { method?: unknown }).method !== undefined
+    reading('The option method of explain', () => (options as { method?: unknown }).method) !== undefined
   );
 }
 
@@ -200,7 +200,7 @@ function checkedMethod(given: object): Method {
 }
 
 function check<Schema extends z.ZodType>(schema: Schema, value: unknown, method: string): z.output<Schema> {
-  const parsed = schema.safeParse(value);
+  const parsed = reading(`The options of ${method}`, () => schema.safeParse(value));
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0]!;
   if (issue.code === 'unrecognized_keys') {

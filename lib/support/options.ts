@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 
 import { cut } from './cut.js';
-import { SightlineError } from './errors.js';
+import { SightlineError, type ErrorCode } from './errors.js';
 
 /**
  * Options as a schema reads them; what is undefined counts as left out.
@@ -20,7 +20,7 @@ export function parseOptions<Schema extends z.ZodObject>(
       `The options of ${subject} are missing; it takes ${Object.keys(schema.shape).join(', ')}.`,
     );
   }
-  const parsed = schema.safeParse(readOptions(options, subject));
+  const parsed = reading(`The options of ${subject}`, () => schema.safeParse(readOptions(options, subject)));
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0]!;
   const what =
@@ -31,6 +31,22 @@ export function parseOptions<Schema extends z.ZodObject>(
     'INVALID_OPTION',
     `The options of ${subject} are wrong: ${what}; it takes ${Object.keys(schema.shape).join(', ')}.`,
   );
+}
+
+/**
+ * Reads what is the caller's: a getter or a proxy may throw.
+ *
+ * @param what the sentence is about: "WHAT cannot be read: ..."
+ * @throws SightlineError with the code, and what was thrown as its cause
+ */
+export function reading<Read>(what: string, read: () => Read, code: ErrorCode = 'INVALID_OPTION'): Read {
+  try {
+    return read();
+  } catch (cause) {
+    if (cause instanceof SightlineError) throw cause;
+    const why = cut(String((cause as Error | undefined)?.message));
+    throw new SightlineError(code, `${what} cannot be read: ${why}.`, { cause });
+  }
 }
 
 /**
@@ -48,16 +64,8 @@ export function readOptions(options: object, subject: string): Record<string, un
         `The options of ${subject} are wrong: there is no option "__proto__".`,
       );
     }
-    try {
-      const value = (options as Record<string, unknown>)[name];
-      if (value !== undefined) read[name] = value;
-    } catch (cause) {
-      throw new SightlineError(
-        'INVALID_OPTION',
-        `The option ${cut(name)} of ${subject} cannot be read: ${cut(String((cause as Error | undefined)?.message))}.`,
-        { cause },
-      );
-    }
+    const value = reading(`The option ${cut(name)} of ${subject}`, () => (options as Record<string, unknown>)[name]);
+    if (value !== undefined) read[name] = value;
   }
   return read;
 }

@@ -167,6 +167,47 @@ describe('code of the user that fails', () => {
   });
 });
 
+describe('what throws when it is read', () => {
+  let model: Model;
+  beforeAll(async () => {
+    model = await loadSmall('timm-vit-fused-traced');
+  });
+  afterAll(() => model.close());
+  const thrown = new Error('not today');
+  const trap = new Proxy(
+    {},
+    {
+      get: () => {
+        throw thrown;
+      },
+    },
+  ) as never;
+  const getter = (name: string): never =>
+    Object.defineProperty({}, name, {
+      enumerable: true,
+      get: () => {
+        throw thrown;
+      },
+    }) as never;
+  const image = randomTensor(1, 24, 40, 4);
+
+  it.each<[string, string, () => Promise<unknown>]>([
+    ['explain', 'INVALID_OPTION', () => model.explain(image, trap)],
+    ['a list of methods', 'INVALID_OPTION', () => model.explain(image, [getter('method')] as never)],
+    ['a list of one option', 'INVALID_OPTION', () => model.capture(image, { features: trap })],
+    ['an option of an option', 'INVALID_OPTION', () => model.capture(image, { features: ['norm'], gradients: trap })],
+    ['methods', 'INVALID_OPTION', () => model.evaluate(image, { methods: trap, metrics: ['sparseness'] })],
+    ['metrics', 'INVALID_OPTION', () => model.evaluate(image, { methods: ['gae'], metrics: [getter('metric')] })],
+    ['an image', 'INVALID_INPUT', () => model.predict(trap)],
+    ['one of several images', 'INVALID_INPUT', () => model.predict([image, trap])],
+  ])('%s: its words stand in a sentence, and it is the cause', async (_, code, call) => {
+    const error: unknown = await call().catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ name: 'SightlineError', code });
+    expect((error as Error).message).toMatch(/ cannot be read: not today\.$/);
+    expect((error as Error).cause).toBe(thrown);
+  });
+});
+
 describe('axes of one name', () => {
   let model: Model;
   beforeAll(async () => {

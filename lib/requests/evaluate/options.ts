@@ -5,7 +5,7 @@ import type { Metric } from '../../metrics/metric.js';
 import { cut, shown } from '../../support/cut.js';
 import { SightlineError } from '../../support/errors.js';
 import { suggestion } from '../../support/nearest.js';
-import { parseOptions, readOptions } from '../../support/options.js';
+import { parseOptions, reading, readOptions } from '../../support/options.js';
 import { commonSchema, parseExplainOptions } from '../explain-options.js';
 import type { ExplainRequest } from '../explain.js';
 import type { EvaluateOptions, EvaluateProgress } from './evaluate.js';
@@ -165,7 +165,7 @@ function findMetric(asked: unknown): Metric {
 }
 
 function settingsOf(metric: Metric, given: object): unknown {
-  const parsed = metric.options.safeParse(given);
+  const parsed = reading(`The options of ${metric.name}`, () => metric.options.safeParse(given));
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0]!;
   if (issue.code === 'unrecognized_keys') {
