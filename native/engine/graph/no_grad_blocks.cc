@@ -34,14 +34,17 @@ Node* exit_of(Node* enter) {
   refuse("enters a torch.no_grad() block that it does not leave");
 }
 
-// The operator whose memory a value lies in, through views of it.
+// The operator that made the memory a value lies in. Views, and what writes in place, say in their schema that they return
+// memory of their first input.
 const Node* owner_of(const Value* value) {
   const Node* node = value->node();
-  while (is_any_of(node, {"view",      "view_as", "reshape", "flatten",   "unflatten",  "select", "slice",     "narrow",
-                          "transpose", "permute", "t",       "unsqueeze", "squeeze",    "expand", "expand_as", "unbind",
-                          "chunk",     "split",   "alias",   "detach",    "contiguous", "to"}))
+  while (true) {
+    const auto* schema = node->maybeSchema();
+    const bool is_alias = schema != nullptr && !schema->returns().empty() &&
+                          schema->returns()[0].alias_info() != nullptr && !node->inputs().empty();
+    if (!is_alias && node->kind() != c10::prim::ListUnpack) return node;
     node = node->input(0)->node();
-  return node;
+  }
 }
 
 // What was made before the block keeps its gradient where PyTorch writes into it without recording that.
