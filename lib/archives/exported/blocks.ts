@@ -9,8 +9,25 @@ const GRADIENTS = 'wrap_with_set_grad_enabled';
 
 /** In-place operators end in one underscore. */
 export const IN_PLACE = /[^_]_$/;
-const VIEWS_OF_TENSORS =
-  /^aten::(?:view|view_as|reshape|flatten|unflatten|select|slice|narrow|transpose|permute|t|unsqueeze|squeeze|expand|expand_as|unbind|chunk|split|split_with_sizes|alias|detach|contiguous|to)$/;
+/** Operators whose result may lie in the memory of their first input. */
+const VIEWS_OF_TENSORS = new Set(
+  [
+    ...['alias', 'chunk', 'contiguous', 'detach', 'diagonal', 'dropout', 'expand', 'expand_as', 'flatten', 'movedim'],
+    ...['moveaxis', 'mT', 'narrow', 'numpy_T', 'permute', 'real', 'reshape', 'reshape_as', 'select', 'slice', 'split'],
+    ...['split_with_sizes', 'squeeze', 'swapaxes', 'swapdims', 't', 'tensor_split', 'to', 'transpose', 'type_as'],
+    ...[
+      'unbind',
+      'unflatten',
+      'unfold',
+      'unsafe_chunk',
+      'unsafe_split',
+      'unsqueeze',
+      'view',
+      'view_as',
+      '_unsafe_view',
+    ],
+  ].map((name) => `aten::${name}`),
+);
 
 type Written = Pick<Draft, 'operator' | 'inputs' | 'outputs'>;
 
@@ -74,7 +91,7 @@ export class BlockScope {
   writesIntoGiven({ operator, inputs, outputs }: Written): boolean {
     const [self] = inputs[0] === undefined ? [] : valuesIn(inputs[0][1]);
     if (this.hasGradient || self === undefined || !this.given.has(self)) return false;
-    if (VIEWS_OF_TENSORS.test(operator)) for (const name of outputs.flat()) if (name !== null) this.given.add(name);
+    if (VIEWS_OF_TENSORS.has(operator)) for (const name of outputs.flat()) if (name !== null) this.given.add(name);
     return IN_PLACE.test(operator);
   }
 
