@@ -63,6 +63,14 @@ export type {
 } from './requests/evaluate/evaluate.js';
 export type { Box, ObjectPlace } from './requests/evaluate/mask.js';
 export { Evaluation, type Summary, type SummaryOptions } from './requests/evaluate/evaluation.js';
+export {
+  SANITY_CHECKS,
+  type SanityCheck,
+  type SanityCheckName,
+  type SanityOptions,
+  type SanityStep,
+} from './requests/sanity/sanity.js';
+export { SIMILARITIES, type Similarity } from './requests/sanity/similarity.js';
 export { METRIC_NAMES, type MetricName } from './metrics/index.js';
 export { defineMetric, type Metric, type MetricFamily, type MetricInput, type MetricResult } from './metrics/metric.js';
 export type { Input, TensorInput } from './images/inputs.js';

@@ -143,11 +143,18 @@ export interface NativeVersions {
   readonly cudaGraphs: boolean;
 }
 
+/** How parameters are shuffled: those of all, or of the modules named. */
+export interface Shuffling {
+  readonly seed: number;
+  /** Paths of modules; none for all parameters. */
+  readonly layers: readonly string[];
+}
+
 export interface NativeBinding {
   /**
    * `file`: where the archive is read from, if not by `path`, which names it in messages. `trusted`: any operator may
-   * run, for as long as it likes. `program`: in place of an archive. `shuffleSeed`: the numbers within each
-   * parameter are shuffled by it. `remarks`: what is odd about the weights, as sentences.
+   * run, for as long as it likes. `program`: in place of an archive. `shuffling`: the numbers within each
+   * parameter are shuffled, or within those of some modules. `remarks`: what is odd about the weights, as sentences.
    */
   load(options: {
     path: string;
@@ -163,7 +170,7 @@ export interface NativeBinding {
     scores?: string;
     channels?: number;
     isChannelsLast?: boolean;
-    shuffleSeed?: number;
+    shuffling?: Shuffling;
   }): Promise<{ handle: NativeModel; device: string; weightBytes: number; remarks: readonly string[] }>;
   /** `output`: the one that is explained, by name; left out for the one that was chosen when the model was loaded. */
   inspect(model: NativeModel, height: number, width: number, output?: string): Promise<Inspection>;

@@ -5,9 +5,11 @@ import { faithfulnessCorrelation, faithfulnessEstimate, monotonicity } from './c
 import { deletion, insertion, pixelFlipping } from './deletion.js';
 import { infidelity } from './infidelity.js';
 import {
+  averagePrecision,
   intersectionOverUnion,
   localizationAuc,
   massAccuracy,
+  pixelAccuracy,
   pointingGame,
   rankAccuracy,
   topKIntersection,
@@ -41,7 +43,9 @@ export const METRICS = {
   'rank-accuracy': rankAccuracy,
   'top-k-intersection': topKIntersection,
   'localization-auc': localizationAuc,
+  'average-precision': averagePrecision,
   iou: intersectionOverUnion,
+  'pixel-accuracy': pixelAccuracy,
   'max-sensitivity': maxSensitivity,
   'average-sensitivity': averageSensitivity,
   'local-lipschitz': localLipschitz,

@@ -12,6 +12,7 @@ import {
   scaleToUnit,
   sub,
   sum,
+  where,
 } from '../symbolic/index.js';
 import { pixelsOf } from './curve.js';
 import { share } from './fields.js';
@@ -113,22 +114,59 @@ export const localizationAuc = defineMetric({
 });
 
 /**
+ * Average precision of the pixels ranked by the map, those of the object being the right ones: the mean over the
+ * object's pixels of the object's share of all pixels that are at least as high. Its mean over images is mAP. In [0, 1],
+ * by chance the object's share of the image, higher is better; NaN where there is no object.
+ *
+ * Everingham et al., The PASCAL Visual Object Classes (VOC) Challenge, IJCV 2010, without its interpolation.
+ */
+export const averagePrecision = defineMetric({
+  ...known,
+  name: 'average-precision',
+  options: noOptions,
+  measure: ({ map, mask }) => {
+    const object = mask();
+    const size = sum(object, SPACE);
+    // Equal pixels are found together, so each has the last of their places.
+    const among = ranks(where(equal(object, 0), -Infinity, map), { ties: 'last' }).add(1);
+    const overall = ranks(map, { ties: 'last' }).add(1);
+    return divideOrNaN(sum(among.div(overall).mul(object), SPACE), size);
+  },
+});
+
+const atThreshold = withPresets(
+  {
+    /** The least value of a pixel that counts as marked, of the map in [0, 1]. */
+    threshold: share,
+  },
+  { threshold: 0.5 },
+);
+
+/**
  * Intersection over union of the object and the pixels whose value, with the map brought to [0, 1], is at least
- * `threshold`. In [0, 1], higher is better.
+ * `threshold`; its mean over images is mIoU. In [0, 1], higher is better.
  */
 export const intersectionOverUnion = defineMetric({
   ...known,
   name: 'iou',
-  options: withPresets(
-    {
-      /** The least value of a pixel that counts as marked, of the map in [0, 1]. */
-      threshold: share,
-    },
-    { threshold: 0.5 },
-  ),
+  options: atThreshold,
   measure: ({ map, mask, options }) => {
     const object = mask();
     const marked = greaterEqual(scaleToUnit(map), options.threshold);
     return sum(minimum(marked, object), SPACE).div(sum(maximum(marked, object), SPACE));
+  },
+});
+
+/**
+ * Pixel accuracy: the share of the image's pixels that are marked on the object, or not marked beside it, with the map
+ * brought to [0, 1] and marked from `threshold` on. In [0, 1], higher is better.
+ */
+export const pixelAccuracy = defineMetric({
+  ...known,
+  name: 'pixel-accuracy',
+  options: atThreshold,
+  measure: ({ model, map, mask, options }) => {
+    const marked = greaterEqual(scaleToUnit(map), options.threshold);
+    return sum(equal(marked, mask()), SPACE).div(pixelsOf(model));
   },
 });

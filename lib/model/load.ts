@@ -4,7 +4,7 @@ import type { ImageSizes } from '../archives/exported/sizes.js';
 import { probeArchive, type IsolateOptions } from '../archives/isolation.js';
 import { binding, fromNative, settled } from '../engine/binding.js';
 import { SCORE_KINDS, type ScoreKind } from '../engine/inspection.js';
-import type { NativeBinding, NativeModel } from '../engine/native-types.js';
+import type { NativeBinding, NativeModel, Shuffling } from '../engine/native-types.js';
 import { MAX_PIXELS } from '../images/source.js';
 import type { ModelCard } from '../models/card.js';
 import { verifyHash } from '../models/file-hash.js';
@@ -157,12 +157,12 @@ export function parseLoadOptions(options: LoadOptions): LoadSettings {
 /**
  * Finds a model, checks it, and loads it on the devices asked for.
  *
- * @param shuffleSeed by which the numbers within each parameter are shuffled; null leaves them as they are
+ * @param shuffling how the numbers within parameters are shuffled; null leaves them as they are
  */
 export async function loadModel(
   nameOrPath: string,
   settings: LoadSettings,
-  shuffleSeed: number | null,
+  shuffling: Shuffling | null,
 ): Promise<LoadedModel> {
   if (typeof nameOrPath !== 'string') {
     throw new SightlineError('INVALID_OPTION', 'Model.load takes the name of a model or the path of an archive.');
@@ -179,7 +179,7 @@ export async function loadModel(
     ...imagesOf(card),
     ...(output !== undefined && { output: String(output) }),
     ...(scores !== undefined && { scores }),
-    ...(shuffleSeed !== null && { shuffleSeed }),
+    ...(shuffling !== null && { shuffling }),
   });
   const pool = new DevicePool(loaded);
   const notes = [...found.notes, ...loaded[0]!.remarks.map((remark) => `${path}: ${remark}`)];
@@ -199,7 +199,7 @@ export async function loadModel(
 
 /** What is said of a model, and not found in its graph. */
 interface Chosen {
-  readonly shuffleSeed?: number;
+  readonly shuffling?: Shuffling;
   readonly output?: string;
   readonly scores?: ScoreKind;
   readonly channels?: number;

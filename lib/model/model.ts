@@ -2,7 +2,7 @@ import { preferredMethod } from '../methods/preferred.js';
 import type { MethodName } from '../methods/index.js';
 import type { ModelCard } from '../models/card.js';
 import { binding, settled } from '../engine/binding.js';
-import type { NativeModel } from '../engine/native-types.js';
+import type { NativeModel, Shuffling } from '../engine/native-types.js';
 import { splitInput, type Input } from '../images/inputs.js';
 import { attentionMapRequest, type AttentionMap, type AttentionMapOptions } from '../requests/attention-maps.js';
 import { captureRequest, readCapture, type Capture, type CaptureOptions } from '../requests/capture.js';
@@ -21,6 +21,8 @@ import type { EvaluateOptions } from '../requests/evaluate/evaluate.js';
 import type { Evaluation } from '../requests/evaluate/evaluation.js';
 import { judge } from '../requests/evaluate/judge.js';
 import type { Request } from '../requests/question.js';
+import { checkSanity } from '../requests/sanity/check.js';
+import type { SanityCheck, SanityOptions } from '../requests/sanity/sanity.js';
 import { throwIfAborted, untilAborted, withEither } from '../support/abort.js';
 import { asyncDispose } from '../support/dispose.js';
 import { SightlineError } from '../support/errors.js';
@@ -98,21 +100,27 @@ export class Model {
   /**
    * Loads the model once more, from where it came, with the numbers within each parameter shuffled: a network of the
    * same shape that has learned nothing. A map that looks the same there comes from the picture and that shape, not
-   * from what the model learned (Adebayo et al., NeurIPS 2018). Close it when done, like every model.
+   * from what the model learned (Adebayo et al., NeurIPS 2018). With `layers` only their parameters are. Close it when done,
+   * like every model.
    *
    * @throws SightlineError METHOD_NOT_APPLICABLE where the weights are constants of the graph, as in frozen and
-   * quantized models; INVALID_OPTION, MODEL_CLOSED, and those of `Model.load`
+   * quantized models; UNKNOWN_NODE where a layer has no parameter; INVALID_OPTION, MODEL_CLOSED, and those of
+   * `Model.load`
    */
   async shuffled(options: ShuffleOptions = {}): Promise<Model> {
-    const { seed, signal } = parseOptions(shuffleSchema, options, 'shuffled');
+    const { seed, layers = [], signal } = parseOptions(shuffleSchema, options, 'shuffled');
     this.checkOpen();
     throwIfAborted(signal);
     const { nameOrPath, settings } = this.source;
-    return orFreed(Model.loadReady(nameOrPath, { ...settings, signal }, seed), signal);
+    return orFreed(Model.loadReady(nameOrPath, { ...settings, signal }, { seed, layers }), signal);
   }
 
-  private static async loadReady(name: string, settings: LoadSettings, seed: number | null = null): Promise<Model> {
-    const loaded = await loadModel(name, settings, seed);
+  private static async loadReady(
+    name: string,
+    settings: LoadSettings,
+    shuffling: Shuffling | null = null,
+  ): Promise<Model> {
+    const loaded = await loadModel(name, settings, shuffling);
     const model = new Model(loaded, { nameOrPath: name, settings: { ...settings, signal: undefined } });
     try {
       await model.makeReady(loaded, settings.signal);
@@ -220,6 +228,27 @@ export class Model {
    */
   async evaluate(images: Input | readonly Input[], options: EvaluateOptions): Promise<Evaluation> {
     return judge(options, (request) => this.ask(images, request));
+  }
+
+  /**
+   * Whether a method's maps follow the model: compares them with those of a model whose weights are shuffled layer by
+   * layer, or with those of another class. Each step of the first loads the model once more, and frees it.
+   *
+   * @throws SightlineError as `explain` and `shuffled`; METHOD_NOT_APPLICABLE where the model scores fewer than two
+   * classes
+   */
+  async sanityCheck(images: Input | readonly Input[], options: SanityOptions): Promise<SanityCheck> {
+    return checkSanity(images, options, {
+      explain: (asked, own) => this.explain(asked, own as UnnamedOptions),
+      inspect: () => this.inspect(),
+      shuffled: async (own) => {
+        const copy = await this.shuffled(own);
+        return {
+          explain: (asked, of) => copy.explain(asked, of as UnnamedOptions),
+          close: () => copy.close(),
+        };
+      },
+    });
   }
 
   /**

@@ -196,9 +196,9 @@ export function zeroSmallest(value: Value, ratio: number, keepFirst: boolean): V
 
 /**
  * Each image's places numbered by their values, from the largest down: 0, 1, ... Of equal values the first place, row
- * by row, comes first; with `ties: 'mean'` all of them have the mean of their numbers.
+ * by row, comes first; with `ties: 'mean'` or `'last'` all of them have the mean, or the last, of their numbers.
  */
-export function ranks(value: Value, { ties = 'first' }: { readonly ties?: 'first' | 'mean' } = {}): Value {
+export function ranks(value: Value, { ties = 'first' }: { readonly ties?: 'first' | 'mean' | 'last' } = {}): Value {
   return step('ranks', value, value.axes, { ties });
 }
 

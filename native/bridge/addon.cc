@@ -79,9 +79,7 @@ Napi::Value load(const Napi::CallbackInfo& info) {
   if (object.Has("output")) options.choice.output = object.Get("output").As<Napi::String>();
   if (object.Has("scores")) options.choice.scores = object.Get("scores").As<Napi::String>();
   if (object.Has("weights")) options.weights = weights_from_js(object.Get("weights").As<Napi::Object>());
-  if (object.Has("shuffleSeed")) {
-    options.shuffle_seed = static_cast<uint64_t>(object.Get("shuffleSeed").As<Napi::Number>().Int64Value());
-  }
+  if (object.Has("shuffling")) options.shuffling = shuffling_from_js(object.Get("shuffling").As<Napi::Object>());
   const auto state = EnvState::of(env);
   return guarded(env, [&] {
     if (object.Has("program")) options.program = program_from_js(object.Get("program").As<Napi::Object>());

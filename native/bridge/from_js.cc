@@ -121,6 +121,16 @@ TensorPart part_from_js(Napi::Object part) {
           longs(part.Get("shape")), part.Has("strides") ? longs(part.Get("strides")) : std::vector<int64_t>{}};
 }
 
+Shuffling shuffling_from_js(Napi::Object object) {
+  Shuffling shuffling;
+  shuffling.seed = static_cast<uint64_t>(integer(object, "seed"));
+  const auto layers = object.Get("layers").As<Napi::Array>();
+  for (uint32_t i = 0; i < layers.Length(); ++i) {
+    shuffling.layers.push_back(layers.Get(i).As<Napi::String>().Utf8Value());
+  }
+  return shuffling;
+}
+
 WeightPlan weights_from_js(Napi::Object object) {
   WeightPlan plan;
   const auto array = [](Napi::Object from, const char* name) { return from.Get(name).As<Napi::Array>(); };

@@ -15,7 +15,6 @@
 #include "engine/guard/allow_list.h"
 #include "engine/guard/object_types.h"
 #include "engine/guard/trace_limit.h"
-#include "engine/shuffled_weights.h"
 #include "engine/weight_scan.h"
 
 namespace sightline {
@@ -171,7 +170,7 @@ Model::Model(const LoadOptions& options, at::Device device)
       throw too_large(options.path, error);
     }
   }
-  if (options.shuffle_seed) shuffle_weights(module_, *options.shuffle_seed);
+  if (options.shuffling) shuffle_weights(module_, *options.shuffling);
   module_.eval();
   self_ = module_._ivalue();
   const auto settle = [&](at::Tensor tensor) {

@@ -5,6 +5,7 @@
 
 #include "engine/exported_program.h"
 #include "engine/programs/network.h"
+#include "engine/shuffled_weights.h"
 #include "engine/weights.h"
 
 namespace sightline {
@@ -20,7 +21,7 @@ struct LoadOptions {
   bool optimize = true;                    // false: the graph runs as it was exported, operator for operator
   OutputChoice choice;                     // which output is explained, and what its scores are
   int64_t channels = 0;                    // of its images; 0: as its first convolution says, else 3
-  std::optional<uint64_t> shuffle_seed;    // the numbers within each parameter are shuffled by this seed
+  std::optional<Shuffling> shuffling;      // the numbers within parameters are shuffled
   bool trusted = false;                    // true: any operator may run, for as long as it likes
 };
 

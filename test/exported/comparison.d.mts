@@ -5,6 +5,8 @@ export interface Compared {
   readonly features: number;
   /** Names of the archive's features that the program has not. */
   readonly missing: readonly string[];
+  /** The largest difference of features that both have by one name. */
+  readonly worstFeature: number;
   readonly sites: number;
   readonly areSitesSame: boolean;
   readonly isTargetLayerSame: boolean;

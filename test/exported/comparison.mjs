@@ -2,7 +2,7 @@
  * How an exported program and another form of the same model differ: scores, names, attention sites, maps. The other
  * form is an archive of test/parity, or a skeleton with a checkpoint.
  */
-import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
 
 import { Model } from '../../dist/index.js';
 
@@ -20,6 +20,13 @@ const FEW = {
   occlusion: { window: 56, stride: 48 },
   rise: { masks: 24, grid: 4 },
 };
+
+/** They run the model once for each channel of a layer. */
+const BY_CHANNEL = ['score-cam', 'ss-cam', 'is-cam', 'ablation-cam'];
+/** Bytes of a checkpoint; of larger ones those methods would take hours, and are left out. */
+const MOST_FOR_CHANNELS = 50e6;
+/** Nodes that are read in one run. */
+const CHUNK = 24;
 
 /** Of a safetensors file. */
 function headerOf(path) {
@@ -54,7 +61,8 @@ export function compare(name, programs) {
  */
 export function compareSkeleton(architecture, checkpoint, programs) {
   const { size } = JSON.parse(readFileSync(new URL(`${architecture}.json`, SKELETONS), 'utf8'));
-  const about = { name: architecture, architecture, height: size, width: size, options: FEW };
+  const left = statSync(checkpoint).size > MOST_FOR_CHANNELS ? BY_CHANNEL : [];
+  const about = { name: architecture, architecture, height: size, width: size, options: FEW, left };
   return compareWith(checkpoint, programs, about);
 }
 
@@ -62,7 +70,7 @@ export function compareSkeleton(architecture, checkpoint, programs) {
  * @param {string} other path
  * @param {readonly string[]} programs paths
  */
-async function compareWith(other, programs, { name, architecture, height, width, options = {} }) {
+async function compareWith(other, programs, { name, architecture, height, width, options = {}, left = [] }) {
   const card = {
     name,
     input: {
@@ -82,7 +90,14 @@ async function compareWith(other, programs, { name, architecture, height, width,
     ),
     shape: [1, 3, height, width],
   };
-  const read = async (path, wanted) => {
+  /** Every node's values, some at a time. */
+  async function* featuresOf(model, nodes) {
+    for (let start = 0; start < nodes.length; start += CHUNK) {
+      const { features } = await model.capture(image, { features: nodes.slice(start, start + CHUNK) });
+      for (const [node, { data }] of Object.entries(features)) yield [node, data];
+    }
+  }
+  const read = async (path, reference = null) => {
     const isOther = path === other && architecture !== undefined;
     const model = await Model.load(path, { device: 'cpu', card: { ...card, ...(isOther && { architecture }) } });
     try {
@@ -90,14 +105,25 @@ async function compareWith(other, programs, { name, architecture, height, width,
       const { predictions } = (await model.predict(image, { top: inspection.classes }))[0];
       const scores = predictions.toSorted((a, b) => a.index - b.index).map(({ score }) => score);
       const applies = inspection.methods.filter((method) => method.applies).map((method) => method.name);
+      const names = inspection.nodes.map((node) => node.name);
+      const features = new Map();
+      let worstFeature = 0;
+      if (reference === null) {
+        for await (const [node, data] of featuresOf(model, names)) features.set(node, data);
+      } else {
+        const both = names.filter((node) => reference.features.has(node));
+        for await (const [node, data] of featuresOf(model, both)) {
+          worstFeature = Math.max(worstFeature, difference(reference.features.get(node), data));
+        }
+      }
       const maps = new Map();
-      for (const method of wanted ?? applies) {
-        if (!applies.includes(method)) continue;
+      for (const method of reference?.applies ?? applies) {
+        if (!applies.includes(method) || left.includes(method)) continue;
         const asked = { method, targets: [1], size: 'grid', raw: true, ...options[method] };
         const [explanation] = await model.explain(image, asked);
         maps.set(method, [...explanation.maps[0].data]);
       }
-      return { inspection, scores, applies, maps };
+      return { inspection, scores, applies, maps, features, worstFeature };
     } finally {
       await model.close();
     }
@@ -107,7 +133,7 @@ async function compareWith(other, programs, { name, architecture, height, width,
   const names = archive.inspection.nodes.map((node) => node.name);
   const compared = [];
   for (const path of programs) {
-    const program = await read(path, archive.applies);
+    const program = await read(path, archive);
     const own = new Set(program.inspection.nodes.map((node) => node.name));
     const maps = [...program.maps].map(([method, map]) => ({
       method,
@@ -116,6 +142,7 @@ async function compareWith(other, programs, { name, architecture, height, width,
     compared.push({
       scores: difference(archive.scores, program.scores),
       features: names.length,
+      worstFeature: program.worstFeature,
       missing: names.filter((each) => !own.has(each)),
       sites: site(archive.inspection).length,
       areSitesSame: site(archive.inspection).join(';') === site(program.inspection).join(';'),

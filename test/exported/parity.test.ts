@@ -33,6 +33,7 @@ function expectSame(compared: readonly Compared[]): void {
     expect(each.maps).toBeGreaterThanOrEqual(30);
     // Maps that divide by what is nearly nothing magnify rounding: test/parity promises as much.
     expect(each.worst.difference).toBeLessThan(1e-5);
+    expect(each.worstFeature).toBeLessThan(1e-5);
   }
 }
 

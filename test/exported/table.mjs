@@ -28,7 +28,10 @@ write();
 
 function row(name, compared) {
   const small = (value) => (value === 0 ? '0' : value.toExponential(0));
-  const cells = compared.map(({ scores, maps, worst }) => `${small(scores)}; ${maps}, ${small(worst.difference)}`);
+  const cells = compared.map(
+    ({ scores, worstFeature, maps, worst }) =>
+      `${small(scores)}; ${small(worstFeature)}; ${maps}, ${small(worst.difference)}`,
+  );
   const missing = Math.max(...compared.map((each) => each.missing.length));
   const [{ features, sites }] = compared;
   return `| ${name} | ${features - missing} of ${features} | ${sites} | ${cells.join(' | ')} |`;
@@ -103,9 +106,11 @@ attention, linear layers and norms are taken apart). Beside each stands another 
 weights. Both were asked for everything, on one image: scores, features, attention sites, and the
 map of every method that applies to the other form.
 
-A cell says how far the program is from the other form: its scores; how many maps were compared, and
-the largest difference of them, all relative to the largest value. A 0 means equal to the bit. Made
-by \`test/exported/table.mjs\`, of the programs of \`export_parity.py\` and \`export_skeletons.py\`.
+A cell says how far the program is from the other form: its scores; the features of one name; how
+many maps were compared, and the largest difference of them. All are relative to the largest value.
+A 0 means equal to the bit. Made by \`test/exported/table.mjs\`, of the programs of
+\`export_parity.py\` and \`export_skeletons.py\`. Of checkpoints above 50 MB, methods that run the
+model for each channel are left out: \`score-cam\`, \`ss-cam\`, \`is-cam\` and \`ablation-cam\`.
 
 ${part('Archives of test/parity', (name) => !isSkeleton(name))}
 ${part('Skeletons with a checkpoint', isSkeleton)}${after < 0 ? '' : page.slice(after)}`,

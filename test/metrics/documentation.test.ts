@@ -38,7 +38,7 @@ describe.each(describeMetrics().map((metric) => [metric.name, metric] as const))
     expect(JSON.parse(JSON.stringify(metric))).toEqual(metric);
     expect(metric.summary).toMatch(/^[A-Z].*\.$/s);
     // Intersection over union is older than any paper about it.
-    if (name !== 'iou') expect(metric.description).toMatch(/\b(19|20)\d\d\b/);
+    if (!['iou', 'pixel-accuracy'].includes(name)) expect(metric.description).toMatch(/\b(19|20)\d\d\b/);
     const settings = settingsOf({}) as Record<string, unknown>;
     for (const [option, schema] of Object.entries(metric.options.properties)) {
       expect(schema.description, option).toMatch(/^\S.*\.$/s);

@@ -82,6 +82,22 @@ describe('localization, by hand', () => {
     expect(await figure('localization-auc', values, whole)).toBeNaN();
   });
 
+  it('average precision finds equal pixels together', async () => {
+    // Ranked: 3 on the object: 1 of 1. 2 beside it. 1 on it: 2 of 3. All 60 zeros together, two of them on it: 4 of 63.
+    await expectFigure('average-precision', values, (1 + 2 / 3 + 2 * (4 / 63)) / 4);
+    await expectFigure('average-precision', map([0, 0, 4], [0, 1, 3], [1, 0, 2], [1, 1, 1]), 1);
+    // A flat part says no more than chance does.
+    await expectFigure('average-precision', map([7, 7, -1]), 4 / 63);
+    expect(await figure('average-precision', values, { boxes: [{ left: 0, top: 0, width: 0, height: 0 }] })).toBeNaN();
+  });
+
+  it('pixel accuracy counts what is marked on the object and what is not beside it', async () => {
+    // Marked from 0 on: the object's 4 are right, and beside it only the -5.
+    await expectFigure('pixel-accuracy', values, 5 / 64);
+    // Marked: 3 and 2. Right: one of the object, and all beside it but the 2.
+    await expectFigure({ metric: 'pixel-accuracy', threshold: 0.8 }, values, (1 + 59) / 64);
+  });
+
   it('intersection over union of the map in [0, 1]', async () => {
     // From -5 to 3: 0 is 0.625, and only -5 is below 0.5; only 3 and 2 are above 0.8.
     await expectFigure('iou', values, 4 / 63);

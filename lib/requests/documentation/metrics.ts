@@ -163,8 +163,18 @@ export default {
     "description": "Localization AUC: how likely a pixel of the object has a higher value than one beside it, equal ones counting half: the area under the ROC curve. In [0, 1], 0.5 by chance, higher is better; NaN where the object is nothing or all.\n\nFawcett, An Introduction to ROC Analysis, 2006.",
     "options": {}
   },
+  "average-precision": {
+    "description": "Average precision of the pixels ranked by the map, those of the object being the right ones: the mean over the object's pixels of the object's share of all pixels that are at least as high. Its mean over images is mAP. In [0, 1], by chance the object's share of the image, higher is better; NaN where there is no object.\n\nEveringham et al., The PASCAL Visual Object Classes (VOC) Challenge, IJCV 2010, without its interpolation.",
+    "options": {}
+  },
   "iou": {
-    "description": "Intersection over union of the object and the pixels whose value, with the map brought to [0, 1], is at least `threshold`. In [0, 1], higher is better.",
+    "description": "Intersection over union of the object and the pixels whose value, with the map brought to [0, 1], is at least `threshold`; its mean over images is mIoU. In [0, 1], higher is better.",
+    "options": {
+      "threshold": "The least value of a pixel that counts as marked, of the map in [0, 1]."
+    }
+  },
+  "pixel-accuracy": {
+    "description": "Pixel accuracy: the share of the image's pixels that are marked on the object, or not marked beside it, with the map brought to [0, 1] and marked from `threshold` on. In [0, 1], higher is better.",
     "options": {
       "threshold": "The least value of a pixel that counts as marked, of the map in [0, 1]."
     }

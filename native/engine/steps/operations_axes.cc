@@ -48,14 +48,16 @@ at::Tensor zero_smallest(const at::Tensor& x, double ratio, bool keep_first) {
 }
 
 // Each image's places numbered from the largest value down: 0, 1, ... Of equal values the first place comes first, or all
-// have the mean of their numbers.
+// have the mean or the last of their numbers.
 at::Tensor ranks(const at::Tensor& x, const Attributes& set) {
   const auto flat = x.flatten(1).contiguous();
   const auto [sorted, order] = flat.sort(/*stable=*/true, /*dim=*/1, /*descending=*/true);
-  if (set.text("ties") == "mean") {
+  if (const auto ties = set.text("ties"); ties != "first") {
     // Of ascending values the first and the last place at which each could be put in.
     const auto ascending = sorted.neg().contiguous(), sought = flat.neg();
-    const auto before = at::searchsorted(ascending, sought), after = at::searchsorted(ascending, sought, false, true);
+    const auto after = at::searchsorted(ascending, sought, false, true);
+    if (ties == "last") return (after.to(flat.scalar_type()) - 1).view_as(x);
+    const auto before = at::searchsorted(ascending, sought);
     return ((before + after).to(flat.scalar_type()) - 1).div(2).view_as(x);
   }
   const auto numbers = at::arange(flat.size(1), flat.options()).expand_as(flat);
