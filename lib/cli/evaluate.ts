@@ -17,7 +17,8 @@ import { failureOf } from './failure.js';
 import { readInputs } from './input-files.js';
 import type { LabelledPicture } from './labelled-picture.js';
 import { readLabels } from './labels-file.js';
-import { keyValue, loadOptions, repeated, withModelFlags, type ModelFlags } from './options.js';
+import { withOptions } from './with-options.js';
+import { loadOptions, repeated, withModelFlags, type ModelFlags } from './options.js';
 import type { Session } from './session.js';
 import { aligned, short } from './words.js';
 
@@ -159,19 +160,6 @@ function checkFlags(images: readonly string[], { labels, out, target }: Evaluate
   if (out !== undefined && !/\.(json|csv)$/i.test(out)) {
     throw new SightlineError('INVALID_OPTION', `--out ${out} names no format; end it in .json or .csv.`);
   }
-}
-
-/** `deletion steps=50` as { metric: 'deletion', steps: 50, label: 'deletion steps=50' }. */
-function withOptions(text: string, kind: 'method' | 'metric'): Record<string, unknown> {
-  const [name, ...options] = text.trim().split(/\s+/);
-  let own: Record<string, unknown> = {};
-  for (const option of options) {
-    if (!option.includes('=')) {
-      throw new SightlineError('INVALID_OPTION', `--${kind} "${text}": options are key=value, and "${option}" is not.`);
-    }
-    own = keyValue(option, own);
-  }
-  return { ...own, [kind]: name, ...(options.length > 0 && { label: text.trim() }) };
 }
 
 /** A picture, and what the model takes of it. */

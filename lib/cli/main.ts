@@ -15,6 +15,7 @@ import { inspectCommand } from './inspect.js';
 import { maximizeCommand } from './maximize.js';
 import { modelsCommand } from './models.js';
 import { pullCommand } from './pull.js';
+import { sanityCommand } from './sanity.js';
 import { serveCommand } from './serve.js';
 import { createSession, type Session } from './session.js';
 import { setupCommand } from './setup.js';
@@ -27,6 +28,7 @@ const COMMANDS = {
   attention: attentionCommand,
   maximize: maximizeCommand,
   evaluate: evaluateCommand,
+  sanity: sanityCommand,
   serve: serveCommand,
   bench: benchCommand,
   doctor: doctorCommand,

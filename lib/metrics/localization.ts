@@ -158,8 +158,8 @@ export const intersectionOverUnion = defineMetric({
 });
 
 /**
- * Pixel accuracy: the share of the image's pixels that are marked on the object, or not marked beside it, with the map
- * brought to [0, 1] and marked from `threshold` on. In [0, 1], higher is better.
+ * Pixel accuracy: the share of the image's pixels that are marked on the object, or not marked beside it. The map is
+ * brought to [0, 1], and marked from `threshold` on. In [0, 1], higher is better.
  */
 export const pixelAccuracy = defineMetric({
   ...known,

@@ -248,3 +248,40 @@ describe('evaluate', () => {
     expect(code).toBe(2);
   });
 });
+
+describe('sanity', () => {
+  it('gives for each step and method how alike the maps are, as the library does', async () => {
+    const picture = path.join(EVAL, pictures[0]!.file);
+    const asked = ['sanity', picture, '--model', MODEL, '--method', 'grad-cam', '--method', 'smooth-grad samples=2'];
+    const flags = ['--layers', 'fc,layer4', '--similarity', 'ssim', '--seed', '3', '--target', 'rank1'];
+    const { code, stdout } = await sightline(...asked, ...flags, '--json');
+    expect(code).toBe(0);
+    const { methods } = JSON.parse(stdout) as {
+      methods: { method: string; steps: { layer: string; similarities: number[] }[] }[];
+    };
+    expect(methods.map(({ method }) => method)).toEqual(['grad-cam', 'smooth-grad samples=2']);
+    const model = await Model.load(MODEL, { device: 'cpu' });
+    const { steps } = await model.sanityCheck(picture, {
+      check: 'cascading',
+      method: 'grad-cam',
+      layers: ['fc', 'layer4'],
+      similarity: 'ssim',
+      seed: 3,
+      targets: ['rank1'],
+    });
+    await model.close();
+    expect(steps.every(({ mean }) => Number.isFinite(mean))).toBe(true);
+    expect(methods[0]!.steps.map(({ layer, similarities }) => ({ layer, similarities }))).toEqual(
+      steps.map(({ layer, similarities }) => ({ layer, similarities })),
+    );
+    const table = await sightline(...asked, '--check', 'random-logit');
+    expect(table.stdout).toMatch(/another class +-?0\.\d+ .*0\.\d+/);
+  });
+
+  it('refuses what does nothing', async () => {
+    const { code, stderr } = await sightline(
+      ...['sanity', 'a.jpg', '--method', 'grad-cam', '--check', 'random-logit', '--layers', 'fc'],
+    );
+    expect([code, stderr]).toEqual([2, expect.stringContaining('`layers` would do nothing')]);
+  });
+});

@@ -174,7 +174,7 @@ export default {
     }
   },
   "pixel-accuracy": {
-    "description": "Pixel accuracy: the share of the image's pixels that are marked on the object, or not marked beside it, with the map brought to [0, 1] and marked from `threshold` on. In [0, 1], higher is better.",
+    "description": "Pixel accuracy: the share of the image's pixels that are marked on the object, or not marked beside it. The map is brought to [0, 1], and marked from `threshold` on. In [0, 1], higher is better.",
     "options": {
       "threshold": "The least value of a pixel that counts as marked, of the map in [0, 1]."
     }

@@ -8,6 +8,7 @@ import type { Similarity } from './similarity.js';
 
 /** The sanity checks: what is changed before the maps are compared. */
 export const SANITY_CHECKS = ['cascading', 'independent', 'random-logit'] as const;
+/** The name of one. */
 export type SanityCheckName = (typeof SANITY_CHECKS)[number];
 
 /** Options of `sanityCheck`. */
@@ -47,9 +48,12 @@ export interface SanityStep extends Interval {
 
 /** A sanity check of a method: maps that stay the same do not depend on what was changed. */
 export interface SanityCheck {
+  /** The check that was made. */
   readonly check: SanityCheckName;
   /** The method's name. */
   readonly method: string;
+  /** How alike two maps are said to be. */
   readonly similarity: Similarity;
+  /** As many as there are layers, one of `random-logit`. */
   readonly steps: readonly SanityStep[];
 }

@@ -1,5 +1,6 @@
 /** How alike two maps are: the names of the field. */
 export const SIMILARITIES = ['spearman', 'absolute-spearman', 'pearson', 'ssim'] as const;
+/** The name of one. */
 export type Similarity = (typeof SIMILARITIES)[number];
 
 /** A map's values, row by row. */
