@@ -91,13 +91,17 @@ export interface Recorded {
 }
 
 /**
- * Records one method. Its outputs are named after `prefix`.
+ * Records one method's map, and no output.
  *
  * @throws SightlineError METHOD_NOT_APPLICABLE, UNKNOWN_NODE, INVALID_OPTION
  */
-export function recordOne(request: LayeredRequest, images: SymbolicModel, modelName: string, prefix: string): Recorded {
+export function recordMap(
+  request: LayeredRequest,
+  images: SymbolicModel,
+  modelName: string,
+): Recorded & ReturnType<typeof mapOf> {
   const { method, common } = request;
-  const { inspection, plan } = images;
+  const { inspection } = images;
   const reason = reasonAgainst(request, inspection);
   if (reason !== null) {
     throw new SightlineError('METHOD_NOT_APPLICABLE', `${method.name} cannot explain ${modelName}: ${reason}.`, {
@@ -119,9 +123,21 @@ export function recordOne(request: LayeredRequest, images: SymbolicModel, modelN
     );
   }
 
-  const output = (name: string, value: Value): void => plan.output(`${prefix}${name}`, value);
   const model = images.explaining(scoreOf(common.score, method.name));
-  const { map, figures, concepts } = mapOf(request, model);
+  return { ...mapOf(request, model), model, mapOf: (others) => mapOf(request, model.lookingAt(others)).map };
+}
+
+/**
+ * Records one method. Its outputs are named after `prefix`.
+ *
+ * @throws SightlineError METHOD_NOT_APPLICABLE, UNKNOWN_NODE, INVALID_OPTION
+ */
+export function recordOne(request: LayeredRequest, images: SymbolicModel, modelName: string, prefix: string): Recorded {
+  const { common } = request;
+  const { inspection, plan } = images;
+  const recorded = recordMap(request, images, modelName);
+  const { model, map, figures, concepts } = recorded;
+  const output = (name: string, value: Value): void => plan.output(`${prefix}${name}`, value);
   const places = ['height', 'width'];
   const low = min(map, places);
   const high = max(map, places);
@@ -143,7 +159,7 @@ export function recordOne(request: LayeredRequest, images: SymbolicModel, modelN
     }
   }
   if (typeof common.score === 'function') output('score', model.output.score);
-  return { model, map, mapOf: (others) => mapOf(request, model.lookingAt(others)).map };
+  return recorded;
 }
 
 /**

@@ -2,6 +2,7 @@ import { SightlineError } from '../support/errors.js';
 import type { Inspection } from '../engine/inspection.js';
 import { closeGradients } from './closed-forms.js';
 import { fuseSteps } from './fused-steps.js';
+import { shareSteps } from './shared-steps.js';
 import type {
   BlockDescription,
   PlanDescription,
@@ -247,14 +248,17 @@ export class PlanRecorder implements Plan {
       run: steps[step.settings['run'] as number]!,
     }));
     closeGradients(this.root.description, inspection);
-    fuseSteps(this.root.description, [...this.outputs.map(({ value }) => value), this.logitsRegister]);
-    for (const { step, run } of resumed) step.settings['run'] = steps.indexOf(run);
+    const now = shareSteps(this.root.description);
+    const outputs = this.outputs.map(({ name, value }) => ({ name, value: now.register(value) }));
+    const logits = now.register(this.logitsRegister);
+    fuseSteps(this.root.description, [...outputs.map(({ value }) => value), logits]);
+    for (const { step, run } of resumed) step.settings['run'] = steps.indexOf(now.step(run));
     return {
       method: this.method,
       block: this.root.description,
-      outputs: this.outputs,
+      outputs,
       output: inspection.output,
-      logits: this.logitsRegister,
+      logits,
       memory,
     };
   }
