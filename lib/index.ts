@@ -63,6 +63,13 @@ export type {
 } from './requests/evaluate/evaluate.js';
 export type { Box, ObjectPlace } from './requests/evaluate/mask.js';
 export { Evaluation, type Summary, type SummaryOptions } from './requests/evaluate/evaluation.js';
+export type {
+  SearchCandidate,
+  SearchGain,
+  SearchOptions,
+  SearchResult,
+  SearchSpace,
+} from './requests/search/search.js';
 export {
   SANITY_CHECKS,
   type SanityCheck,

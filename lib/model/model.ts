@@ -21,6 +21,9 @@ import type { EvaluateOptions } from '../requests/evaluate/evaluate.js';
 import type { Evaluation } from '../requests/evaluate/evaluation.js';
 import { judge } from '../requests/evaluate/judge.js';
 import type { Request } from '../requests/question.js';
+import { parseSearchOptions } from '../requests/search/options.js';
+import { runSearch } from '../requests/search/run.js';
+import type { SearchOptions, SearchResult } from '../requests/search/search.js';
 import { checkSanity } from '../requests/sanity/check.js';
 import type { SanityCheck, SanityOptions } from '../requests/sanity/sanity.js';
 import { throwIfAborted, untilAborted, withEither } from '../support/abort.js';
@@ -228,6 +231,17 @@ export class Model {
    */
   async evaluate(images: Input | readonly Input[], options: EvaluateOptions): Promise<Evaluation> {
     return judge(options, (request) => this.ask(images, request));
+  }
+
+  /**
+   * Finds the options of methods that a metric likes best, on some of the images, and how they do on the others. All
+   * candidates share the forward passes, the gradients and whatever else they have in common.
+   *
+   * @throws SightlineError as `evaluate`
+   */
+  async search(images: Input | readonly Input[], options: SearchOptions): Promise<SearchResult> {
+    const request = parseSearchOptions(options, await this.inspect());
+    return runSearch(images, request, (some, of) => this.ask(some, of));
   }
 
   /**

@@ -4,6 +4,14 @@ import { prefixOf, type LayeredRequest } from './explain-plan.js';
 import type { Explanation } from './explain.js';
 import { HeatMap, type ExplainedTarget, type Prediction } from './heatmap.js';
 
+/** Whether a map of this range marks something: its state is `ok`. */
+export const isMap = (low: number, high: number): boolean => stateOf(low, high) === 'ok';
+
+function stateOf(low: number, high: number): HeatMap['state'] {
+  if (!Number.isFinite(low) || !Number.isFinite(high)) return 'nan';
+  return high - low <= 1e-6 * Math.max(Math.abs(low), Math.abs(high)) ? 'flat' : 'ok';
+}
+
 /** One image's results as explanations, one for each request. */
 export function readExplanations(
   requests: readonly LayeredRequest[],
@@ -36,12 +44,7 @@ function readOne(
   const mapAt = (at: number, target: ExplainedTarget): HeatMap => {
     const low = output('low').data[at]!;
     const high = output('high').data[at]!;
-    const state =
-      !Number.isFinite(low) || !Number.isFinite(high)
-        ? 'nan'
-        : high - low <= 1e-6 * Math.max(Math.abs(low), Math.abs(high))
-          ? 'flat'
-          : 'ok';
+    const state = stateOf(low, high);
     const figures = figureNames.map((name) => {
       const { data } = output(name);
       return [name.slice('figure:'.length), data[data.length > 1 ? at : 0]!] as const;

@@ -1,13 +1,12 @@
 import type { NativeResult, Tensor } from '../../engine/native-types.js';
-import type { PreparedInput } from '../../images/inputs.js';
 import { SightlineError } from '../../support/errors.js';
 import { readExplanations } from '../explain-result.js';
 import { targetsOfCall } from '../explain-request.js';
 import { withLayers, type LayeredRequest } from '../explain-plan.js';
 import { identityOf, keyOf } from '../plan-keys.js';
-import type { Request } from '../question.js';
+import type { Question, Request } from '../question.js';
 import type { Judgement, MetricCurve } from './evaluate.js';
-import { maskInView } from './mask.js';
+import { maskInView, type ObjectPlace } from './mask.js';
 import type { EvaluateRequest, LabelledMethod, LabelledMetric } from './options.js';
 import { curveOutput, figureOutput, MASK, recordEvaluation, sharesOutput } from './plan.js';
 
@@ -35,12 +34,7 @@ export function judgementRequest(
     maxPixels: common.maxPixels,
     output: common.output?.toString(),
     question: ({ card, labels }, images) => {
-      if (objects !== null && objects.length !== images) {
-        throw new SightlineError(
-          'INVALID_OPTION',
-          `There are ${objects.length} objects for ${images} images; give one for each.`,
-        );
-      }
+      checkObjects(objects, images);
       const targetsOf = targetsOfCall(common.targets, labels, images);
       let done = at * images;
       const layered = (inspection: Parameters<typeof withLayers>[1]): LayeredRequest =>
@@ -48,12 +42,7 @@ export function judgementRequest(
       return {
         key,
         targetsOf,
-        ...(needsMask && {
-          givenOf: (index: number, input: PreparedInput) => {
-            const { height, width } = input.request;
-            return { [MASK]: { data: maskInView(objects![index]!, input), shape: [1, height, width] } };
-          },
-        }),
+        ...(needsMask && { givenOf: givenMask(objects!) }),
         record: (inspection) => recordEvaluation(layered(inspection), metrics, inspection, card),
         read: (result, input, inspection) => {
           done++;
@@ -69,6 +58,23 @@ export function judgementRequest(
         },
       };
     },
+  };
+}
+
+/** @throws SightlineError INVALID_OPTION unless there is one for each image */
+export function checkObjects(objects: readonly ObjectPlace[] | null, images: number): void {
+  if (objects === null || objects.length === images) return;
+  throw new SightlineError(
+    'INVALID_OPTION',
+    `There are ${objects.length} objects for ${images} images; give one for each.`,
+  );
+}
+
+/** What a plan is given with each image where a metric needs the object. */
+export function givenMask(objects: readonly ObjectPlace[]): NonNullable<Question<unknown>['givenOf']> {
+  return (index, input) => {
+    const { height, width } = input.request;
+    return { [MASK]: { data: maskInView(objects[index]!, input), shape: [1, height, width] } };
   };
 }
 
