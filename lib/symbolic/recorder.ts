@@ -103,7 +103,7 @@ export class BlockRecorder implements Block {
       inputs: used,
       outputs: outputs.map(({ register }) => register),
       settings,
-      where: callSite(),
+      where: this.plan.where(),
       ...extra,
     });
     return outputs;
@@ -148,7 +148,7 @@ export class BlockRecorder implements Block {
     const key = `${score.register} ${differentiable} ${origin === 'variable' ? value.register : 'taps'}`;
     let step = this.gradients.get(key);
     if (step === undefined) {
-      step = { op: 'gradient', inputs: [score.register], outputs: [], settings: { differentiable }, where: callSite() };
+      step = { op: 'gradient', inputs: [score.register], outputs: [], settings: { differentiable }, where: this.plan.where() };
       this.description.steps.push(step);
       this.gradients.set(key, step);
     }
@@ -176,10 +176,21 @@ export class PlanRecorder implements Plan {
   private readonly outputs: { name: string; value: number }[] = [];
   private logitsRegister = -1;
 
-  /** `method`: whose steps are recorded, for messages; a plan of several methods names each in its turn. */
-  constructor(public method: string) {
+  /**
+   * `method`: whose steps are recorded, for messages; a plan of several methods names each in its turn. `isTraced`:
+   * whether steps know the line of code that asked for them, which costs more than recording them.
+   */
+  constructor(
+    public method: string,
+    private readonly isTraced = true,
+  ) {
     this.root = new BlockRecorder(this, null);
     this.current = this.root;
+  }
+
+  /** The line of code that records; empty where that is not asked for. */
+  where(): string {
+    return this.isTraced ? callSite() : '';
   }
 
   /** @throws SightlineError INVALID_OPTION that names the method and the line of its code that asked for this */

@@ -1,4 +1,4 @@
-import { add, eyeLike, sum, type SymbolicModel, type Value } from '../../symbolic/index.js';
+import { add, contract, eyeLike, rename, sum, type SymbolicModel, type Value } from '../../symbolic/index.js';
 import { carryDown, rowOf } from './rows.js';
 import type { RowChoice } from './settings.js';
 
@@ -39,4 +39,38 @@ export function aggregate(
     rows.reduce((total, next) => add(total, next)),
     'keys',
   );
+}
+
+/**
+ * `aggregate` of the blocks' attention [batch, queries, keys], each mixed as `withResidual` does: [batch, height,
+ * width].
+ *
+ * The mixed matrices are never made: r ((1 - w) A + w I) is (1 - w) r A + w r, and to divide rows by their sums is to
+ * divide r by them first. So each block costs one product of a vector and a matrix.
+ */
+export function aggregateMixed(
+  model: SymbolicModel,
+  attentions: readonly Value[],
+  options: Mixing & { readonly combine: 'product' | 'sum'; readonly row: RowChoice },
+): Value {
+  const start = rowOf(model, eyeLike(attentions.at(-1)!), options.row);
+  if (options.combine === 'product') {
+    return model.patches(
+      [...attentions].reverse().reduce((row, attention) => mixed(row, attention, options), start),
+      'keys',
+    );
+  }
+  return model.patches(
+    attentions.map((attention) => mixed(start, attention, options)).reduce((total, next) => add(total, next)),
+    'keys',
+  );
+}
+
+/** A row [batch, keys] times one block's mixed matrix: [batch, keys]. */
+function mixed(row: Value, attention: Value, { residualWeight: weight, rowNormalization }: Mixing): Value {
+  const own = rename(row, 'keys', 'queries');
+  const sums = sum(attention, 'keys');
+  const spread = !rowNormalization ? own : own.div(weight === 0 ? sums.add(1e-30) : sums.mul(1 - weight).add(weight));
+  const carried = contract(spread, attention, 'queries');
+  return weight === 0 ? carried : carried.mul(1 - weight).add(rename(spread, 'queries', 'keys').mul(weight));
 }

@@ -3,7 +3,7 @@ import * as vitExplain from '../compat/vit-explain.js';
 import { hasGlobalAttention } from '../conditions.js';
 import { defineMethod } from '../method.js';
 import { withPresets } from '../presets.js';
-import { aggregate, withResidual } from './aggregate.js';
+import { aggregateMixed } from './aggregate.js';
 import { blocksBetween } from './blocks.js';
 import { fuseHeads } from './heads.js';
 import { ABNAR, AGGREGATION, FIELDS } from './settings.js';
@@ -43,9 +43,9 @@ export const attentionRollout = defineMethod({
   map: ({ model, options }) => {
     const flow = blocksBetween(model, options).map((block) => {
       const fused = fuseHeads(model, block, model.output.attention(block), options.headFusion);
-      return withResidual(zeroSmallest(fused, options.discardRatio, true), options);
+      return zeroSmallest(fused, options.discardRatio, true);
     });
-    return aggregate(model, flow, options);
+    return aggregateMixed(model, flow, options);
   },
   compat: { 'vit-explain': vitExplain.attentionRollout },
 });

@@ -3,7 +3,7 @@ import * as vitExplain from '../compat/vit-explain.js';
 import { all, gradientReachesAttention, hasGlobalAttention, hasGradients } from '../conditions.js';
 import { defineMethod } from '../method.js';
 import { withPresets } from '../presets.js';
-import { aggregate, withResidual } from './aggregate.js';
+import { aggregateMixed } from './aggregate.js';
 import { blocksBetween } from './blocks.js';
 import { fuseWithGradient } from './heads.js';
 import { ABNAR, AGGREGATION, FIELDS } from './settings.js';
@@ -54,9 +54,9 @@ export const gradientRollout = defineMethod({
     const flow = blocksBetween(model, options).map((block) => {
       const attention = attentions[block]!;
       const fused = fuseWithGradient(model, block, attention, grad(score, attention), options.headFusion);
-      return withResidual(zeroSmallest(fused, options.discardRatio, false), options);
+      return zeroSmallest(fused, options.discardRatio, false);
     });
-    return aggregate(model, flow, options);
+    return aggregateMixed(model, flow, options);
   },
   compat: { 'vit-explain': vitExplain.gradientRollout },
 });

@@ -57,7 +57,7 @@ function recordCandidates(
   inspection: Inspection,
   card: ModelCard,
 ): PlanDescription {
-  const plan = new PlanRecorder('search');
+  const plan = new PlanRecorder('search', false);
   const images = new SymbolicModel(plan, inspection, undefined, undefined, normalizationOf(card.input));
   candidates.forEach(({ request }, at) => {
     plan.method = request.method.name;

@@ -69,7 +69,7 @@ export async function runSearch(
     return {
       options,
       label,
-      ...bootstrapMean(finite, 0.95, seed),
+      mean: finite.reduce((sum, value) => sum + value, 0) / finite.length,
       count: finite.length,
       without: own.length - finite.length,
     };

@@ -47,11 +47,13 @@ export interface SearchOptions {
 }
 
 /** A candidate and its figure on the images that decide. */
-export interface SearchCandidate extends Interval {
+export interface SearchCandidate {
   /** Its options: `explain` and `evaluate` take them as they are, and JSON keeps them. */
   readonly options: JudgedMethod;
   /** The method, and what was tried of its options. */
   readonly label: string;
+  /** The mean of its figures; NaN where it has none. */
+  readonly mean: number;
   /** Maps that have a figure. */
   readonly count: number;
   /** Maps that have none. */
