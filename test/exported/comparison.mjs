@@ -24,7 +24,7 @@ const FEW = {
 /** They run the model once for each channel of a layer. */
 const BY_CHANNEL = ['score-cam', 'ss-cam', 'is-cam', 'ablation-cam'];
 /** Bytes of a checkpoint; of larger ones those methods would take hours, and are left out. */
-const MOST_FOR_CHANNELS = 50e6;
+const MOST_FOR_CHANNELS = 12e6;
 /** Nodes that are read in one run. */
 const CHUNK = 24;
 

@@ -109,7 +109,7 @@ map of every method that applies to the other form.
 A cell says how far the program is from the other form: its scores; the features of one name; how
 many maps were compared, and the largest difference of them. All are relative to the largest value.
 A 0 means equal to the bit. Made by \`test/exported/table.mjs\`, of the programs of
-\`export_parity.py\` and \`export_skeletons.py\`. Of checkpoints above 50 MB, methods that run the
+\`export_parity.py\` and \`export_skeletons.py\`. Of checkpoints above 12 MB, methods that run the
 model for each channel are left out: \`score-cam\`, \`ss-cam\`, \`is-cam\` and \`ablation-cam\`.
 
 ${part('Archives of test/parity', (name) => !isSkeleton(name))}
