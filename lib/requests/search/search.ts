@@ -21,14 +21,14 @@ export interface SearchSpace {
 /** Options of `search`. */
 export interface SearchOptions {
   /**
-   * What is tried: 2 to 2,000 candidates, once spaces are taken apart. Default: what suits the model. Of a model with
-   * attention over all tokens, the settings of attention rollout and gradient rollout; of others, the layers of the CAM
-   * methods, with and without augmentation smoothing.
+   * Methods and spaces to try: 2 to 2,000 candidates, once spaces are taken apart. Default: those that suit the model.
+   * With attention over all tokens these are settings of attention rollout and gradient rollout. Else they are layers
+   * of the CAM methods, with and without augmentation smoothing.
    */
   readonly candidates?: readonly (JudgedMethod | SearchSpace)[] | undefined;
   /** The metric that decides. */
   readonly metric: JudgingMetric;
-  /** The share of the images that the winner is tried on and not chosen by: at least 0, below 1. Default 0.5. */
+  /** The share of the images that the winner is tried on and not chosen by, in [0, 1). Default 0.5. */
   readonly heldOut?: number | undefined;
   /** By which images are held out and intervals are drawn: 0 to 4,294,967,295. Default 0. */
   readonly seed?: number | undefined;
@@ -74,7 +74,7 @@ export interface SearchGain {
   readonly images: number;
 }
 
-/** What a search found. */
+/** The winner of a search, and how sure that is. */
 export interface SearchResult {
   /** The metric's label. */
   readonly metric: string;
