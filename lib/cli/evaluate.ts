@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 
 import type { Input } from '../images/inputs.js';
 import { METHOD_NAMES } from '../methods/index.js';
@@ -9,14 +9,15 @@ import { Model } from '../model/model.js';
 import { DEFAULT_MODEL } from '../models/bundled.js';
 import type { JudgedMethod, JudgingMetric, Judgement } from '../requests/evaluate/evaluate.js';
 import { Evaluation, type Summary } from '../requests/evaluate/evaluation.js';
+import type { ObjectPlace } from '../requests/evaluate/mask.js';
 import { parseEvaluateOptions } from '../requests/evaluate/options.js';
 import { SightlineError } from '../support/errors.js';
 import { firstLine } from '../support/files.js';
 import { eachOrFailed, isAboutImage, type ImageFailure } from './bad-images.js';
 import { failureOf } from './failure.js';
 import { readInputs } from './input-files.js';
-import type { LabelledPicture } from './labelled-picture.js';
-import { readLabels } from './labels-file.js';
+import type { LabelledPicture, ObjectForm } from './labels/labelled-picture.js';
+import { readLabels } from './labels/read-labels.js';
 import { keyValue, loadOptions, repeated, withModelFlags, type ModelFlags } from './options.js';
 import type { Session } from './session.js';
 import { aligned, short } from './words.js';
@@ -27,6 +28,7 @@ interface EvaluateFlags extends ModelFlags {
   readonly metric: readonly string[];
   readonly target?: string;
   readonly labels?: string;
+  readonly objects?: ObjectForm;
   readonly out?: string;
 }
 
@@ -56,7 +58,13 @@ export function evaluateCommand(session: Session): Command {
     )
     .option(
       '--labels <path>',
-      'pictures with their classes and objects: a folder with one of pictures for each class; annotations of COCO; or JSON, or a line of JSON each: {"image": "a.jpg", "target": "collie", "boxes": [[left, top, width, height]]}, or "mask": "a.png"',
+      'pictures with their classes and objects: a folder with one of pictures for each class; Pascal VOC, a folder or one .xml; annotations of COCO; a .csv table with the columns image, target, mask, value, left, top, width, height; or JSON, or a line of JSON each: {"image": "a.jpg", "target": "collie", "boxes": [[left, top, width, height]]}, or "mask": "a.png"',
+    )
+    .addOption(
+      new Option(
+        '--objects <form>',
+        'what is read of COCO and Pascal VOC (default: masks where all objects have one, else boxes)',
+      ).choices(['boxes', 'masks']),
     )
     .option('--out <file>', 'write every figure to this file: .json, with curves, or .csv')
     .addHelpText(
@@ -75,20 +83,21 @@ async function evaluate(session: Session, images: readonly string[], flags: Eval
   const metrics = (flags.metric ?? DEFAULT_METRICS).map((text) =>
     withOptions(text, 'metric'),
   ) as unknown as JudgingMetric[];
-  const pictures =
+  const { pictures, notes } =
     flags.labels === undefined
-      ? images.map((image): LabelledPicture => ({ image, target: null, object: null }))
-      : await readLabels(flags.labels);
-  const objects = pictures.flatMap(({ object }) => object ?? []);
-  if (objects.length > 0 && objects.length < pictures.length) {
-    const without = pictures.find(({ object }) => object === null)!;
+      ? { pictures: images.map((image): LabelledPicture => ({ image, target: null, object: null })), notes: [] }
+      : await readLabels(flags.labels, flags.objects);
+  notes.forEach(session.note);
+  const hasObjects = pictures.some(({ object }) => object !== null);
+  const without = pictures.find(({ object }) => object === null);
+  if (hasObjects && without !== undefined) {
     throw new SightlineError(
       'INVALID_OPTION',
       `${without.image} has no mask and no boxes in ${flags.labels}, and others have; give them to all or to none.`,
     );
   }
   // What was asked for is checked before anything is loaded.
-  const asked = parseEvaluateOptions({ methods, metrics, ...(objects.length > 0 && { objects }) });
+  const asked = parseEvaluateOptions({ methods, metrics, ...(hasObjects && { objects: [] }) });
 
   await using model = await Model.load(flags.model, loadOptions(flags, session.signal));
   model.notes.forEach(session.note);
@@ -108,7 +117,7 @@ async function evaluate(session: Session, images: readonly string[], flags: Eval
           methods,
           metrics,
           targets: some.map(({ picture }) => [picture.target ?? flags.target ?? 'top1']),
-          ...(objects.length > 0 && { objects: some.map(({ picture }) => picture.object!) }),
+          ...(hasObjects && { objects: some.map(({ object }) => object!) }),
           signal: session.signal,
           onProgress: (progress) =>
             session.progress(
@@ -144,7 +153,7 @@ async function evaluate(session: Session, images: readonly string[], flags: Eval
   process.exitCode = 2;
 }
 
-function checkFlags(images: readonly string[], { labels, out, target }: EvaluateFlags): void {
+function checkFlags(images: readonly string[], { labels, objects, out, target }: EvaluateFlags): void {
   if ((labels === undefined) === (images.length === 0)) {
     throw new SightlineError(
       'INVALID_OPTION',
@@ -155,6 +164,12 @@ function checkFlags(images: readonly string[], { labels, out, target }: Evaluate
   }
   if (labels !== undefined && target !== undefined) {
     throw new SightlineError('INVALID_OPTION', 'The --labels file names the classes; leave --target out.');
+  }
+  if (labels === undefined && objects !== undefined) {
+    throw new SightlineError(
+      'INVALID_OPTION',
+      '--objects says what is read of a --labels file; give one, or leave it out.',
+    );
   }
   if (out !== undefined && !/\.(json|csv)$/i.test(out)) {
     throw new SightlineError('INVALID_OPTION', `--out ${out} names no format; end it in .json or .csv.`);
@@ -174,11 +189,12 @@ function withOptions(text: string, kind: 'method' | 'metric'): Record<string, un
   return { ...own, [kind]: name, ...(options.length > 0 && { label: text.trim() }) };
 }
 
-/** A picture, and what the model takes of it. */
+/** A picture, what the model takes of it, and where its object lies. */
 interface Asked {
   readonly picture: LabelledPicture;
   readonly image: string;
   readonly input: Input;
+  readonly object: ObjectPlace | null;
 }
 
 /** Some at a time. What cannot be read is given to `failed`. */
@@ -189,7 +205,16 @@ async function* portions(
   for (let start = 0; start < pictures.length; start += PORTION) {
     const portion: Asked[] = [];
     for (const picture of pictures.slice(start, start + PORTION)) {
-      for await (const { image, input } of readInputs([picture.image], failed)) portion.push({ picture, image, input });
+      let object: ObjectPlace | null;
+      try {
+        object = picture.object === null ? null : await picture.object.read();
+      } catch (error) {
+        failed(picture.image, error);
+        continue;
+      }
+      for await (const { image, input } of readInputs([picture.image], failed)) {
+        portion.push({ picture, image, input, object });
+      }
     }
     if (portion.length > 0) yield portion;
   }
