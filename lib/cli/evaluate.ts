@@ -1,21 +1,21 @@
-import { writeFile } from 'node:fs/promises';
-
 import { Command, Option } from 'commander';
 
-import type { Input } from '../images/inputs.js';
+import { packageVersion } from '../bench/machine.js';
+import { binding } from '../engine/binding.js';
 import { METHOD_NAMES } from '../methods/index.js';
 import { METRIC_NAMES } from '../metrics/index.js';
 import { Model } from '../model/model.js';
 import { DEFAULT_MODEL } from '../models/bundled.js';
-import type { JudgedMethod, JudgingMetric, Judgement } from '../requests/evaluate/evaluate.js';
+import type { JudgedMethod, JudgingMetric } from '../requests/evaluate/evaluate.js';
 import { Evaluation, type Summary } from '../requests/evaluate/evaluation.js';
-import type { ObjectPlace } from '../requests/evaluate/mask.js';
 import { parseEvaluateOptions } from '../requests/evaluate/options.js';
 import { SightlineError } from '../support/errors.js';
-import { firstLine } from '../support/files.js';
-import { eachOrFailed, isAboutImage, type ImageFailure } from './bad-images.js';
+import { isAboutImage, type ImageFailure } from './bad-images.js';
+import { asJson, writeJudgements } from './evaluation/judgement-file.js';
+import { judgeAll } from './evaluation/judging.js';
+import { Journal, type Question } from './evaluation/journal.js';
+import { modelContents } from './evaluation/picture-key.js';
 import { failureOf } from './failure.js';
-import { readInputs } from './input-files.js';
 import type { LabelledPicture, ObjectForm } from './labels/labelled-picture.js';
 import { readLabels } from './labels/read-labels.js';
 import { keyValue, loadOptions, repeated, withModelFlags, type ModelFlags } from './options.js';
@@ -30,11 +30,11 @@ interface EvaluateFlags extends ModelFlags {
   readonly labels?: string;
   readonly objects?: ObjectForm;
   readonly out?: string;
+  readonly html?: string;
+  readonly resume?: true;
 }
 
 const DEFAULT_METRICS = ['deletion', 'insertion'];
-/** Images that are judged at a time, so that memory stays bounded and progress shows. */
-const PORTION = 16;
 
 export function evaluateCommand(session: Session): Command {
   return withModelFlags(new Command('evaluate'))
@@ -67,6 +67,7 @@ export function evaluateCommand(session: Session): Command {
       ).choices(['boxes', 'masks']),
     )
     .option('--out <file>', 'write every figure to this file: .json, with curves, or .csv')
+    .option('--resume', 'go on with an evaluation that was interrupted: figures are kept beside --out as they come')
     .addHelpText(
       'after',
       `
@@ -101,47 +102,46 @@ async function evaluate(session: Session, images: readonly string[], flags: Eval
 
   await using model = await Model.load(flags.model, loadOptions(flags, session.signal));
   model.notes.forEach(session.note);
-  const judgements: Judgement[] = [];
   const failures: ImageFailure[] = [];
   const failed = (image: string, error: unknown): undefined => {
     // Of one picture there is no rest to be done.
     if (pictures.length === 1 || !isAboutImage(error)) throw error;
     failures.push({ image, error: { code: error.code, message: failureOf(error).message } });
   };
-  let done = 0;
-  for await (const portion of portions(pictures, failed)) {
-    const ask = async (some: readonly Asked[]): Promise<Judgement[]> => {
-      const evaluated = await model.evaluate(
-        some.map(({ input }) => input),
-        {
-          methods,
-          metrics,
-          targets: some.map(({ picture }) => [picture.target ?? flags.target ?? 'top1']),
-          ...(hasObjects && { objects: some.map(({ object }) => object!) }),
-          signal: session.signal,
-          onProgress: (progress) =>
-            session.progress(
-              `${done + Math.floor(progress.done / methods.length)} of ${pictures.length} pictures, ${methods.length} methods`,
-            ),
-        },
-      );
-      // Methods first, then pictures, then targets. Names are the paths as given: files of two folders may share one.
-      const targets = evaluated.judgements.length / methods.length / some.length;
-      return evaluated.judgements.map((each, at) => ({
-        ...each,
-        image: some[Math.floor(at / targets) % some.length]!.image,
-      }));
-    };
-    judgements.push(...(await eachOrFailed(portion, ask, failed)));
-    done += portion.length;
-  }
+  const beside = flags.out ?? flags.html;
+  const journal =
+    beside === undefined
+      ? null
+      : await Journal.open(`${beside}.journal`, await questionOf(model, flags), { resume: flags.resume === true });
+  const judged = await judgeAll(
+    pictures,
+    {
+      model,
+      methods: asked.methods.map(({ label }, at) => ({ label, asked: methods[at]! })),
+      metrics,
+      target: flags.target ?? 'top1',
+      hasObjects,
+      journal,
+      signal: session.signal,
+      progress: session.progress,
+    },
+    failed,
+  ).catch(async (error: unknown) => {
+    const isKept = await journal?.leave();
+    if (isKept !== true || !isAborted(error)) throw error;
+    const sentence = `Interrupted; what was judged is in ${journal!.path}, and the same command with --resume goes on from there.`;
+    throw new SightlineError('ABORTED', sentence, { cause: error });
+  });
+  // Methods first, then pictures, then targets.
+  const judgements = methods.flatMap((_, at) => judged.flatMap((each) => each.judgements[at]!));
   const evaluation = new Evaluation(judgements, asked);
   const summary = evaluation.summary();
-  if (flags.out !== undefined) await write(flags.out, evaluation, flags.model);
+  if (flags.out !== undefined) await writeJudgements(flags.out, evaluation, flags.model);
+  await journal?.finish();
   print(session, summary, evaluation, flags);
   session.answer({
     model: flags.model,
-    images: done - failures.length,
+    images: judged.length,
     summary,
     judgements: judgements.map(asJson),
     ...(failures.length > 0 && { failures }),
@@ -152,6 +152,24 @@ async function evaluate(session: Session, images: readonly string[], flags: Eval
   );
   process.exitCode = 2;
 }
+
+/** What figures depend on, beside the pictures. */
+async function questionOf(model: Model, flags: EvaluateFlags): Promise<Question> {
+  const { method, metric = DEFAULT_METRICS, target, output } = flags;
+  return {
+    'version of sightline': packageVersion(),
+    'version of LibTorch': binding().versions().libtorch,
+    model: [await modelContents(model.path), model.card],
+    '--device': model.device,
+    '--dtype': flags.dtype,
+    '--output': output ?? null,
+    '--method': method,
+    '--metric': metric,
+    '--target': target ?? null,
+  };
+}
+
+const isAborted = (error: unknown): boolean => error instanceof SightlineError && error.code === 'ABORTED';
 
 function checkFlags(images: readonly string[], { labels, objects, out, target }: EvaluateFlags): void {
   if ((labels === undefined) === (images.length === 0)) {
@@ -187,85 +205,6 @@ function withOptions(text: string, kind: 'method' | 'metric'): Record<string, un
     own = keyValue(option, own);
   }
   return { ...own, [kind]: name, ...(options.length > 0 && { label: text.trim() }) };
-}
-
-/** A picture, what the model takes of it, and where its object lies. */
-interface Asked {
-  readonly picture: LabelledPicture;
-  readonly image: string;
-  readonly input: Input;
-  readonly object: ObjectPlace | null;
-}
-
-/** Some at a time. What cannot be read is given to `failed`. */
-async function* portions(
-  pictures: readonly LabelledPicture[],
-  failed: (image: string, error: unknown) => undefined,
-): AsyncGenerator<Asked[]> {
-  for (let start = 0; start < pictures.length; start += PORTION) {
-    const portion: Asked[] = [];
-    for (const picture of pictures.slice(start, start + PORTION)) {
-      let object: ObjectPlace | null;
-      try {
-        object = picture.object === null ? null : await picture.object.read();
-      } catch (error) {
-        failed(picture.image, error);
-        continue;
-      }
-      for await (const { image, input } of readInputs([picture.image], failed)) {
-        portion.push({ picture, image, input, object });
-      }
-    }
-    if (portion.length > 0) yield portion;
-  }
-}
-
-function asJson({ image, method, target, state, figures, curves }: Judgement): object {
-  return {
-    image,
-    method,
-    target,
-    state,
-    figures,
-    curves: Object.fromEntries(
-      Object.entries(curves).map(([metric, { shares, scores }]) => [
-        metric,
-        { shares: Array.from(shares), scores: Array.from(scores) },
-      ]),
-    ),
-  };
-}
-
-async function write(file: string, { judgements, metrics }: Evaluation, model: string): Promise<void> {
-  const labels = metrics.map(({ label }) => label);
-  const cell = (value: string | number): string =>
-    typeof value === 'number'
-      ? Number.isNaN(value)
-        ? ''
-        : String(value)
-      : /[",\r\n]/.test(value)
-        ? `"${value.replaceAll('"', '""')}"`
-        : value;
-  const text = /\.csv$/i.test(file)
-    ? [
-        ['image', 'method', 'target', 'label', 'state', ...labels],
-        ...judgements.map(({ image, method, target, state, figures }) => [
-          image,
-          method,
-          target.index,
-          target.label,
-          state,
-          ...labels.map((label) => figures[label]!),
-        ]),
-      ]
-        .map((row) => row.map(cell).join(','))
-        .join('\r\n') + '\r\n'
-    : `${JSON.stringify({ model, judgements: judgements.map(asJson) })}\n`;
-  try {
-    await writeFile(file, text);
-  } catch (cause) {
-    throw new SightlineError('INVALID_OPTION', `--out ${file} cannot be written: ${firstLine(cause)}.`, { cause });
-  }
 }
 
 function print(session: Session, summary: readonly Summary[], { metrics }: Evaluation, flags: EvaluateFlags): void {
