@@ -171,7 +171,8 @@ async function questionOf(model: Model, flags: EvaluateFlags): Promise<Question>
 
 const isAborted = (error: unknown): boolean => error instanceof SightlineError && error.code === 'ABORTED';
 
-function checkFlags(images: readonly string[], { labels, objects, out, target }: EvaluateFlags): void {
+function checkFlags(images: readonly string[], flags: EvaluateFlags): void {
+  const { labels, objects, out, html, resume, target } = flags;
   if ((labels === undefined) === (images.length === 0)) {
     throw new SightlineError(
       'INVALID_OPTION',
@@ -188,6 +189,9 @@ function checkFlags(images: readonly string[], { labels, objects, out, target }:
       'INVALID_OPTION',
       '--objects says what is read of a --labels file; give one, or leave it out.',
     );
+  }
+  if (resume === true && out === undefined && html === undefined) {
+    throw new SightlineError('INVALID_OPTION', '--resume goes on from what lies beside --out; name that file.');
   }
   if (out !== undefined && !/\.(json|csv)$/i.test(out)) {
     throw new SightlineError('INVALID_OPTION', `--out ${out} names no format; end it in .json or .csv.`);
