@@ -11,15 +11,18 @@ import { Evaluation, type Summary } from '../requests/evaluate/evaluation.js';
 import { parseEvaluateOptions } from '../requests/evaluate/options.js';
 import { SightlineError } from '../support/errors.js';
 import { isAboutImage, type ImageFailure } from './bad-images.js';
+import { bestFirst } from './evaluation/best-first.js';
 import { asJson, writeJudgements } from './evaluation/judgement-file.js';
 import { judgeAll } from './evaluation/judging.js';
 import { Journal, type Question } from './evaluation/journal.js';
 import { modelContents } from './evaluation/picture-key.js';
+import { writeReport } from './evaluation/write-report.js';
 import { failureOf } from './failure.js';
 import type { LabelledPicture, ObjectForm } from './labels/labelled-picture.js';
 import { readLabels } from './labels/read-labels.js';
 import { keyValue, loadOptions, repeated, withModelFlags, type ModelFlags } from './options.js';
 import type { Session } from './session.js';
+import { preparePage } from './output-files.js';
 import { aligned, short } from './words.js';
 
 interface EvaluateFlags extends ModelFlags {
@@ -67,13 +70,18 @@ export function evaluateCommand(session: Session): Command {
       ).choices(['boxes', 'masks']),
     )
     .option('--out <file>', 'write every figure to this file: .json, with curves, or .csv')
-    .option('--resume', 'go on with an evaluation that was interrupted: figures are kept beside --out as they come')
+    .option('--html <file>', 'write a report to this file: tables, curves, cost, and the best and worst pictures')
+    .option(
+      '--resume',
+      'go on with an evaluation that was interrupted: figures are kept beside --out or --html as they come',
+    )
     .addHelpText(
       'after',
       `
 Examples:
   $ sightline evaluate *.jpg --method grad-cam --method score-cam --metric deletion --metric insertion
-  $ sightline evaluate --labels objects.jsonl --model vit.pt --method gae --method attention-rollout --metric pointing-game --out figures.csv`,
+  $ sightline evaluate --labels objects.jsonl --model vit.pt --method gae --method attention-rollout --metric pointing-game --out figures.csv
+  $ sightline evaluate --labels instances.json --objects masks --method cam --metric iou --html report.html --resume`,
     )
     .action((images: string[], flags: EvaluateFlags) => evaluate(session, images, flags));
 }
@@ -99,6 +107,7 @@ async function evaluate(session: Session, images: readonly string[], flags: Eval
   }
   // What was asked for is checked before anything is loaded.
   const asked = parseEvaluateOptions({ methods, metrics, ...(hasObjects && { objects: [] }) });
+  if (flags.html !== undefined) await preparePage(flags.html);
 
   await using model = await Model.load(flags.model, loadOptions(flags, session.signal));
   model.notes.forEach(session.note);
@@ -108,42 +117,30 @@ async function evaluate(session: Session, images: readonly string[], flags: Eval
     if (pictures.length === 1 || !isAboutImage(error)) throw error;
     failures.push({ image, error: { code: error.code, message: failureOf(error).message } });
   };
-  const beside = flags.out ?? flags.html;
-  const journal =
-    beside === undefined
-      ? null
-      : await Journal.open(`${beside}.journal`, await questionOf(model, flags), { resume: flags.resume === true });
-  const judged = await judgeAll(
-    pictures,
-    {
-      model,
-      methods: asked.methods.map(({ label }, at) => ({ label, asked: methods[at]! })),
-      metrics,
-      target: flags.target ?? 'top1',
-      hasObjects,
-      journal,
-      signal: session.signal,
-      progress: session.progress,
-    },
-    failed,
-  ).catch(async (error: unknown) => {
-    const isKept = await journal?.leave();
-    if (isKept !== true || !isAborted(error)) throw error;
-    const sentence = `Interrupted; what was judged is in ${journal!.path}, and the same command with --resume goes on from there.`;
-    throw new SightlineError('ABORTED', sentence, { cause: error });
+  const labelled = asked.methods.map(({ label }, at) => ({ label, asked: methods[at]! }));
+  const { signal, progress } = session;
+  const { judged, evaluation, summary } = await resumable(await journalOf(model, flags), async (journal) => {
+    const target = flags.target ?? 'top1';
+    const judging = { model, methods: labelled, metrics, target, hasObjects, journal, signal, progress };
+    const judgedOnes = await judgeAll(pictures, judging, failed);
+    // Methods first, then pictures, then targets.
+    const judgements = methods.flatMap((_, at) => judgedOnes.flatMap((each) => each.judgements[at]!));
+    const whole = new Evaluation(judgements, asked);
+    const means = whole.summary();
+    if (flags.out !== undefined) await writeJudgements(flags.out, whole, flags.model);
+    if (flags.html !== undefined) {
+      const all = { evaluation: whole, summary: means, pictures: judgedOnes };
+      await writeReport(flags.html, { ...all, model, dtype: flags.dtype, methods: labelled, signal, progress });
+    }
+    return { judged: judgedOnes, evaluation: whole, summary: means };
   });
-  // Methods first, then pictures, then targets.
-  const judgements = methods.flatMap((_, at) => judged.flatMap((each) => each.judgements[at]!));
-  const evaluation = new Evaluation(judgements, asked);
-  const summary = evaluation.summary();
-  if (flags.out !== undefined) await writeJudgements(flags.out, evaluation, flags.model);
-  await journal?.finish();
   print(session, summary, evaluation, flags);
   session.answer({
     model: flags.model,
     images: judged.length,
     summary,
-    judgements: judgements.map(asJson),
+    judgements: evaluation.judgements.map(asJson),
+    ...(flags.html !== undefined && { html: flags.html }),
     ...(failures.length > 0 && { failures }),
   });
   if (failures.length === 0) return;
@@ -151,6 +148,31 @@ async function evaluate(session: Session, images: readonly string[], flags: Eval
     `${failures.length} of ${pictures.length} pictures could not be judged: ${failures.map(({ error }) => error.message).join(' ')}`,
   );
   process.exitCode = 2;
+}
+
+/** Where judgements are kept until all is written; null where nothing is written. */
+async function journalOf(model: Model, flags: EvaluateFlags): Promise<Journal | null> {
+  const beside = flags.out ?? flags.html;
+  if (beside === undefined) return null;
+  return Journal.open(`${beside}.journal`, await questionOf(model, flags), { resume: flags.resume === true });
+}
+
+/** Ends the journal with the work: it goes where all was done, and is left where not. */
+async function resumable<T>(journal: Journal | null, work: (journal: Journal | null) => Promise<T>): Promise<T> {
+  let done: T;
+  try {
+    done = await work(journal);
+  } catch (error) {
+    const isKept = await journal?.leave();
+    if (isKept !== true || !isAborted(error)) throw error;
+    throw new SightlineError(
+      'ABORTED',
+      `Interrupted; what was judged is in ${journal!.path}, and the same command with --resume goes on from there.`,
+      { cause: error },
+    );
+  }
+  await journal?.finish();
+  return done;
 }
 
 /** What figures depend on, beside the pictures. */
@@ -191,7 +213,10 @@ function checkFlags(images: readonly string[], flags: EvaluateFlags): void {
     );
   }
   if (resume === true && out === undefined && html === undefined) {
-    throw new SightlineError('INVALID_OPTION', '--resume goes on from what lies beside --out; name that file.');
+    throw new SightlineError(
+      'INVALID_OPTION',
+      '--resume goes on from what lies beside --out or --html; name that file.',
+    );
   }
   if (out !== undefined && !/\.(json|csv)$/i.test(out)) {
     throw new SightlineError('INVALID_OPTION', `--out ${out} names no format; end it in .json or .csv.`);
@@ -214,18 +239,18 @@ function withOptions(text: string, kind: 'method' | 'metric'): Record<string, un
 function print(session: Session, summary: readonly Summary[], { metrics }: Evaluation, flags: EvaluateFlags): void {
   for (const { label, better } of metrics) {
     session.print(`${label} (${better} is better)`);
-    const rows = summary
-      .filter(({ metric }) => metric === label)
-      .sort((a, b) => (better === 'higher' ? b.mean - a.mean : a.mean - b.mean))
-      .map(({ method, mean, low, high, count, without, isBest, pValue }) => [
+    const rows = bestFirst(summary, label, better).map(
+      ({ method, mean, low, high, count, without, isBest, pValue }) => [
         method,
         Number.isNaN(mean) ? 'no figure' : short(mean),
         Number.isNaN(low) ? '' : `[${short(low)}, ${short(high)}]`,
         `${count} maps${without > 0 ? `, ${without} without` : ''}`,
         isBest ? 'best' : Number.isNaN(pValue) ? '' : `p = ${short(pValue)}`,
-      ]);
+      ],
+    );
     for (const line of aligned(rows)) session.print(line);
   }
   session.print('Intervals hold 95 %; p is of a paired test against the best.');
   if (flags.out !== undefined) session.print(`Every figure: ${flags.out}`);
+  if (flags.html !== undefined) session.print(`Report: ${flags.html}`);
 }

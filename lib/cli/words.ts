@@ -62,6 +62,13 @@ export function duration(seconds: number): string {
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
 
+/** What a shell runs to repeat this process. */
+export function commandLine(): string {
+  const quoted = (text: string): string =>
+    /^[\w./=@%+:,-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+  return ['npx', 'sightline', ...process.argv.slice(2)].map(quoted).join(' ');
+}
+
 /** Rows as lines with aligned columns. */
 export function aligned(rows: readonly (readonly string[])[], indent = '  '): string[] {
   const widths: number[] = [];

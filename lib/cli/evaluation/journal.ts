@@ -62,14 +62,14 @@ export class Journal {
       if (!resume) {
         throw new SightlineError(
           'INVALID_OPTION',
-          `${path} has the figures of an evaluation that was interrupted; go on with it by --resume, or delete it to start anew.`,
+          `${path} has the figures of an evaluation that was interrupted; go on with it by --resume, or delete it to begin again.`,
         );
       }
       const other = differenceOf(before.question, question);
       if (other !== null) {
         throw new SightlineError(
           'INVALID_OPTION',
-          `${path} was begun with another ${other}; repeat that command, or delete the file to start anew.`,
+          `${path} was begun with another ${other}; repeat that command, or delete the file to begin again.`,
         );
       }
     }
@@ -146,7 +146,7 @@ async function readJournal(path: string): Promise<Written | null> {
   const damaged = (cause: unknown): SightlineError =>
     new SightlineError(
       'INVALID_OPTION',
-      `Line ${at} of ${path} is no journal of evaluate; delete the file to start anew.`,
+      `Line ${at} of ${path} is no journal of evaluate; delete the file to begin again.`,
       { cause },
     );
   try {

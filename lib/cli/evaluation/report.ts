@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { element, textElement } from '../../bench/plots/svg.js';
 import type { Evaluation, Summary } from '../../requests/evaluate/evaluation.js';
 import { className, short } from '../words.js';
+import { bestFirst } from './best-first.js';
 import { costChart, curvesChart, type Cost } from './report-charts.js';
 import type { Example, Examples } from './report-examples.js';
 import { REPORT_STYLE } from './report-style.js';
@@ -70,7 +71,7 @@ function summarySection({ evaluation, summary }: Report): string[] {
   const cell = (text: string, isNumber = false): string =>
     textElement('td', { class: isNumber ? 'number' : undefined }, text);
   const bodies = evaluation.metrics.map(({ label, better }) => {
-    const rows = sorted(summary, label, better);
+    const rows = bestFirst(summary, label, better);
     return element(
       'tbody',
       {},
@@ -193,13 +194,6 @@ function picturesSection({ evaluation, examples, overlayOf }: Report): string[] 
       ...each.worst.flatMap((example) => row('Worst', each, example)),
     ]),
   ];
-}
-
-/** One metric's rows, the best mean first. */
-export function sorted(summary: readonly Summary[], metric: string, better: 'higher' | 'lower'): Summary[] {
-  return summary
-    .filter((row) => row.metric === metric)
-    .sort((a, b) => (better === 'higher' ? b.mean - a.mean : a.mean - b.mean));
 }
 
 const figure = (value: number): string => (Number.isNaN(value) ? 'no figure' : short(value));
