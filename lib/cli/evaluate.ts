@@ -1,25 +1,29 @@
-import { writeFile } from 'node:fs/promises';
+import { Command, Option } from 'commander';
 
-import { Command } from 'commander';
-
-import type { Input } from '../images/inputs.js';
+import { packageVersion } from '../bench/machine.js';
+import { binding } from '../engine/binding.js';
 import { METHOD_NAMES } from '../methods/index.js';
 import { METRIC_NAMES } from '../metrics/index.js';
 import { Model } from '../model/model.js';
 import { DEFAULT_MODEL } from '../models/bundled.js';
-import type { JudgedMethod, JudgingMetric, Judgement } from '../requests/evaluate/evaluate.js';
+import type { JudgedMethod, JudgingMetric } from '../requests/evaluate/evaluate.js';
 import { Evaluation, type Summary } from '../requests/evaluate/evaluation.js';
 import { parseEvaluateOptions } from '../requests/evaluate/options.js';
 import { SightlineError } from '../support/errors.js';
-import { firstLine } from '../support/files.js';
-import { eachOrFailed, isAboutImage, type ImageFailure } from './bad-images.js';
+import { isAboutImage, type ImageFailure } from './bad-images.js';
+import { bestFirst } from './evaluation/best-first.js';
+import { asJson, writeJudgements } from './evaluation/judgement-file.js';
+import { judgeAll } from './evaluation/judging.js';
+import { Journal, type Question } from './evaluation/journal.js';
+import { modelContents } from './evaluation/picture-key.js';
+import { writeReport } from './evaluation/write-report.js';
 import { failureOf } from './failure.js';
-import { readInputs } from './input-files.js';
-import type { LabelledPicture } from './labelled-picture.js';
-import { readLabels } from './labels-file.js';
-import { withOptions } from './with-options.js';
+import type { LabelledPicture, ObjectForm } from './labels/labelled-picture.js';
+import { readLabels } from './labels/read-labels.js';
 import { loadOptions, repeated, withModelFlags, type ModelFlags } from './options.js';
+import { withOptions } from './with-options.js';
 import type { Session } from './session.js';
+import { preparePage } from './output-files.js';
 import { aligned, short } from './words.js';
 
 interface EvaluateFlags extends ModelFlags {
@@ -28,12 +32,13 @@ interface EvaluateFlags extends ModelFlags {
   readonly metric: readonly string[];
   readonly target?: string;
   readonly labels?: string;
+  readonly objects?: ObjectForm;
   readonly out?: string;
+  readonly html?: string;
+  readonly resume?: true;
 }
 
 const DEFAULT_METRICS = ['deletion', 'insertion'];
-/** Images that are judged at a time, so that memory stays bounded and progress shows. */
-const PORTION = 16;
 
 export function evaluateCommand(session: Session): Command {
   return withModelFlags(new Command('evaluate'))
@@ -57,15 +62,27 @@ export function evaluateCommand(session: Session): Command {
     )
     .option(
       '--labels <path>',
-      'pictures with their classes and objects: a folder with one of pictures for each class; annotations of COCO; or JSON, or a line of JSON each: {"image": "a.jpg", "target": "collie", "boxes": [[left, top, width, height]]}, or "mask": "a.png"',
+      'pictures with their classes and objects: a folder with one of pictures for each class; Pascal VOC, a folder or one .xml; annotations of COCO; a .csv table with the columns image, target, mask, value, left, top, width, height; or JSON, or a line of JSON each: {"image": "a.jpg", "target": "collie", "boxes": [[left, top, width, height]]}, or "mask": "a.png"',
+    )
+    .addOption(
+      new Option(
+        '--objects <form>',
+        'what is read of COCO and Pascal VOC (default: masks where all objects have one, else boxes)',
+      ).choices(['boxes', 'masks']),
     )
     .option('--out <file>', 'write every figure to this file: .json, with curves, or .csv')
+    .option('--html <file>', 'write a report to this file: tables, curves, cost, and the best and worst pictures')
+    .option(
+      '--resume',
+      'go on with an evaluation that was interrupted: figures are kept beside --out or --html as they come',
+    )
     .addHelpText(
       'after',
       `
 Examples:
   $ sightline evaluate *.jpg --method grad-cam --method score-cam --metric deletion --metric insertion
-  $ sightline evaluate --labels objects.jsonl --model vit.pt --method gae --method attention-rollout --metric pointing-game --out figures.csv`,
+  $ sightline evaluate --labels objects.jsonl --model vit.pt --method gae --method attention-rollout --metric pointing-game --out figures.csv
+  $ sightline evaluate --labels instances.json --objects masks --method cam --metric iou --html report.html --resume`,
     )
     .action((images: string[], flags: EvaluateFlags) => evaluate(session, images, flags));
 }
@@ -76,66 +93,55 @@ async function evaluate(session: Session, images: readonly string[], flags: Eval
   const metrics = (flags.metric ?? DEFAULT_METRICS).map((text) =>
     withOptions(text, 'metric'),
   ) as unknown as JudgingMetric[];
-  const pictures =
+  const { pictures, notes } =
     flags.labels === undefined
-      ? images.map((image): LabelledPicture => ({ image, target: null, object: null }))
-      : await readLabels(flags.labels);
-  const objects = pictures.flatMap(({ object }) => object ?? []);
-  if (objects.length > 0 && objects.length < pictures.length) {
-    const without = pictures.find(({ object }) => object === null)!;
+      ? { pictures: images.map((image): LabelledPicture => ({ image, target: null, object: null })), notes: [] }
+      : await readLabels(flags.labels, flags.objects);
+  notes.forEach(session.note);
+  const hasObjects = pictures.some(({ object }) => object !== null);
+  const without = pictures.find(({ object }) => object === null);
+  if (hasObjects && without !== undefined) {
     throw new SightlineError(
       'INVALID_OPTION',
       `${without.image} has no mask and no boxes in ${flags.labels}, and others have; give them to all or to none.`,
     );
   }
   // What was asked for is checked before anything is loaded.
-  const asked = parseEvaluateOptions({ methods, metrics, ...(objects.length > 0 && { objects }) });
+  const asked = parseEvaluateOptions({ methods, metrics, ...(hasObjects && { objects: [] }) });
+  if (flags.html !== undefined) await preparePage(flags.html);
 
   await using model = await Model.load(flags.model, loadOptions(flags, session.signal));
   model.notes.forEach(session.note);
-  const judgements: Judgement[] = [];
   const failures: ImageFailure[] = [];
   const failed = (image: string, error: unknown): undefined => {
     // Of one picture there is no rest to be done.
     if (pictures.length === 1 || !isAboutImage(error)) throw error;
     failures.push({ image, error: { code: error.code, message: failureOf(error).message } });
   };
-  let done = 0;
-  for await (const portion of portions(pictures, failed)) {
-    const ask = async (some: readonly Asked[]): Promise<Judgement[]> => {
-      const evaluated = await model.evaluate(
-        some.map(({ input }) => input),
-        {
-          methods,
-          metrics,
-          targets: some.map(({ picture }) => [picture.target ?? flags.target ?? 'top1']),
-          ...(objects.length > 0 && { objects: some.map(({ picture }) => picture.object!) }),
-          signal: session.signal,
-          onProgress: (progress) =>
-            session.progress(
-              `${done + Math.floor(progress.done / methods.length)} of ${pictures.length} pictures, ${methods.length} methods`,
-            ),
-        },
-      );
-      // Methods first, then pictures, then targets. Names are the paths as given: files of two folders may share one.
-      const targets = evaluated.judgements.length / methods.length / some.length;
-      return evaluated.judgements.map((each, at) => ({
-        ...each,
-        image: some[Math.floor(at / targets) % some.length]!.image,
-      }));
-    };
-    judgements.push(...(await eachOrFailed(portion, ask, failed)));
-    done += portion.length;
-  }
-  const evaluation = new Evaluation(judgements, asked);
-  const summary = evaluation.summary();
-  if (flags.out !== undefined) await write(flags.out, evaluation, flags.model);
+  const labelled = asked.methods.map(({ label }, at) => ({ label, asked: methods[at]! }));
+  const { signal, progress } = session;
+  const { judged, evaluation, summary } = await resumable(await journalOf(model, flags), async (journal) => {
+    const target = flags.target ?? 'top1';
+    const judging = { model, methods: labelled, metrics, target, hasObjects, journal, signal, progress };
+    const judgedOnes = await judgeAll(pictures, judging, failed);
+    // Methods first, then pictures, then targets.
+    const judgements = methods.flatMap((_, at) => judgedOnes.flatMap((each) => each.judgements[at]!));
+    const whole = new Evaluation(judgements, asked);
+    const means = whole.summary();
+    if (flags.out !== undefined) await writeJudgements(flags.out, whole, flags.model);
+    if (flags.html !== undefined) {
+      const all = { evaluation: whole, summary: means, pictures: judgedOnes };
+      await writeReport(flags.html, { ...all, model, dtype: flags.dtype, methods: labelled, signal, progress });
+    }
+    return { judged: judgedOnes, evaluation: whole, summary: means };
+  });
   print(session, summary, evaluation, flags);
   session.answer({
     model: flags.model,
-    images: done - failures.length,
+    images: judged.length,
     summary,
-    judgements: judgements.map(asJson),
+    judgements: evaluation.judgements.map(asJson),
+    ...(flags.html !== undefined && { html: flags.html }),
     ...(failures.length > 0 && { failures }),
   });
   if (failures.length === 0) return;
@@ -145,7 +151,51 @@ async function evaluate(session: Session, images: readonly string[], flags: Eval
   process.exitCode = 2;
 }
 
-function checkFlags(images: readonly string[], { labels, out, target }: EvaluateFlags): void {
+/** Where judgements are kept until all is written; null where nothing is written. */
+async function journalOf(model: Model, flags: EvaluateFlags): Promise<Journal | null> {
+  const beside = flags.out ?? flags.html;
+  if (beside === undefined) return null;
+  return Journal.open(`${beside}.journal`, await questionOf(model, flags), { resume: flags.resume === true });
+}
+
+/** Ends the journal with the work: it goes where all was done, and is left where not. */
+async function resumable<T>(journal: Journal | null, work: (journal: Journal | null) => Promise<T>): Promise<T> {
+  let done: T;
+  try {
+    done = await work(journal);
+  } catch (error) {
+    const isKept = await journal?.leave();
+    if (isKept !== true || !isAborted(error)) throw error;
+    throw new SightlineError(
+      'ABORTED',
+      `Interrupted; what was judged is in ${journal!.path}, and the same command with --resume goes on from there.`,
+      { cause: error },
+    );
+  }
+  await journal?.finish();
+  return done;
+}
+
+/** What figures depend on, beside the pictures. */
+async function questionOf(model: Model, flags: EvaluateFlags): Promise<Question> {
+  const { method, metric = DEFAULT_METRICS, target, output } = flags;
+  return {
+    'version of sightline': packageVersion(),
+    'version of LibTorch': binding().versions().libtorch,
+    model: [await modelContents(model.path), model.card],
+    '--device': model.device,
+    '--dtype': flags.dtype,
+    '--output': output ?? null,
+    '--method': method,
+    '--metric': metric,
+    '--target': target ?? null,
+  };
+}
+
+const isAborted = (error: unknown): boolean => error instanceof SightlineError && error.code === 'ABORTED';
+
+function checkFlags(images: readonly string[], flags: EvaluateFlags): void {
+  const { labels, objects, out, html, resume, target } = flags;
   if ((labels === undefined) === (images.length === 0)) {
     throw new SightlineError(
       'INVALID_OPTION',
@@ -157,95 +207,38 @@ function checkFlags(images: readonly string[], { labels, out, target }: Evaluate
   if (labels !== undefined && target !== undefined) {
     throw new SightlineError('INVALID_OPTION', 'The --labels file names the classes; leave --target out.');
   }
+  if (labels === undefined && objects !== undefined) {
+    throw new SightlineError(
+      'INVALID_OPTION',
+      '--objects says what is read of a --labels file; give one, or leave it out.',
+    );
+  }
+  if (resume === true && out === undefined && html === undefined) {
+    throw new SightlineError(
+      'INVALID_OPTION',
+      '--resume goes on from what lies beside --out or --html; name that file.',
+    );
+  }
   if (out !== undefined && !/\.(json|csv)$/i.test(out)) {
     throw new SightlineError('INVALID_OPTION', `--out ${out} names no format; end it in .json or .csv.`);
-  }
-}
-
-/** A picture, and what the model takes of it. */
-interface Asked {
-  readonly picture: LabelledPicture;
-  readonly image: string;
-  readonly input: Input;
-}
-
-/** Some at a time. What cannot be read is given to `failed`. */
-async function* portions(
-  pictures: readonly LabelledPicture[],
-  failed: (image: string, error: unknown) => undefined,
-): AsyncGenerator<Asked[]> {
-  for (let start = 0; start < pictures.length; start += PORTION) {
-    const portion: Asked[] = [];
-    for (const picture of pictures.slice(start, start + PORTION)) {
-      for await (const { image, input } of readInputs([picture.image], failed)) portion.push({ picture, image, input });
-    }
-    if (portion.length > 0) yield portion;
-  }
-}
-
-function asJson({ image, method, target, state, figures, curves }: Judgement): object {
-  return {
-    image,
-    method,
-    target,
-    state,
-    figures,
-    curves: Object.fromEntries(
-      Object.entries(curves).map(([metric, { shares, scores }]) => [
-        metric,
-        { shares: Array.from(shares), scores: Array.from(scores) },
-      ]),
-    ),
-  };
-}
-
-async function write(file: string, { judgements, metrics }: Evaluation, model: string): Promise<void> {
-  const labels = metrics.map(({ label }) => label);
-  const cell = (value: string | number): string =>
-    typeof value === 'number'
-      ? Number.isNaN(value)
-        ? ''
-        : String(value)
-      : /[",\r\n]/.test(value)
-        ? `"${value.replaceAll('"', '""')}"`
-        : value;
-  const text = /\.csv$/i.test(file)
-    ? [
-        ['image', 'method', 'target', 'label', 'state', ...labels],
-        ...judgements.map(({ image, method, target, state, figures }) => [
-          image,
-          method,
-          target.index,
-          target.label,
-          state,
-          ...labels.map((label) => figures[label]!),
-        ]),
-      ]
-        .map((row) => row.map(cell).join(','))
-        .join('\r\n') + '\r\n'
-    : `${JSON.stringify({ model, judgements: judgements.map(asJson) })}\n`;
-  try {
-    await writeFile(file, text);
-  } catch (cause) {
-    throw new SightlineError('INVALID_OPTION', `--out ${file} cannot be written: ${firstLine(cause)}.`, { cause });
   }
 }
 
 function print(session: Session, summary: readonly Summary[], { metrics }: Evaluation, flags: EvaluateFlags): void {
   for (const { label, better } of metrics) {
     session.print(`${label} (${better} is better)`);
-    const rows = summary
-      .filter(({ metric }) => metric === label)
-      .sort((a, b) => (better === 'higher' ? b.mean - a.mean : a.mean - b.mean))
-      .map(({ method, mean, low, high, count, without, isBest, pValue }) => [
+    const rows = bestFirst(summary, label, better).map(
+      ({ method, mean, low, high, count, without, isBest, pValue }) => [
         method,
         Number.isNaN(mean) ? 'no figure' : short(mean),
         Number.isNaN(low) ? '' : `[${short(low)}, ${short(high)}]`,
         `${count} maps${without > 0 ? `, ${without} without` : ''}`,
         isBest ? 'best' : Number.isNaN(pValue) ? '' : `p = ${short(pValue)}`,
-      ]);
+      ],
+    );
     for (const line of aligned(rows)) session.print(line);
   }
   session.print('Intervals hold 95 %; p is of a paired test against the best.');
   if (flags.out !== undefined) session.print(`Every figure: ${flags.out}`);
+  if (flags.html !== undefined) session.print(`Report: ${flags.html}`);
 }

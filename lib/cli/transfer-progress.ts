@@ -1,6 +1,6 @@
 import type { PullProgress } from '../hub/pull.js';
 import type { Session } from './session.js';
-import { megabytes } from './words.js';
+import { duration, megabytes } from './words.js';
 
 /** Files such as a config are here before a line about them could be read. */
 const WORTH_A_LINE = 1_000_000;
@@ -67,11 +67,4 @@ export class TransferProgress {
     const rest = speed > 0 && done < total ? `, ${duration((total - done) / speed)} left` : '';
     return `  ${file}:${bar} ${amount}${speed > 0 ? `, ${megabytes(speed)}/s` : ''}${rest}`;
   }
-}
-
-function duration(seconds: number): string {
-  const whole = Math.ceil(seconds);
-  if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }

@@ -12,6 +12,7 @@ import { pageFiles } from '../service/page.js';
 import { SightlineError } from '../support/errors.js';
 import type { NamedInput } from './input-files.js';
 import { preparePage, writePage } from './output-files.js';
+import { commandLine } from './words.js';
 
 /** The longer side of a picture within the file, in pixels: more than a screen shows of one. */
 const MOST_PIXELS = 1600;
@@ -74,7 +75,7 @@ export class ViewPage {
         shape: map.shape,
         b64: Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString('base64'),
         box,
-        command: ['npx', 'sightline', ...process.argv.slice(2)].map(quoted).join(' '),
+        command: commandLine(),
       });
     }
   }
@@ -96,5 +97,3 @@ export class ViewPage {
 function ownValues({ data, min, max, state }: HeatMap): Float32Array {
   return state === 'ok' ? data.map((value) => min + value * (max - min)) : data;
 }
-
-const quoted = (text: string): string => (/^[\w./=@%+:,-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);

@@ -54,6 +54,21 @@ export function megabytes(bytes: number): string {
   return bytes < 1e6 ? `${(bytes / 1e3).toFixed(0)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
+/** Seconds as people say them, rounded up: `3 min 20 s`. */
+export function duration(seconds: number): string {
+  const whole = Math.ceil(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+}
+
+/** What a shell runs to repeat this process. */
+export function commandLine(): string {
+  const quoted = (text: string): string =>
+    /^[\w./=@%+:,-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+  return ['npx', 'sightline', ...process.argv.slice(2)].map(quoted).join(' ');
+}
+
 /** Rows as lines with aligned columns. */
 export function aligned(rows: readonly (readonly string[])[], indent = '  '): string[] {
   const widths: number[] = [];

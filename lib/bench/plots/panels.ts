@@ -1,5 +1,5 @@
 import { GRID_OPACITY, INK, seriesColor } from './colors.js';
-import { doublingScale, linearScale, logScale, type Scale } from './scales.js';
+import { doublingScale, linearScale, logScale, spanScale, type Scale } from './scales.js';
 import { element, rounded, textElement } from './svg.js';
 
 /** A panel that is drawn, its upper left corner at 0, 0. */
@@ -32,28 +32,28 @@ export interface LineChart {
   readonly title: string;
   readonly xLabel: string;
   readonly yLabel: string;
-  readonly yScale: 'linear' | 'log';
+  /** Default: doublings equally far apart, marked where something was measured. */
+  readonly xScale?: 'span' | 'log';
+  /** `linear` begins at 0, `span` near the lowest value. */
+  readonly yScale: 'linear' | 'span' | 'log';
   /** Further values that the y axis must reach, so that neighboring panels can be compared by eye. */
   readonly yReach?: readonly number[];
+  /** Whether each point has a dot, which says its values. Default true. */
+  readonly dots?: boolean;
   readonly series: readonly Series[];
 }
 
-/** Lines over doublings, with a dot where something was measured. */
-export function linePanel({ title, xLabel, yLabel, yScale, yReach = [], series }: LineChart): Panel {
+/** Lines, with a dot where something was measured. */
+export function linePanel(chart: LineChart): Panel {
+  const { title, xLabel, yLabel, yReach = [], dots = true, series } = chart;
   const height = Math.max(LINES_HEIGHT, TOP + LEGEND_LINE * series.length + BOTTOM);
   const bottom = height - BOTTOM;
   const right = PANEL_WIDTH - LEGEND_WIDTH;
   const points = series.flatMap((each) => each.points);
   const ys = [...points.map(({ y }) => y), ...yReach];
-  const x = doublingScale(
-    points.map((point) => point.x),
-    LEFT + 16,
-    right - 16,
-  );
-  const y =
-    yScale === 'log'
-      ? logScale(Math.min(...ys), Math.max(...ys), bottom, TOP)
-      : linearScale(Math.max(...ys), bottom, TOP);
+  const xs = points.map((point) => point.x);
+  const x = scaleOf(chart.xScale ?? 'doubling', xs, LEFT + 16, right - 16);
+  const y = scaleOf(chart.yScale, ys, bottom, TOP);
   return {
     height,
     content: [
@@ -75,7 +75,7 @@ export function linePanel({ title, xLabel, yLabel, yScale, yReach = [], series }
             'stroke-width': 2,
             'stroke-dasharray': dash,
           }),
-          ...own.map((point) =>
+          ...(dots ? own : []).map((point) =>
             element('circle', { cx: x.at(point.x), cy: y.at(point.y), r: 3.5, fill: stroke }, [
               textElement('title', {}, `${name}, ${xLabel} ${tickText(point.x)}: ${valueText(point.y)} ${yLabel}`),
             ]),
@@ -85,6 +85,19 @@ export function linePanel({ title, xLabel, yLabel, yScale, yReach = [], series }
       }),
     ].join('\n'),
   };
+}
+
+function scaleOf(
+  kind: 'doubling' | 'linear' | 'span' | 'log',
+  values: readonly number[],
+  from: number,
+  to: number,
+): Scale {
+  if (kind === 'doubling') return doublingScale(values, from, to);
+  if (kind === 'span') return spanScale(values, from, to);
+  return kind === 'log'
+    ? logScale(Math.min(...values), Math.max(...values), from, to)
+    : linearScale(Math.max(...values), from, to);
 }
 
 export interface BarChart {
@@ -181,25 +194,34 @@ export function documentOf(heading: string, panels: readonly Panel[], perRow = p
     top += Math.max(...row.map(({ height }) => height)) + 12;
     return groups;
   });
-  return `<?xml version="1.0" encoding="UTF-8"?>\n${element(
+  const drawn = [
+    `\n${textElement('text', { x: 16, y: 28, 'font-size': 17, 'font-weight': 600 }, heading)}\n`,
+    placed.join('\n'),
+    '\n',
+  ];
+  return `<?xml version="1.0" encoding="UTF-8"?>\n${svgOf(heading, width, top, drawn)}\n`;
+}
+
+/** A panel alone, to stand within an HTML document. */
+export function inlineOf(name: string, { height, content }: Panel): string {
+  return svgOf(name, PANEL_WIDTH, height, [content]);
+}
+
+function svgOf(name: string, width: number, height: number, drawn: readonly string[]): string {
+  return element(
     'svg',
     {
       xmlns: 'http://www.w3.org/2000/svg',
       width,
-      height: top,
-      viewBox: `0 0 ${width} ${top}`,
+      height,
+      viewBox: `0 0 ${width} ${height}`,
       'font-family': 'system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif',
       'font-size': 12,
       fill: INK,
       role: 'img',
     },
-    [
-      textElement('title', {}, heading),
-      `\n${textElement('text', { x: 16, y: 28, 'font-size': 17, 'font-weight': 600 }, heading)}\n`,
-      placed.join('\n'),
-      '\n',
-    ],
-  )}\n`;
+    [textElement('title', {}, name), ...drawn],
+  );
 }
 
 function titleOf(text: string): string {

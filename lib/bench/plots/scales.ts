@@ -4,12 +4,28 @@ export interface Scale {
   readonly at: (value: number) => number;
 }
 
+/** Between round numbers that hold all values, in steps of 1, 2 or 5 times a power of ten, about `count` of them. */
+export function spanScale(values: readonly number[], from: number, to: number, count = 5): Scale {
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const step = roundStep(high > low ? (high - low) / count : Math.abs(high) / count || 1 / count);
+  const first = Math.floor(low / step + 1e-9);
+  const last = Math.max(first + 1, Math.ceil(high / step - 1e-9));
+  return {
+    ticks: Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12))),
+    at: (value) => from + ((to - from) * (value / step - first)) / (last - first),
+  };
+}
+
+/** The first of 1, 2 or 5 times a power of ten that is not below `least`. */
+function roundStep(least: number): number {
+  const power = 10 ** Math.floor(Math.log10(least));
+  return [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= least * (1 - 1e-9))!;
+}
+
 /** From 0 to a round number not below `highest`, in steps of 1, 2 or 5 times a power of ten, about `count` of them. */
 export function linearScale(highest: number, from: number, to: number, count = 5): Scale {
   const top = highest > 0 ? highest : 1;
-  const rough = top / count;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough * (1 - 1e-9))!;
+  const step = roundStep(top / count);
   const steps = Math.ceil(top / step - 1e-9);
   return {
     ticks: Array.from({ length: steps + 1 }, (_, i) => Number((i * step).toPrecision(12))),

@@ -1,8 +1,8 @@
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 
-import { SightlineError } from '../support/errors.js';
-import { unreadable } from '../support/files.js';
+import { SightlineError } from '../../support/errors.js';
+import { unreadable } from '../../support/files.js';
 import type { LabelledPicture } from './labelled-picture.js';
 
 const PICTURES = /\.(?:jpe?g|png|webp|avif|gif|tiff?)$/i;
