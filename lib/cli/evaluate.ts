@@ -19,6 +19,7 @@ import { modelContents } from './evaluation/picture-key.js';
 import { writeReport } from './evaluation/write-report.js';
 import { failureOf } from './failure.js';
 import type { LabelledPicture, ObjectForm } from './labels/labelled-picture.js';
+import { checkLabelFlags } from './labels/check-flags.js';
 import { readLabels } from './labels/read-labels.js';
 import { loadOptions, repeated, withModelFlags, type ModelFlags } from './options.js';
 import { withOptions } from './with-options.js';
@@ -195,18 +196,8 @@ async function questionOf(model: Model, flags: EvaluateFlags): Promise<Question>
 const isAborted = (error: unknown): boolean => error instanceof SightlineError && error.code === 'ABORTED';
 
 function checkFlags(images: readonly string[], flags: EvaluateFlags): void {
-  const { labels, objects, out, html, resume, target } = flags;
-  if ((labels === undefined) === (images.length === 0)) {
-    throw new SightlineError(
-      'INVALID_OPTION',
-      labels === undefined
-        ? 'Name pictures, or a file of them by --labels.'
-        : '--labels names the pictures; leave the others out.',
-    );
-  }
-  if (labels !== undefined && target !== undefined) {
-    throw new SightlineError('INVALID_OPTION', 'The --labels file names the classes; leave --target out.');
-  }
+  const { labels, objects, out, html, resume } = flags;
+  checkLabelFlags(images, flags);
   if (labels === undefined && objects !== undefined) {
     throw new SightlineError(
       'INVALID_OPTION',

@@ -23,6 +23,7 @@ import {
   type ModelFlags,
 } from './options.js';
 import { OutputFolder, safeName } from './output-files.js';
+import { readPreset, type Preset } from './preset-file.js';
 import type { Session } from './session.js';
 import type { Target } from '../requests/targets.js';
 import { ViewPage } from './view-page.js';
@@ -34,6 +35,7 @@ interface ExplainFlags extends ModelFlags {
   readonly target?: readonly string[];
   readonly layer?: readonly string[];
   readonly size: 'grid' | 'image';
+  readonly preset?: string;
   readonly option?: Readonly<Record<string, unknown>>;
   readonly out?: string;
   readonly html?: string;
@@ -87,6 +89,7 @@ export function explainCommand(session: Session): Command {
       DEFAULT_MODEL,
     )
     .option('--method <method>', METHOD_HELP)
+    .option('--preset <file>', 'the method with its options, as search --save wrote it')
     .option(
       '--target <target>',
       'class index, label, topK for the K best classes, or "A vs B" for what prefers A to B; may be repeated (default: top1)',
@@ -131,7 +134,9 @@ async function explain(session: Session, images: readonly string[], flags: Expla
   const out = flags.out ?? (session.json || flags.html !== undefined ? undefined : OUT);
   checkFlags(flags, out);
   // What was asked for is checked before anything is loaded, as far as it was asked for.
-  const asked = flags.method === undefined ? null : requestOf(session, flags, flags.method);
+  const preset = flags.preset === undefined ? null : await readPreset(flags.preset);
+  const method = preset?.method ?? flags.method;
+  const asked = method === undefined ? null : requestOf(session, flags, method, preset);
   let folder = flags.out === undefined ? null : await OutputFolder.create(flags.out, '--out');
   const { html, opacity, colormap } = flags;
   const page = html === undefined ? null : await ViewPage.create(html, { opacity, colormap });
@@ -188,6 +193,9 @@ function targetOf(text: string): Target {
 }
 
 function checkFlags(flags: ExplainFlags, out: string | undefined): void {
+  if (flags.preset !== undefined && flags.method !== undefined) {
+    throw new SightlineError('INVALID_OPTION', 'The --preset file names the method; leave --method out.');
+  }
   checkOwnOptions(flags.option ?? {});
   if (out === undefined) {
     // An HTML file takes colors along, and has a legend and a title anyway.
@@ -210,12 +218,18 @@ function checkFlags(flags: ExplainFlags, out: string | undefined): void {
 }
 
 /** @throws SightlineError INVALID_OPTION for what can be found wrong without the model. */
-function requestOf(session: Session, flags: ExplainFlags, method: string): NamedOptions<MethodName> {
+function requestOf(
+  session: Session,
+  flags: ExplainFlags,
+  method: string,
+  preset: Preset | null = null,
+): NamedOptions<MethodName> {
   const options = {
+    ...preset,
     ...flags.option,
     method,
     targets: flags.target?.map(targetOf),
-    layer: flags.layer,
+    ...(flags.layer && { layer: flags.layer }),
     size: flags.size,
     raw: flags.raw,
     signal: session.signal,

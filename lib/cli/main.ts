@@ -16,6 +16,7 @@ import { maximizeCommand } from './maximize.js';
 import { modelsCommand } from './models.js';
 import { pullCommand } from './pull.js';
 import { sanityCommand } from './sanity.js';
+import { searchCommand } from './search.js';
 import { serveCommand } from './serve.js';
 import { createSession, type Session } from './session.js';
 import { setupCommand } from './setup.js';
@@ -28,6 +29,7 @@ const COMMANDS = {
   attention: attentionCommand,
   maximize: maximizeCommand,
   evaluate: evaluateCommand,
+  search: searchCommand,
   sanity: sanityCommand,
   serve: serveCommand,
   bench: benchCommand,

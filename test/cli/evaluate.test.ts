@@ -4,7 +4,7 @@ import path from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { Model } from '../../lib/index.js';
+import { Model, type ObjectPlace, type SearchResult } from '../../lib/index.js';
 import { fileFolder, ROOT, sightline, useBuiltCommand } from './command.js';
 
 useBuiltCommand();
@@ -283,5 +283,69 @@ describe('sanity', () => {
       ...['sanity', 'a.jpg', '--method', 'grad-cam', '--check', 'random-logit', '--layers', 'fc'],
     );
     expect([code, stderr]).toEqual([2, expect.stringContaining('`layers` would do nothing')]);
+  });
+});
+
+describe('search', () => {
+  it('finds what the library finds, and saves a winner that explain takes', async () => {
+    const labels = path.join(folder, 'search.jsonl');
+    writeFileSync(labels, entries.map((entry) => JSON.stringify(entry)).join('\n'));
+    const save = path.join(folder, 'preset.json');
+    const { code, stdout } = await sightline(
+      ...['search', '--labels', labels, '--model', MODEL, '--metric', 'mass-accuracy', '--held-out', '0.5'],
+      ...['--method', 'layer-cam layer=["layer2","layer3"]', '--method', 'grad-cam', '--seed', '2', '--save', save],
+      '--json',
+    );
+    expect(code).toBe(0);
+    const found = JSON.parse(stdout) as SearchResult;
+    const model = await Model.load(MODEL, { device: 'cpu' });
+    const objects: ObjectPlace[] = [];
+    for (const { mask, value } of entries) {
+      const { data, info } = await sharp(path.join(folder, mask)).raw().toBuffer({ resolveWithObject: true });
+      const own = Uint8Array.from({ length: info.width * info.height }, (_, i) =>
+        data[i * info.channels] === value ? 1 : 0,
+      );
+      objects.push({ data: own, width: info.width, height: info.height });
+    }
+    const expected = await model.search(
+      entries.map(({ image }) => path.join(folder, image)),
+      {
+        candidates: [{ method: 'layer-cam', over: { layer: ['layer2', 'layer3'] } }, 'grad-cam'],
+        metric: 'mass-accuracy',
+        heldOut: 0.5,
+        seed: 2,
+        targets: entries.map(({ target }) => [target]),
+        objects,
+      },
+    );
+    expect(found.candidates.map(({ label }) => label)).toEqual(expected.candidates.map(({ label }) => label));
+    expect(found.best.options).toEqual(expected.best.options);
+    found.candidates.forEach(({ mean }, i) => expect(mean).toBeCloseTo(expected.candidates[i]!.mean, 6));
+
+    const asked = ['explain', path.join(folder, entries[0]!.image), '--model', MODEL, '--json'];
+    const explained = await sightline(...asked, '--preset', save);
+    const options = expected.best.options as { method: string; layer?: string };
+    const plain = await sightline(
+      ...[...asked, '--method', options.method, ...(options.layer === undefined ? [] : ['--layer', options.layer])],
+    );
+    expect(explained.code).toBe(0);
+    expect(JSON.parse(explained.stdout)).toEqual(JSON.parse(plain.stdout));
+    await model.close();
+
+    const both = await sightline(...asked, '--preset', save, '--method', 'cam');
+    expect([both.code, both.stderr]).toEqual([2, expect.stringContaining('--preset file names the method')]);
+    writeFileSync(save, '{"metod": "cam"}');
+    const wrong = await sightline(...asked, '--preset', save);
+    expect([wrong.code, wrong.stderr]).toEqual([2, expect.stringContaining(`--preset ${save} holds no method`)]);
+  });
+
+  it('prints the best candidates, and what to expect of the winner', async () => {
+    const { code, stdout } = await sightline(
+      ...['search', ...pictures.map(({ file }) => path.join(EVAL, file)), '--model', MODEL, '--metric', 'sparseness'],
+      ...['--method', 'grad-cam', '--method', 'layer-cam'],
+    );
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^sparseness \(higher is better\), 2 candidates$/m);
+    expect(stdout).toMatch(/held out +1 pictures +best/);
   });
 });

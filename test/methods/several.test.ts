@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import type { Model } from '../../lib/index.js';
+import { parseExplainOptions } from '../../lib/requests/explain-options.js';
+import { recordExplanations, withLayers } from '../../lib/requests/explain-plan.js';
 import { loadSmall, randomTensor } from '../support/models.js';
 import { expectRounded, nudged } from '../support/rounding.js';
 
@@ -47,6 +49,46 @@ describe('several methods in one call', () => {
     // Integrated gradients' own figures stay its own.
     expect(Object.keys(together[0]![3].maps[0]!.figures)).toContain('completenessError');
     expect(Object.keys(together[0]![1].maps[0]!.figures)).toEqual([]);
+  });
+
+  it('takes one backward pass for all that read gradients of one score, and one run for the same images', async () => {
+    const inspection = await model.inspect();
+    const stepsOf = (asked: readonly object[], op: string): number => {
+      const requests = asked.map((each) => withLayers(parseExplainOptions(each), inspection, undefined));
+      return recordExplanations(requests, inspection, model.card).block.steps.filter((step) => step.op === op).length;
+    };
+    const readers = [
+      { method: 'gae' },
+      { method: 'gradient-rollout' },
+      { method: 'grad-cam', layer: 'blocks.0.norm1' },
+    ];
+    expect(stepsOf(readers, 'gradient')).toBe(1);
+    expect(stepsOf(readers, 'forward')).toBe(1);
+    expect(stepsOf([...readers, { method: 'gae', score: 'probability' }], 'gradient')).toBe(2);
+    // Mirrored and brighter images, and the image itself, which tells the scores.
+    const smoothed = ['grad-cam', 'hires-cam', 'layer-cam'].map((method) => ({
+      method,
+      layer: 'blocks.0.norm1',
+      augmentationSmoothing: true,
+    }));
+    expect(stepsOf(smoothed, 'forward')).toBe(stepsOf(smoothed.slice(0, 1), 'forward'));
+    expect(stepsOf(smoothed, 'gradient')).toBe(6);
+  });
+
+  it('gives smoothed maps together as alone', async () => {
+    const smoothed = (['grad-cam', 'layer-cam'] as const).map((method) => ({
+      method,
+      targets,
+      layer: 'blocks.0.norm1',
+      augmentationSmoothing: true,
+    }));
+    const together = await model.explain(images, smoothed);
+    for (const [at, options] of smoothed.entries()) {
+      const alone = await model.explain(images, options);
+      alone.forEach(({ maps }, image) => {
+        expect(together[image]![at]!.maps.map(({ data }) => data)).toEqual(maps.map(({ data }) => data));
+      });
+    }
   });
 
   it('refuses an empty list, and methods that are asked for different targets or do not apply', async () => {
