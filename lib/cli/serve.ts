@@ -1,12 +1,12 @@
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
+import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 import { Command, InvalidArgumentError } from 'commander';
 
 import { shortName } from '../model/short-name.js';
 import { bundledModels, DEFAULT_MODEL } from '../models/bundled.js';
-import { answerConnectionFaults } from '../service/connection-faults.js';
+import { strictServer } from '../service/connection-faults.js';
 import { createService, nodeHandler, type Service, type ServiceLogger } from '../service/http.js';
 import { silentConnections } from '../service/silent-connections.js';
 import { SightlineError } from '../support/errors.js';
@@ -90,8 +90,7 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
     );
   };
   const stopped = stopSignal(session.signal);
-  const server = createServer(nodeHandler(service));
-  answerConnectionFaults(server);
+  const server = strictServer(nodeHandler(service));
   const endSilent = silentConnections(server);
   // Longer than proxies keep theirs, which would else send a request into a connection that is being closed.
   server.keepAliveTimeout = 75_000;

@@ -1,13 +1,29 @@
-import { STATUS_CODES, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer,
+  STATUS_CODES,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import type { Duplex } from 'node:stream';
 
 import { failed, ServiceFailure } from './failure.js';
 
 /**
- * Answers what never becomes a request, with a sentence and a code as all else: bytes that are no HTTP, headers that
- * are too large or come too slowly, an `Expect` that nobody knows. Node's own answers have no body.
+ * A server that answers what never becomes a request with a sentence and a code as all else: bytes that are no HTTP,
+ * headers that are too large or come too slowly, a host that is not named, an `Expect` that nobody knows. Node's own
+ * answers have no body.
  */
-export function answerConnectionFaults(server: Server): void {
+export function strictServer(handler: RequestListener): Server {
+  const server = createServer({ requireHostHeader: false }, (request, response) => {
+    if (request.headers.host !== undefined || request.httpVersion === '1.0') handler(request, response);
+    else
+      refuse(
+        response,
+        new ServiceFailure('INVALID_REQUEST', 'A request of HTTP/1.1 names its host in the header Host.'),
+      );
+  });
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
     // Where an answer is on its way, or this one was given and more of the same comes, nothing can be said.
     const { _httpMessage: current } = socket as Duplex & { _httpMessage?: ServerResponse | null };
@@ -25,13 +41,18 @@ export function answerConnectionFaults(server: Server): void {
     socket.end(`${head.join('\r\n')}\r\n\r\n${answer.body}`);
   });
   server.on('checkExpectation', (_request: IncomingMessage, response: ServerResponse) => {
-    const { status, answer } = failed(
+    refuse(
+      response,
       new ServiceFailure('EXPECTATION_FAILED', 'The header Expect may ask for 100-continue and nothing else.'),
-      0,
     );
-    const length = Buffer.byteLength(answer.body);
-    response.writeHead(status, { ...answer.headers, 'content-length': length, connection: 'close' }).end(answer.body);
   });
+  return server;
+}
+
+function refuse(response: ServerResponse, failure: ServiceFailure): void {
+  const { status, answer } = failed(failure, 0);
+  const length = Buffer.byteLength(answer.body);
+  response.writeHead(status, { ...answer.headers, 'content-length': length, connection: 'close' }).end(answer.body);
 }
 
 function faultOf({ code }: NodeJS.ErrnoException): ServiceFailure {

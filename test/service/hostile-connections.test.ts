@@ -55,6 +55,7 @@ describe('bytes that are no request', () => {
     ['a chunk that is none', `${HEAD}transfer-encoding: chunked\r\n\r\n3\r\nabc\r\nZZZ\r\n`, 400, 'INVALID_REQUEST'],
     ['a long header', `GET /v2 HTTP/1.1\r\nhost: a\r\nx: ${'x'.repeat(20_000)}\r\n\r\n`, 431, 'HEADERS_TOO_LARGE'],
     ['a long path', `GET /${'x'.repeat(20_000)} HTTP/1.1\r\nhost: a\r\n\r\n`, 431, 'HEADERS_TOO_LARGE'],
+    ['no host', 'GET /v2 HTTP/1.1\r\n\r\n', 400, 'INVALID_REQUEST'],
     ['an expectation', `${HEAD}expect: miracles\r\ncontent-length: 1\r\n\r\n`, 417, 'EXPECTATION_FAILED'],
   ])('%s', async (_name, bytes, status, code) => {
     const made = await served();

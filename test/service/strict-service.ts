@@ -1,10 +1,10 @@
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
+import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 import { expect, onTestFinished } from 'vitest';
 
-import { answerConnectionFaults } from '../../lib/service/connection-faults.js';
+import { strictServer } from '../../lib/service/connection-faults.js';
 import { createService, nodeHandler, type Service, type ServiceOptions } from '../../lib/service/http.js';
 import { HOUR } from './support.js';
 
@@ -20,9 +20,8 @@ export async function serveStrictly(options: ServiceOptions): Promise<Strict> {
   const faults: unknown[] = [];
   const logger = { info: () => undefined, error: (fields: object) => faults.push(fields) };
   const service = createService({ deadline: HOUR, logger, ...options });
-  const server = createServer(nodeHandler(service)).listen(0, '127.0.0.1');
+  const server = strictServer(nodeHandler(service)).listen(0, '127.0.0.1');
   server.keepAliveTimeout = HOUR;
-  answerConnectionFaults(server);
   await once(server, 'listening');
   onTestFinished(async () => {
     server.close();
