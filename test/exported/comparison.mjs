@@ -21,10 +21,10 @@ const FEW = {
   rise: { masks: 24, grid: 4 },
 };
 
-/** They run the model once for each channel of a layer. */
-const BY_CHANNEL = ['score-cam', 'ss-cam', 'is-cam', 'ablation-cam'];
+/** They run a part of the model once for each channel of a layer, or each token; attention flow computes as long. */
+const LONG = ['score-cam', 'ss-cam', 'is-cam', 'ablation-cam', 'value-zeroing', 'vit-cx', 'attention-flow'];
 /** Bytes of a checkpoint; of larger ones those methods would take hours, and are left out. */
-const MOST_FOR_CHANNELS = 12e6;
+const MOST_FOR_LONG = 12e6;
 /** Nodes that are read in one run. */
 const CHUNK = 24;
 
@@ -61,7 +61,7 @@ export function compare(name, programs) {
  */
 export function compareSkeleton(architecture, checkpoint, programs) {
   const { size } = JSON.parse(readFileSync(new URL(`${architecture}.json`, SKELETONS), 'utf8'));
-  const left = statSync(checkpoint).size > MOST_FOR_CHANNELS ? BY_CHANNEL : [];
+  const left = statSync(checkpoint).size > MOST_FOR_LONG ? LONG : [];
   const about = { name: architecture, architecture, height: size, width: size, options: FEW, left };
   return compareWith(checkpoint, programs, about);
 }

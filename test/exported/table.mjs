@@ -110,7 +110,8 @@ A cell says how far the program is from the other form: its scores; the features
 many maps were compared, and the largest difference of them. All are relative to the largest value.
 A 0 means equal to the bit. Made by \`test/exported/table.mjs\`, of the programs of
 \`export_parity.py\` and \`export_skeletons.py\`. Of checkpoints above 12 MB, methods that run the
-model for each channel are left out: \`score-cam\`, \`ss-cam\`, \`is-cam\` and \`ablation-cam\`.
+model for each channel or token are left out: \`score-cam\`, \`ss-cam\`, \`is-cam\`, \`ablation-cam\`,
+\`value-zeroing\`, \`vit-cx\`, and \`attention-flow\`, which takes as long.
 
 ${part('Archives of test/parity', (name) => !isSkeleton(name))}
 ${part('Skeletons with a checkpoint', isSkeleton)}${after < 0 ? '' : page.slice(after)}`,
