@@ -32,6 +32,7 @@ interface EvaluateFlags extends ModelFlags {
   readonly target?: string;
   readonly labels?: string;
   readonly objects?: ObjectForm;
+  readonly images?: string;
   readonly out?: string;
   readonly html?: string;
   readonly resume?: true;
@@ -63,6 +64,10 @@ export function evaluateCommand(session: Session): Command {
       '--labels <path>',
       'pictures with their classes and objects: a folder with one of pictures for each class; Pascal VOC, a folder or one .xml; annotations of COCO; a .csv table with the columns image, target, mask, value, left, top, width, height; or JSON, or a line of JSON each: {"image": "a.jpg", "target": "collie", "boxes": [[left, top, width, height]]}, or "mask": "a.png"',
     )
+    .option(
+      '--images <folder>',
+      'what the pictures of a --labels file are relative to, as COCO has them (default: the folder of the file)',
+    )
     .addOption(
       new Option(
         '--objects <form>',
@@ -81,7 +86,7 @@ export function evaluateCommand(session: Session): Command {
 Examples:
   $ sightline evaluate *.jpg --method grad-cam --method score-cam --metric deletion --metric insertion
   $ sightline evaluate --labels objects.jsonl --model vit.pt --method gae --method attention-rollout --metric pointing-game --out figures.csv
-  $ sightline evaluate --labels instances.json --objects masks --method cam --metric iou --html report.html --resume`,
+  $ sightline evaluate --labels annotations/instances_val2017.json --images val2017 --objects masks --method cam --metric iou --html report.html --resume`,
     )
     .action((images: string[], flags: EvaluateFlags) => evaluate(session, images, flags));
 }
@@ -95,7 +100,7 @@ async function evaluate(session: Session, images: readonly string[], flags: Eval
   const { pictures, notes } =
     flags.labels === undefined
       ? { pictures: images.map((image): LabelledPicture => ({ image, target: null, object: null })), notes: [] }
-      : await readLabels(flags.labels, flags.objects);
+      : await readLabels(flags.labels, flags.objects, flags.images);
   notes.forEach(session.note);
   const hasObjects = pictures.some(({ object }) => object !== null);
   const without = pictures.find(({ object }) => object === null);
@@ -194,7 +199,7 @@ async function questionOf(model: Model, flags: EvaluateFlags): Promise<Question>
 const isAborted = (error: unknown): boolean => error instanceof SightlineError && error.code === 'ABORTED';
 
 function checkFlags(images: readonly string[], flags: EvaluateFlags): void {
-  const { labels, objects, out, html, resume, target } = flags;
+  const { labels, out, html, resume, target } = flags;
   if ((labels === undefined) === (images.length === 0)) {
     throw new SightlineError(
       'INVALID_OPTION',
@@ -206,10 +211,11 @@ function checkFlags(images: readonly string[], flags: EvaluateFlags): void {
   if (labels !== undefined && target !== undefined) {
     throw new SightlineError('INVALID_OPTION', 'The --labels file names the classes; leave --target out.');
   }
-  if (labels === undefined && objects !== undefined) {
+  const ofLabels = flags.objects === undefined ? 'images' : 'objects';
+  if (labels === undefined && flags[ofLabels] !== undefined) {
     throw new SightlineError(
       'INVALID_OPTION',
-      '--objects says what is read of a --labels file; give one, or leave it out.',
+      `--${ofLabels} says what is read of a --labels file; give one, or leave it out.`,
     );
   }
   if (resume === true && out === undefined && html === undefined) {

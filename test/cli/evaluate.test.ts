@@ -244,6 +244,7 @@ describe('evaluate', () => {
     ['a missing labels file', ['--labels', 'none.jsonl', '--method', 'grad-cam'], 'none.jsonl'],
     ['an --html that is a folder', ['a.jpg', '--method', 'grad-cam', '--html', folder], 'is a folder'],
     ['--objects without labels', ['a.jpg', '--method', 'grad-cam', '--objects', 'masks'], 'read of a --labels file'],
+    ['--images without labels', ['a.jpg', '--method', 'grad-cam', '--images', 'b'], 'read of a --labels file'],
     ['--objects of another form', ['--labels', 'a', '--method', 'cam', '--objects', 'dots'], 'boxes, masks'],
     ['an --out of no format', ['a.jpg', '--method', 'grad-cam', '--out', 'figures.txt'], '.json or .csv'],
   ])('refuses %s before anything is loaded', async (_what, args, message) => {
