@@ -1,4 +1,4 @@
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 
 import { packageVersion } from '../bench/machine.js';
 import { binding } from '../engine/binding.js';
@@ -18,22 +18,17 @@ import { Journal, type Question } from './evaluation/journal.js';
 import { modelContents } from './evaluation/picture-key.js';
 import { writeReport } from './evaluation/write-report.js';
 import { failureOf } from './failure.js';
-import type { LabelledPicture, ObjectForm } from './labels/labelled-picture.js';
-import { checkLabelFlags } from './labels/check-flags.js';
-import { readLabels } from './labels/read-labels.js';
+import { checkLabelFlags, labelledPictures, withLabelFlags, type LabelFlags } from './labels/label-flags.js';
 import { loadOptions, repeated, withModelFlags, type ModelFlags } from './options.js';
 import { withOptions } from './with-options.js';
 import type { Session } from './session.js';
 import { preparePage } from './output-files.js';
 import { aligned, short } from './words.js';
 
-interface EvaluateFlags extends ModelFlags {
+interface EvaluateFlags extends ModelFlags, LabelFlags {
   readonly model: string;
   readonly method: readonly string[];
   readonly metric: readonly string[];
-  readonly target?: string;
-  readonly labels?: string;
-  readonly objects?: ObjectForm;
   readonly out?: string;
   readonly html?: string;
   readonly resume?: true;
@@ -42,7 +37,7 @@ interface EvaluateFlags extends ModelFlags {
 const DEFAULT_METRICS = ['deletion', 'insertion'];
 
 export function evaluateCommand(session: Session): Command {
-  return withModelFlags(new Command('evaluate'))
+  const command = withModelFlags(new Command('evaluate'))
     .description('Measure how right methods are: each one by each metric, with intervals over the pictures.')
     .argument('[image...]', 'pictures, or .npy files of preprocessed images; none with --labels')
     .option('--model <model>', 'a bundled or pulled model, or the path of an archive', DEFAULT_MODEL)
@@ -56,21 +51,8 @@ export function evaluateCommand(session: Session): Command {
       `${METRIC_NAMES.join(', ')}; with options as in "deletion steps=50"; may be repeated (default: ${DEFAULT_METRICS.join(' and ')})`,
       repeated,
       undefined,
-    )
-    .option(
-      '--target <target>',
-      'the class that is explained: an index, a label, rankK, or topK for the K best (default: top1)',
-    )
-    .option(
-      '--labels <path>',
-      'pictures with their classes and objects: a folder with one of pictures for each class; Pascal VOC, a folder or one .xml; annotations of COCO; a .csv table with the columns image, target, mask, value, left, top, width, height; or JSON, or a line of JSON each: {"image": "a.jpg", "target": "collie", "boxes": [[left, top, width, height]]}, or "mask": "a.png"',
-    )
-    .addOption(
-      new Option(
-        '--objects <form>',
-        'what is read of COCO and Pascal VOC (default: masks where all objects have one, else boxes)',
-      ).choices(['boxes', 'masks']),
-    )
+    );
+  return withLabelFlags(command, 'an index, a label, rankK, or topK for the K best')
     .option('--out <file>', 'write every figure to this file: .json, with curves, or .csv')
     .option('--html <file>', 'write a report to this file: tables, curves, cost, and the best and worst pictures')
     .option(
@@ -83,7 +65,7 @@ export function evaluateCommand(session: Session): Command {
 Examples:
   $ sightline evaluate *.jpg --method grad-cam --method score-cam --metric deletion --metric insertion
   $ sightline evaluate --labels objects.jsonl --model vit.pt --method gae --method attention-rollout --metric pointing-game --out figures.csv
-  $ sightline evaluate --labels instances.json --objects masks --method cam --metric iou --html report.html --resume`,
+  $ sightline evaluate --labels annotations/instances_val2017.json --images val2017 --objects masks --method cam --metric iou --html report.html --resume`,
     )
     .action((images: string[], flags: EvaluateFlags) => evaluate(session, images, flags));
 }
@@ -94,19 +76,8 @@ async function evaluate(session: Session, images: readonly string[], flags: Eval
   const metrics = (flags.metric ?? DEFAULT_METRICS).map((text) =>
     withOptions(text, 'metric'),
   ) as unknown as JudgingMetric[];
-  const { pictures, notes } =
-    flags.labels === undefined
-      ? { pictures: images.map((image): LabelledPicture => ({ image, target: null, object: null })), notes: [] }
-      : await readLabels(flags.labels, flags.objects);
+  const { pictures, notes, hasObjects } = await labelledPictures(images, flags);
   notes.forEach(session.note);
-  const hasObjects = pictures.some(({ object }) => object !== null);
-  const without = pictures.find(({ object }) => object === null);
-  if (hasObjects && without !== undefined) {
-    throw new SightlineError(
-      'INVALID_OPTION',
-      `${without.image} has no mask and no boxes in ${flags.labels}, and others have; give them to all or to none.`,
-    );
-  }
   // What was asked for is checked before anything is loaded.
   const asked = parseEvaluateOptions({ methods, metrics, ...(hasObjects && { objects: [] }) });
   if (flags.html !== undefined) await preparePage(flags.html);
@@ -196,14 +167,8 @@ async function questionOf(model: Model, flags: EvaluateFlags): Promise<Question>
 const isAborted = (error: unknown): boolean => error instanceof SightlineError && error.code === 'ABORTED';
 
 function checkFlags(images: readonly string[], flags: EvaluateFlags): void {
-  const { labels, objects, out, html, resume } = flags;
+  const { out, html, resume } = flags;
   checkLabelFlags(images, flags);
-  if (labels === undefined && objects !== undefined) {
-    throw new SightlineError(
-      'INVALID_OPTION',
-      '--objects says what is read of a --labels file; give one, or leave it out.',
-    );
-  }
   if (resume === true && out === undefined && html === undefined) {
     throw new SightlineError(
       'INVALID_OPTION',

@@ -8,22 +8,17 @@ import type { ObjectPlace } from '../requests/evaluate/mask.js';
 import type { JudgingMetric } from '../requests/evaluate/evaluate.js';
 import type { SearchGain, SearchOptions, SearchResult } from '../requests/search/search.js';
 import type { Interval } from '../requests/evaluate/statistics.js';
-import { SightlineError } from '../support/errors.js';
-import { checkLabelFlags } from './labels/check-flags.js';
-import type { LabelledPicture } from './labels/labelled-picture.js';
-import { readLabels } from './labels/read-labels.js';
+import { checkLabelFlags, labelledPictures, withLabelFlags, type LabelFlags } from './labels/label-flags.js';
 import { decimal, loadOptions, repeated, wholeNumber, withModelFlags, type ModelFlags } from './options.js';
 import { savePreset } from './preset-file.js';
 import type { Session } from './session.js';
 import { withOptions } from './with-options.js';
 import { aligned, short } from './words.js';
 
-interface SearchFlags extends ModelFlags {
+interface SearchFlags extends ModelFlags, LabelFlags {
   readonly model: string;
   readonly method?: readonly string[];
   readonly metric: string;
-  readonly target?: string;
-  readonly labels?: string;
   readonly heldOut: number;
   readonly seed: number;
   readonly save?: string;
@@ -33,7 +28,7 @@ interface SearchFlags extends ModelFlags {
 const SHOWN = 10;
 
 export function searchCommand(session: Session): Command {
-  return withModelFlags(new Command('search'))
+  const command = withModelFlags(new Command('search'))
     .description('Find the options of methods that a metric likes best, and how they do on pictures held out.')
     .argument('[image...]', 'pictures; none with --labels')
     .option('--model <model>', 'a bundled or pulled model, or the path of an archive', DEFAULT_MODEL)
@@ -42,9 +37,8 @@ export function searchCommand(session: Session): Command {
       `${METHOD_NAMES.join(', ')}; each combination of lists of values is tried, as in "gradient-rollout residualWeight=[0,0.5] startBlock=[0,4]"; may be repeated (default: what suits the model)`,
       repeated,
     )
-    .requiredOption('--metric <metric>', `${METRIC_NAMES.join(', ')}; with options as in "deletion steps=20"`)
-    .option('--target <target>', 'the class that is explained: an index, a label, or rankK (default: top1)')
-    .option('--labels <path>', 'pictures with their classes and objects, as evaluate reads them')
+    .requiredOption('--metric <metric>', `${METRIC_NAMES.join(', ')}; with options as in "deletion steps=20"`);
+  return withLabelFlags(command, 'an index, a label, or rankK')
     .option('--held-out <share>', 'of the pictures, those that the winner is tried on and not chosen by', decimal, 0.5)
     .option('--seed <seed>', 'by which pictures are held out', wholeNumber(0), 0)
     .option('--save <file>', 'write the winner to this file, for explain --preset')
@@ -62,20 +56,10 @@ async function search(session: Session, images: readonly string[], flags: Search
   checkLabelFlags(images, flags);
   const candidates = flags.method?.map(spaceOf) as SearchOptions['candidates'];
   const metric = withOptions(flags.metric, 'metric') as unknown as JudgingMetric;
-  const { pictures, notes } =
-    flags.labels === undefined
-      ? { pictures: images.map((image): LabelledPicture => ({ image, target: null, object: null })), notes: [] }
-      : await readLabels(flags.labels, undefined);
+  const { pictures, notes, hasObjects } = await labelledPictures(images, flags);
   notes.forEach(session.note);
   const objects: ObjectPlace[] = [];
   for (const { object } of pictures) if (object !== null) objects.push(await object.read());
-  if (objects.length > 0 && objects.length < pictures.length) {
-    const without = pictures.find(({ object }) => object === null)!;
-    throw new SightlineError(
-      'INVALID_OPTION',
-      `${without.image} has no mask and no boxes in ${flags.labels}, and others have; give them to all or to none.`,
-    );
-  }
   await using model = await Model.load(flags.model, loadOptions(flags, session.signal));
   model.notes.forEach(session.note);
   const result = await model.search(
@@ -86,7 +70,7 @@ async function search(session: Session, images: readonly string[], flags: Search
       heldOut: flags.heldOut,
       seed: flags.seed,
       targets: pictures.map(({ target }) => [target ?? flags.target ?? 'top1']),
-      ...(objects.length > 0 && { objects }),
+      ...(hasObjects && { objects }),
       signal: session.signal,
       onProgress: ({ done, total }) => session.progress(`${done} of ${total} pictures`),
     },

@@ -17,12 +17,11 @@ import { failed, ServiceFailure } from './failure.js';
  */
 export function strictServer(handler: RequestListener): Server {
   const server = createServer({ requireHostHeader: false }, (request, response) => {
-    if (request.headers.host !== undefined || request.httpVersion === '1.0') handler(request, response);
-    else
-      refuse(
-        response,
-        new ServiceFailure('INVALID_REQUEST', 'A request of HTTP/1.1 names its host in the header Host.'),
-      );
+    if (request.headers.host !== undefined || request.httpVersion === '1.0') {
+      handler(request, response);
+      return;
+    }
+    refuse(response, new ServiceFailure('INVALID_REQUEST', 'A request of HTTP/1.1 names its host in the header Host.'));
   });
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
     // Where an answer is on its way, or this one was given and more of the same comes, nothing can be said.

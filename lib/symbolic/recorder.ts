@@ -148,7 +148,13 @@ export class BlockRecorder implements Block {
     const key = `${score.register} ${differentiable} ${origin === 'variable' ? value.register : 'taps'}`;
     let step = this.gradients.get(key);
     if (step === undefined) {
-      step = { op: 'gradient', inputs: [score.register], outputs: [], settings: { differentiable }, where: this.plan.where() };
+      step = {
+        op: 'gradient',
+        inputs: [score.register],
+        outputs: [],
+        settings: { differentiable },
+        where: this.plan.where(),
+      };
       this.description.steps.push(step);
       this.gradients.set(key, step);
     }

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 
 import { INK, SERIES } from '../../lib/bench/plots/colors.js';
 import { costPlot, latencyPlot, throughputPlot } from '../../lib/bench/plots/plots.js';
-import { doublingScale, linearScale, logScale } from '../../lib/bench/plots/scales.js';
+import { doublingScale, linearScale, logScale, spanScale } from '../../lib/bench/plots/scales.js';
 import { escapeText } from '../../lib/bench/plots/svg.js';
 import { FORWARD, type BenchReport } from '../../lib/bench/report.js';
 import { configuration, latencyRow, sampleReport, throughputRow } from './sample-report.js';
@@ -255,6 +255,12 @@ describe('scales', () => {
     expect(linearScale(1.39, 0, 100).ticks).toEqual([0, 0.5, 1, 1.5]);
     expect(linearScale(0.3, 0, 100).ticks).toEqual([0, 0.1, 0.2, 0.3]);
     expect(linearScale(5, 0, 100).at(2.5)).toBe(50);
+    expect(spanScale([0.25, 0.75], 0, 100).ticks).toEqual([0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]);
+    expect(spanScale([-3, 0, 11], 0, 100).ticks).toEqual([-5, 0, 5, 10, 15]);
+    expect(spanScale([-3, 0, 11], 0, 100).at(0)).toBe(25);
+    expect(spanScale([1, 1], 0, 100).ticks).toEqual([1, 1.2]);
+    expect(spanScale([0], 0, 100).ticks).toEqual([0, 0.2]);
+    expect(spanScale([-0.4], 0, 100).ticks).toEqual([-0.4, -0.3]);
     expect(logScale(12, 80, 0, 100).ticks).toEqual([10, 20, 50, 100]);
     expect(logScale(0.03, 0.03, 0, 100).ticks).toEqual([0.02, 0.05]);
     expect(logScale(10, 10, 0, 100).ticks).toEqual([10, 20]);

@@ -137,6 +137,12 @@ describe('segmentations of COCO', () => {
         message: expect.stringContaining('do not cover its 6 x 4 pixels') as string,
       });
     }
+    for (const segmentation of [[[1, 1, 3, 3]], [[0, 0, 0.4, 0, 0.4, 9]], { counts: [24], size: [4, 6] }]) {
+      const file = fileOf('instances.json', coco(SIZE, { segmentation }));
+      for (const form of ['boxes', 'masks'] as const) await expect(said(file, form)).rejects.toThrow('covers no pixel');
+    }
+    const huge = fileOf('instances.json', coco({ width: 1e9, height: 1e9 }, { segmentation: corner }));
+    await expect(said(huge)).rejects.toThrow('is of 1000000000 x 1000000000 pixels, more than');
     const two = [{ segmentation: runs }, { segmentation: { counts: [24], size: [6, 4] } }];
     await expect(said(fileOf('instances.json', coco(SIZE, ...two)))).rejects.toThrow('of 6 x 4 pixels and of 4 x 6');
   });

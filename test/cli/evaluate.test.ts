@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
 import sharp from 'sharp';
@@ -136,6 +136,51 @@ describe('evaluate', () => {
     expect(await judged(cocoFile, 'mass-accuracy')).toEqual(await judged(ownFile, 'mass-accuracy'));
   });
 
+  it("takes COCO's segmentations as masks, sets one aside that does not fit, and writes a report", async () => {
+    const [first, second] = pictures as [(typeof pictures)[number], (typeof pictures)[number]];
+    const image = path.join(EVAL, first.file);
+    const { width = 0, height = 0 } = await sharp(image).metadata();
+    const { label, index } = first.objects[0]!;
+    const [right, bottom] = [Math.floor(width / 2), Math.floor(height / 3)];
+    const coco = {
+      images: [first, second].map(({ file }, id) => ({ id, file_name: path.relative(folder, path.join(EVAL, file)) })),
+      categories: [{ id: 1, name: label }],
+      annotations: [
+        { image_id: 0, category_id: 1, segmentation: [[0, 0, right, 0, right, bottom, 0, bottom]] },
+        { image_id: 1, category_id: 1, segmentation: { counts: [0, 6], size: [2, 3] } },
+        { image_id: 1, category_id: 1 },
+      ],
+    };
+    const [labels, html] = [path.join(folder, 'segmented.json'), path.join(folder, 'report', 'r.html')];
+    writeFileSync(labels, JSON.stringify(coco));
+    const { code, stdout, stderr } = await sightline(
+      ...['evaluate', '--labels', labels, '--model', MODEL, '--device', 'cpu', '--html', html, '--json'],
+      ...['--method', 'grad-cam', '--metric', 'mass-accuracy', '--metric', 'deletion steps=4'],
+    );
+    expect(stderr).toContain('1 of 2 pictures could not be judged: The mask of');
+    expect(stderr).toContain('has 3 x 2 pixels');
+    expect(stderr).toContain('1 of the 3 annotations');
+    expect(code).toBe(2);
+    const mask = new Uint8Array(width * height).map((_, at) =>
+      at % width < right && Math.floor(at / width) < bottom ? 1 : 0,
+    );
+    const expected = await model.evaluate(image, {
+      methods: ['grad-cam'],
+      metrics: ['mass-accuracy'],
+      targets: [index],
+      objects: [{ data: mask, width, height }],
+    });
+    const figure = expected.judgements[0]!.figures['mass-accuracy']!;
+    const answer = JSON.parse(stdout) as Answer & { html: string };
+    expect(answer.judgements.map(({ figures }) => figures['mass-accuracy'])).toEqual([expect.closeTo(figure, 5)]);
+    expect(answer.html).toBe(html);
+    const report = readFileSync(html, 'utf8');
+    expect(report).toContain(`<b>${Number(figure.toPrecision(3))}</b> <span>grad-cam</span>`);
+    expect(report.match(/<img src="data:image\/webp;base64,[A-Za-z0-9+/=]{1000,}"/g)).toHaveLength(2);
+    expect(report).toContain('<title>Mean curves of deletion steps=4</title>');
+    expect(existsSync(`${html}.journal`)).toBe(false);
+  });
+
   it('takes the classes of pictures from the names of their folders', async () => {
     const root = path.join(folder, 'classes');
     const own = pictures.map(({ file, objects }) => {
@@ -197,6 +242,10 @@ describe('evaluate', () => {
     ['an option without a value', ['a.jpg', '--method', 'grad-cam', '--metric', 'deletion steps'], 'key=value'],
     ['a metric of objects without any', ['a.jpg', '--method', 'grad-cam', '--metric', 'iou'], 'objects'],
     ['a missing labels file', ['--labels', 'none.jsonl', '--method', 'grad-cam'], 'none.jsonl'],
+    ['an --html that is a folder', ['a.jpg', '--method', 'grad-cam', '--html', folder], 'is a folder'],
+    ['--objects without labels', ['a.jpg', '--method', 'grad-cam', '--objects', 'masks'], 'read of a --labels file'],
+    ['--images without labels', ['a.jpg', '--method', 'grad-cam', '--images', 'b'], 'read of a --labels file'],
+    ['--objects of another form', ['--labels', 'a', '--method', 'cam', '--objects', 'dots'], 'boxes, masks'],
     ['an --out of no format', ['a.jpg', '--method', 'grad-cam', '--out', 'figures.txt'], '.json or .csv'],
   ])('refuses %s before anything is loaded', async (_what, args, message) => {
     const { code, stderr } = await sightline('evaluate', ...args);

@@ -74,6 +74,24 @@ describe('a CSV table of labels', () => {
   });
 });
 
+describe('a folder of pictures beside the labels', () => {
+  it('is what their paths are relative to, in each form of a file', async () => {
+    const box = { bbox: [1, 2, 3, 4], image_id: 1, category_id: 1 };
+    const coco = { images: [{ id: 1, file_name: 'a.jpg' }], categories: [{ id: 1, name: 'dog' }], annotations: [box] };
+    const own = '{"image": "a.jpg", "target": "dog", "boxes": [[1, 2, 3, 4]]}';
+    const table = 'image,target,left,top,width,height\na.jpg,dog,1,2,3,4\n';
+    for (const file of [fileOf('c.json', coco), fileOf('o.jsonl', own), fileOf('t.csv', table)]) {
+      const images = path.join(path.dirname(file), 'val2017');
+      expect(await said(file, null, images)).toEqual([['val2017/a.jpg', 'dog', [[1, 2, 3, 4]]]]);
+    }
+  });
+
+  it('is not asked of labels that have their pictures beside them', async () => {
+    await expect(readLabels(temporaryFolder(), null, 'images')).rejects.toThrow('has its own beside it; leave it out');
+    await expect(readLabels(fileOf('a.xml', '<a/>'), null, 'images')).rejects.toMatchObject({ code: 'INVALID_OPTION' });
+  });
+});
+
 const object = (name: string, [xmin, ymin, xmax, ymax]: readonly number[], more = ''): string =>
   `<object><name>${name}</name>${more}<part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></part><bndbox><xmax>${xmax}</xmax><xmin>${xmin}</xmin><ymin>${ymin}</ymin><ymax>${ymax}</ymax></bndbox></object>`;
 const annotation = (filename: string, ...objects: string[]): string =>

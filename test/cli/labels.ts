@@ -13,8 +13,12 @@ export function fileOf(name: string, text: string | object): string {
 }
 
 /** What labels say of each picture, its mask as lines of `#` and `.`. */
-export async function said(file: string, form: ObjectForm | null = null): Promise<unknown[]> {
-  const { pictures } = await readLabels(file, form);
+export async function said(
+  file: string,
+  form: ObjectForm | null = null,
+  images: string | null = null,
+): Promise<unknown[]> {
+  const { pictures } = await readLabels(file, form, images);
   return Promise.all(
     pictures.map(async ({ image, target, object }) => {
       const place = await object?.read();

@@ -4,6 +4,7 @@ import path from 'node:path';
 
 import { isTensorInput, type Input } from '../../images/inputs.js';
 import { hashFile } from '../../models/file-hash.js';
+import { SightlineError } from '../../support/errors.js';
 import type { LabelledPicture } from '../labels/labelled-picture.js';
 
 /**
@@ -18,8 +19,9 @@ export async function pictureKey(picture: LabelledPicture, image: string, input:
       : await hashFile(picture.image);
     const mask = object?.file === undefined ? null : await hashFile(object.file);
     return hashOf(JSON.stringify([image, pixels, target, object?.said ?? null, mask]));
-  } catch {
-    return null;
+  } catch (error) {
+    if (error instanceof SightlineError) return null;
+    throw error;
   }
 }
 

@@ -3,6 +3,7 @@ import type { Model } from '../../model/model.js';
 import type { JudgedMethod, Judgement } from '../../requests/evaluate/evaluate.js';
 import type { NamedOptions } from '../../requests/explain.js';
 import type { MethodName } from '../../methods/index.js';
+import { SightlineError } from '../../support/errors.js';
 import { readInputs } from '../input-files.js';
 import type { JudgedPicture } from './judging.js';
 import type { Cost } from './report-charts.js';
@@ -64,6 +65,7 @@ export class Overlays {
     private readonly model: Pick<Model, 'explain'>,
     private readonly methods: readonly { readonly label: string; readonly asked: JudgedMethod }[],
     private readonly signal: AbortSignal,
+    private readonly now: () => number = () => performance.now() / 1000,
   ) {
     this.#seconds = methods.map(() => []);
   }
@@ -84,9 +86,9 @@ export class Overlays {
       } as unknown as NamedOptions<MethodName>;
       // The first run of a method makes its program, which the others find.
       if (this.#seconds[at]!.length === 0) await this.model.explain([input], options);
-      const since = performance.now();
+      const since = this.now();
       const [explained] = await this.model.explain([input], options);
-      this.#seconds[at]!.push((performance.now() - since) / 1000);
+      this.#seconds[at]!.push(this.now() - since);
       const bytes = await explained!.maps[0]!.overlay({ width: WIDTH }).toBuffer({ format: 'webp', quality: 75 });
       this.#uris.set(keys[at]!, `data:image/webp;base64,${bytes.toString('base64')}`);
     }
@@ -114,5 +116,5 @@ const keyOf = ({ image }: JudgedPicture, { target }: Judgement, method: number):
 
 async function inputOf({ picture, image }: JudgedPicture): Promise<Input> {
   for await (const named of readInputs([picture.image])) if (named.image === image) return named.input;
-  throw new Error(`${image} was judged, and is not there any more`);
+  throw new SightlineError('FILE_NOT_FOUND', `${image} was judged, and is not there any more to be drawn.`);
 }

@@ -17,7 +17,7 @@ p { margin: 4px 0; max-width: 75ch; }
 .faint, figcaption, caption { color: var(--faint); }
 .wide { overflow-x: auto; }
 code { overflow-wrap: anywhere; font-size: 13px; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+table { margin: 8px 0; border-collapse: collapse; font-variant-numeric: tabular-nums; }
 caption { text-align: left; }
 th, td { padding: 4px 12px; text-align: left; border-bottom: 1px solid var(--line); unicode-bidi: isolate; }
 td.number, th.number { text-align: right; white-space: nowrap; }

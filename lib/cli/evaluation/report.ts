@@ -101,7 +101,7 @@ function summarySection({ evaluation, summary }: Report): string[] {
   );
   return [
     textElement('h2', {}, 'Summary'),
-    element('div', { class: 'wide' }, [
+    element('div', { class: 'wide', ...scrolls('Summary') }, [
       element('table', {}, [
         textElement(
           'caption',
@@ -162,7 +162,7 @@ function costSection({ evaluation, summary, costs }: Report): string[] {
       'Seconds are the wall-clock time of explaining one picture of those below: alone, without any metric, decoding included, after one run to warm up. Each is the median of the runs of this evaluation; other work on the machine slows it.',
     ),
     element('div', { class: 'plots' }, charts),
-    element('div', { class: 'wide' }, [
+    element('div', { class: 'wide', ...scrolls('Cost') }, [
       element('table', {}, [element('thead', {}, [element('tr', {}, head)]), element('tbody', {}, rows)]),
     ]),
   ];
@@ -173,7 +173,7 @@ function picturesSection({ evaluation, examples, overlayOf }: Report): string[] 
     textElement('p', {}, `${title}: ${example.picture.image}, ${className(example.judgements[0]!.target)}`),
     element(
       'div',
-      { class: 'pictures' },
+      { class: 'pictures', ...scrolls(`Overlays of ${example.picture.image}`) },
       evaluation.methods.map((method, at) => {
         const value = figure(example.judgements[at]!.figures[metric]!);
         return element('figure', {}, [
@@ -195,6 +195,13 @@ function picturesSection({ evaluation, examples, overlayOf }: Report): string[] 
     ]),
   ];
 }
+
+/** What is wider than a screen is scrolled by keys too. */
+const scrolls = (name: string): Readonly<Record<string, string | number>> => ({
+  tabindex: 0,
+  role: 'group',
+  'aria-label': name,
+});
 
 const figure = (value: number): string => (Number.isNaN(value) ? 'no figure' : short(value));
 const count = (number: number, what: string): string => `${number} ${what}${number === 1 ? '' : 's'}`;

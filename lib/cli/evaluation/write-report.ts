@@ -43,7 +43,8 @@ export async function writeReport(file: string, judged: Judged): Promise<void> {
       `The machine has ${cores} cores${cpu === null ? '' : ` (${cpu})`}.`,
     ],
     command: commandLine(),
-    pictures: pictures.length,
+    // A picture of several classes is judged once for each.
+    pictures: new Set(pictures.map(({ image }) => image)).size,
     evaluation,
     summary,
     costs: overlays.costs(),

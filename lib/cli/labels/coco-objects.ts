@@ -14,7 +14,7 @@ const runs = z.object({
 });
 const polygon = z
   .array(z.number())
-  .min(6)
+  .min(2)
   .refine((corners) => corners.length % 2 === 0, { error: 'a polygon has an x and a y for each corner' });
 
 /** Polygons, or run lengths, compressed or not. */
@@ -46,14 +46,13 @@ export function cocoBoxes(objects: readonly CocoObject[], picture: CocoPicture):
     read: async () => {
       const boxes: Box[] = [];
       for (const { box, segmentation } of objects) {
-        const around =
+        boxes.push(
           box === null
             ? boxAround(await drawn([segmentation!], picture))
-            : { left: box[0], top: box[1], width: box[2], height: box[3] };
-        if (around !== null) boxes.push(around);
+            : { left: box[0], top: box[1], width: box[2], height: box[3] },
+        );
       }
-      if (boxes.length > 0) return { boxes };
-      throw new SightlineError('INVALID_INPUT', `The segmentation of ${picture.path} covers no pixel.`);
+      return { boxes };
     },
   };
 }
@@ -75,6 +74,7 @@ async function drawn(segmentations: readonly Segmentation[], { path, size }: Coc
   const [height, width] = sizes[0] ?? size ?? (await sizeOf(path));
   const other = sizes.find((each) => each[0] !== height || each[1] !== width);
   if (other !== undefined) throw wrong(`is of ${width} x ${height} pixels and of ${other[1]} x ${other[0]}`);
+  if (width * height > MAX_PIXELS) throw wrong(`is of ${width} x ${height} pixels, more than ${MAX_PIXELS}`);
   const raster: Raster = { data: new Uint8Array(width * height), width, height };
   for (const each of segmentations) {
     if (isPolygons(each)) {
@@ -86,6 +86,8 @@ async function drawn(segmentations: readonly Segmentation[], { path, size }: Coc
       throw wrong(`has run lengths that do not cover its ${width} x ${height} pixels`);
     }
   }
+  // Figures of no object would look like those of a bad map.
+  if (!raster.data.includes(1)) throw wrong('covers no pixel');
   return raster;
 }
 

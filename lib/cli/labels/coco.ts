@@ -40,11 +40,11 @@ export const isCoco = (json: unknown): boolean =>
  * The annotations of COCO: each category of a picture once, with all its objects. The category's name is the class that
  * is explained. Annotations without a box and a segmentation are left out, with a note.
  *
- * @param file whose folder `file_name` is relative to
  * @param form null: masks where all annotations have a segmentation, else boxes
+ * @param images the folder that `file_name` is relative to
  * @throws SightlineError INVALID_OPTION that names the file and what is wrong in it
  */
-export function readCoco(json: unknown, file: string, form: ObjectForm | null): Labels {
+export function readCoco(json: unknown, file: string, form: ObjectForm | null, images: string): Labels {
   const wrong = (what: string): SightlineError => new SightlineError('INVALID_OPTION', `${file} ${what}.`);
   const parsed = annotations.safeParse(json);
   if (!parsed.success) {
@@ -55,7 +55,7 @@ export function readCoco(json: unknown, file: string, form: ObjectForm | null): 
     parsed.data.images.map(({ id: key, file_name, width, height }): [string | number, CocoPicture] => [
       key,
       {
-        path: path.join(path.dirname(file), file_name),
+        path: path.join(images, file_name),
         size: isLength(width) && isLength(height) ? [height, width] : null,
       },
     ]),

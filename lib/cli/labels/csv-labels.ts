@@ -22,9 +22,10 @@ interface Entry {
  * A table with a header: `image`, `target`, and of the object `mask` and `value`, or `left`, `top`, `width` and
  * `height`. Rows of one image and target, each with a box, are one picture with several boxes.
  *
+ * @param images the folder that paths of pictures are relative to
  * @throws SightlineError INVALID_OPTION that names the file and its line
  */
-export function readCsvLabels(text: string, file: string): LabelledPicture[] {
+export function readCsvLabels(text: string, file: string, images: string): LabelledPicture[] {
   const rows = rowsOf(text, file);
   const entries: Entry[] = [];
   const lines: number[] = [];
@@ -41,7 +42,7 @@ export function readCsvLabels(text: string, file: string): LabelledPicture[] {
     lines.push(line);
     if (entry.boxes !== undefined) withBoxes.set(key, entry);
   }
-  return readOwnLabels(entries, file, (at) => `Line ${lines[at]} of ${file}`);
+  return readOwnLabels(entries, file, images, (at) => `Line ${lines[at]} of ${file}`);
 }
 
 function rowsOf(text: string, file: string): { readonly record: Row; readonly line: number }[] {

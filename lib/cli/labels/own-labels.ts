@@ -21,15 +21,17 @@ const entry = z.strictObject({
 
 /**
  * Entries of this command's own: `{ "image": "dog.jpg", "target": "collie", "boxes": [[left, top, width, height]] }`,
- * or `{ ..., "mask": "dog-mask.png", "value": 2 }`. Paths are relative to the file. A mask is not black on the object;
+ * or `{ ..., "mask": "dog-mask.png", "value": 2 }`. Masks are relative to the file. A mask is not black on the object;
  * with `value` it has that gray there.
  *
+ * @param images the folder that paths of pictures are relative to
  * @param nameOf what messages call an entry
  * @throws SightlineError INVALID_OPTION that names the file and its entry
  */
 export function readOwnLabels(
   entries: readonly unknown[],
   file: string,
+  images: string,
   nameOf = (at: number): string => `Entry ${at + 1} of ${file}`,
 ): LabelledPicture[] {
   if (entries.length === 0) throw new SightlineError('INVALID_OPTION', `${file} lists no picture.`);
@@ -51,7 +53,7 @@ export function readOwnLabels(
       throw new SightlineError('INVALID_OPTION', `${nameOf(at)} has a value, which is a mask's, and no mask.`);
     }
     return {
-      image: path.join(folder, image),
+      image: path.join(images, image),
       target: target ?? null,
       object:
         mask !== undefined

@@ -1,3 +1,5 @@
+import type { Box } from '../../requests/evaluate/mask.js';
+
 /** A mask as it is drawn: row-major [height, width], 1 on the object, else 0. */
 export interface Raster {
   readonly data: Uint8Array;
@@ -72,12 +74,8 @@ export function decompressedRuns(text: string): number[] | null {
   return counts;
 }
 
-/** The smallest box around what is on the object; null where nothing is. */
-export function boxAround({
-  data,
-  width,
-  height,
-}: Raster): { readonly left: number; readonly top: number; readonly width: number; readonly height: number } | null {
+/** The smallest box around what is on the object, which has a pixel at least. */
+export function boxAround({ data, width, height }: Raster): Box {
   let [left, right, top, bottom] = [width, -1, height, -1];
   data.forEach((value, at) => {
     if (value === 0) return;
@@ -85,5 +83,5 @@ export function boxAround({
     [left, right] = [Math.min(left, column), Math.max(right, column)];
     [top, bottom] = [Math.min(top, row), Math.max(bottom, row)];
   });
-  return right < 0 ? null : { left, top, width: right - left + 1, height: bottom - top + 1 };
+  return { left, top, width: right - left + 1, height: bottom - top + 1 };
 }

@@ -52,8 +52,8 @@ const schema = z.strictObject({
 });
 
 /**
- * Mosaics for the grid pointing game: a right map of a cell's class lies in that cell, and `mass-accuracy` with the cell
- * as the object is the share that does. Pictures are scaled to fill their cells, and cut at the longer side.
+ * Mosaics for the grid pointing game: a right map of a cell's class lies in that cell. `mass-accuracy` with the cell as
+ * the object is the share that does. Pictures are scaled to fill their cells, and cut at the longer side.
  *
  * Böhle, Fritz & Schiele, Convolutional Dynamic Alignment Networks for Interpretable Classifications, CVPR 2021. They
  * take pictures that the model is sure of: choose these first.

@@ -65,7 +65,7 @@ export function parseSanityOptions(options: SanityOptions): SanityRequest {
     ...rest,
     name,
     method,
-    targets: targets as SanityOptions['targets'],
+    targets: targets,
     layers: layers ?? null,
     onProgress: rest.onProgress,
     signal: rest.signal,

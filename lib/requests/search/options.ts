@@ -96,7 +96,7 @@ export function parseSearchOptions(options: SearchOptions, inspection: Inspectio
     placeOf.set(candidate.label, judged.length);
     return judged.push(candidate) - 1;
   };
-  // The default of a method is among the candidates, whether it was asked for or not: it is what a winner is better than.
+  // The default of a method is among the candidates, asked for or not: it is what a winner is better than.
   const papers = asked.map(({ options, label, method }) => {
     placed({ options, label });
     return placed(typeof method === 'string' ? { options: { method }, label: method } : { options, label });
@@ -121,7 +121,7 @@ export function parseSearchOptions(options: SearchOptions, inspection: Inspectio
     })),
     metric: judging.metrics[0]!,
     objects: judging.objects,
-    targets: common.targets as SearchOptions['targets'],
+    targets: common.targets,
     heldOut,
     seed,
     onProgress,
@@ -144,14 +144,14 @@ function takenApart(asked: unknown): Asked[] {
       'A candidate of search is the name of a method, its options, or { method, over: { option: [values] } }.',
     );
   }
-  const { label, ...own } = readOptions(asked, 'search') as Record<string, unknown>;
+  const { label, ...own } = readOptions(asked, 'search');
   const { method, over, ...others } = own;
   if (over === undefined) {
     const words = Object.entries(others).map(([name, value]) => `${name}=${cut(JSON.stringify(value))}`);
     const name = typeof method === 'string' ? method : String((method as { name?: unknown } | null)?.name);
     return [{ options: own, label: typeof label === 'string' ? label : [name, ...words].join(' '), method }];
   }
-  const lists = typeof over === 'object' && over !== null ? Object.entries(over as object) : [];
+  const lists = typeof over === 'object' && over !== null ? Object.entries(over) : [];
   const wrong = lists.find(([, values]) => !Array.isArray(values) || values.length === 0);
   if (lists.length === 0 || wrong !== undefined || typeof method !== 'string') {
     throw new SightlineError(
