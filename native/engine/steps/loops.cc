@@ -1,4 +1,5 @@
 // The steps with a body: samples folded into the batch, and iterations.
+#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
@@ -18,9 +19,13 @@ namespace sightline {
 namespace {
 
 // At most so many images go through the model at once in a loop, whatever the memory: between chunks a request can be
-// aborted.
+// aborted. On a processor larger chunks leave its caches: EfficientNet-Lite0 takes 25 ms an image by 32 on two threads
+// and 14 by 8, ResNet50 56 and 47, and a ViT as long by either.
+constexpr int64_t kRowsOfThread = 4;
 constexpr int64_t kMostRowsOnCpu = 32;
 constexpr int64_t kMostRowsOnGpu = 256;
+
+int64_t rows_on_cpu() { return std::clamp<int64_t>(kRowsOfThread * at::get_num_threads(), 8, kMostRowsOnCpu); }
 
 // Sums of a loop's results, or the results themselves, chunk after chunk.
 struct Collected {
@@ -90,7 +95,7 @@ void Runner::sample(const Block& block, const Step& step, Frame& frame) {
   const auto count =
       is_limited ? std::clamp<int64_t>(std::llround(twins_.on_host(limit).max().item<double>()), 1, most) : most;
   const auto batch = rows_;
-  const auto most_rows = images_.is_cuda() ? kMostRowsOnGpu : kMostRowsOnCpu;
+  const auto most_rows = images_.is_cuda() ? kMostRowsOnGpu : rows_on_cpu();
   const auto affordable = std::min(plan_.memory / bytes_per_row(body), most_rows) / batch;
   const auto chunk = network_.info().can_batch ? std::clamp<int64_t>(affordable, 1, count) : 1;
   chunk_ = std::max(chunk_, chunk);
