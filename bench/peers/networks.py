@@ -1,6 +1,8 @@
 """The three networks of the benchmark: how each is built, and where its parts lie. Python's side builds from here
-and loads the state dict that `make_models.py` wrote beside the archive, so that both sides hold the same weights."""
+and loads the state dict that `make_models.py` wrote beside the archive, so that both sides hold the same weights.
+Beside them two of the models that sightline ships."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,3 +43,30 @@ class Network:
 
 
 NETWORKS = {name: Network(name) for name in ("resnet50", "vit_b_16", "timm_vit_b_16")}
+
+
+@dataclass(frozen=True)
+class Bundled:
+    """A model of models/, with the weights that ship."""
+
+    name: str
+
+    def load(self, folder: Path) -> nn.Module:
+        sys.path.insert(0, str(folder))
+        if self.name == "vit-tiny-shapes":
+            from vit import VisionTransformer
+
+            weights = torch.jit.load(folder / f"{self.name}.pt").state_dict()
+            model = VisionTransformer(len(weights["head.bias"]))
+            model.load_state_dict(weights)
+        else:
+            from efficientnet_lite import EfficientNetLite0
+            from safetensors.torch import load_file
+
+            model = EfficientNetLite0()
+            # The counters of batch norms are not shipped.
+            model.load_state_dict(load_file(folder / f"{self.name}.safetensors"), strict=False)
+        return model.eval()
+
+
+BUNDLED = {name: Bundled(name) for name in ("vit-tiny-shapes", "efficientnet-lite0")}
