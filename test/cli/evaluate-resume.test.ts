@@ -12,7 +12,7 @@ useBuiltCommand();
 const EVAL = path.join(ROOT, 'models', 'eval');
 const pictures = Array.from({ length: 3 }, (_, i) => path.join(EVAL, `00${i}.png`));
 /** A quick method, whose figures are kept, and a slow one, which is interrupted. */
-const asked = (out: string, slow = 'rise masks=800'): string[] => [
+const asked = (out: string, slow = 'rise masks=300'): string[] => [
   ...['evaluate', ...pictures, '--model', 'resnet-tiny-shapes', '--device', 'cpu', '--threads', '1', '--out', out],
   ...['--method', 'grad-cam', '--method', slow, '--metric', 'sparseness', '--metric', 'deletion steps=2'],
 ];
@@ -44,7 +44,7 @@ describe('evaluate --resume', () => {
     expect(existsSync(out)).toBe(false);
     const kept = readFileSync(journal, 'utf8');
 
-    const other = await sightline(...asked(out, 'rise masks=700'), '--resume');
+    const other = await sightline(...asked(out, 'rise masks=200'), '--resume');
     expect([other.code, other.stderr]).toEqual([2, expect.stringContaining('was begun with another --method')]);
     const silent = await sightline(...asked(out));
     expect([silent.code, silent.stderr]).toEqual([2, expect.stringContaining('go on with it by --resume')]);
