@@ -15,6 +15,7 @@ import { bestFirst } from './evaluation/best-first.js';
 import { asJson, writeJudgements } from './evaluation/judgement-file.js';
 import { judgeAll } from './evaluation/judging.js';
 import { Journal, type Question } from './evaluation/journal.js';
+import { applicableMethods, recommend, secondsOf, type Recommendation } from './evaluation/recommend.js';
 import { modelContents } from './evaluation/picture-key.js';
 import { writeReport } from './evaluation/write-report.js';
 import { failureOf } from './failure.js';
@@ -27,7 +28,8 @@ import { aligned, short } from './words.js';
 
 interface EvaluateFlags extends ModelFlags, LabelFlags {
   readonly model: string;
-  readonly method: readonly string[];
+  readonly method?: readonly string[];
+  readonly recommend?: true;
   readonly metric: readonly string[];
   readonly out?: string;
   readonly html?: string;
@@ -41,9 +43,9 @@ export function evaluateCommand(session: Session): Command {
     .description('Measure how right methods are: each one by each metric, with intervals over the pictures.')
     .argument('[image...]', 'pictures, or .npy files of preprocessed images; none with --labels')
     .option('--model <model>', 'a bundled or pulled model, or the path of an archive', DEFAULT_MODEL)
-    .requiredOption(
+    .option(
       '--method <method>',
-      `${METHOD_NAMES.join(', ')}; with options as in "integrated-gradients steps=20"; may be repeated`,
+      `${METHOD_NAMES.join(', ')}; with options as in "integrated-gradients steps=20"; may be repeated (default with --recommend: all that apply)`,
       repeated,
     )
     .option(
@@ -55,6 +57,7 @@ export function evaluateCommand(session: Session): Command {
   return withLabelFlags(command, 'an index, a label, rankK, or topK for the K best')
     .option('--out <file>', 'write every figure to this file: .json, with curves, or .csv')
     .option('--html <file>', 'write a report to this file: tables, curves, cost, and the best and worst pictures')
+    .option('--recommend', 'say which method to use: the cheapest of those that no metric tells from the best')
     .option(
       '--resume',
       'go on with an evaluation that was interrupted: figures are kept beside --out or --html as they come',
@@ -72,18 +75,22 @@ Examples:
 
 async function evaluate(session: Session, images: readonly string[], flags: EvaluateFlags): Promise<void> {
   checkFlags(images, flags);
-  const methods = flags.method.map((text) => withOptions(text, 'method')) as unknown as JudgedMethod[];
+  const given = flags.method?.map((text) => withOptions(text, 'method')) as unknown as JudgedMethod[] | undefined;
   const metrics = (flags.metric ?? DEFAULT_METRICS).map((text) =>
     withOptions(text, 'metric'),
   ) as unknown as JudgingMetric[];
   const { pictures, notes, hasObjects } = await labelledPictures(images, flags);
   notes.forEach(session.note);
   // What was asked for is checked before anything is loaded.
-  const asked = parseEvaluateOptions({ methods, metrics, ...(hasObjects && { objects: [] }) });
+  const parse = (methods: readonly JudgedMethod[]) =>
+    parseEvaluateOptions({ methods, metrics, ...(hasObjects && { objects: [] }) });
+  parse(given ?? ['gradient']);
   if (flags.html !== undefined) await preparePage(flags.html);
 
   await using model = await Model.load(flags.model, loadOptions(flags, session.signal));
   model.notes.forEach(session.note);
+  const methods = given ?? (await applicableMethods(model));
+  const asked = parse(methods);
   const failures: ImageFailure[] = [];
   const failed = (image: string, error: unknown): undefined => {
     // Of one picture there is no rest to be done.
@@ -108,12 +115,19 @@ async function evaluate(session: Session, images: readonly string[], flags: Eval
     return { judged: judgedOnes, evaluation: whole, summary: means };
   });
   print(session, summary, evaluation, flags);
+  let recommended: Recommendation | null = null;
+  if (flags.recommend === true && judged.length > 0) {
+    const seconds = await secondsOf(model, labelled, judged, signal);
+    recommended = recommend(evaluation.methods, seconds, summary);
+    printRecommendation(session, recommended);
+  }
   session.answer({
     model: flags.model,
     images: judged.length,
     summary,
     judgements: evaluation.judgements.map(asJson),
     ...(flags.html !== undefined && { html: flags.html }),
+    ...(recommended && { recommendation: recommended }),
     ...(failures.length > 0 && { failures }),
   });
   if (failures.length === 0) return;
@@ -158,7 +172,7 @@ async function questionOf(model: Model, flags: EvaluateFlags): Promise<Question>
     '--device': model.device,
     '--dtype': flags.dtype,
     '--output': output ?? null,
-    '--method': method,
+    '--method': method ?? 'all that apply',
     '--metric': metric,
     '--target': target ?? null,
   };
@@ -169,6 +183,9 @@ const isAborted = (error: unknown): boolean => error instanceof SightlineError &
 function checkFlags(images: readonly string[], flags: EvaluateFlags): void {
   const { out, html, resume } = flags;
   checkLabelFlags(images, flags);
+  if (flags.method === undefined && flags.recommend !== true) {
+    throw new SightlineError('INVALID_OPTION', 'Name a method by --method, or try all that apply by --recommend.');
+  }
   if (resume === true && out === undefined && html === undefined) {
     throw new SightlineError(
       'INVALID_OPTION',
@@ -197,4 +214,16 @@ function print(session: Session, summary: readonly Summary[], { metrics }: Evalu
   session.print('Intervals hold 95 %; p is of a paired test against the best.');
   if (flags.out !== undefined) session.print(`Every figure: ${flags.out}`);
   if (flags.html !== undefined) session.print(`Report: ${flags.html}`);
+}
+
+function printRecommendation(session: Session, { ranked, method }: Recommendation): void {
+  session.print('By all metrics together');
+  const rows = ranked.map((each) => [
+    each.method,
+    `mean place ${short(each.rank)}`,
+    `${short(each.seconds)} s a picture`,
+    each.isAsGood ? 'no metric tells it from the best' : '',
+  ]);
+  for (const line of aligned(rows)) session.print(line);
+  session.print(`Recommended: ${method}`);
 }

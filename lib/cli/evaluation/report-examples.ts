@@ -56,6 +56,27 @@ export function examplesOf(judged: readonly JudgedPicture[], metric: string, bet
   return { metric, best, worst };
 }
 
+/** A method as it was asked for, with the name of its rows. */
+export interface LabelledMethod {
+  readonly label: string;
+  readonly asked: JudgedMethod;
+}
+
+/** What `explain` is asked for to get a map that was judged. */
+export function optionsOf(
+  asked: JudgedMethod,
+  { index, against }: Judgement['target'],
+  signal: AbortSignal,
+): NamedOptions<MethodName> {
+  const { label: _label, ...named } = typeof asked === 'string' ? { method: asked, label: '' } : asked;
+  return {
+    ...named,
+    // A model without classes has one score, and no class is asked for.
+    ...(index >= 0 && { targets: [against === undefined ? index : { of: index, against: against.index }] }),
+    signal,
+  } as unknown as NamedOptions<MethodName>;
+}
+
 /** Overlays as WebP in data URIs, and what explaining took. */
 export class Overlays {
   readonly #uris = new Map<string, string>();
@@ -63,7 +84,7 @@ export class Overlays {
 
   constructor(
     private readonly model: Pick<Model, 'explain'>,
-    private readonly methods: readonly { readonly label: string; readonly asked: JudgedMethod }[],
+    private readonly methods: readonly LabelledMethod[],
     private readonly signal: AbortSignal,
     private readonly now: () => number = () => performance.now() / 1000,
   ) {
@@ -76,14 +97,7 @@ export class Overlays {
     if (keys.every((key) => this.#uris.has(key))) return;
     const input = await inputOf(picture);
     for (const [at, { asked }] of this.methods.entries()) {
-      const { index, against } = judgements[at]!.target;
-      const { label: _label, ...named } = typeof asked === 'string' ? { method: asked, label: '' } : asked;
-      const options = {
-        ...named,
-        // A model without classes has one score, and no class is asked for.
-        ...(index >= 0 && { targets: [against === undefined ? index : { of: index, against: against.index }] }),
-        signal: this.signal,
-      } as unknown as NamedOptions<MethodName>;
+      const options = optionsOf(asked, judgements[at]!.target, this.signal);
       // The first run of a method makes its program, which the others find.
       if (this.#seconds[at]!.length === 0) await this.model.explain([input], options);
       const since = this.now();
@@ -114,7 +128,8 @@ export class Overlays {
 const keyOf = ({ image }: JudgedPicture, { target }: Judgement, method: number): string =>
   JSON.stringify([image, target.index, target.against?.index ?? null, method]);
 
-async function inputOf({ picture, image }: JudgedPicture): Promise<Input> {
+/** The image that a picture stands for. */
+export async function inputOf({ picture, image }: JudgedPicture): Promise<Input> {
   for await (const named of readInputs([picture.image])) if (named.image === image) return named.input;
   throw new SightlineError('FILE_NOT_FOUND', `${image} was judged, and is not there any more to be drawn.`);
 }

@@ -56,11 +56,14 @@ def is_list(value, kind) -> bool:
 
 
 def is_right(case) -> bool:
-    """Whether a request that is called wrong is not: it gets a real picture, and nothing else was written into it."""
+    """Whether a request that is called wrong is not: it gets a real picture, and nothing else is written into it."""
     if case.meta is None or case.media_type is None or not case.media_type.startswith("image/"):
         return False
-    is_bare = not case.query and not case.headers and not case.cookies and isinstance(case.body, (str, bytes))
-    return is_bare and not case.meta.is_negative_at(ParameterLocation.BODY)
+    if case.meta.is_negative_at(ParameterLocation.BODY) or not isinstance(case.body, (str, bytes)):
+        return False
+    # An empty list or object leaves no trace in a query.
+    others = [case.query, case.cookies, {k: v for k, v in (case.headers or {}).items() if k.lower() != "content-type"}]
+    return all(value is None or value == [] or value == {} for part in others for value in (part or {}).values())
 
 
 @schemathesis.hook
