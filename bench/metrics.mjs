@@ -78,7 +78,10 @@ class Python {
     this.worker = new WorkerProcess('Python worker', values.python, [script], env, advice);
   }
 
-  /** @param {string} peer @param {string} network @param {Pixels} pixels @param {number[]} targets @param {object} options */
+  /**
+   * @param {string} peer @param {string} network @param {Pixels} pixels @param {number[]} targets
+   * @param {object} [options]
+   */
   async load(peer, network, pixels, targets, options = {}) {
     const file = path.join(this.scratch, 'images.npy');
     writeFileSync(file, encodeNpy(/** @type {any} */ (pixels)));
@@ -108,7 +111,11 @@ class Python {
  * `least`: what the other's time over ours must reach; `most`: what ours over the other's may reach
  */
 
-/** Deletion and insertion of torch-cam's 20 steps. @param {Python} python @param {string} network @param {Pixels} pixels */
+/**
+ * Deletion and insertion of torch-cam's 20 steps.
+ *
+ * @param {Python} python @param {string} network @param {Pixels} pixels
+ */
 async function torchCam(python, network, pixels) {
   const model = await Model.load(network, { device: 'cpu', threads: THREADS });
   const classes = model.labels.length;
