@@ -35,7 +35,7 @@ describe('mosaics', () => {
     expect(made).toHaveLength(20);
     for (const { image, cells } of made) {
       expect([image.width, image.height, image.data.length]).toEqual([12, 12, 3 * 144]);
-      expect(cells.map(({ target }) => target).sort()).toEqual(['blue', 'gray', 'green', 'red']);
+      expect(cells.map(({ target }) => String(target)).sort()).toEqual(['blue', 'gray', 'green', 'red']);
       for (const { target, object } of cells) {
         const [box] = (object as { boxes: { left: number; top: number; width: number; height: number }[] }).boxes;
         const { left, top, width, height } = box!;

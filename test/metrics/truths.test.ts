@@ -11,14 +11,13 @@ import {
   z,
   type EvaluateOptions,
   type ExplainOptions,
-  type HeatMap,
   type JudgedMethod,
   type Method,
   type MethodName,
   type ObjectPlace,
 } from '../../lib/index.js';
 import { METHODS } from '../../lib/methods/index.js';
-import { rankCorrelation } from '../../lib/page/ranks.js';
+import { similarityOf } from '../../lib/requests/sanity/similarity.js';
 
 /**
  * What is known of maps before any is measured, on trained models. Each statement is of means over pictures that are
@@ -189,13 +188,9 @@ async function agreement(a: Model, b: Model, cases: readonly Case[], method: Jud
     raw: true,
   } as ExplainOptions;
   const [of, to] = [await a.explain(images, options), await b.explain(images, options)];
-  const found = of.map(({ maps }, i) => rankCorrelation(mapOf(maps), mapOf(to[i]!.maps)) ?? 0);
+  const found = of.map(({ maps }, i) => similarityOf(maps[0]!, to[i]!.maps[0]!, 'spearman') || 0);
   return found.reduce((sum, value) => sum + value, 0) / found.length;
 }
-const mapOf = ([map]: readonly HeatMap[]): Parameters<typeof rankCorrelation>[0] => ({
-  data: map!.data,
-  shape: [...map!.shape],
-});
 
 /** The image alone, whatever the model. */
 const imageAlone = methodOf('image-alone', (model) => symbolic.sum(model.image, 'channels'));

@@ -1,5 +1,3 @@
-import path from 'node:path';
-
 import { z } from 'zod';
 
 import { cut } from '../../support/cut.js';
@@ -14,6 +12,7 @@ import {
 } from './coco-objects.js';
 import type { Labels, ObjectForm } from './labelled-picture.js';
 import { inOneForm } from './object-form.js';
+import { within } from './within.js';
 
 const id = z.union([z.number(), z.string()]);
 const size = z.number().nonnegative();
@@ -55,7 +54,7 @@ export function readCoco(json: unknown, file: string, form: ObjectForm | null, i
     parsed.data.images.map(({ id: key, file_name, width, height }): [string | number, CocoPicture] => [
       key,
       {
-        path: path.join(images, file_name),
+        path: within(images, file_name),
         size: isLength(width) && isLength(height) ? [height, width] : null,
       },
     ]),

@@ -6,6 +6,7 @@ import { cut } from '../../support/cut.js';
 import { SightlineError } from '../../support/errors.js';
 import { boxesObject, type LabelledPicture } from './labelled-picture.js';
 import { maskFileObject } from './mask-file.js';
+import { within } from './within.js';
 
 const size = z.number().nonnegative();
 const entry = z.strictObject({
@@ -53,11 +54,11 @@ export function readOwnLabels(
       throw new SightlineError('INVALID_OPTION', `${nameOf(at)} has a value, which is a mask's, and no mask.`);
     }
     return {
-      image: path.join(images, image),
+      image: within(images, image),
       target: target ?? null,
       object:
         mask !== undefined
-          ? maskFileObject(path.join(folder, mask), value === undefined ? null : [[value, value, value]])
+          ? maskFileObject(within(folder, mask), value === undefined ? null : [[value, value, value]])
           : boxes === undefined
             ? null
             : boxesObject(boxes),
