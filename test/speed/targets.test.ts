@@ -147,6 +147,10 @@ const SHARED: readonly [string, Case][] = [
     'integrated-gradients of a ViT',
     { archive: VIT, options: { method: 'integrated-gradients', steps: 40 } as never, shares: true },
   ],
+  [
+    'expected-gradients',
+    { archive: VIT, options: { method: 'expected-gradients', samples: 4 } as never, shares: true },
+  ],
   ['smooth-grad', { archive: RESNET, options: { method: 'smooth-grad', samples: 4 } as never, shares: true }],
   [
     'smooth-grad of a ViT, in chunks',

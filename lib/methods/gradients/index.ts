@@ -1,3 +1,4 @@
+import { expectedGradients } from './expected-gradients.js';
 import { guidedGradCam } from './guided-grad-cam.js';
 import { inputXGradient } from './input-x-gradient.js';
 import { integratedGradients } from './integrated-gradients.js';
@@ -14,6 +15,7 @@ export const GRADIENT_METHODS = {
   'smooth-grad': smoothGrad,
   'var-grad': varGrad,
   'integrated-gradients': integratedGradients,
+  'expected-gradients': expectedGradients,
   'guided-backprop': guidedBackprop,
   'guided-grad-cam': guidedGradCam,
   deconvnet,

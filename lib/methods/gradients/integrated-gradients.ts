@@ -1,8 +1,7 @@
 import { z } from 'zod';
 
 import { SightlineError } from '../../support/errors.js';
-import { abs, accumulate, clamp, constant, fullLike, grad, sum, take } from '../../symbolic/index.js';
-import { SPACE } from '../axes.js';
+import { accumulate, constant, fullLike, grad, take } from '../../symbolic/index.js';
 import * as captum from '../compat/captum.js';
 import * as pair from '../compat/pair.js';
 import { all, gradientReachesImage, hasGradients } from '../conditions.js';
@@ -11,6 +10,7 @@ import { defineMethod, type MapOf } from '../method.js';
 import { withPresets } from '../presets.js';
 import { baselineOf, baselineSchema, type Baseline } from './baseline.js';
 import { channelsSchema, overChannels, type Channels } from './channels.js';
+import { completeness } from './completeness.js';
 import {
   leastPoints,
   mostPoints,
@@ -20,11 +20,6 @@ import {
   type QuadratureRule,
   type WeightsOf,
 } from './quadrature.js';
-
-/** Below this a score counts as unchanged, and the relative error is that of this difference. */
-const SMALLEST_CHANGE = 1e-6;
-/** Within float32. */
-const LARGEST = 3e38;
 
 interface Settings {
   readonly steps: number;
@@ -73,14 +68,7 @@ const integrate =
 
     const attributions = gradients.mul(way);
     const gain = model.output.score.sub(model.run(baseline ?? fullLike(image, 0)).score);
-    const error = sum(attributions, ['channels', ...SPACE]).sub(gain);
-    return {
-      map: overChannels(attributions, channels),
-      figures: {
-        completenessError: error,
-        relativeCompletenessError: abs(error).div(clamp(abs(gain), SMALLEST_CHANGE, LARGEST)),
-      },
-    };
+    return { map: overChannels(attributions, channels), figures: completeness(attributions, gain) };
   };
 
 /**

@@ -48,6 +48,17 @@ export default {
       "compat": "The package whose numbers the map reproduces. Default: none, the definition of the paper."
     }
   },
+  "expected-gradients": {
+    "description": "Expected gradients (GradientSHAP): integrated gradients averaged over baselines, by samples. Each draws a baseline and one point of the line from there to the image, and takes the gradient there times the difference of both. The points are spread: sample i of n draws its own from the i-th of n equal parts of the line. The attributions sum, on average, to what the score gains over its mean on the baselines. By how much they miss it for the baselines that were drawn is shown by the figures `completenessError` and `relativeCompletenessError`.\n\nErion et al., Improving performance of deep learning models with axiomatic attribution priors and expected gradients, Nature Machine Intelligence 2021.",
+    "options": {
+      "samples": "Baselines and points that are drawn.",
+      "baselines": "The images that lines begin at, one drawn for each sample: `{ noise: 1 }` (Gaussian, around the model's mean color), `zero`, `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per color channel, after normalization; a list of these; or preprocessed images: `{ data: Float32Array, shape: [images, channels, height, width] }`.",
+      "noise": "Standard deviation of Gaussian noise on the image of each sample, after normalization.",
+      "seed": "Of all draws: the same seed gives the same map.",
+      "multiplyByInputs": "False leaves out the difference: where on the way the model is sensitive, without completeness.",
+      "channels": "How the color channels become one number. The sum keeps the attributions' total."
+    }
+  },
   "guided-backprop": {
     "description": "Guided backpropagation: the gradient with respect to each pixel, where every ReLU lets back only positive gradients through, and those only where it let the activation through. Smooth activations (GELU, SiLU) are treated as ReLUs are: what their derivative lets back is cut to its positive part.\n\nSpringenberg et al., Striving for Simplicity: The All Convolutional Net, ICLR workshop 2015.",
     "options": {

@@ -49,6 +49,14 @@ const CHANGES: readonly (readonly [GradientMethod, Options, Options])[] = [
   ['integrated-gradients', { steps: 4, quadrature: 'trapezoid' }, { compat: 'captum' }],
   ['integrated-gradients', { steps: 4, quadrature: 'trapezoid' }, { compat: 'pair' }],
   ['integrated-gradients', { steps: 4 }, { compat: 'xplique' }],
+  ['expected-gradients', { samples: 4 }, { samples: 5 }],
+  ['expected-gradients', { samples: 4 }, { baselines: { noise: 0.5 } }],
+  ['expected-gradients', { samples: 4, baselines: 'black' }, { baselines: 'blur' }],
+  ['expected-gradients', { samples: 4, baselines: [0.5, 0.5, 0] }, { baselines: [0.5, [0.5, 0.5, 0]] }],
+  ['expected-gradients', { samples: 4 }, { noise: 0.3 }],
+  ['expected-gradients', { samples: 4 }, { seed: 1 }],
+  ['expected-gradients', { samples: 4 }, { multiplyByInputs: false }],
+  ['expected-gradients', { samples: 4 }, { channels: 'sum-abs' }],
   ['guided-grad-cam', {}, { interpolation: 'nearest' }],
   ['guided-grad-cam', {}, { interpolation: 'bicubic' }],
   ['guided-grad-cam', {}, { channels: 'sum' }],
@@ -128,6 +136,7 @@ describe('options', () => {
     for (const [method, options] of [
       ['smooth-grad', { samples: 6 }],
       ['integrated-gradients', { steps: 6 }],
+      ['expected-gradients', { samples: 6 }],
       ['occlusion', { window: 16, stride: 16 }],
       ['rise', { masks: 6 }],
     ] as const) {

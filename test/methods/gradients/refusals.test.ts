@@ -59,6 +59,49 @@ const REFUSALS: readonly (readonly [GradientMethod, Readonly<Record<string, unkn
     { baseline: { blur: 0 } },
     /^The option baseline\.blur of integrated-gradients is wrong: .*pixels above 0/,
   ],
+  ['expected-gradients', { samples: 0 }, /samples of expected-gradients is wrong: a whole number from 1 to 100000/],
+  [
+    'expected-gradients',
+    { baselines: 'gray' },
+    /^The option baselines of expected-gradients is wrong: 'zero', .*\{ noise: .*\{ data: Float32Array, shape \} is expected\.$/,
+  ],
+  ['expected-gradients', { baselines: { noise: -1 } }, /baselines.* of expected-gradients is wrong: .*at least 0/],
+  ['expected-gradients', { baselines: [] }, /baselines of expected-gradients is wrong/],
+  [
+    'expected-gradients',
+    { baselines: ['zero', 'gray'] },
+    /baselines.* of expected-gradients is wrong: 'zero', 'black'/,
+  ],
+  [
+    'expected-gradients',
+    { baselines: ['zero', [0, 0]] },
+    /The baseline has 2 numbers, but the model.s images have 3 channels/,
+  ],
+  [
+    'expected-gradients',
+    { baselines: { data: [0, 0], shape: [1, 3, 32, 48] } },
+    /baselines.* of expected-gradients is wrong: .*Float32Array/,
+  ],
+  [
+    'expected-gradients',
+    { baselines: { data: new Float32Array(3 * 32 * 32), shape: [1, 3, 32, 32] } },
+    /^The baselines have the shape \[1, 3, 32, 32\], but the model's images ask for \[images, 3, 32, 48\]; preprocess them as the images are\.$/,
+  ],
+  [
+    'expected-gradients',
+    { baselines: { data: new Float32Array(0), shape: [0, 3, 32, 48] } },
+    /have the shape \[0, 3, 32, 48\]/,
+  ],
+  [
+    'expected-gradients',
+    { baselines: { data: new Float32Array(3 * 32 * 48), shape: [2, 3, 32, 48] } },
+    /^The baselines hold 4608 values, but their shape \[2, 3, 32, 48\] asks for 9216; give as many\.$/,
+  ],
+  [
+    'expected-gradients',
+    { baselines: { data: new Float32Array(3 * 32 * 48).fill(NaN), shape: [1, 3, 32, 48] } },
+    /^The baselines hold values that are not finite; give numbers alone\.$/,
+  ],
   ['guided-grad-cam', { interpolation: 'cubic' }, /interpolation of guided-grad-cam is wrong/],
   [
     'occlusion',
@@ -124,6 +167,7 @@ describe('models that a method cannot explain', () => {
     'smooth-grad',
     'var-grad',
     'integrated-gradients',
+    'expected-gradients',
     'guided-backprop',
     'guided-grad-cam',
     'deconvnet',

@@ -83,6 +83,8 @@ GRADIENTS: dict[str, Case] = {
     "var-grad.captum": peers.captum_tunnel("Saliency", nt_type="vargrad"),
     "integrated-gradients": peers.captum("IntegratedGradients", internal_batch_size=32),
     "integrated-gradients.error": peers.captum_completeness(internal_batch_size=32),
+    "expected-gradients.given": peers.captum_gradient_shap(formulas.given_baselines, n_samples=12),
+    "expected-gradients.given.error": peers.captum_gradient_shap(formulas.given_baselines, error=True, n_samples=12),
 }
 RECTIFIED: dict[str, Case] = {
     "guided-backprop": peers.captum("GuidedBackprop", largest),
@@ -117,6 +119,15 @@ EVERY_OPTION: dict[str, Case] = {
     "integrated-gradients.colour": from_colour,
     "integrated-gradients.blur": captum_from_blur(internal_batch_size=32),
     "integrated-gradients.local": local_gradients,
+    "expected-gradients": peers.captum_gradient_shap(formulas.noise_baselines(50, 1), each=True, n_samples=50),
+    "expected-gradients.error": peers.captum_gradient_shap(
+        formulas.noise_baselines(50, 1), each=True, error=True, n_samples=50
+    ),
+    "expected-gradients.noisy": peers.captum_gradient_shap(formulas.several_baselines, n_samples=9, stdevs=0.25),
+    "expected-gradients.noisy.error": peers.captum_gradient_shap(
+        formulas.several_baselines, error=True, n_samples=9, stdevs=0.25
+    ),
+    "expected-gradients.local": peers.captum_gradient_shap(formulas.several_baselines, local=True, n_samples=9),
     "occlusion.coarse": peers.captum_occlusion((32, 32), (16, 16)),
     "occlusion.colour": peers.captum_occlusion((60, 44), (31, 44), baselines=0.75),
     "rise": formulas.rise(200, (7, 7), 0.5),

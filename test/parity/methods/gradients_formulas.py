@@ -9,7 +9,7 @@ from torch.nn.functional import conv2d, interpolate, pad
 from torchvision.transforms.functional import gaussian_blur
 
 from gradients_models import Explained
-from gradients_noise import normal, rise_draws
+from gradients_noise import BASELINE_STREAM, normal, rise_draws, uniform
 
 
 def slopes(explained: Explained, images: Tensor, target: int) -> Tensor:
@@ -72,3 +72,20 @@ def blurred(images: Tensor, sigma: float) -> Tensor:
     smooth = conv2d(conv2d(planes, weights.reshape(1, 1, 1, -1)), weights.reshape(1, 1, -1, 1)).reshape(images.shape)
     torch.testing.assert_close(smooth, gaussian_blur(images, [2 * reach + 1] * 2, [sigma] * 2), atol=1e-5, rtol=0)
     return smooth
+
+
+def noise_baselines(samples: int, deviation: float) -> Callable[[Tensor], Tensor]:
+    """A baseline for each sample of expected gradients."""
+    return lambda images: (
+        deviation * torch.stack([normal(i, tuple(images.shape[1:]), BASELINE_STREAM) for i in range(samples)])
+    )
+
+
+def several_baselines(images: Tensor) -> Tensor:
+    """Zeros, one grey and one colour."""
+    color = torch.tensor([0.5, -0.25, 1.0]).reshape(3, 1, 1).expand(images.shape[1:])
+    return torch.stack([torch.zeros_like(images[0]), torch.full_like(images[0], 0.75), color])
+
+
+def given_baselines(images: Tensor) -> Tensor:
+    return torch.stack([uniform(900 + i, tuple(images.shape[1:])) for i in range(3)])
