@@ -32,6 +32,7 @@ const FEW = {
   'var-grad': { samples: SAMPLES },
   'integrated-gradients': { steps: SAMPLES },
   'expected-gradients': { samples: SAMPLES },
+  'blur-ig': { steps: SAMPLES },
   occlusion: { window: 9, stride: 8 },
   rise: { masks: SAMPLES, grid: 4 },
 };

@@ -1,3 +1,4 @@
+import { blurIg } from './blur-ig.js';
 import { expectedGradients } from './expected-gradients.js';
 import { guidedGradCam } from './guided-grad-cam.js';
 import { inputXGradient } from './input-x-gradient.js';
@@ -16,6 +17,7 @@ export const GRADIENT_METHODS = {
   'var-grad': varGrad,
   'integrated-gradients': integratedGradients,
   'expected-gradients': expectedGradients,
+  'blur-ig': blurIg,
   'guided-backprop': guidedBackprop,
   'guided-grad-cam': guidedGradCam,
   deconvnet,

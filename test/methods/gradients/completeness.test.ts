@@ -79,3 +79,23 @@ describe.each(MODELS)('expected gradients of %s', (name) => {
     expect(4.8 * error).toBeLessThan(Math.abs(gain));
   });
 });
+
+describe.each(MODELS)('idgi of %s', (name) => {
+  it.each(['integrated-gradients', 'blur-ig'] as const)('%s: complete whatever the number of steps', async (method) => {
+    await using model = await Model.load(name, { device: 'cpu' });
+    const options = { steps: 5, quadrature: 'idgi' };
+    const [explained] = await explainWith(model, PICTURE, method, options, { targets: [CLASS] });
+    const { data, figures } = explained!.maps[0]!;
+    const total = data.reduce((sum, value) => sum + value, 0);
+    // Each step's gain is the difference of two scores, and shared out among the places.
+    const rounding = 2 * (await roundingOf(model)) * data.reduce((sum, value) => sum + Math.abs(value), 0);
+    expect(Math.abs(figures['completenessError']!)).toBeLessThanOrEqual(rounding);
+    expect(Math.abs(total)).toBeGreaterThan(100 * rounding);
+    if (method === 'blur-ig') return;
+    const { height, width } = await model.inspect();
+    const gain =
+      (await logitOf(model, PICTURE, CLASS)) -
+      (await logitOf(model, { data: new Float32Array(3 * height * width), shape: [1, 3, height, width] }, CLASS));
+    expect(Math.abs(total - gain)).toBeLessThanOrEqual(rounding);
+  });
+});

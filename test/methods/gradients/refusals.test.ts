@@ -102,6 +102,24 @@ const REFUSALS: readonly (readonly [GradientMethod, Readonly<Record<string, unkn
     { baselines: { data: new Float32Array(3 * 32 * 48).fill(NaN), shape: [1, 3, 32, 48] } },
     /^The baselines hold values that are not finite; give numbers alone\.$/,
   ],
+  [
+    'integrated-gradients',
+    { quadrature: 'idgi', multiplyByInputs: false },
+    /^The quadrature 'idgi' of integrated-gradients .*multiplyByInputs: false would do nothing; leave it out\.$/,
+  ],
+  ['blur-ig', { steps: 0 }, /steps of blur-ig is wrong: a whole number from 1 to 100000/],
+  [
+    'blur-ig',
+    { maxSigma: 0 },
+    /^The option maxSigma of blur-ig is wrong: a number of pixels above 0, at most 16384, is expected\.$/,
+  ],
+  ['blur-ig', { maxSigma: 1e6 }, /maxSigma of blur-ig is wrong/],
+  ['blur-ig', { quadrature: 'left' }, /^The option quadrature of blur-ig is wrong: 'middle' or 'idgi' is expected\.$/],
+  [
+    'blur-ig',
+    { quadrature: 'idgi', compat: 'pair' },
+    /^blur-ig as pair has it knows no quadrature 'idgi'; leave out `quadrature` or `compat`\.$/,
+  ],
   ['guided-grad-cam', { interpolation: 'cubic' }, /interpolation of guided-grad-cam is wrong/],
   [
     'occlusion',
@@ -168,6 +186,7 @@ describe('models that a method cannot explain', () => {
     'var-grad',
     'integrated-gradients',
     'expected-gradients',
+    'blur-ig',
     'guided-backprop',
     'guided-grad-cam',
     'deconvnet',

@@ -173,8 +173,8 @@ describe('refused in one sentence', () => {
     ['torchvision-resnet-traced', { method: 'recipro-cam', layer: 'layer9' }, 'UNKNOWN_NODE', /no layer "layer9"/],
   ] as const)('%s: %j', async (archive, options, code, message) => {
     await using model = await loadSmall(archive);
-    const size = archive.startsWith('timm') ? ([24, 40] as const) : ([32, 48] as const);
-    await expect(model.explain(randomTensor(1, ...size), options as never)).rejects.toMatchObject({
+    const [height, width] = archive.startsWith('timm') ? [24, 40] : [32, 48];
+    await expect(model.explain(randomTensor(1, height, width), options as never)).rejects.toMatchObject({
       code,
       message: expect.stringMatching(message) as string,
     });

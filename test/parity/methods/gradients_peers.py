@@ -222,7 +222,11 @@ def xplique_rise(grid: tuple[int, int], **options) -> Callable[[Explained], Tens
 # --------------------------------------------------------------------------------------------------------
 
 
-def pair(method: str, reduce: Reduce, smoothed: dict | None = None, **options) -> Callable[[Explained], Tensor]:
+def pair(
+    method: str, reduce: Reduce, smoothed: dict | None = None, is_double: bool = False, **options
+) -> Callable[[Explained], Tensor]:
+    """`is_double`: images in float64, for a peer that takes differences of nearly equal ones."""
+
     def maps(explained: Explained) -> Tensor:
         import saliency.core as saliency
 
@@ -240,7 +244,9 @@ def pair(method: str, reduce: Reduce, smoothed: dict | None = None, **options) -
         for image, target in zip(explained.images, explained.targets):
             peer = getattr(saliency, method)()
             args = dict(
-                x_value=image.permute(1, 2, 0).numpy(), call_model_function=call, call_model_args={"target": target}
+                x_value=image.permute(1, 2, 0).numpy().astype(np.float64 if is_double else np.float32),
+                call_model_function=call,
+                call_model_args={"target": target},
             )
             with pair_noise():
                 mask = (
