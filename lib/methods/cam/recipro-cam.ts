@@ -92,7 +92,7 @@ export const reciproCam = defineMethod({
 export const vitReciproCam = defineMethod({
   name: 'vit-recipro-cam',
   options: z.strictObject({
-    /** The patches that are kept: a `single` one, or the 3 x 3 patches around it by `gaussian` weights that sum to 1. */
+    /** The patches that are kept: a `single` one, or the 3 x 3 around it by `gaussian` weights that sum to 1. */
     kernel: kernelSchema.default('gaussian'),
     /** Whether the class token and other tokens that are no patches are kept. */
     classToken: flag.default(true),

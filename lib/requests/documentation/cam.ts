@@ -110,7 +110,7 @@ export default {
   "vit-recipro-cam": {
     "description": "ViT-Recipro-CAM: the class's score where only the patches around one place of a layer are kept, and the class token, for each place. The other tokens are zero. Takes no gradients; for each place, one run of the operators after the layer, which all classes share.\n\nByun & Lee, ViT-ReciproCAM: Gradient and Attention-Free Visual Explanations for Vision Transformer, 2023.",
     "options": {
-      "kernel": "The patches that are kept: a `single` one, or the 3 x 3 patches around it by `gaussian` weights that sum to 1.",
+      "kernel": "The patches that are kept: a `single` one, or the 3 x 3 around it by `gaussian` weights that sum to 1.",
       "classToken": "Whether the class token and other tokens that are no patches are kept."
     }
   },
