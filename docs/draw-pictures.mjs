@@ -16,6 +16,8 @@ const CELL = 168;
 const FEWER = {
   occlusion: { window: 32, stride: 16 },
   'integrated-gradients': {},
+  'expected-gradients': {},
+  'blur-ig': {},
   rise: { masks: 400, score: 'probability' },
   'score-cam': { targets: ['top1'] },
   'is-cam': { steps: 3, targets: ['top1'] },

@@ -31,6 +31,8 @@ const FEW = {
   'smooth-grad-cam++': { samples: SAMPLES },
   'var-grad': { samples: SAMPLES },
   'integrated-gradients': { steps: SAMPLES },
+  'expected-gradients': { samples: SAMPLES },
+  'blur-ig': { steps: SAMPLES },
   occlusion: { window: 9, stride: 8 },
   rise: { masks: SAMPLES, grid: 4 },
 };

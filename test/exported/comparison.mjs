@@ -17,6 +17,8 @@ const FEW = {
   'smooth-grad': { samples: 3 },
   'var-grad': { samples: 3 },
   'integrated-gradients': { steps: 6 },
+  'expected-gradients': { samples: 3 },
+  'blur-ig': { steps: 3 },
   occlusion: { window: 56, stride: 48 },
   rise: { masks: 24, grid: 4 },
 };

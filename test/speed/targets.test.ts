@@ -147,11 +147,18 @@ const SHARED: readonly [string, Case][] = [
     'integrated-gradients of a ViT',
     { archive: VIT, options: { method: 'integrated-gradients', steps: 40 } as never, shares: true },
   ],
+  [
+    'expected-gradients',
+    { archive: VIT, options: { method: 'expected-gradients', samples: 4 } as never, shares: true },
+  ],
+  ['blur-ig', { archive: RESNET, options: { method: 'blur-ig', steps: 4 } as never, shares: true }],
   ['smooth-grad', { archive: RESNET, options: { method: 'smooth-grad', samples: 4 } as never, shares: true }],
   [
     'smooth-grad of a ViT, in chunks',
     { archive: VIT, options: { method: 'smooth-grad', samples: 4, memory: 200_000 } as never, shares: true },
   ],
+  ['recipro-cam', { archive: RESNET, options: { method: 'recipro-cam', layer: 'layer3' } as never, shares: true }],
+  ['vit-recipro-cam', { archive: VIT, options: { method: 'vit-recipro-cam' }, shares: true }],
   ['occlusion', { archive: RESNET, options: { method: 'occlusion', window: 9, stride: 8 } as never, shares: true }],
   ['grad-cam', { archive: VIT, options: { method: 'grad-cam' }, shares: true }],
   ['gae', { archive: VIT, options: { method: 'gae' }, shares: true }],

@@ -7,6 +7,8 @@ export const FEW_SAMPLES: Partial<Record<MethodName, object>> = {
   'smooth-grad': { samples: 3 },
   'var-grad': { samples: 3 },
   'integrated-gradients': { steps: 6 },
+  'expected-gradients': { samples: 3 },
+  'blur-ig': { steps: 4 },
   occlusion: { window: 9, stride: 8 },
   rise: { masks: 24, grid: 4 },
 };

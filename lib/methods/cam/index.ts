@@ -11,6 +11,7 @@ import { gradCam } from './grad-cam.js';
 import { isCam } from './is-cam.js';
 import { layerCam } from './layer-cam.js';
 import { randomCam } from './random-cam.js';
+import { reciproCam, vitReciproCam } from './recipro-cam.js';
 import { scoreCam } from './score-cam.js';
 import { shapleyCam } from './shapley-cam.js';
 import { smoothGradCamPlusPlus } from './smooth-grad-cam-plus-plus.js';
@@ -34,6 +35,8 @@ export const CAM_METHODS = {
   'is-cam': isCam,
   'smooth-grad-cam++': smoothGradCamPlusPlus,
   'ablation-cam': ablationCam,
+  'recipro-cam': reciproCam,
+  'vit-recipro-cam': vitReciproCam,
   'full-grad': fullGrad,
   'shapley-cam': shapleyCam,
   'finer-cam': finerCam,

@@ -1,3 +1,5 @@
+import { blurIg } from './blur-ig.js';
+import { expectedGradients } from './expected-gradients.js';
 import { guidedGradCam } from './guided-grad-cam.js';
 import { inputXGradient } from './input-x-gradient.js';
 import { integratedGradients } from './integrated-gradients.js';
@@ -14,6 +16,8 @@ export const GRADIENT_METHODS = {
   'smooth-grad': smoothGrad,
   'var-grad': varGrad,
   'integrated-gradients': integratedGradients,
+  'expected-gradients': expectedGradients,
+  'blur-ig': blurIg,
   'guided-backprop': guidedBackprop,
   'guided-grad-cam': guidedGradCam,
   deconvnet,

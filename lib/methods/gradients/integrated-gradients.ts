@@ -1,8 +1,7 @@
 import { z } from 'zod';
 
 import { SightlineError } from '../../support/errors.js';
-import { abs, accumulate, clamp, constant, fullLike, grad, sum, take } from '../../symbolic/index.js';
-import { SPACE } from '../axes.js';
+import { accumulate, constant, fullLike, grad, take, type Run, type Value } from '../../symbolic/index.js';
 import * as captum from '../compat/captum.js';
 import * as pair from '../compat/pair.js';
 import { all, gradientReachesImage, hasGradients } from '../conditions.js';
@@ -11,6 +10,8 @@ import { defineMethod, type MapOf } from '../method.js';
 import { withPresets } from '../presets.js';
 import { baselineOf, baselineSchema, type Baseline } from './baseline.js';
 import { channelsSchema, overChannels, type Channels } from './channels.js';
+import { completeness } from './completeness.js';
+import { sharedByGradient } from './idgi.js';
 import {
   leastPoints,
   mostPoints,
@@ -21,21 +22,16 @@ import {
   type WeightsOf,
 } from './quadrature.js';
 
-/** Below this a score counts as unchanged, and the relative error is that of this difference. */
-const SMALLEST_CHANGE = 1e-6;
-/** Within float32. */
-const LARGEST = 3e38;
-
 interface Settings {
   readonly steps: number;
-  readonly quadrature: Quadrature;
+  readonly quadrature: Quadrature | 'idgi';
   readonly baseline: Baseline;
   readonly multiplyByInputs: boolean;
   readonly channels: Channels;
 }
 
 /** @throws SightlineError INVALID_OPTION for too few or too many points */
-function checkedRule({ quadrature: name, steps }: Settings): QuadratureRule {
+function checkedRule(name: Quadrature, steps: number): QuadratureRule {
   if (steps < leastPoints(name)) {
     throw new SightlineError(
       'INVALID_OPTION',
@@ -57,30 +53,41 @@ function checkedRule({ quadrature: name, steps }: Settings): QuadratureRule {
 const integrate =
   (weightsOf: WeightsOf): MapOf<Settings> =>
   ({ model, options }) => {
-    const { steps, channels } = options;
+    const { steps, quadrature, channels } = options;
     const { image } = model;
-    const rule = checkedRule(options);
-    const points = constant(image, Float32Array.from(rule.points), { point: steps });
-    const weights = constant(image, Float32Array.from(weightsOf(rule, options.quadrature)), { point: steps });
     const baseline = baselineOf(model, options.baseline);
     const way = baseline === null ? image : image.sub(baseline);
-    const gradients = accumulate(way, steps, (sample) => {
-      const traveled = way.mul(take(points, sample));
-      const run = model.run(baseline === null ? traveled : traveled.add(baseline));
-      return grad(run.score, run.image).mul(take(weights, sample));
-    });
-    if (!options.multiplyByInputs) return overChannels(gradients, channels);
-
-    const attributions = gradients.mul(way);
-    const gain = model.output.score.sub(model.run(baseline ?? fullLike(image, 0)).score);
-    const error = sum(attributions, ['channels', ...SPACE]).sub(gain);
-    return {
-      map: overChannels(attributions, channels),
-      figures: {
-        completenessError: error,
-        relativeCompletenessError: abs(error).div(clamp(abs(gain), SMALLEST_CHANGE, LARGEST)),
-      },
+    /** The run at a share of the way, [batch]. */
+    const runAt = (share: Value): Run => {
+      const traveled = way.mul(share);
+      return model.run(baseline === null ? traveled : traveled.add(baseline));
     };
+    let attributions: Value;
+    if (quadrature === 'idgi') {
+      if (!options.multiplyByInputs) {
+        throw new SightlineError(
+          'INVALID_OPTION',
+          "The quadrature 'idgi' of integrated-gradients multiplies by no difference of inputs, so multiplyByInputs: false would do nothing; leave it out.",
+        );
+      }
+      attributions = accumulate(way, steps, (sample) => {
+        const run = runAt(sample.div(steps));
+        const gain = runAt(sample.add(1).div(steps)).score.sub(run.score);
+        return sharedByGradient(gain, grad(run.score, run.image));
+      });
+    } else {
+      const rule = checkedRule(quadrature, steps);
+      const points = constant(image, Float32Array.from(rule.points), { point: steps });
+      const weights = constant(image, Float32Array.from(weightsOf(rule, quadrature)), { point: steps });
+      const gradients = accumulate(way, steps, (sample) => {
+        const run = runAt(take(points, sample));
+        return grad(run.score, run.image).mul(take(weights, sample));
+      });
+      if (!options.multiplyByInputs) return overChannels(gradients, channels);
+      attributions = gradients.mul(way);
+    }
+    const gain = model.output.score.sub(model.run(baseline ?? fullLike(image, 0)).score);
+    return { map: overChannels(attributions, channels), figures: completeness(attributions, gain) };
   };
 
 /**
@@ -96,8 +103,11 @@ export const integratedGradients = defineMethod({
     {
       /** Points on the line at which the gradient is taken. */
       steps: count(1),
-      /** How the points lie and are weighted. */
-      quadrature: z.enum(QUADRATURES, { error: `one of ${QUADRATURES.join(', ')} is expected` }),
+      /**
+       * How the points lie and are weighted. `idgi` (Yang, Wang & Bilgic, CVPR 2023): equal steps, and what the score
+       * gains in each is shared out by the squared gradient at its beginning.
+       */
+      quadrature: z.enum([...QUADRATURES, 'idgi'], { error: `one of ${QUADRATURES.join(', ')}, idgi is expected` }),
       /**
        * Where the line begins: `zero` (the model's mean color), `black`, `white`, `blur` or `{ blur: pixels }`, a
        * number or one per color channel, after normalization.

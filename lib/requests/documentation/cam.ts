@@ -101,6 +101,19 @@ export default {
       "eigenSmoothing": "Whether the first principal component of the weighted activations takes the place of their sum over channels."
     }
   },
+  "recipro-cam": {
+    "description": "Recipro-CAM: the class's score where only one place of a layer's feature is kept and the others are zero, for each place. Takes no gradients; for each place, one run of the operators after the layer, which all classes share.\n\nByun & Lee, Recipro-CAM: Fast gradient-free visual explanations for convolutional neural networks, 2022.",
+    "options": {
+      "kernel": "The places that are kept: a `single` one, or the 3 x 3 places around it by `gaussian` weights that sum to 1."
+    }
+  },
+  "vit-recipro-cam": {
+    "description": "ViT-Recipro-CAM: the class's score where only the patches around one place of a layer are kept, and the class token, for each place. The other tokens are zero. Takes no gradients; for each place, one run of the operators after the layer, which all classes share.\n\nByun & Lee, ViT-ReciproCAM: Gradient and Attention-Free Visual Explanations for Vision Transformer, 2023.",
+    "options": {
+      "kernel": "The patches that are kept: a `single` one, or the 3 x 3 around it by `gaussian` weights that sum to 1.",
+      "classToken": "Whether the class token and other tokens that are no patches are kept."
+    }
+  },
   "full-grad": {
     "description": "FullGrad: what the input and every bias of the network contribute to the score. Input times gradient and, at each convolution and batch norm, bias times gradient, each brought to [0, 1] and laid over the image, summed. Nothing is left out: in a network of ReLUs these terms add up to the score.\n\nSrinivas & Fleuret, Full-Gradient Representation for Neural Network Visualization, NeurIPS 2019.",
     "options": {

@@ -41,9 +41,30 @@ export default {
     "description": "Integrated gradients: the gradient averaged along the straight line from a baseline to the image, times the difference of both. The attributions sum to what the score gains from baseline to image (completeness); by how much they miss it is shown by the figures `completenessError` and `relativeCompletenessError`.\n\nSundararajan, Taly & Yan, Axiomatic Attribution for Deep Networks, ICML 2017.",
     "options": {
       "steps": "Points on the line at which the gradient is taken.",
-      "quadrature": "How the points lie and are weighted.",
+      "quadrature": "How the points lie and are weighted. `idgi` (Yang, Wang & Bilgic, CVPR 2023): equal steps, and what the score gains in each is shared out by the squared gradient at its beginning.",
       "baseline": "Where the line begins: `zero` (the model's mean color), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per color channel, after normalization.",
       "multiplyByInputs": "False leaves out the difference: where along the line the model is sensitive, without completeness.",
+      "channels": "How the color channels become one number. The sum keeps the attributions' total.",
+      "compat": "The package whose numbers the map reproduces. Default: none, the definition of the paper."
+    }
+  },
+  "expected-gradients": {
+    "description": "Expected gradients (GradientSHAP): integrated gradients averaged over baselines, by samples. Each draws a baseline and one point of the line from there to the image, and takes the gradient there times the difference of both. The points are spread: sample i of n draws its own from the i-th of n equal parts of the line. The attributions sum, on average, to what the score gains over its mean on the baselines. By how much they miss it for the baselines that were drawn is shown by the figures `completenessError` and `relativeCompletenessError`.\n\nErion et al., Improving performance of deep learning models with axiomatic attribution priors and expected gradients, Nature Machine Intelligence 2021.",
+    "options": {
+      "samples": "Baselines and points that are drawn.",
+      "baselines": "The images that lines begin at, one drawn for each sample: `{ noise: 1 }` (Gaussian, around the model's mean color), `zero`, `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per color channel, after normalization; a list of these; or preprocessed images: `{ data: Float32Array, shape: [images, channels, height, width] }`.",
+      "noise": "Standard deviation of Gaussian noise on the image of each sample, after normalization.",
+      "seed": "Of all draws: the same seed gives the same map.",
+      "multiplyByInputs": "False leaves out the difference: where on the way the model is sensitive, without completeness.",
+      "channels": "How the color channels become one number. The sum keeps the attributions' total."
+    }
+  },
+  "blur-ig": {
+    "description": "Blur integrated gradients: the gradient integrated along the path on which the blurred image becomes sharp, times what each pixel changes on the way. No color stands for \"nothing to see\". The attributions sum to what the score gains from the blurred image to the image; by how much they miss it is shown by the figures `completenessError` and `relativeCompletenessError`.\n\nXu, Venugopalan & Sundararajan, Attribution in Scale and Space, CVPR 2020.",
+    "options": {
+      "steps": "Steps of the path, at each of which the gradient is taken.",
+      "maxSigma": "Standard deviation of the Gaussian at the path's beginning, in pixels.",
+      "quadrature": "How a step's attributions are found: `middle`, by the gradient in its middle; `idgi`, by sharing out what the score gains in it by the squared gradient at its beginning.",
       "channels": "How the color channels become one number. The sum keeps the attributions' total.",
       "compat": "The package whose numbers the map reproduces. Default: none, the definition of the paper."
     }

@@ -98,6 +98,31 @@ describe('a linear model, whose gradient is its weights', () => {
     expect(figures['relativeCompletenessError']!).toBeLessThanOrEqual(rounding / Math.abs(gain));
   });
 
+  it('expected gradients are exact, whatever the draws but for the baselines', async () => {
+    const baselines = [0.25, [0.25, -1, 2], 'zero'];
+    const colors = [
+      [0.25, 0.25, 0.25],
+      [0.25, -1, 2],
+      [0, 0, 0],
+    ] as const;
+    const [samples, seed] = [7, 3];
+    const drawn = Array.from({ length: samples }, (_, i) => Math.floor(torchRand(seed * 1000003 + i, 2)[1]! * 3));
+    expect(new Set(drawn).size).toBe(3);
+    const average = (channel: number): number =>
+      drawn.reduce((sum, one) => sum + colors[one as 0 | 1 | 2][channel]!, 0) / samples;
+    const { data, figures } = await mapBy(model, 'expected-gradients', { samples, seed, baselines });
+    expectMap(
+      data,
+      mapOf((place) => overColours((channel) => (pixel(channel, place) - average(channel)) * weight(channel, place))),
+      2 * samples + channels + 3, // a product and a sum each sample, a difference, the mean, the sum of the colours
+      channels * heaviest * (brightest + 2),
+    );
+    // The map's sum of products, and two scores, one of them a mean of scores.
+    expect(Math.abs(figures['completenessError']!)).toBeLessThanOrEqual(
+      (3 * TERMS + 2 * samples) * ROUNDOFF * whole(2),
+    );
+  });
+
   it.each([
     ['mean', 'clip'],
     ['sum', 'clip'],
@@ -225,6 +250,50 @@ describe('a quadratic model, whose gradient grows with the pixel', () => {
     expect(Math.abs(figures['relativeCompletenessError']! - Math.abs(share - 1))).toBeLessThanOrEqual(
       (2 * rounding) / Math.abs(gain),
     );
+  });
+
+  it('expected gradients from zeros: twice the mean of the points of the squares', async () => {
+    const samples = 6;
+    const points = Array.from({ length: samples }, (_, i) => (torchRand(i, 2)[0]! + i) / samples);
+    const share = (2 * points.reduce((sum, point) => sum + point, 0)) / samples;
+    const { data, figures } = await mapBy(model, 'expected-gradients', { samples, baselines: 'zero' });
+    expectMap(
+      data,
+      squares.map((square) => share * square),
+      2 * samples + channels + 9, // as of integrated gradients, and a point's own two
+      size,
+    );
+    const gain = squares.reduce((sum, square) => sum + square, 0);
+    const sum = w.reduce((all, value, i) => all + image.data[i]! ** 2 * Math.abs(value), 0);
+    expect(Math.abs(figures['completenessError']! - (share - 1) * gain)).toBeLessThanOrEqual(
+      3 * (TERMS + 2 * samples + 10) * ROUNDOFF * sum,
+    );
+  });
+
+  it('expected gradients from noise are complete within their sampling error', async () => {
+    const [samples, deviation] = [400, 0.5];
+    const { data, figures } = await mapBy(model, 'expected-gradients', { samples, baselines: { noise: deviation } });
+    // Of a sample from b at the point a: sum of w (x - b)^2 (2 a - 1), b normal and a uniform.
+    const [average, variance] = w.reduce(
+      ([mean, squared], value, i) => {
+        const pixel = image.data[i]! ** 2;
+        return [
+          mean + value * (pixel + deviation ** 2),
+          squared + value ** 2 * (4 * pixel * deviation ** 2 + 2 * deviation ** 4),
+        ] as const;
+      },
+      [0, 0] as readonly [number, number],
+    );
+    // The points are spread, so of the mean only their places within n parts are left to chance.
+    const error = Math.sqrt(variance / (3 * samples) + average ** 2 / (3 * samples ** 3));
+    expect(Math.abs(figures['completenessError']!)).toBeLessThan(5 * error);
+    expect(Math.abs(figures['completenessError']!)).toBeGreaterThan(error / 100);
+    // What the mean of the scores of noise misses is theirs to miss.
+    const gain =
+      squares.reduce((sum, square) => sum + square, 0) - w.reduce((sum, value) => sum + value, 0) * deviation ** 2;
+    const spread = Math.sqrt((w.reduce((sum, value) => sum + value ** 2, 0) * 2 * deviation ** 4) / samples);
+    const total = data.reduce((sum, value) => sum + value, 0);
+    expect(Math.abs(total - gain)).toBeLessThan(5 * (error + spread));
   });
 
   it('VarGrad is the variance of twice the weighted noise', async () => {

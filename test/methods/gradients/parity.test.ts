@@ -7,10 +7,19 @@ import { Model, type HeatMap, type Input, type Target } from '../../../lib/index
 import { archivePath, pixelsOf, plainCard } from '../../support/models.js';
 import { expectRounded, nudged, roundingOf } from '../../support/rounding.js';
 import { readSafetensors } from '../../support/safetensors.js';
+import { torchRand } from '../../support/torch-random.js';
 import { explainWith, type GradientMethod } from './support.js';
 
 type Options = Readonly<Record<string, unknown>>;
 const COLOUR = [0.5, -0.25, 1];
+
+/** The baselines that gradients_formulas.py gives: [3, 3, height, width]. */
+function givenBaselines(height: number, width: number): { data: Float32Array; shape: number[] } {
+  const size = 3 * height * width;
+  const data = new Float32Array(3 * size);
+  for (const i of [0, 1, 2]) data.set(torchRand(900 + i, size), i * size);
+  return { data, shape: [3, 3, height, width] };
+}
 
 /** What each case of test/parity/methods/gradients.py is called there, and what it is here. */
 const CASES: Readonly<Record<string, readonly [GradientMethod, Options?]>> = {
@@ -49,6 +58,19 @@ const CASES: Readonly<Record<string, readonly [GradientMethod, Options?]>> = {
   'integrated-gradients.xplique.blur': ['integrated-gradients', { compat: 'xplique', baseline: { blur: 4 } }],
   'integrated-gradients.pair.blur': ['integrated-gradients', { compat: 'pair', baseline: { blur: 4 } }],
   'integrated-gradients.local': ['integrated-gradients', { steps: 20, multiplyByInputs: false }],
+  'expected-gradients': ['expected-gradients'],
+  'expected-gradients.given': ['expected-gradients', { samples: 12 }],
+  'expected-gradients.noisy': ['expected-gradients', { samples: 9, baselines: ['zero', 0.75, COLOUR], noise: 0.25 }],
+  'expected-gradients.local': [
+    'expected-gradients',
+    { samples: 9, baselines: ['zero', 0.75, COLOUR], multiplyByInputs: false },
+  ],
+  'blur-ig': ['blur-ig', { steps: 12 }],
+  'blur-ig.pair': ['blur-ig', { compat: 'pair', steps: 20, maxSigma: 12 }],
+  'blur-ig.idgi': ['blur-ig', { steps: 12, quadrature: 'idgi' }],
+  'blur-ig.slight': ['blur-ig', { steps: 6, maxSigma: 2 }],
+  'blur-ig.slight.idgi': ['blur-ig', { steps: 6, maxSigma: 2, quadrature: 'idgi' }],
+  'integrated-gradients.idgi.blur': ['integrated-gradients', { steps: 12, quadrature: 'idgi', baseline: { blur: 4 } }],
   'guided-backprop': ['guided-backprop'],
   'guided-backprop.sum': ['guided-backprop', { channels: 'sum' }],
   'guided-backprop.pytorch-grad-cam': ['guided-backprop'],
@@ -88,7 +110,15 @@ const PICTURES = ['000.png', '002.png'].map((file) =>
 );
 
 /** One picture of 224 pixels is enough where it takes the model dozens of runs. */
-const SAMPLED: readonly GradientMethod[] = ['smooth-grad', 'var-grad', 'integrated-gradients', 'occlusion', 'rise'];
+const SAMPLED: readonly GradientMethod[] = [
+  'smooth-grad',
+  'var-grad',
+  'integrated-gradients',
+  'expected-gradients',
+  'blur-ig',
+  'occlusion',
+  'rise',
+];
 
 /** What docs/parity.md promises, of a map's range. */
 const PROMISED = 1e-4;
@@ -179,7 +209,9 @@ describe.each([...SHIPPED, ...ARCHIVES])('%s', (name) => {
   });
 
   it.each(cases)('%s equals the peer', async (key) => {
-    const [method, options] = (isShipped ? CASES : SMALL)[key]!;
+    const [method, asked] = (isShipped ? CASES : SMALL)[key]!;
+    const { height, width } = await subject.model.inspect();
+    const options = key === 'expected-gradients.given' ? { ...asked, baselines: givenBaselines(height, width) } : asked;
     const layer = key === 'guided-grad-cam.layer3' ? { layer: 'layer3' } : {};
     const count = isShipped && SAMPLED.includes(method) ? 1 : subject.images.length;
     const explained = await explainWith(subject.model, subject.images.slice(0, count), method, options, {
@@ -189,13 +221,10 @@ describe.each([...SHIPPED, ...ARCHIVES])('%s', (name) => {
     const [first, step] = isShipped ? [7, 16] : [1, 3];
     const expected = values(key);
     const range = values(`${key}.range`);
-    const errorKey = 'integrated-gradients.error';
-    const errors =
-      key !== 'integrated-gradients'
-        ? null
-        : exact?.has(errorKey)
-          ? (exact.get(errorKey)!.data as Float32Array)
-          : values(errorKey);
+    const errorKey = `${key}.error`;
+    const errors = exact?.has(errorKey)
+      ? (exact.get(errorKey)!.data as Float32Array)
+      : ((reference.get(errorKey)?.data as Float32Array | undefined) ?? null);
     const openErrors = exact?.has(errorKey) ? (exact.get(`${errorKey}.open`)!.data as Float32Array) : [0, 0];
     let at = 0;
     for (const [i, { maps }] of explained.entries()) {

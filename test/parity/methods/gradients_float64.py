@@ -48,7 +48,7 @@ MODELS = (
     "torchvision-resnet-basic-scripted",
     "torchvision-resnet-frozen",
 )
-SAMPLED = ("smooth-grad", "var-grad", "integrated-gradients")
+SAMPLED = ("smooth-grad", "var-grad", "integrated-gradients", "expected-gradients", "blur-ig")
 RELU, RELU_, POOLING = (
     torch.ops.aten.relu.default,
     torch.ops.aten.relu_.default,

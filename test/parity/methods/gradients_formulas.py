@@ -4,12 +4,13 @@ from collections.abc import Callable
 from math import ceil
 
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn.functional import conv2d, interpolate, pad
 from torchvision.transforms.functional import gaussian_blur
 
 from gradients_models import Explained
-from gradients_noise import normal, rise_draws
+from gradients_noise import BASELINE_STREAM, normal, rise_draws, uniform
 
 
 def slopes(explained: Explained, images: Tensor, target: int) -> Tensor:
@@ -72,3 +73,67 @@ def blurred(images: Tensor, sigma: float) -> Tensor:
     smooth = conv2d(conv2d(planes, weights.reshape(1, 1, 1, -1)), weights.reshape(1, 1, -1, 1)).reshape(images.shape)
     torch.testing.assert_close(smooth, gaussian_blur(images, [2 * reach + 1] * 2, [sigma] * 2), atol=1e-5, rtol=0)
     return smooth
+
+
+def noise_baselines(samples: int, deviation: float) -> Callable[[Tensor], Tensor]:
+    """A baseline for each sample of expected gradients."""
+    return lambda images: (
+        deviation * torch.stack([normal(i, tuple(images.shape[1:]), BASELINE_STREAM) for i in range(samples)])
+    )
+
+
+def several_baselines(images: Tensor) -> Tensor:
+    """Zeros, one grey and one colour."""
+    color = torch.tensor([0.5, -0.25, 1.0]).reshape(3, 1, 1).expand(images.shape[1:])
+    return torch.stack([torch.zeros_like(images[0]), torch.full_like(images[0], 0.75), color])
+
+
+def given_baselines(images: Tensor) -> Tensor:
+    return torch.stack([uniform(900 + i, tuple(images.shape[1:])) for i in range(3)])
+
+
+def scale_space(image: Tensor, sigma: float) -> Tensor:
+    """Blurred as PAIR's saliency does it: zeros around the image, cut off at four standard deviations."""
+    if sigma == 0:
+        return image
+    return torch.from_numpy(
+        gaussian_filter(image.double().numpy(), sigma=[0, sigma, sigma], mode="constant", truncate=4.0)
+    ).float()
+
+
+def along_blur(steps: int, widest: float) -> Callable[[Explained], Tensor]:
+    """Blur IG by the gradient in the middle of each step and the whole change of the pixels."""
+
+    def maps(explained: Explained) -> Tensor:
+        found = []
+        for image, target in zip(explained.images, explained.targets):
+            blurred = [scale_space(image, widest * (i / (2 * steps)) ** 2) for i in range(2 * steps + 1)]
+            gradients = slopes(explained, torch.stack(blurred[1::2]), target)
+            changes = torch.stack(blurred[:-1:2]) - torch.stack(blurred[2::2])
+            found.append((gradients.double() * changes).sum((0, 1)).float())
+        return torch.stack(found)
+
+    return maps
+
+
+def from_blur(image: Tensor, share: float) -> Tensor:
+    """On the line from the blurred image: of one color, a network with max pooling would have no gradient."""
+    start = blurred(image[None], 4)[0]
+    return start + share * (image - start)
+
+
+def idgi(steps: int, path: Callable[[Tensor, float], Tensor]) -> Callable[[Explained], Tensor]:
+    """IDGI along a path: the image that lies at a share of the way from "nothing to see" to the image."""
+
+    def maps(explained: Explained) -> Tensor:
+        found = []
+        for image, target in zip(explained.images, explained.targets):
+            images = torch.stack([path(image, i / steps) for i in range(steps + 1)])
+            gradients = slopes(explained, images[:-1], target).double()
+            with torch.no_grad():
+                scores = torch.cat([explained.model(part)[:, target] for part in images.split(32)]).double()
+            gains = (scores[1:] - scores[:-1])[:, None, None, None]
+            found.append((gains * gradients**2 / (gradients**2).sum((1, 2, 3), keepdim=True)).sum((0, 1)).float())
+        return torch.stack(found)
+
+    return maps

@@ -38,6 +38,36 @@ def captum_noise(images: int) -> Iterator[None]:
         yield
 
 
+# Added to the seed by expected gradients: for baselines of noise, and for noise on the image.
+BASELINE_STREAM, IMAGE_STREAM = 2**31, 2**30
+
+
+@contextmanager
+def gradient_shap_draws(images: int, count: int | None) -> Iterator[None]:
+    """GradientShap draws noise, one of the baselines and a share of the way for [images * samples], the samples of an
+    image together. `count`: of the baselines of which one is drawn; None where each sample has its own."""
+
+    def noise(_mean: float, deviations: Tensor) -> Tensor:
+        each = [normal(i, tuple(deviations.shape[1:]), IMAGE_STREAM) for i in range(len(deviations) // images)]
+        return torch.stack(each).repeat(images, 1, 1, 1) * deviations
+
+    def chosen(_baselines: int, draws: int) -> np.ndarray:
+        samples = draws // images
+        each = [i if count is None else int(uniform(i, (2,))[1] * count) for i in range(samples)]
+        return np.array(each * images)
+
+    def shares(_low: float, _high: float, draws: int) -> np.ndarray:
+        samples = draws // images
+        return np.array([(float(uniform(i, (2,))[0]) + i) / samples for i in range(samples)] * images)
+
+    with (
+        patch.object(torch, "normal", noise),
+        patch.object(np.random, "choice", chosen),
+        patch.object(np.random, "uniform", shares),
+    ):
+        yield
+
+
 @contextmanager
 def xplique_noise() -> Iterator[None]:
     """xplique draws all samples of one image at once when its batch is as large as they are many: [samples, H, W,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gradients_models import Explained
-from gradients_noise import captum_noise, pair_noise, xplique_masks, xplique_noise
+from gradients_noise import captum_noise, gradient_shap_draws, pair_noise, xplique_masks, xplique_noise
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 warnings.filterwarnings("ignore")
@@ -86,6 +86,29 @@ def captum_completeness(**options) -> Callable[[Explained], Tensor]:
         return found.detach().float()
 
     return delta
+
+
+def captum_gradient_shap(
+    baselines_of: Callable[[Tensor], Tensor], *, each: bool = False, local: bool = False, error: bool = False, **options
+) -> Callable[[Explained], Tensor]:
+    """With our draws. `each`: every sample has a baseline of its own; `error`: the mean convergence delta in place of
+    the map, [N]."""
+
+    def maps(explained: Explained) -> Tensor:
+        from captum.attr import GradientShap
+
+        baselines = baselines_of(explained.images)
+        with gradient_shap_draws(len(explained.images), None if each else len(baselines)):
+            found, delta = GradientShap(explained.model, multiply_by_inputs=not local).attribute(
+                explained.images.clone(),
+                baselines,
+                target=explained.targets,
+                return_convergence_delta=True,
+                **options,
+            )
+        return (delta.reshape(len(found), -1).mean(1) if error else total(found)).detach().float()
+
+    return maps
 
 
 def captum_guided_grad_cam(layer: str, reduce: Reduce, **options) -> Callable[[Explained], Tensor]:
@@ -199,7 +222,11 @@ def xplique_rise(grid: tuple[int, int], **options) -> Callable[[Explained], Tens
 # --------------------------------------------------------------------------------------------------------
 
 
-def pair(method: str, reduce: Reduce, smoothed: dict | None = None, **options) -> Callable[[Explained], Tensor]:
+def pair(
+    method: str, reduce: Reduce, smoothed: dict | None = None, is_double: bool = False, **options
+) -> Callable[[Explained], Tensor]:
+    """`is_double`: images in float64, for a peer that takes differences of nearly equal ones."""
+
     def maps(explained: Explained) -> Tensor:
         import saliency.core as saliency
 
@@ -217,7 +244,9 @@ def pair(method: str, reduce: Reduce, smoothed: dict | None = None, **options) -
         for image, target in zip(explained.images, explained.targets):
             peer = getattr(saliency, method)()
             args = dict(
-                x_value=image.permute(1, 2, 0).numpy(), call_model_function=call, call_model_args={"target": target}
+                x_value=image.permute(1, 2, 0).numpy().astype(np.float64 if is_double else np.float32),
+                call_model_function=call,
+                call_model_args={"target": target},
             )
             with pair_noise():
                 mask = (
