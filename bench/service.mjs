@@ -52,8 +52,8 @@ const bodies = PHOTOS.map((file) => readFileSync(file));
 const headers = { 'content-type': 'image/jpeg', accept: values.accept };
 
 /**
- * autocannon makes a text of each body, also of one that nobody reads: a quarter of a processor for maps of 200 kB, which
- * the clock would charge the service for. Bodies are still received.
+ * autocannon makes a text of each body, also of one that nobody reads: a quarter of a processor for maps of 200 kB. The
+ * clock would charge the service for it. Bodies are still received.
  *
  * @param {any} client
  */

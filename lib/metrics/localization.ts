@@ -115,8 +115,8 @@ export const localizationAuc = defineMetric({
 
 /**
  * Average precision of the pixels ranked by the map, those of the object being the right ones: the mean over the
- * object's pixels of the object's share of all pixels that are at least as high. Its mean over images is mAP. In [0, 1],
- * by chance the object's share of the image, higher is better; NaN where there is no object.
+ * object's pixels of the object's share of all pixels that are at least as high. Its mean over images is mAP. In
+ * [0, 1], by chance the object's share of the image, higher is better; NaN where there is no object.
  *
  * Everingham et al., The PASCAL Visual Object Classes (VOC) Challenge, IJCV 2010, without its interpolation.
  */

@@ -103,8 +103,8 @@ export class Model {
   /**
    * Loads the model once more, from where it came, with the numbers within each parameter shuffled: a network of the
    * same shape that has learned nothing. A map that looks the same there comes from the picture and that shape, not
-   * from what the model learned (Adebayo et al., NeurIPS 2018). With `layers` only their parameters are. Close it when done,
-   * like every model.
+   * from what the model learned (Adebayo et al., NeurIPS 2018). With `layers` only their parameters
+   * are. Close it when done, like every model.
    *
    * @throws SightlineError METHOD_NOT_APPLICABLE where the weights are constants of the graph, as in frozen and
    * quantized models; UNKNOWN_NODE where a layer has no parameter; INVALID_OPTION, MODEL_CLOSED, and those of
