@@ -3,13 +3,17 @@ import { count } from '../methods/fields.js';
 import { withPresets } from '../methods/presets.js';
 import {
   equal,
+  fullLike,
   greater,
   greaterEqual,
+  max,
   maximum,
+  min,
   minimum,
   ranks,
   relu,
   scaleToUnit,
+  select,
   sub,
   sum,
   where,
@@ -33,7 +37,12 @@ export const pointingGame = defineMetric({
   ...known,
   name: 'pointing-game',
   options: noOptions,
-  measure: ({ map, mask }) => sum(equal(ranks(map), 0).mul(mask()), SPACE),
+  measure: ({ model, map, mask }) => {
+    // Of equal numbers the first has the first rank: places in the order of rows, and no sorting of every map.
+    const places = ranks(select(fullLike(model.image, 0), 'channels', 0));
+    const first = min(where(equal(map, max(map, SPACE)), places, Infinity), SPACE);
+    return sum(equal(places, first).mul(mask()), SPACE);
+  },
 });
 
 /**

@@ -52,7 +52,8 @@ void shuffle_weights(torch::jit::Module& module, const Shuffling& shuffling) {
   }
   const auto missing = std::find(is_found.begin(), is_found.end(), false);
   if (missing == is_found.end()) return;
-  throw EngineError("UNKNOWN_NODE", "The weights of '" + shuffling.layers[static_cast<size_t>(missing - is_found.begin())] +
+  throw EngineError("UNKNOWN_NODE", "The weights of '" +
+                                        shuffling.layers[static_cast<size_t>(missing - is_found.begin())] +
                                         "' cannot be shuffled: no parameter belongs to a layer of that path.");
 }
 
