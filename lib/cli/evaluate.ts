@@ -57,7 +57,10 @@ export function evaluateCommand(session: Session): Command {
   return withLabelFlags(command, 'an index, a label, rankK, or topK for the K best')
     .option('--out <file>', 'write every figure to this file: .json, with curves, or .csv')
     .option('--html <file>', 'write a report to this file: tables, curves, cost, and the best and worst pictures')
-    .option('--recommend', 'say which method to use: the cheapest of those that no metric tells from the best')
+    .option(
+      '--recommend',
+      'say which method to use: the best of those that no metric tells from its best, and what each costs',
+    )
     .option(
       '--resume',
       'go on with an evaluation that was interrupted: figures are kept beside --out or --html as they come',

@@ -46,6 +46,8 @@ function remarks(name, compared) {
         `has no ${each.missing.slice(0, 6).join(', ')}${each.missing.length > 6 ? ', ...' : ''}`,
       !each.areSitesSame && 'has other attention sites',
       !each.isTargetLayerSame && 'has another target layer',
+      each.worst.difference > 1e-4 &&
+        `differs most in ${each.worst.method}; where sums that a method divides by pass near zero, rounding is magnified (parity.md)`,
       each.lost.length > 0 && `is not explained by ${each.lost.join(', ')}`,
     ].filter(Boolean);
     const text = found.join('; ');
@@ -106,8 +108,9 @@ attention, linear layers and norms are taken apart). Beside each stands another 
 weights. Both were asked for everything, on one image: scores, features, attention sites, and the
 map of every method that applies to the other form.
 
-A cell says how far the program is from the other form: its scores; the features of one name; how
-many maps were compared, and the largest difference of them. All are relative to the largest value.
+A cell says how far the program is from the other form: its scores; the features of one name,
+where three figures stand; how many maps were compared, and the largest difference of them. All are
+relative to the largest value.
 A 0 means equal to the bit. Made by \`test/exported/table.mjs\`, of the programs of
 \`export_parity.py\` and \`export_skeletons.py\`. Of checkpoints above 12 MB, methods that run the
 model for each channel or token are left out: \`score-cam\`, \`ss-cam\`, \`is-cam\`, \`ablation-cam\`,

@@ -22,7 +22,7 @@ export interface Ranked {
   readonly isAsGood: boolean;
 }
 
-/** Methods, the best first, and of those that no metric tells from the best the cheapest. */
+/** Methods, the best first, and the first of them that no metric tells from the best; else the first of all. */
 export interface Recommendation {
   readonly ranked: readonly Ranked[];
   readonly method: string;
@@ -94,6 +94,5 @@ export function recommend(
     };
   });
   ranked.sort((a, b) => a.rank - b.rank || a.seconds - b.seconds);
-  const asGood = ranked.filter(({ isAsGood }) => isAsGood).sort((a, b) => a.seconds - b.seconds);
-  return { ranked, method: (asGood[0] ?? ranked[0]!).method };
+  return { ranked, method: (ranked.find(({ isAsGood }) => isAsGood) ?? ranked[0]!).method };
 }
