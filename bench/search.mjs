@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
- * What a search over the default candidates costs, as a multiple of one evaluation of the same images by the same metric
- * and one of the candidates' methods. Both run in turns; a figure is the median of the rounds' ratios, by the clock and
- * in processor time.
+ * What a search over the default candidates costs, as a multiple of one evaluation of the same images by the same
+ * metric and one of the candidates' methods. Both run in turns; a figure is the median of the rounds' ratios, by the
+ * clock and in processor time.
  *
  *   npm run build && node bench/search.mjs [--model vit-tiny-shapes] [--images 16] [--rounds 3] [METRIC...]
  */

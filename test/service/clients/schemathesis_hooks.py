@@ -75,7 +75,7 @@ def before_call(context, case, **kwargs):
 
 @schemathesis.hook
 def after_call(context, case, response):
-    # The real picture is no string to schemathesis, which then takes a request for wrong that nothing else is wrong with.
+    # The real picture is no string to schemathesis, so it takes the request for wrong, though nothing else is.
     if case.meta is None or not isinstance(case.body, Binary) or case.body.data != BYTES:
         return
     others = [part for part in case.meta.components if part is not ParameterLocation.BODY]
