@@ -17,17 +17,25 @@ export function shareSteps({ steps }: BlockDescription): Sharing {
   const register = (of: number): number => registers.get(of) ?? of;
   const known = new Map<string, StepDescription>();
   const leaves = new Set(steps.flatMap(({ op, outputs }) => (op === 'variable' ? outputs : [])));
-  const kept = steps.filter((step) => {
+  const places = new Map<StepDescription, number>();
+  const makers = new Map<number, number>();
+  const kept = steps.filter((step, at) => {
     step.inputs.forEach((input, i) => (step.inputs[i] = register(input)));
+    places.set(step, at);
+    for (const output of step.outputs) makers.set(output, at);
     const key = keyOf(step, leaves);
     if (key === null) return true;
     const same = known.get(key);
-    if (same === undefined) {
-      known.set(key, step);
+    // A gradient of what is tapped from a later run, which the score does not know, is an error of its own.
+    const isEarlier = (input: number): boolean => (makers.get(input) ?? -1) < places.get(same!)!;
+    if (same === undefined || (step.op === 'gradient' && !step.inputs.every(isEarlier))) {
+      if (same === undefined) known.set(key, step);
       return true;
     }
     replaced.set(step, same);
     for (const [output, of] of joined(same, step)) registers.set(output, of);
+    // What the earlier step makes now as well.
+    for (const output of step.outputs) makers.set(output, places.get(same)!);
     return false;
   });
   steps.splice(0, steps.length, ...kept);

@@ -73,6 +73,9 @@ describe('several methods in one call', () => {
     }));
     expect(stepsOf(smoothed, 'forward')).toBe(stepsOf(smoothed.slice(0, 1), 'forward'));
     expect(stepsOf(smoothed, 'gradient')).toBe(6);
+    const elsewhere = { ...smoothed[0]!, layer: 'blocks.1.norm1' };
+    expect(stepsOf([...smoothed, elsewhere], 'forward')).toBe(stepsOf(smoothed, 'forward'));
+    expect(stepsOf([...smoothed, elsewhere], 'gradient')).toBe(6);
   });
 
   it('gives smoothed maps together as alone', async () => {
