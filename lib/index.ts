@@ -62,6 +62,7 @@ export type {
   MetricCurve,
 } from './requests/evaluate/evaluate.js';
 export { mosaics, type LabelledImage, type Mosaic, type MosaicOptions } from './requests/evaluate/mosaics.js';
+export { sufficiency, type SufficiencyOptions } from './requests/evaluate/sufficiency.js';
 export type { Box, ObjectPlace } from './requests/evaluate/mask.js';
 export { Evaluation, type Summary, type SummaryOptions } from './requests/evaluate/evaluation.js';
 export type {
