@@ -36,7 +36,7 @@ export function sufficiency(
   if (shapes.size > 1 || shapes.has('none')) {
     throw new SightlineError(
       'INVALID_OPTION',
-      `sufficiency compares maps of one shape, and was given ${[...shapes].join(' and ') || 'none'}; explain all images at one size.`,
+      `sufficiency compares maps of one shape, and was given ${[...shapes].join(' and ')}; explain all images at one size.`,
     );
   }
   if (explanations.some(({ predictions }) => predictions.length === 0)) {
