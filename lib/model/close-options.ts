@@ -1,5 +1,7 @@
 import { z } from 'zod';
 
+import type { InFlight } from './in-flight.js';
+
 /** Options of `Model.close`. */
 export interface CloseOptions {
   /**
@@ -18,3 +20,15 @@ export const closeSchema = z.strictObject({
     .max(2_147_483_647, { error: MILLISECONDS })
     .optional(),
 });
+
+/** Ends the work in flight once the time is over, unless the model was closed before. `timeout` is in milliseconds. */
+export function endAfter(timeout: number, closing: Promise<void>, inFlight: InFlight, path: string): void {
+  const end = (): void =>
+    inFlight.abort(`The model ${path} was closed, and its work in flight took longer than ${timeout} ms.`);
+  if (timeout === 0) {
+    end();
+    return;
+  }
+  const timer = setTimeout(end, timeout);
+  void closing.finally(() => clearTimeout(timer)).catch(() => undefined);
+}

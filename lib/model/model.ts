@@ -15,7 +15,7 @@ import type {
 } from '../requests/explain.js';
 import { namesMethod, parseExplainOptions } from '../requests/explain-options.js';
 import { explainRequest } from '../requests/explain-request.js';
-import { maximize, parseMaximizeOptions, type Maximized, type MaximizeOptions } from '../requests/maximize/maximize.js';
+import { parseMaximizeOptions, type Maximized, type MaximizeOptions } from '../requests/maximize/maximize.js';
 import { predictRequest, type Predicted, type PredictOptions } from '../requests/predict.js';
 import type { EvaluateOptions } from '../requests/evaluate/evaluate.js';
 import type { Evaluation } from '../requests/evaluate/evaluation.js';
@@ -32,7 +32,7 @@ import { SightlineError } from '../support/errors.js';
 import type { z } from 'zod';
 import { parseOptions } from '../support/options.js';
 import { CardInForce } from './card-in-force.js';
-import { closeSchema, type CloseOptions } from './close-options.js';
+import { closeSchema, endAfter, type CloseOptions } from './close-options.js';
 import { InFlight } from './in-flight.js';
 import {
   Inspections,
@@ -41,7 +41,7 @@ import {
   type InspectOptions,
   type ModelInspection,
 } from './inspections.js';
-import { KeptPlans } from './kept-plans.js';
+import { blankImage, maximizeOn } from './own-runs.js';
 import { loadModel, parseLoadOptions, type LoadedModel, type LoadOptions, type LoadSettings } from './load.js';
 import { orFreed } from './or-freed.js';
 import type { DevicePool } from './pool.js';
@@ -209,12 +209,7 @@ export class Model {
     images: Input | readonly Input[],
     given: object = {},
   ): Promise<Explanation<string, unknown>[] | Explanation<string, unknown>[][]> {
-    const options = namesMethod(given)
-      ? given
-      : {
-          ...given,
-          method: preferredMethod(await this.inspect({ output: (given as UnnamedOptions).output }), this.card.name),
-        };
+    const options = namesMethod(given) ? given : { ...given, method: await this.preferredMethod(given) };
     const isSeveral = Array.isArray(options);
     const explained = await this.ask(
       images,
@@ -240,8 +235,7 @@ export class Model {
    * @throws SightlineError as `evaluate`
    */
   async search(images: Input | readonly Input[], options: SearchOptions): Promise<SearchResult> {
-    const request = parseSearchOptions(options, await this.inspect());
-    return runSearch(images, request, (some, of) => this.ask(some, of));
+    return runSearch(images, parseSearchOptions(options, await this.inspect()), (some, of) => this.ask(some, of));
   }
 
   /**
@@ -252,17 +246,7 @@ export class Model {
    * classes
    */
   async sanityCheck(images: Input | readonly Input[], options: SanityOptions): Promise<SanityCheck> {
-    return checkSanity(images, options, {
-      explain: (asked, own) => this.explain(asked, own as UnnamedOptions),
-      inspect: () => this.inspect(),
-      shuffled: async (own) => {
-        const copy = await this.shuffled(own);
-        return {
-          explain: (asked, of) => copy.explain(asked, of as UnnamedOptions),
-          close: () => copy.close(),
-        };
-      },
-    });
+    return checkSanity(images, options, this);
   }
 
   /**
@@ -279,8 +263,7 @@ export class Model {
     const request = attentionMapRequest(options);
     const isOne = splitInput(image, 'image-0').length === 1;
     if (!isOne) throw new SightlineError('INVALID_INPUT', 'attention takes one image; give it a tensor of one.');
-    const [maps] = await this.ask(image, request);
-    return maps!;
+    return (await this.ask(image, request))[0]!;
   }
 
   /**
@@ -293,26 +276,7 @@ export class Model {
   async maximize(options: MaximizeOptions): Promise<Maximized> {
     const request = parseMaximizeOptions(options);
     return this.whileOpen(request.signal, (signal) =>
-      this.inFlight.during(async () => {
-        const { card, labels } = this.inForce.required;
-        const inspection = await untilAborted(this.inspections.at(card.input.height, card.input.width), signal);
-        const ownPlans = new KeptPlans();
-        return maximize(
-          { ...request, signal },
-          {
-            inspection,
-            card,
-            labels,
-            run: (input, key, record) =>
-              this.submissions.askOne(
-                input,
-                { key, targetsOf: () => [], record, read: (result) => result },
-                { signal, client: request.client },
-                ownPlans,
-              ),
-          },
-        );
-      }),
+      this.inFlight.during(() => maximizeOn({ ...request, signal }, this.inForce, this.inspections, this.submissions)),
     );
   }
 
@@ -325,15 +289,7 @@ export class Model {
   close(options: CloseOptions = {}): Promise<void> {
     const { timeout } = parseOptions(closeSchema, options, 'close');
     const closing = this.freed();
-    if (timeout === undefined) return closing;
-    const end = (): void =>
-      this.inFlight.abort(`The model ${this.path} was closed, and its work in flight took longer than ${timeout} ms.`);
-    if (timeout === 0) {
-      end();
-      return closing;
-    }
-    const timer = setTimeout(end, timeout);
-    void closing.finally(() => clearTimeout(timer)).catch(() => undefined);
+    if (timeout !== undefined) endAfter(timeout, closing, this.inFlight, this.path);
     return closing;
   }
 
@@ -362,16 +318,16 @@ export class Model {
     const { height, width } = known.card.input;
     const inspection = await this.inspections.at(height, width);
     this.remarks = Object.freeze([...found, ...remarksOn(this.path, known.labels, inspection, isChosen)]);
-    const { classes, channels, isChannelsLast } = inspection;
-    if (classes === 0) return;
+    if (inspection.classes === 0) return;
     // One prediction on every device: weights are packed and kernels are chosen before the first request, not by it.
     // Calls at once go to different devices: each takes the one with the least to do. No batch of theirs waits for more
     // images.
-    const blank = {
-      data: new Float32Array(channels * height * width),
-      shape: isChannelsLast ? [1, height, width, channels] : [1, channels, height, width],
-    };
+    const blank = blankImage(inspection);
     await Promise.all(this.pool.members.map(() => this.ask(blank, { ...predictRequest({ signal }), maxDelay: 0 })));
+  }
+
+  private async preferredMethod({ output }: UnnamedOptions): Promise<MethodName> {
+    return preferredMethod(await this.inspect({ output }), this.card.name);
   }
 
   private ask<Answer>(images: Input | readonly Input[], request: Request<Answer>): Promise<Answer[]> {
