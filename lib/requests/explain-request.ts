@@ -49,6 +49,15 @@ export function explainRequest(methods: readonly ExplainRequest[]): Request<Expl
 
 type Targets = CommonOptions['targets'];
 
+/** @throws SightlineError INVALID_OPTION where lists of targets are not one for each image */
+export function checkTargetLists(targets: Targets, images: number): void {
+  if (!targets?.some(Array.isArray) || targets.length === images) return;
+  throw new SightlineError(
+    'INVALID_OPTION',
+    `There are ${targets.length} lists of targets for ${images} images; give one for each, or one list for all.`,
+  );
+}
+
 /** @throws SightlineError INVALID_OPTION where some targets are lists and others are not */
 function checkForm(targets: Targets): void {
   if (targets === undefined || !targets.some(Array.isArray) || targets.every(Array.isArray)) return;
@@ -71,12 +80,7 @@ export function targetsOfCall(
   checkForm(targets);
   if (targets?.some(Array.isArray)) {
     const perImage = (targets as readonly (readonly Target[])[]).map((each) => resolveTargets(each, labels));
-    if (perImage.length !== images) {
-      throw new SightlineError(
-        'INVALID_OPTION',
-        `There are ${perImage.length} lists of targets for ${images} images; give one for each, or one list for all.`,
-      );
-    }
+    checkTargetLists(targets, images);
     return (image) => perImage[image]!;
   }
   // A model that scores no classes has nothing to predict: only a score of the user's own, or no class at all, is

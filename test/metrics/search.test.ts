@@ -179,6 +179,20 @@ describe('a search', () => {
     [{ candidates: ['grad-cam', 'gradient'], metric: 'iou' }, 'give `objects`'],
     [{ candidates: ['grad-cam', 'gradient'], metric: 'sparsity' }, 'no metric "sparsity"'],
     [{ candidates: ['grad-cam', 'gradient'], metric: 'sparseness', heldOut: 1 }, 'heldOut'],
+    [{ candidates: ['grad-cam', 'gradient'], metric: 'sparseness', targets: [[1], [2]] }, '2 lists of targets for 8'],
+    [{ candidates: ['grad-cam', 'gradient'], metric: 'sparseness', targets: [[1], 2] }, 'targets'],
+    [
+      {
+        candidates: ['grad-cam', 'gradient'],
+        metric: 'iou',
+        objects: [{ boxes: [{ left: 0, top: 0, width: 1, height: 1 }] }],
+      },
+      '1 objects for 8 images',
+    ],
+    [{ candidates: [{ method: 'grad-cam', over: { layer: [3] } }], metric: 'sparseness' }, 'layer'],
+    [{ candidates: [{ method: 'grad-cam', over: { lair: ['a', 'b'] } }], metric: 'sparseness' }, 'no option "lair"'],
+    [{ candidates: ['grad-cam', 'gradient'], metric: 'sparseness', objects: [1, 2] }, 'objects'],
+    [{ candidates: ['grad-cam', null], metric: 'sparseness' }, 'A candidate of search is'],
   ])('refuses %j', async (options, text) => {
     await expect(cnn.search(images, options as unknown as SearchOptions)).rejects.toMatchObject({
       code: 'INVALID_OPTION',

@@ -2,7 +2,9 @@ import { splitInput, type Input } from '../../images/inputs.js';
 import { SightlineError } from '../../support/errors.js';
 import { throwIfAborted } from '../../support/abort.js';
 import { uniformNumbers } from '../../support/random.js';
+import { checkObjects } from '../evaluate/request.js';
 import { bootstrapMean, pairedTest } from '../evaluate/statistics.js';
+import { checkTargetLists } from '../explain-request.js';
 import type { Request } from '../question.js';
 import type { Candidate, SearchRequest } from './options.js';
 import { figuresRequest } from './request.js';
@@ -28,6 +30,8 @@ export async function runSearch(
   const inputs = (Array.isArray(images) ? (images as readonly Input[]) : [images as Input]).flatMap((image, i) =>
     splitInput(image, `image-${i}`).map(({ input }) => input),
   );
+  checkTargetLists(request.targets, inputs.length);
+  checkObjects(request.objects, inputs.length);
   const order = shuffledPlaces(inputs.length, seed);
   const out = Math.floor(heldOut * inputs.length);
   const [deciding, others] = [order.slice(out).sort(ascending), order.slice(0, out).sort(ascending)];
