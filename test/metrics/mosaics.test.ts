@@ -103,4 +103,8 @@ describe('mosaics', () => {
       message: expect.stringContaining(text) as string,
     });
   });
+
+  it.each([[null], [[null]], [[{ image: 'a.jpg' }]], [3]])('refuse %j as pictures', async (pictures) => {
+    await expect(all({}, pictures as unknown as LabelledImage[])).rejects.toMatchObject({ code: 'INVALID_OPTION' });
+  });
 });

@@ -38,5 +38,8 @@ describe('sufficiency', () => {
     expect(() => sufficiency([{ ...explained([1, 2, 3, 4], 0), predictions: [] }])).toThrow('`top` of 1 or more');
     expect(() => sufficiency([explained([1, 2, 3, 4], 0)], { threshold: 2 })).toThrow('threshold');
     expect(sufficiency([])).toEqual([]);
+    for (const junk of [null, 3, 'explanations', [null], [{ maps: [{}], predictions: [] }]]) {
+      expect(() => sufficiency(junk as unknown as Given[])).toThrow('a list of explanations');
+    }
   });
 });

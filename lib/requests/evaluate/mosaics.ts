@@ -5,7 +5,7 @@ import { throwIfAborted } from '../../support/abort.js';
 import { decodeImage } from '../../images/source.js';
 import type { ImageInput, RawImage } from '../../images/image-input.js';
 import { SightlineError } from '../../support/errors.js';
-import { parseOptions } from '../../support/options.js';
+import { parseOptions, reading } from '../../support/options.js';
 import { uniformNumbers } from '../../support/random.js';
 import type { ObjectPlace } from './mask.js';
 
@@ -43,6 +43,7 @@ const whole = (least: number, most: number) => {
   const error = `a whole number from ${least} to ${most} is expected`;
   return z.int({ error }).min(least, { error }).max(most, { error });
 };
+const labelled = z.array(z.object({ image: z.unknown(), target: z.union([z.string(), z.number()]) }));
 const schema = z.strictObject({
   grid: whole(2, 8).default(2),
   count: whole(1, 100_000).optional(),
@@ -65,6 +66,9 @@ export async function* mosaics(
   options: MosaicOptions = {},
 ): AsyncGenerator<Mosaic, void, undefined> {
   const { grid, count: asked, cell, seed, signal } = parseOptions(schema, options, 'mosaics');
+  if (!reading('The pictures given to mosaics', () => labelled.safeParse(pictures)).success) {
+    throw new SightlineError('INVALID_OPTION', 'mosaics takes a list of { image, target }, whose targets are classes.');
+  }
   const cells = grid * grid;
   const classes = new Map<number | string, LabelledImage[]>();
   for (const picture of pictures) classes.set(picture.target, [...(classes.get(picture.target) ?? []), picture]);

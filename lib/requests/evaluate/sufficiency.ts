@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 import { SightlineError } from '../../support/errors.js';
-import { parseOptions } from '../../support/options.js';
+import { parseOptions, reading } from '../../support/options.js';
 import type { Explanation } from '../explain.js';
 
 /** Options of `sufficiency`. */
@@ -15,6 +15,13 @@ export interface SufficiencyOptions {
 
 const error = 'a number from 0 to 1 is expected';
 const schema = z.strictObject({ threshold: z.number({ error }).min(0, { error }).max(1, { error }).default(0.1) });
+
+const explained = z.array(
+  z.object({
+    maps: z.array(z.object({ data: z.instanceof(Float32Array), shape: z.array(z.number()), state: z.string() })),
+    predictions: z.array(z.object({ index: z.number() })),
+  }),
+);
 
 /**
  * Sufficiency: of the other images with a map like an image's, the share that the model gives the same class. Where
@@ -32,6 +39,12 @@ export function sufficiency(
   options: SufficiencyOptions = {},
 ): number[] {
   const { threshold } = parseOptions(schema, options, 'sufficiency');
+  if (!reading('The explanations given to sufficiency', () => explained.safeParse(explanations)).success) {
+    throw new SightlineError(
+      'INVALID_OPTION',
+      'sufficiency takes a list of explanations, as explain by one method gives.',
+    );
+  }
   const shapes = new Set(explanations.map(({ maps: [map] }) => map?.shape.join(' x ') ?? 'none'));
   if (shapes.size > 1 || shapes.has('none')) {
     throw new SightlineError(
