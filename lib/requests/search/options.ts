@@ -5,7 +5,7 @@ import { z } from 'zod';
 import type { Inspection } from '../../engine/inspection.js';
 import { cut } from '../../support/cut.js';
 import { SightlineError } from '../../support/errors.js';
-import { parseOptions, readOptions } from '../../support/options.js';
+import { parseOptions, reading, readOptions } from '../../support/options.js';
 import type { EvaluateOptions, JudgedMethod } from '../evaluate/evaluate.js';
 import { parseEvaluateOptions, type LabelledMetric } from '../evaluate/options.js';
 import type { ObjectPlace } from '../evaluate/mask.js';
@@ -75,7 +75,7 @@ export function parseSearchOptions(options: SearchOptions, inspection: Inspectio
     onProgress,
     ...common
   } = parseOptions(schema, options, 'search');
-  const asked = (given ?? defaultSpaces(inspection)).flatMap(takenApart);
+  const asked = reading('A candidate of search', () => (given ?? defaultSpaces(inspection)).flatMap(takenApart));
   if (asked.length > MOST) {
     throw new SightlineError(
       'INVALID_OPTION',

@@ -1,6 +1,7 @@
 import { splitInput, type Input } from '../../images/inputs.js';
 import { SightlineError } from '../../support/errors.js';
 import { throwIfAborted } from '../../support/abort.js';
+import { reading } from '../../support/options.js';
 import { uniformNumbers } from '../../support/random.js';
 import { checkObjects } from '../evaluate/request.js';
 import { bootstrapMean, pairedTest } from '../evaluate/statistics.js';
@@ -27,9 +28,11 @@ export async function runSearch(
   ask: Ask,
 ): Promise<SearchResult> {
   const { candidates, metric, heldOut, seed, signal, onProgress } = request;
-  const inputs = (Array.isArray(images) ? (images as readonly Input[]) : [images as Input]).flatMap((image, i) =>
-    splitInput(image, `image-${i}`).map(({ input }) => input),
-  );
+  const given = Array.isArray(images) ? (images as readonly Input[]) : [images as Input];
+  const inputs = given.flatMap((image, i) => {
+    const name = `image-${i}`;
+    return reading(name, () => splitInput(image, name), 'INVALID_INPUT').map(({ input }) => input);
+  });
   checkTargetLists(request.targets, inputs.length);
   checkObjects(request.objects, inputs.length);
   const order = shuffledPlaces(inputs.length, seed);
