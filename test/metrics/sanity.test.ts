@@ -2,7 +2,8 @@ import { fileURLToPath } from 'node:url';
 
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 
-import { Model, type SanityOptions } from '../../lib/index.js';
+import { Model, SightlineError, type SanityOptions } from '../../lib/index.js';
+import { checkSanity, type Checked } from '../../lib/requests/sanity/check.js';
 import { similarityOf } from '../../lib/requests/sanity/similarity.js';
 import { stagesOf } from '../../lib/requests/sanity/stages.js';
 import { loadSmall, plainCard } from '../support/models.js';
@@ -14,7 +15,7 @@ let cnn: Model;
 let vit: Model;
 beforeAll(async () => {
   [cnn, vit] = (await Promise.all(
-    ['resnet-tiny-shapes', 'vit-tiny-shapes'].map((name) => Model.load(name, { device: 'cpu' })),
+    ['resnet-tiny-shapes', 'vit-tiny-shapes'].map((name) => Model.load(name, { device: 'cpu', maxBatch: 1 })),
   )) as [Model, Model];
 });
 afterAll(() => Promise.all([cnn.close(), vit.close()]));
@@ -166,6 +167,46 @@ describe('a sanity check', () => {
       .filter((_, i) => i !== predicted)
       .map((map) => similarityOf(answer!.maps[predicted]!, map, 'spearman'));
     expect(figures.some((figure) => Math.abs(figure - other.steps[0]!.similarities[0]!) < 1e-4)).toBe(true);
+  });
+
+  it('passes over a stage of the network that has no weights, and refuses one that was named', async () => {
+    const asked: (readonly string[] | undefined)[] = [];
+    const data = Float32Array.from([1, 2, 3, 4]);
+    const map = { data, shape: [2, 2], target: { index: 1 } };
+    const explain = () => Promise.resolve([{ maps: [map] }]);
+    const node = (name: string, operator: string) => ({ name, operator });
+    const model = {
+      explain,
+      inspect: () =>
+        Promise.resolve({
+          classes: 3,
+          hasModuleNames: true,
+          nodes: [node('stem', 'conv2d'), node('norm', 'layer_norm'), node('head', 'linear')],
+        }),
+      shuffled: ({ layers }: { layers?: readonly string[] }) => {
+        asked.push(layers);
+        return layers?.includes('norm')
+          ? Promise.reject(new SightlineError('UNKNOWN_NODE', 'norm has no parameter.'))
+          : Promise.resolve({ explain, close: () => Promise.resolve() });
+      },
+    } as unknown as Checked;
+    const progress: string[] = [];
+    const { steps } = await checkSanity(
+      'a.png',
+      {
+        check: 'cascading',
+        method: 'gradient',
+        onProgress: ({ done, total }) => progress.push(`${done} of ${total}`),
+      },
+      model,
+    );
+    expect(steps.map(({ layer }) => layer)).toEqual(['head', 'stem']);
+    // The last step shuffles all.
+    expect(asked).toEqual([['head'], ['head', 'norm'], undefined]);
+    expect(progress).toEqual(['1 of 3', '2 of 2']);
+    await expect(
+      checkSanity('a.png', { check: 'cascading', method: 'gradient', layers: ['norm'] }, model),
+    ).rejects.toMatchObject({ code: 'UNKNOWN_NODE' });
   });
 
   it('is refused in a sentence', async () => {

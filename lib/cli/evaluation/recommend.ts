@@ -4,7 +4,7 @@ import type { Summary } from '../../requests/evaluate/evaluation.js';
 import { median } from '../../bench/statistics.js';
 import { SightlineError } from '../../support/errors.js';
 import type { JudgedPicture } from './judging.js';
-import { inputOf, optionsOf, type LabelledMethod } from './report-examples.js';
+import { inputOf, optionsOf, type AskedMethod } from './report-examples.js';
 
 /** Pictures that the cost of each method is the median of. */
 const TIMED = 3;
@@ -45,7 +45,7 @@ export async function applicableMethods(model: Model): Promise<MethodName[]> {
 /** Seconds that each method takes to explain a picture alone: medians, each after a run that makes its program. */
 export async function secondsOf(
   model: Pick<Model, 'explain'>,
-  methods: readonly LabelledMethod[],
+  methods: readonly AskedMethod[],
   judged: readonly JudgedPicture[],
   signal: AbortSignal,
   now: () => number = () => performance.now() / 1000,

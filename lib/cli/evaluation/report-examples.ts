@@ -1,3 +1,4 @@
+import { median } from '../../bench/statistics.js';
 import type { Input } from '../../images/inputs.js';
 import type { Model } from '../../model/model.js';
 import type { JudgedMethod, Judgement } from '../../requests/evaluate/evaluate.js';
@@ -57,7 +58,7 @@ export function examplesOf(judged: readonly JudgedPicture[], metric: string, bet
 }
 
 /** A method as it was asked for, with the name of its rows. */
-export interface LabelledMethod {
+export interface AskedMethod {
   readonly label: string;
   readonly asked: JudgedMethod;
 }
@@ -84,7 +85,7 @@ export class Overlays {
 
   constructor(
     private readonly model: Pick<Model, 'explain'>,
-    private readonly methods: readonly LabelledMethod[],
+    private readonly methods: readonly AskedMethod[],
     private readonly signal: AbortSignal,
     private readonly now: () => number = () => performance.now() / 1000,
   ) {
@@ -116,10 +117,9 @@ export class Overlays {
   /** Of each method, the median over the examples. */
   costs(): Cost[] {
     return this.methods.flatMap(({ label: method }, at) => {
-      const sorted = [...this.#seconds[at]!].sort((a, b) => a - b);
-      const count = sorted.length;
+      const { length: count } = this.#seconds[at]!;
       if (count === 0) return [];
-      const seconds = (sorted[Math.floor((count - 1) / 2)]! + sorted[Math.floor(count / 2)]!) / 2;
+      const seconds = median(this.#seconds[at]!);
       return [{ method, seconds, count }];
     });
   }

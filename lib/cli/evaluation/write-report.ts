@@ -2,18 +2,17 @@ import { describeMachine, packageVersion } from '../../bench/machine.js';
 import { binding } from '../../engine/binding.js';
 import type { Model } from '../../model/model.js';
 import type { Evaluation, Summary } from '../../requests/evaluate/evaluation.js';
-import type { JudgedMethod } from '../../requests/evaluate/evaluate.js';
 import { writePage } from '../output-files.js';
 import { commandLine } from '../words.js';
 import type { JudgedPicture } from './judging.js';
-import { examplesOf, Overlays } from './report-examples.js';
+import { examplesOf, Overlays, type AskedMethod } from './report-examples.js';
 import { reportHtml } from './report.js';
 
 /** What was judged, for a report of it. */
 export interface Judged {
   readonly model: Model;
   readonly dtype: string;
-  readonly methods: readonly { readonly label: string; readonly asked: JudgedMethod }[];
+  readonly methods: readonly AskedMethod[];
   readonly pictures: readonly JudgedPicture[];
   readonly evaluation: Evaluation;
   readonly summary: readonly Summary[];

@@ -6,7 +6,7 @@ import { uniformNumbers } from '../../support/random.js';
 import { bootstrapMean } from '../evaluate/statistics.js';
 import type { Explanation } from '../explain.js';
 import type { Target } from '../targets.js';
-import { parseSanityOptions, type SanityRequest } from './options.js';
+import { parseSanityOptions } from './options.js';
 import type { SanityCheck, SanityOptions, SanityStep } from './sanity.js';
 import { similarityOf } from './similarity.js';
 import { stagesOf } from './stages.js';
@@ -62,43 +62,39 @@ export async function checkSanity(
     onProgress?.({ done: 1, total: 1 });
     return { check, method: name, similarity, steps: [step] };
   }
-  const steps: SanityStep[] = [];
-  const changes = changesOf(request, inspection);
-  for (const { layer, shuffled } of changes) {
-    throwIfAborted(signal);
-    const changed = await model.shuffled({ seed, signal, ...(shuffled !== null && { layers: shuffled }) });
-    try {
-      steps.push(compare(layer, await changed.explain(images, { ...asked, targets: explained })));
-    } finally {
-      await changed.close();
-    }
-    onProgress?.({ done: steps.length, total: changes.length });
-  }
-  return { check, method: name, similarity, steps };
-}
-
-/** What is shuffled at each step; null for all weights. */
-function changesOf(
-  { check, layers }: SanityRequest,
-  { nodes, hasModuleNames }: Inspection,
-): { readonly layer: string; readonly shuffled: readonly string[] | null }[] {
-  if (!hasModuleNames) {
+  if (!inspection.hasModuleNames) {
     throw new SightlineError(
       'METHOD_NOT_APPLICABLE',
       'The weights cannot be shuffled: they are constants of the graph, as in frozen and quantized models.',
     );
   }
-  const stages = layers ?? stagesOf(nodes);
-  return stages.map((layer, at) => ({
-    layer,
-    shuffled:
-      check === 'independent'
-        ? [layer]
-        : // What belongs to no layer, such as a class token, is shuffled with the last of the network's own.
-          layers === null && at === stages.length - 1
-          ? null
-          : stages.slice(0, at + 1),
-  }));
+  const stages = request.layers ?? stagesOf(inspection.nodes);
+  const steps: SanityStep[] = [];
+  const cascade: string[] = [];
+  let total = stages.length;
+  for (const [at, layer] of stages.entries()) {
+    throwIfAborted(signal);
+    // What belongs to no layer, such as a class token, is shuffled with the last of the network's own.
+    const isAll = check === 'cascading' && request.layers === null && at === stages.length - 1;
+    const layers = check === 'independent' ? [layer] : [...cascade, layer];
+    let changed;
+    try {
+      changed = await model.shuffled({ seed, signal, ...(!isAll && { layers }) });
+    } catch (error) {
+      // A stage of the network's own may have no weights, such as a norm without any: operators do not tell.
+      if (request.layers !== null || !(error instanceof SightlineError) || error.code !== 'UNKNOWN_NODE') throw error;
+      total--;
+      continue;
+    }
+    cascade.push(layer);
+    try {
+      steps.push(compare(layer, await changed.explain(images, { ...asked, targets: explained })));
+    } finally {
+      await changed.close();
+    }
+    onProgress?.({ done: steps.length, total });
+  }
+  return { check, method: name, similarity, steps };
 }
 
 function targetOf({
