@@ -424,6 +424,69 @@ TEST("tuning: what is tapped between convolution, sum and ReLU keeps its own val
   }
 }
 
+namespace {
+
+bool multiplies_by_onednn() { return has_packed_operators(at::kFloat) && outruns_linear(at::kFloat); }
+
+int count_kind(const Graph& graph, const char* kind) {
+  int count = 0;
+  for (const Node* node : graph.nodes()) count += node->kind() == c10::Symbol::fromQualString(kind) ? 1 : 0;
+  return count;
+}
+
+}  // namespace
+
+TEST("tuning: a linear layer without gradient takes in what follows it, in float32 where oneDNN is faster") {
+  for (const std::string activation : {"gelu(%y, %none_text)", "gelu(%y, %tanh_text)", "relu(%y)"}) {
+    PreparedWeights weights;
+    const auto graph = graph_of(
+        "graph(%x : Tensor, %w : Tensor, %b : Tensor):\n"
+        "  %none_text : str = prim::Constant[value=\"none\"]()\n"
+        "  %tanh_text : str = prim::Constant[value=\"tanh\"]()\n"
+        "  %y : Tensor = aten::linear(%x, %w, %b)\n"
+        "  %a : Tensor = aten::" +
+            activation + "\n  return (%a)\n",
+        {noise({6, 8}, 1), noise({6}, 2)}, noise({1, 20, 8}, 3));
+    expect_unchanged(*graph, {1, 20, 8}, [&](Graph& g) { pack(g, weights); });
+    EXPECT_EQUAL(count_kind(*graph, "sightline::packed_linear"), multiplies_by_onednn() ? 1 : 0);
+    EXPECT_EQUAL(count_nodes(*graph, "gelu") + count_nodes(*graph, "relu"), multiplies_by_onednn() ? 0 : 1);
+  }
+}
+
+TEST("tuning: a linear layer that a gradient is taken through has it, and its second one, from oneDNN too") {
+  PreparedWeights weights;
+  const auto graph = graph_of(
+      "graph(%x : Tensor, %w : Tensor, %b : Tensor):\n"
+      "  %l : Tensor = sightline::leaf(%x)\n"
+      "  %y : Tensor = aten::linear(%l, %w, %b)\n"
+      "  %s : Tensor = aten::mul(%y, %y)\n"
+      "  %t : Tensor = aten::mul(%s, %y)\n"
+      "  return (%l, %t)\n",
+      {noise({6, 8}, 1), noise({6}, 2)}, noise({1, 20, 8}, 3));
+  const auto original = graph->copy();
+  std::unordered_set<const Value*> recorded;
+  for (const Node* node : graph->nodes()) {
+    if (node->kind() == leaf_symbol() || !recorded.empty()) recorded.insert(node->output());
+  }
+  multiply_by_onednn(*graph, recorded, at::kFloat, weights);
+  EXPECT_EQUAL(count_kind(*graph, "sightline::onednn_linear"), multiplies_by_onednn() ? 1 : 0);
+  EXPECT_EQUAL(count_nodes(*graph, "linear"), multiplies_by_onednn() ? 0 : 1);
+  // The value, the gradient of its sum, and the gradient of that one's squares.
+  const auto derivatives = [](Graph& of, const at::Tensor& x) {
+    const auto outputs = GraphCode(of.copy()).run({x}, true);
+    const auto first = torch::autograd::grad({outputs[1].sum()}, {outputs[0]}, {}, true, true)[0];
+    const auto second = torch::autograd::grad({first.square().sum()}, {outputs[0]})[0];
+    return Tensors{outputs[1].detach(), first.detach(), second};
+  };
+  const auto x = noise({3, 20, 8}, 4);
+  const auto found = derivatives(*graph, x), expected = derivatives(*original, x);
+  for (size_t i = 0; i < found.size(); ++i) {
+    expect_rounded(
+        found[i], expected[i], 8, x, [&](const at::Tensor& input) { return derivatives(*original, input)[i]; },
+        "derivative " + std::to_string(i));
+  }
+}
+
 TEST("tuning: nothing is packed that a gradient is taken through") {
   PreparedWeights weights;
   const auto graph =
@@ -748,7 +811,8 @@ TEST("tuning: the last block of a ViT runs its perceptron on the class token alo
     const auto layers = [&](Model& model, const std::vector<TapRequest>& taps) {
       Counts found;
       for (const auto& call : calls_for(model, each, taps)) {
-        if (call.name == "aten::linear" && call.sizes.size() == 3) found.push_back(call.sizes[1]);
+        const bool is_linear = call.name == "aten::linear" || call.name == "sightline::packed_linear";
+        if (is_linear && call.sizes.size() == 3) found.push_back(call.sizes[1]);
       }
       return found;
     };
@@ -783,7 +847,8 @@ TEST("tuning: attention that lays tokens before the batch copies none of them") 
   EXPECT_EQUAL(count_of(calls, "aten::scaled_dot_product_attention"), blocks);
   EXPECT(count_of(before, "aten::contiguous") >= blocks);
   EXPECT_EQUAL(count_of(calls, "aten::contiguous"), 0, text_of(calls));
-  EXPECT_EQUAL(count_of(calls, "aten::linear"), count_of(before, "aten::linear"));
+  EXPECT_EQUAL(count_of(calls, "aten::linear") + count_of(calls, "sightline::packed_linear"),
+               count_of(before, "aten::linear"));
 }
 
 TEST("tuning: a ResNet runs no batch norm, and one operator for a convolution and what follows it") {

@@ -93,7 +93,10 @@ void Network::tune(Graph& graph, const std::vector<Value*>& seeds, at::ScalarTyp
   if (!free_of_strides(graph)) return;
   // On a GPU the tensor cores want it, which compute in reduced precision.
   if (device_.is_cpu() || at::isReducedFloatingType(dtype)) lay_channels_last(graph, *weights_);
-  if (device_.is_cpu()) pack_operators(graph, values_after(graph, {seeds.begin(), seeds.end()}), dtype, *weights_);
+  if (!device_.is_cpu()) return;
+  const auto recorded = values_after(graph, {seeds.begin(), seeds.end()});
+  pack_operators(graph, recorded, dtype, *weights_);
+  multiply_by_onednn(graph, recorded, dtype, *weights_);
 }
 
 std::unique_ptr<Program> Network::build(const ProgramRequest& request) const {

@@ -1,5 +1,6 @@
 #include "engine/graph/convolution_node.h"
 #include "engine/graph/graph_ops.h"
+#include "engine/programs/tuning/packed_linear.h"
 #include "engine/programs/tuning/packed_operators.h"
 #include "engine/programs/tuning/tuning.h"
 
@@ -15,9 +16,6 @@ using torch::jit::Value;
 using torch::jit::WithInsertPoint;
 
 namespace {
-
-// Images that weights are packed for: oneDNN's layouts hardly depend on it.
-constexpr int64_t kImages = 8;
 
 // The one node that reads a value, if it is of this kind and the value is its first input.
 Node* only_reader(const Value* value, const char* kind) {
@@ -41,20 +39,13 @@ class Packer {
       Node* node = *it++;
       if (node->outputs().size() != 1 || recorded_.count(node->output()) != 0) continue;
       if (const auto convolution = read_convolution(node)) pack(node, *convolution);
-      if (is_aten(node, "linear") && at::isReducedFloatingType(dtype_)) pack_linear_layer(node);
+      if (is_aten(node, "linear") && outruns_linear(dtype_)) pack_linear_layer(node);
     }
     // What was replaced and taken in goes now: the walk must not stand on a destroyed node.
     torch::jit::EliminateDeadCode(graph_.block());
   }
 
  private:
-  // Opaque tensors are no plain constants: they have no storage.
-  Value* insert_packed(const at::Tensor& packed) {
-    Node* node = graph_.create(c10::Symbol::fromQualString("prim::ConstantMKLDNNTensor"));
-    node->t_(c10::attr::value, packed);
-    return graph_.insertNode(node)->output()->setType(c10::TensorType::get());
-  }
-
   bool is_plain(const Node* node) const { return node != nullptr && recorded_.count(node->output()) == 0; }
 
   void pack(Node* node, const ConvolutionNode& convolution) {
@@ -71,7 +62,7 @@ class Packer {
     const auto how = "packed convolution " + describe(convolution, *sizes);
     const auto packed = weights_.get(how, {convolution.weight}, [&] {
       auto input = *sizes;
-      input[0] = kImages;
+      input[0] = kPackedImages;
       return pack_convolution(convolution.weight, convolution.stride, convolution.padding, convolution.dilation,
                               convolution.groups, input);
     });
@@ -79,7 +70,7 @@ class Packer {
     const auto none = [&] { return graph_.insertConstant(c10::IValue()); };
     Value* output =
         graph_.insert(packed_convolution_symbol(),
-                      {convolution.input, insert_packed(packed), node->input(2), add != nullptr ? add : none(),
+                      {convolution.input, insert_packed(graph_, packed), node->input(2), add != nullptr ? add : none(),
                        c10::IValue(convolution.stride), c10::IValue(convolution.padding),
                        c10::IValue(convolution.dilation), convolution.groups, has_relu});
     output->setType(last->output()->type());
@@ -103,16 +94,8 @@ class Packer {
   }
 
   void pack_linear_layer(Node* node) {
-    const auto weight = constant_of(node->input(1)), bias = constant_of(node->input(2));
-    const auto sizes = recorded_sizes(node->input(0));
-    if (!weight || !weight->isTensor() || !bias || !sizes || sizes->size() < 2) return;
-    const auto matrix = weight->toTensor();
-    if (matrix.scalar_type() != dtype_ || matrix.dim() != 2) return;
-    // Of one image, wherever its batch axis stands.
-    int64_t rows = kImages;
-    for (size_t i = 0; i + 1 < sizes->size(); ++i) rows *= sizes->at(i);
-    // A few rows make no product worth preparing for, such as the classifier's.
-    if (rows < 16) return;
+    const auto layer = read_packable_linear(node, dtype_);
+    if (!layer) return;
     Node* last = node;
     std::string activation = "none";
     if (Node* gelu = only_reader(node->output(), "gelu"); is_plain(gelu)) {
@@ -125,11 +108,9 @@ class Packer {
       activation = "relu";
       last = relu;
     }
-    const auto packed =
-        weights_.get("packed linear " + std::to_string(rows), {matrix}, [&] { return pack_linear(matrix, rows); });
     WithInsertPoint point(last);
     Value* output =
-        graph_.insert(packed_linear_symbol(), {node->input(0), insert_packed(packed), node->input(2), activation});
+        graph_.insert(packed_linear_symbol(), {node->input(0), insert_packed(graph_, layer->pack(weights_)), node->input(2), activation});
     output->setType(last->output()->type());
     last->output()->replaceAllUsesWith(output);
   }

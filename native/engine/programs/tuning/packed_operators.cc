@@ -48,16 +48,6 @@ at::Tensor run_convolution(const at::Tensor& x, const at::Tensor& weight, const 
                      relu ? std::optional<c10::string_view>("relu") : std::nullopt, Scalars(), std::nullopt);
 }
 
-at::Tensor run_linear(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
-                      std::string activation) {
-  using Plain = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&, c10::string_view,
-                           Scalars, std::optional<c10::string_view>);
-  static const auto plain = find<Plain>("mkldnn::_linear_pointwise");
-  const bool is_gelu = activation == "gelu" || activation == "gelu-tanh";
-  return plain.call(x, weight, bias, is_gelu ? "gelu" : activation, Scalars(),
-                    activation == "gelu-tanh" ? "tanh" : "none");
-}
-
 bool try_out(at::ScalarType dtype) {
   if (!at::globalContext().userEnabledMkldnn() || !at::hasMKLDNN()) return false;
   at::NoGradGuard no_gradients;
@@ -74,7 +64,7 @@ bool try_out(at::ScalarType dtype) {
         run_convolution(x.to(dtype), packed, bias.to(dtype), other.to(dtype), {1, 1}, {1, 1}, {1, 1}, 1, true);
     if (!close(found, (at::conv2d(x, weight, bias, 1, 1) + other).relu())) return false;
     const auto rows = sum({2, 5, 64}), matrix = sum({32, 64}), shift = sum({32});
-    const auto line = run_linear(rows.to(dtype), pack_linear(matrix.to(dtype), 10), shift.to(dtype), "gelu");
+    const auto line = run_packed_linear(rows.to(dtype), pack_linear(matrix.to(dtype), 10), shift.to(dtype), "gelu");
     return close(line, at::gelu(at::linear(rows, matrix, shift)));
   } catch (const std::exception&) {
     // A processor without instructions for the type, or a LibTorch that has renamed them: the plain operators serve.
@@ -93,6 +83,16 @@ bool has_packed_operators(at::ScalarType dtype) {
   return known->emplace(dtype, try_out(dtype)).first->second;
 }
 
+bool outruns_linear(at::ScalarType dtype) {
+  if (at::isReducedFloatingType(dtype)) return true;
+#ifdef __x86_64__
+  __builtin_cpu_init();
+  return dtype == at::kFloat && at::hasMKL() && __builtin_cpu_is("intel") == 0;
+#else
+  return false;
+#endif
+}
+
 at::Tensor pack_convolution(const at::Tensor& weight, at::IntArrayRef stride, at::IntArrayRef padding,
                             at::IntArrayRef dilation, int64_t groups, at::IntArrayRef input_sizes) {
   using Pack = at::Tensor(const at::Tensor&, at::IntArrayRef, at::IntArrayRef, at::IntArrayRef, int64_t,
@@ -107,6 +107,16 @@ at::Tensor pack_linear(const at::Tensor& weight, int64_t rows) {
   return pack.call(weight, rows);
 }
 
+at::Tensor run_packed_linear(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
+                      std::string activation) {
+  using Plain = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&, c10::string_view,
+                           Scalars, std::optional<c10::string_view>);
+  static const auto plain = find<Plain>("mkldnn::_linear_pointwise");
+  const bool is_gelu = activation == "gelu" || activation == "gelu-tanh";
+  return plain.call(x, weight, bias, is_gelu ? "gelu" : activation, Scalars(),
+                    activation == "gelu-tanh" ? "tanh" : "none");
+}
+
 TORCH_LIBRARY_FRAGMENT(sightline, library) {
   // As in graph_ops.cc: a second copy of this file in the process leaves it to the first.
   if (c10::Dispatcher::singleton().findSchema({"sightline::packed_convolution", ""})) return;
@@ -115,7 +125,7 @@ TORCH_LIBRARY_FRAGMENT(sightline, library) {
       "dilation, "
       "int groups, bool relu) -> Tensor",
       &run_convolution);
-  library.def("packed_linear(Tensor x, Tensor weight, Tensor? bias, str activation) -> Tensor", &run_linear);
+  library.def("packed_linear(Tensor x, Tensor weight, Tensor? bias, str activation) -> Tensor", &run_packed_linear);
 }
 
 c10::Symbol packed_convolution_symbol() { return c10::Symbol::fromQualString("sightline::packed_convolution"); }

@@ -36,4 +36,8 @@ void straighten_linear_inputs(torch::jit::Graph& graph);
 void pack_operators(torch::jit::Graph& graph, const std::unordered_set<const torch::jit::Value*>& recorded,
                     at::ScalarType dtype, PreparedWeights& weights);
 
+// Linear layers that gradients are taken through are multiplied by oneDNN, forwards and backwards, where that is faster.
+void multiply_by_onednn(torch::jit::Graph& graph, const std::unordered_set<const torch::jit::Value*>& recorded,
+                        at::ScalarType dtype, PreparedWeights& weights);
+
 }  // namespace sightline
