@@ -87,16 +87,20 @@ const Program& Network::program(const ProgramRequest& request) {
 // `seeds`: the values from which on gradients are recorded.
 void Network::tune(Graph& graph, const std::vector<Value*>& seeds, at::ScalarType dtype,
                    const ProgramRequest& request) const {
-  if (!weights_ || info_.is_quantized || !request.rule.name.empty()) return;
+  if (!weights_ || info_.is_quantized) return;
+  const auto recorded = [&] { return values_after(graph, {seeds.begin(), seeds.end()}); };
+  if (!request.rule.name.empty()) {
+    if (device_.is_cpu()) multiply_by_onednn(graph, recorded(), dtype, *weights_);
+    return;
+  }
   fold_batch_norms(graph, *weights_);
   straighten_linear_inputs(graph);
   if (!free_of_strides(graph)) return;
   // On a GPU the tensor cores want it, which compute in reduced precision.
   if (device_.is_cpu() || at::isReducedFloatingType(dtype)) lay_channels_last(graph, *weights_);
   if (!device_.is_cpu()) return;
-  const auto recorded = values_after(graph, {seeds.begin(), seeds.end()});
-  pack_operators(graph, recorded, dtype, *weights_);
-  multiply_by_onednn(graph, recorded, dtype, *weights_);
+  pack_operators(graph, recorded(), dtype, *weights_);
+  multiply_by_onednn(graph, recorded(), dtype, *weights_);
 }
 
 std::unique_ptr<Program> Network::build(const ProgramRequest& request) const {
