@@ -14,11 +14,13 @@
 #include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <vector>
 
 #include "engine/algorithms/mean_positive_product.h"
 #include "engine/algorithms/shift.h"
+#include "engine/algorithms/smallest.h"
 #include "engine/algorithms/upload.h"
 #include "engine/steps/operation_builders.h"
 
@@ -38,39 +40,48 @@ at::Tensor scale_to_unit(const at::Tensor& x) {
   return (x - per_image(low, x)) / per_image(divisor, x);
 }
 
-// Zeroes the `floor(N * N * ratio)` smallest entries of each image's matrix. vit-explain keeps the first entry,
-// [class, class], whatever its size.
-// The `count` smallest of each row as zeros; of equal ones the first. Selection of bare numbers takes half the time of
-// topk's, which carries places along.
+// The `count` smallest of each row as zeros; of equal ones the first. Undefined where a value is not a number: a comparison
+// of it orders nothing. Takes a tenth of the time of topk, which carries places along.
 at::Tensor without_smallest_on_cpu(const at::Tensor& flat, int64_t count) {
   const auto kept = flat.clone(at::MemoryFormat::Contiguous);
   const int64_t length = flat.size(1);
+  std::atomic<bool> has_nan{false};
   at::parallel_for(0, flat.size(0), 1, [&](int64_t begin, int64_t end) {
-    std::vector<float> order(static_cast<size_t>(length));
+    std::vector<float> scratch;
     for (int64_t row = begin; row < end; ++row) {
       float* values = kept.mutable_data_ptr<float>() + row * length;
-      std::copy(values, values + length, order.begin());
-      const auto last = order.begin() + (count - 1);
-      std::nth_element(order.begin(), last, order.end());
-      const float largest = *last;
-      auto equal = count - std::count_if(order.begin(), order.end(), [&](float value) { return value < largest; });
-      for (int64_t i = 0; i < length; ++i) {
-        if (values[i] < largest || (values[i] == largest && equal-- > 0)) values[i] = 0;
+      // Without a branch, so that it is done several at a time; so is what follows.
+      int is_nan = 0;
+      for (int64_t i = 0; i < length; ++i) is_nan |= static_cast<int>(std::isnan(values[i]));
+      if (is_nan != 0) {
+        has_nan = true;
+        return;
       }
+      const float largest = nth_smallest(values, length, count, scratch);
+      int64_t smaller = 0;
+      for (int64_t i = 0; i < length; ++i) smaller += static_cast<int64_t>(values[i] < largest);
+      for (int64_t i = 0, equal = count - smaller; equal > 0; ++i) {
+        if (values[i] != largest) continue;
+        values[i] = 0;
+        --equal;
+      }
+      for (int64_t i = 0; i < length; ++i) values[i] = values[i] < largest ? 0 : values[i];
     }
   });
-  return kept;
+  return has_nan ? at::Tensor() : kept;
 }
 
+// Zeroes the `floor(N * N * ratio)` smallest entries of each image's matrix. vit-explain keeps the first entry,
+// [class, class], whatever its size.
 at::Tensor zero_smallest(const at::Tensor& x, double ratio, bool keep_first) {
   auto flat = x.flatten(1);
   const auto count = static_cast<int64_t>(std::floor(static_cast<double>(flat.size(1)) * ratio));
   if (count == 0) return x;
-  // A comparison of what is not a number orders nothing.
-  const bool is_plain = flat.is_cpu() && flat.scalar_type() == at::kFloat && !flat.requires_grad();
-  auto kept = is_plain && !flat.isnan().any().item<bool>()
-                  ? without_smallest_on_cpu(flat, count)
-                  : flat.scatter(1, std::get<1>(flat.topk(count, 1, /*largest=*/false, /*sorted=*/false)), 0.0);
+  at::Tensor kept;
+  if (flat.is_cpu() && flat.scalar_type() == at::kFloat && !flat.requires_grad())
+    kept = without_smallest_on_cpu(flat, count);
+  if (!kept.defined())
+    kept = flat.scatter(1, std::get<1>(flat.topk(count, 1, /*largest=*/false, /*sorted=*/false)), 0.0);
   if (keep_first) kept.select(1, 0).copy_(flat.select(1, 0));
   return kept.view_as(x);
 }
