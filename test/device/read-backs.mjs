@@ -26,6 +26,7 @@ const SAMPLES = 3;
 /** @type {Record<string, object>} */
 const FEW = {
   'is-cam': { steps: SAMPLES },
+  'opti-cam': { steps: SAMPLES },
   'ss-cam': { samples: SAMPLES },
   'smooth-grad': { samples: SAMPLES },
   'smooth-grad-cam++': { samples: SAMPLES },

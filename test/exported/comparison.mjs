@@ -13,6 +13,7 @@ const SKELETONS = new URL('../../models/skeletons/', import.meta.url);
 /** Few samples, of methods that run the model often: more would tell nothing of the program. */
 const FEW = {
   'is-cam': { steps: 3 },
+  'opti-cam': { steps: 3 },
   'ss-cam': { samples: 3 },
   'smooth-grad': { samples: 3 },
   'var-grad': { samples: 3 },

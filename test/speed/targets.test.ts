@@ -157,6 +157,7 @@ const SHARED: readonly [string, Case][] = [
     'smooth-grad of a ViT, in chunks',
     { archive: VIT, options: { method: 'smooth-grad', samples: 4, memory: 200_000 } as never, shares: true },
   ],
+  ['opti-cam', { archive: RESNET, options: { method: 'opti-cam', steps: 3 } as never, shares: false }],
   ['recipro-cam', { archive: RESNET, options: { method: 'recipro-cam', layer: 'layer3' } as never, shares: true }],
   ['vit-recipro-cam', { archive: VIT, options: { method: 'vit-recipro-cam' }, shares: true }],
   ['occlusion', { archive: RESNET, options: { method: 'occlusion', window: 9, stride: 8 } as never, shares: true }],

@@ -10,6 +10,7 @@ import { elementwiseGradCam, hiResCam } from './gradient-cams.js';
 import { gradCam } from './grad-cam.js';
 import { isCam } from './is-cam.js';
 import { layerCam } from './layer-cam.js';
+import { optiCam } from './opti-cam.js';
 import { randomCam } from './random-cam.js';
 import { reciproCam, vitReciproCam } from './recipro-cam.js';
 import { scoreCam } from './score-cam.js';
@@ -34,6 +35,7 @@ export const CAM_METHODS = {
   'ss-cam': ssCam,
   'is-cam': isCam,
   'smooth-grad-cam++': smoothGradCamPlusPlus,
+  'opti-cam': optiCam,
   'ablation-cam': ablationCam,
   'recipro-cam': reciproCam,
   'vit-recipro-cam': vitReciproCam,
