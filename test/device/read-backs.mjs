@@ -34,6 +34,7 @@ const FEW = {
   'integrated-gradients': { steps: SAMPLES },
   'expected-gradients': { samples: SAMPLES },
   'blur-ig': { steps: SAMPLES },
+  'beyond-intuition': { steps: SAMPLES },
   occlusion: { window: 9, stride: 8 },
   rise: { masks: SAMPLES, grid: 4 },
 };

@@ -48,6 +48,16 @@ export default {
       "preset": "A published choice of the other options. An option that is given by name wins over it. Default: none."
     }
   },
+  "beyond-intuition": {
+    "description": "Beyond Intuition: what the tokens handed to one another, times what the class made of it. Attention of each block, scaled token by token or head by head, is multiplied through the blocks with its residual; the result is weighted by the positive part of the score's gradient of the last attention, averaged on the way from nothing to the image.\n\nChen, Li, Yu, Dou & Xiong, Beyond Intuition: Rethinking Token Attributions inside Transformers, TMLR 2023.",
+    "options": {
+      "startBlock": "The first block, from 0; negative numbers count from the end.",
+      "endBlock": "The last block, included; default -1, the model's last.",
+      "scaling": "How attention is scaled: by the length that each `token` gains, or by the gradient of each `head`.",
+      "steps": "Steps of the integrated gradient, at the fractions 0 to 1 of the image, both included.",
+      "preset": "A published choice of the other options. An option that is given by name wins over it. Default: none."
+    }
+  },
   "attention-flow": {
     "description": "Attention flow: blocks as layers of a network of pipes, attention with its residual as capacities. The map is how much can flow from the class token on top to each patch at the bottom, each target by itself. It is divided by the sum over all targets. Exact. Not class-specific.\n\nAbnar & Zuidema, Quantifying Attention Flow in Transformers, ACL 2020.",
     "options": {
