@@ -68,8 +68,8 @@ export const polyCam = defineMethod({
   name: 'poly-cam',
   options: z.strictObject({
     /**
-     * The score that a channel is weighed by: `kept` (PCAM+) of the places that its mask shows, `removed` (PCAM-) of
-     * what is lost where they are hidden, or the sum of `both` (PCAM±), which takes twice as many runs.
+     * The weight of a channel: the probability that its mask keeps (`kept`), that hiding its places loses (`removed`),
+     * or their sum (`both`). PCAM+, PCAM- and PCAM± in the paper.
      */
     weights: oneOf(...WEIGHTS).default('both'),
     /** How many layers are joined, from the layer backwards, 1 to 16; default all grids that there are. */

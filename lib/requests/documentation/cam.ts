@@ -105,7 +105,7 @@ export default {
   "poly-cam": {
     "description": "Poly-CAM: the map of a coarse layer, made finer by the maps of the layers before it, one for each grid that the network goes through. Each finer map is divided by its own local mean, so that it adds detail and no weight, and multiplied with the coarser one. Takes no gradients; a run of the model for each channel of each layer.\n\nEnglebert, Cornu & De Vleeschouwer, Poly-CAM: High resolution class activation map for convolutional neural networks, 2022.",
     "options": {
-      "weights": "The score that a channel is weighed by: `kept` (PCAM+) of the places that its mask shows, `removed` (PCAM-) of what is lost where they are hidden, or the sum of `both` (PCAM±), which takes twice as many runs.",
+      "weights": "The weight of a channel: the probability that its mask keeps (`kept`), that hiding its places loses (`removed`), or their sum (`both`). PCAM+, PCAM- and PCAM± in the paper.",
       "stages": "How many layers are joined, from the layer backwards, 1 to 16; default all grids that there are."
     }
   },
