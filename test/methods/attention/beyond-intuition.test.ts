@@ -93,8 +93,8 @@ describe('on a ViT of two blocks', () => {
 
 it.each(['timm-swin-traced', 'torchvision-resnet-traced'])('refuses %s', async (archive) => {
   await using other = await loadSmall(archive);
-  const size = archive.startsWith('timm') ? ([24, 40] as const) : ([32, 48] as const);
-  await expect(other.explain(randomTensor(1, ...size), { method: 'beyond-intuition' })).rejects.toMatchObject({
+  const [height, width] = archive.startsWith('timm') ? [24, 40] : [32, 48];
+  await expect(other.explain(randomTensor(1, height!, width!), { method: 'beyond-intuition' })).rejects.toMatchObject({
     code: 'METHOD_NOT_APPLICABLE',
     message: expect.stringMatching(/^beyond-intuition cannot explain /) as string,
   });
