@@ -37,7 +37,7 @@ export function tokenOf(model: SymbolicModel, choice: RowChoice): number | null 
   }
 }
 
-/** A token's row of a matrix [batch, queries, keys], or the mean of the patches' or of all tokens' rows: [batch, keys]. */
+/** A token's row of a matrix [batch, queries, keys], or the mean of the patches' rows or of all: [batch, keys]. */
 export function rowOf(model: SymbolicModel, matrix: Value, choice: RowsChoice): Value {
   if (choice === 'tokens') return mean(matrix, 'queries');
   const token = tokenOf(model, choice);

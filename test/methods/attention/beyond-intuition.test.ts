@@ -94,7 +94,7 @@ describe('on a ViT of two blocks', () => {
 it.each(['timm-swin-traced', 'torchvision-resnet-traced'])('refuses %s', async (archive) => {
   await using other = await loadSmall(archive);
   const [height, width] = archive.startsWith('timm') ? [24, 40] : [32, 48];
-  await expect(other.explain(randomTensor(1, height!, width!), { method: 'beyond-intuition' })).rejects.toMatchObject({
+  await expect(other.explain(randomTensor(1, height, width), { method: 'beyond-intuition' })).rejects.toMatchObject({
     code: 'METHOD_NOT_APPLICABLE',
     message: expect.stringMatching(/^beyond-intuition cannot explain /) as string,
   });

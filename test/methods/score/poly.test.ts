@@ -64,7 +64,7 @@ describe.each([
 describe('the layers that are joined', () => {
   const inspected = async (name: string): Promise<Inspection> => {
     await using model = name.endsWith('-lite0') ? await Model.load(name) : await loadSmall(name);
-    return model.inspect();
+    return await model.inspect();
   };
 
   it.each([
@@ -158,7 +158,7 @@ describe('refused in one sentence', () => {
     await using model = await loadSmall(archive);
     const [height, width] = archive.startsWith('timm') ? [24, 40] : [32, 48];
     await expect(
-      model.explain(randomTensor(1, height!, width!), { method: 'poly-cam', ...options } as never),
+      model.explain(randomTensor(1, height, width), { method: 'poly-cam', ...options } as never),
     ).rejects.toMatchObject({ code, message: expect.stringMatching(message) as string });
   });
 });

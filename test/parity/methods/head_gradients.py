@@ -27,8 +27,7 @@ ARCHIVES = (
 def grad_sam(seen: Seen) -> Tensor:
     """Barkan et al. 2021: attention times the positive part of its gradient, mean over all but the keys: [B, N]."""
     products = [
-        attention.detach() * gradient.relu()
-        for attention, gradient in zip(seen.attention, seen.gradients, strict=True)
+        attention.detach() * gradient.relu() for attention, gradient in zip(seen.attention, seen.gradients, strict=True)
     ]
     return torch.stack(products).mean(dim=(0, 2, 3))
 

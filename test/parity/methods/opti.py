@@ -2,9 +2,10 @@
 
 Usage: python test/parity/methods/opti.py [MODEL...]
 
-The layers, images and classes are those of score-MODEL.safetensors. Tensors, raw at the grid: `opti-cam` as the authors'
-program has it, which masks pixels in [0, 1] before they are normalized; `opti-cam.SETTING` with other settings. Left out is a map that float32 cannot tell: that in float64 moves by more than
-2e-4 where each pixel is moved by a millionth of its size.
+The layers, images and classes are those of score-MODEL.safetensors. Tensors, raw at the grid: `opti-cam` as the
+authors' program has it, which masks pixels in [0, 1] before they are normalized; `opti-cam.SETTING` with other
+settings. Left out is a map that float32 cannot tell: that in float64 moves by more than 2e-4 where each pixel is moved
+by a millionth of its size.
 """
 
 import json
