@@ -26,6 +26,7 @@ const SAMPLES = 3;
 /** @type {Record<string, object>} */
 const FEW = {
   'is-cam': { steps: SAMPLES },
+  'opti-cam': { steps: SAMPLES },
   'ss-cam': { samples: SAMPLES },
   'smooth-grad': { samples: SAMPLES },
   'smooth-grad-cam++': { samples: SAMPLES },
@@ -33,6 +34,7 @@ const FEW = {
   'integrated-gradients': { steps: SAMPLES },
   'expected-gradients': { samples: SAMPLES },
   'blur-ig': { steps: SAMPLES },
+  'beyond-intuition': { steps: SAMPLES },
   occlusion: { window: 9, stride: 8 },
   rise: { masks: SAMPLES, grid: 4 },
 };

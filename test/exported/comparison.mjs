@@ -13,18 +13,20 @@ const SKELETONS = new URL('../../models/skeletons/', import.meta.url);
 /** Few samples, of methods that run the model often: more would tell nothing of the program. */
 const FEW = {
   'is-cam': { steps: 3 },
+  'opti-cam': { steps: 3 },
   'ss-cam': { samples: 3 },
   'smooth-grad': { samples: 3 },
   'var-grad': { samples: 3 },
   'integrated-gradients': { steps: 6 },
   'expected-gradients': { samples: 3 },
   'blur-ig': { steps: 3 },
+  'beyond-intuition': { steps: 3 },
   occlusion: { window: 56, stride: 48 },
   rise: { masks: 24, grid: 4 },
 };
 
 /** They run a part of the model once for each channel of a layer, or each token; attention flow computes as long. */
-const LONG = ['score-cam', 'ss-cam', 'is-cam', 'ablation-cam', 'value-zeroing', 'vit-cx', 'attention-flow'];
+const LONG = ['score-cam', 'ss-cam', 'is-cam', 'poly-cam', 'ablation-cam', 'value-zeroing', 'vit-cx', 'attention-flow'];
 /** Bytes of a checkpoint; of larger ones those methods would take hours, and are left out. */
 const MOST_FOR_LONG = 12e6;
 /** Nodes that are read in one run. */

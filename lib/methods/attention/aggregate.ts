@@ -1,6 +1,6 @@
 import { add, contract, eyeLike, rename, sum, type SymbolicModel, type Value } from '../../symbolic/index.js';
 import { carryDown, rowOf } from './rows.js';
-import type { RowChoice } from './settings.js';
+import type { RowsChoice } from './settings.js';
 
 export interface Mixing {
   /** The share of a block's output that a token keeps of itself. */
@@ -31,7 +31,7 @@ export function withResidual(attention: Value, { residualWeight: weight, rowNorm
 export function aggregate(
   model: SymbolicModel,
   flow: readonly Value[],
-  { combine, row }: { readonly combine: 'product' | 'sum'; readonly row: RowChoice },
+  { combine, row }: { readonly combine: 'product' | 'sum'; readonly row: RowsChoice },
 ): Value {
   if (combine === 'product') return model.patches(carryDown(rowOf(model, flow.at(-1)!, row), flow), 'keys');
   const rows = flow.map((matrix) => rowOf(model, matrix, row));
@@ -51,7 +51,7 @@ export function aggregate(
 export function aggregateMixed(
   model: SymbolicModel,
   attentions: readonly Value[],
-  options: Mixing & { readonly combine: 'product' | 'sum'; readonly row: RowChoice },
+  options: Mixing & { readonly combine: 'product' | 'sum'; readonly row: RowsChoice },
 ): Value {
   const start = rowOf(model, eyeLike(attentions.at(-1)!), options.row);
   if (options.combine === 'product') {

@@ -19,8 +19,8 @@ export const gae = defineMethod({
   options: withPresets(
     {
       /**
-       * How heads of attention times gradient become one map: positive-part, gradient-weighted, grad-cam, max, min, or
-       * one head's number.
+       * How heads of attention times gradient become one map: positive-part, gradient-weighted, grad-cam, max, min,
+       * gradient-l1, gradient-l2, or one head's number.
        */
       headFusion: FIELDS.gradientFusion,
       ...BLOCKS,

@@ -21,11 +21,13 @@ export const gradientRollout = defineMethod({
   options: withPresets(
     {
       /**
-       * How heads of attention times gradient become one map: positive-part, gradient-weighted, grad-cam, max, min, or
-       * one head's number.
+       * How heads of attention times gradient become one map: positive-part, gradient-weighted, grad-cam, max, min,
+       * gradient-l1, gradient-l2, or one head's number.
        */
       headFusion: FIELDS.gradientFusion,
       ...AGGREGATION,
+      /** Whose row is the map: the token that is classified (or the mean of the patches), another, or all `tokens`. */
+      row: FIELDS.rows,
     },
     { headFusion: 'positive-part', ...ABNAR },
     {
@@ -40,6 +42,11 @@ export const gradientRollout = defineMethod({
           residualWeight: 0,
           rowNormalization: false,
         },
+        // A relu(g) is relu(A g), as attention is never negative. The paper's mean over blocks is the sum but for a
+        // factor.
+        'barkan-2021-grad-sam': { combine: 'sum', residualWeight: 0, rowNormalization: false, row: 'tokens' },
+        'jo-2025-gmar-l1': { headFusion: 'gradient-l1' },
+        'jo-2025-gmar-l2': { headFusion: 'gradient-l2' },
       },
       // Bugs included: other blocks' gradients, of the scores before the softmax; columns divided by row sums; the map
       // divided by its maximum.

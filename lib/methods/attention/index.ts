@@ -2,6 +2,7 @@ import { attentionFlow } from './attention-flow.js';
 import { attentionNorms } from './attention-norms.js';
 import { attentionRollout } from './attention-rollout.js';
 import { attnLrp } from './attn-lrp.js';
+import { beyondIntuition } from './beyond-intuition.js';
 import { cpLrp } from './cp-lrp.js';
 import { gae } from './gae.js';
 import { gradientRollout } from './gradient-rollout.js';
@@ -17,6 +18,7 @@ export const ATTENTION_METHODS = {
   'attention-rollout': attentionRollout,
   'gradient-rollout': gradientRollout,
   gae,
+  'beyond-intuition': beyondIntuition,
   'attention-flow': attentionFlow,
   'attention-norms': attentionNorms,
   'value-zeroing': valueZeroing,

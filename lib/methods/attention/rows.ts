@@ -1,6 +1,6 @@
 import { SightlineError } from '../../support/errors.js';
 import { contract, mean, narrow, rename, select, type SymbolicModel, type Value } from '../../symbolic/index.js';
-import type { RowChoice } from './settings.js';
+import type { RowChoice, RowsChoice } from './settings.js';
 
 function gridOf(model: SymbolicModel): NonNullable<SymbolicModel['inspection']['tokens']> {
   const grid = model.inspection.tokens;
@@ -37,8 +37,9 @@ export function tokenOf(model: SymbolicModel, choice: RowChoice): number | null 
   }
 }
 
-/** A token's row of a matrix [batch, queries, keys], or the mean of the patches' rows: [batch, keys]. */
-export function rowOf(model: SymbolicModel, matrix: Value, choice: RowChoice): Value {
+/** A token's row of a matrix [batch, queries, keys], or the mean of the patches' rows or of all: [batch, keys]. */
+export function rowOf(model: SymbolicModel, matrix: Value, choice: RowsChoice): Value {
+  if (choice === 'tokens') return mean(matrix, 'queries');
   const token = tokenOf(model, choice);
   if (token !== null) return select(matrix, 'queries', token);
   const { prefix, height, width } = gridOf(model);

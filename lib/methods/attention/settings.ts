@@ -14,14 +14,27 @@ export type HeadFusion = (typeof HEAD_FUSIONS)[number] | number;
 /**
  * How heads become one matrix where attention A is weighted by the gradient g of the score with respect to it:
  * `positive-part` mean of relu(A g); `gradient-weighted` relu of the mean of A g; `grad-cam` relu of the mean of A
- * times the mean of g over the patches; `max` and `min` of relu(A g). A number takes relu(A g) of that head alone.
+ * times the mean of g over the patches; `max` and `min` of relu(A g); `gradient-l1` and `gradient-l2` the mean of A
+ * weighted by the norm that g has in each head. A number takes relu(A g) of that head alone.
  */
-export const GRADIENT_FUSIONS = ['positive-part', 'gradient-weighted', 'grad-cam', 'max', 'min'] as const;
+export const GRADIENT_FUSIONS = [
+  'positive-part',
+  'gradient-weighted',
+  'grad-cam',
+  'max',
+  'min',
+  'gradient-l1',
+  'gradient-l2',
+] as const;
 export type GradientFusion = (typeof GRADIENT_FUSIONS)[number] | number;
 
 /** Whose row of the result is the map. A number is that token's place in the sequence, prefix tokens first. */
 export const ROWS = ['classifier', 'class-token', 'distillation-token', 'patches'] as const;
 export type RowChoice = (typeof ROWS)[number] | number;
+
+/** The mean of all tokens' rows, prefix tokens included, is one of them too. */
+const ROWS_AND_MEAN = [...ROWS, 'tokens'] as const;
+export type RowsChoice = (typeof ROWS_AND_MEAN)[number] | number;
 
 const nameOrNumber = <const Names extends readonly string[]>(
   names: Names,
@@ -36,6 +49,7 @@ export const FIELDS = {
   headFusion: nameOrNumber(HEAD_FUSIONS, 'one head'),
   gradientFusion: nameOrNumber(GRADIENT_FUSIONS, 'one head'),
   row: nameOrNumber(ROWS, 'one token'),
+  rows: nameOrNumber(ROWS_AND_MEAN, 'one token'),
   block: z.int({ error: BLOCK }),
   residualWeight: z
     .number({ error: 'give a number of at least 0 and below 1' })

@@ -10,6 +10,8 @@ import { elementwiseGradCam, hiResCam } from './gradient-cams.js';
 import { gradCam } from './grad-cam.js';
 import { isCam } from './is-cam.js';
 import { layerCam } from './layer-cam.js';
+import { optiCam } from './opti-cam.js';
+import { polyCam } from './poly-cam.js';
 import { randomCam } from './random-cam.js';
 import { reciproCam, vitReciproCam } from './recipro-cam.js';
 import { scoreCam } from './score-cam.js';
@@ -34,6 +36,8 @@ export const CAM_METHODS = {
   'ss-cam': ssCam,
   'is-cam': isCam,
   'smooth-grad-cam++': smoothGradCamPlusPlus,
+  'opti-cam': optiCam,
+  'poly-cam': polyCam,
   'ablation-cam': ablationCam,
   'recipro-cam': reciproCam,
   'vit-recipro-cam': vitReciproCam,

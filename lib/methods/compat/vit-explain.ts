@@ -4,7 +4,7 @@ import { eyeLike, grad, highest, rename, sum, zeroSmallest, type Value } from '.
 import { aggregate, type Mixing } from '../attention/aggregate.js';
 import { blocksBetween } from '../attention/blocks.js';
 import { fuseHeads, fuseWithGradient } from '../attention/heads.js';
-import type { GradientFusion, HeadFusion, RowChoice } from '../attention/settings.js';
+import type { GradientFusion, HeadFusion, RowsChoice } from '../attention/settings.js';
 import type { MapOf } from '../method.js';
 
 interface Settings extends Mixing {
@@ -12,7 +12,7 @@ interface Settings extends Mixing {
   readonly startBlock: number;
   readonly endBlock: number;
   readonly combine: 'product' | 'sum';
-  readonly row: RowChoice;
+  readonly row: RowsChoice;
 }
 
 /**

@@ -26,14 +26,14 @@ export default {
   "gradient-rollout": {
     "description": "Gradient attention rollout: rollout of attention weighted by the class score's gradient, positive parts only, which makes it class-specific.\n\nGildenblat, Exploring Explainability for Vision Transformers, 2020, with its pairing of blocks and gradients corrected; positive parts are taken before heads are fused, as in Chefer et al. 2021.",
     "options": {
-      "row": "Whose row is the map: the token that is classified (or the mean of the patches), or another one.",
+      "row": "Whose row is the map: the token that is classified (or the mean of the patches), another, or all `tokens`.",
       "residualWeight": "The weight w of the identity in (1 - w) A + w I; in [0, 1).",
       "rowNormalization": "Whether rows are divided by their sums.",
       "combine": "Product of the blocks' matrices (rollout), or their sum.",
       "startBlock": "The first block, from 0; negative numbers count from the end.",
       "endBlock": "The last block, included; default -1, the model's last.",
       "discardRatio": "Share of each block's entries, the smallest, that is set to 0; in [0, 1).",
-      "headFusion": "How heads of attention times gradient become one map: positive-part, gradient-weighted, grad-cam, max, min, or one head's number.",
+      "headFusion": "How heads of attention times gradient become one map: positive-part, gradient-weighted, grad-cam, max, min, gradient-l1, gradient-l2, or one head's number.",
       "preset": "A published choice of the other options. An option that is given by name wins over it. Default: none.",
       "compat": "The package whose numbers the map reproduces. Default: none, the definition of the paper."
     }
@@ -44,7 +44,17 @@ export default {
       "row": "Whose row is the map: the token that is classified (or the mean of the patches), or another one.",
       "startBlock": "The first block, from 0; negative numbers count from the end.",
       "endBlock": "The last block, included; default -1, the model's last.",
-      "headFusion": "How heads of attention times gradient become one map: positive-part, gradient-weighted, grad-cam, max, min, or one head's number.",
+      "headFusion": "How heads of attention times gradient become one map: positive-part, gradient-weighted, grad-cam, max, min, gradient-l1, gradient-l2, or one head's number.",
+      "preset": "A published choice of the other options. An option that is given by name wins over it. Default: none."
+    }
+  },
+  "beyond-intuition": {
+    "description": "Beyond Intuition: what the tokens handed to one another, times what the class made of it. Attention of each block, scaled token by token or head by head, is multiplied through the blocks with its residual; the result is weighted by the positive part of the score's gradient of the last attention, averaged on the way from nothing to the image.\n\nChen, Li, Yu, Dou & Xiong, Beyond Intuition: Rethinking Token Attributions inside Transformers, TMLR 2023.",
+    "options": {
+      "startBlock": "The first block, from 0; negative numbers count from the end.",
+      "endBlock": "The last block, included; default -1, the model's last.",
+      "scaling": "How attention is scaled: by the length that each `token` gains, or by the gradient of each `head`.",
+      "steps": "Steps of the integrated gradient, at the fractions 0 to 1 of the image, both included.",
       "preset": "A published choice of the other options. An option that is given by name wins over it. Default: none."
     }
   },

@@ -94,6 +94,21 @@ export default {
       "eigenSmoothing": "Whether the first principal component of the weighted activations takes the place of their sum over channels."
     }
   },
+  "opti-cam": {
+    "description": "Opti-CAM: a layer's channels, weighted so that the image seen through their map scores highest. The weights are a softmax, equal at first, whose logits Adam changes for each image and class. Negative activations count as zero.\n\nZhang, Torres, Sicre, Avrithis & Ayache, Opti-CAM: Optimizing saliency maps for interpretability, 2023.",
+    "options": {
+      "steps": "Steps of Adam; each runs the model forward and back.",
+      "learningRate": "Adam's learning rate, above 0.",
+      "baseline": "The values where the image is masked: `zero` (the model's mean color), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per color channel, after normalization."
+    }
+  },
+  "poly-cam": {
+    "description": "Poly-CAM: the map of a coarse layer, made finer by the maps of the layers before it, one for each grid that the network goes through. Each finer map is divided by its own local mean, so that it adds detail and no weight, and multiplied with the coarser one. Takes no gradients; a run of the model for each channel of each layer.\n\nEnglebert, Cornu & De Vleeschouwer, Poly-CAM: High resolution class activation map for convolutional neural networks, 2022.",
+    "options": {
+      "weights": "The weight of a channel: the probability that its mask keeps (`kept`), that hiding its places loses (`removed`), or their sum (`both`). PCAM+, PCAM- and PCAM± in the paper.",
+      "stages": "How many layers are joined, from the layer backwards, 1 to 16; default all grids that there are."
+    }
+  },
   "ablation-cam": {
     "description": "Ablation-CAM: a layer's channels, each weighted by the share of the score that is lost where that channel is set to zero. Takes no gradients; for each channel, one run of the operators after the layer.\n\nDesai and Ramaswamy, Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free Localization, WACV 2020.",
     "options": {

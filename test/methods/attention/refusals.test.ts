@@ -75,7 +75,7 @@ const REFUSALS: readonly Refusal[] = [
     VIT,
     { method: 'gradient-rollout', headFusion: 'mean' },
     'INVALID_OPTION',
-    /headFusion of gradient-rollout is wrong: give positive-part, gradient-weighted, grad-cam, max, min or/,
+    /headFusion of gradient-rollout is wrong: give positive-part, gradient-weighted, grad-cam, max, min, gradient-l1, gradient-l2 or/,
   ],
   [
     VIT,
