@@ -36,5 +36,5 @@ class Detector(nn.Module):
         columns = torch.arange(made.size(3), dtype=made.dtype).view(1, 1, 1, -1).expand_as(rows)
         x = 4 * (columns + made[:, 0:1].sigmoid())
         y = 4 * (rows + made[:, 1:2].sigmoid())
-        sides = 8 * made[:, 2:4].sigmoid()
+        sides = 24 * made[:, 2:4].sigmoid()
         return torch.cat([x, y, sides, made[:, 4:].sigmoid()], 1).flatten(2)
