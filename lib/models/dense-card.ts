@@ -23,5 +23,5 @@ export const denseSchema = z.discriminatedUnion('kind', [
   }),
 ]);
 
-/** What a card says of an output of masks or boxes. */
+/** A card's word on an output of masks or boxes. */
 export type DenseCard = z.infer<typeof denseSchema>;

@@ -7,7 +7,7 @@ import type { HeatMap, Prediction } from './heatmap.js';
 import type { DenseTarget } from './dense/targets.js';
 import type { Target } from './targets.js';
 
-/** What a map explains: a class of the image, of a mask, or of a box. */
+/** The subject of a map: a class of the image, of a mask, or of a box. */
 export type ExplainTarget = Target | DenseTarget;
 
 /** Options that every method takes. */

@@ -12,7 +12,7 @@ export interface ClassLabel {
 }
 
 /**
- * A class and its probability, in [0, 1]; of a model that returns a value, the value; of masks the class's share of the
+ * A class and its probability, in [0, 1]; of a model that returns a value, the value. Of masks the class's share of the
  * places, of a box its score.
  */
 export interface Prediction extends ClassLabel {

@@ -41,8 +41,8 @@ export interface Predicted {
   readonly image: string;
   /**
    * The best classes, best first, by probability: softmax of classes, a sigmoid for each label (`inspect().scores` says
-   * which). Of masks those that are the highest somewhere, by their share of the places. Of boxes the best; where the
-   * card says what a box's first values are, of boxes of one class that share more than half of their union the best.
+   * which). Of masks those that are the highest somewhere, by their share of the places. Of boxes the best. Where the
+   * card says their `place`, boxes of one class that share more than half of their union are listed once.
    */
   readonly predictions: readonly Prediction[];
   /** Scores before softmax or sigmoid: [classes]. Of masks and boxes the output itself. */

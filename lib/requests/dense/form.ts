@@ -4,7 +4,7 @@ import type { DenseCard } from '../../models/dense-card.js';
 
 /** Scores of each class at each place: [N, classes, height, width], or the classes last. */
 export interface MasksForm {
-  /** What the output is of. */
+  /** The kind of the output. */
   readonly kind: 'masks';
   /** How many classes. */
   readonly classes: number;
@@ -18,7 +18,7 @@ export interface MasksForm {
 
 /** A row of values for each box: where it lies, then the score of each class. */
 export interface BoxesForm {
-  /** What the output is of. */
+  /** The kind of the output. */
   readonly kind: 'boxes';
   /** How many boxes, those of nothing included. */
   readonly boxes: number;
@@ -30,13 +30,13 @@ export interface BoxesForm {
   readonly firstClass: number;
   /** Of a box's values the one by which its classes' scores are multiplied; null for none. */
   readonly objectness: number | null;
-  /** What the first four values are; null where that is not known, or where there are none. */
+  /** The meaning of the first four values; null where that is not known, or where there are none. */
   readonly place: 'center' | 'corners' | null;
-  /** What these count: pixels of the model's input, or its width and height. */
+  /** Their unit: pixels of the model's input, or its width and height. */
   readonly unit: 'pixels' | 'sides';
 }
 
-/** What a model returns that scores no classes of the whole image; `unknown` with the reason, as a sentence. */
+/** The form of an output that scores no classes of the whole image; `unknown` with the reason, as a sentence. */
 export type DenseForm = MasksForm | BoxesForm | { readonly kind: 'unknown'; readonly reason: string };
 
 type Size = readonly [number, number];
@@ -59,7 +59,7 @@ export function denseFormOf(
   const labelled = labels === undefined ? null : labels === 'imagenet-1k' ? 1000 : labels.length;
   if (sizes.length === 3 && told?.kind !== 'boxes') {
     return masksOf(sizes as [number, number, number], [height, width], told, labelled) ?? unknown(
-      `is told neither from [N, classes, H, W] nor from [N, H, W, classes] by its shape: ${SAY}, such as { "kind": "masks", "classes": "first" }`,
+      `does not show by its shape whether the classes come first or last: ${SAY}, such as { "kind": "masks", "classes": "first" }`,
     );
   }
   if (sizes.length === 2 && told?.kind !== 'masks') {

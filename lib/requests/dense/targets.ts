@@ -210,7 +210,7 @@ function regionOf({ point, region }: MaskTarget, form: MasksForm, input: Prepare
   if (x >= image.width || y >= image.height || column < 0 || column >= width || row < 0 || row >= height) {
     throw new SightlineError(
       'INVALID_INPUT',
-      `The point ${x}, ${y} lies outside of what the model sees of ${input.name}, whose ${image.width} x ${image.height} pixels it sees from ${pixels(box.left)}, ${pixels(box.top)} to ${pixels(box.left + box.width)}, ${pixels(box.top + box.height)}.`,
+      `The point ${x}, ${y} lies outside of what the model sees of ${input.name}: from ${pixels(box.left)}, ${pixels(box.top)} to ${pixels(box.left + box.width)}, ${pixels(box.top + box.height)}.`,
     );
   }
   const places = new Float32Array(height * width);
