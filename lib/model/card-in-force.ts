@@ -113,10 +113,7 @@ export class CardInForce {
 }
 
 /** The labels of the classes that the model scores, of the whole image or of masks and boxes. */
-async function labelsOf(
-  card: ModelCard,
-  inspection: Inspection,
-): Promise<Pick<KnownModel, 'labels' | 'denseLabels'>> {
+async function labelsOf(card: ModelCard, inspection: Inspection): Promise<Pick<KnownModel, 'labels' | 'denseLabels'>> {
   const form = denseFormOf(inspection, card);
   if (form === null) {
     return { labels: await resolveLabels(card, inspection.classes, inspection.scores), denseLabels: [] };

@@ -9,7 +9,7 @@ export const denseSchema = z.discriminatedUnion('kind', [
   }),
   z.strictObject({
     kind: z.literal('boxes'),
-    /** Where the values of a box lie: `last` in [N, boxes, values], `first` in [N, values, boxes]. Default: what fits. */
+    /** Where a box's values lie: `last` in [N, boxes, values], `first` in [N, values, boxes]. Default: what fits. */
     values: z.enum(['first', 'last']).optional(),
     /**
      * The first four values: `center` x and y, width and height; `corners` left, top, right, bottom; `none` where the

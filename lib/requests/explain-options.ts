@@ -26,7 +26,8 @@ const target = z.union([classTarget, denseTargetSchema]);
 export const commonSchema = z.strictObject({
   targets: z
     .union([z.array(target), z.array(z.array(target))], {
-      error: "a list of class indices, labels, topK, { of, against }, { mask, point or region } or { box, class } is expected, such as ['top1']",
+      error:
+        "a list of class indices, labels, topK, { of, against }, { mask, point or region } or { box, class } is expected, such as ['top1']",
     })
     .optional(),
   score: z

@@ -14,8 +14,8 @@ export type ExplainTarget = Target | DenseTarget;
 export interface CommonOptions {
   /**
    * Classes to explain, one map each, all from one run of the model: indices, labels, `top1` (the default), `topK`. Of
-   * a model that returns masks `{ mask: class }`, at a `point` or over a `region`; of a detector `{ box: n }`. A list of
-   * lists gives each image its own.
+   * a model that returns masks `{ mask: class }`, at a `point` or over a `region`; of a detector `{ box: n }`. A list
+   * of lists gives each image its own.
    */
   readonly targets?: readonly ExplainTarget[] | readonly (readonly ExplainTarget[])[] | undefined;
   /**

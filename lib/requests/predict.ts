@@ -100,11 +100,7 @@ function formOf(inspection: Inspection, card: ModelCard): MasksForm | BoxesForm 
   );
 }
 
-function recordPrediction(
-  count: number,
-  inspection: Inspection,
-  form: MasksForm | BoxesForm | null,
-): PlanDescription {
+function recordPrediction(count: number, inspection: Inspection, form: MasksForm | BoxesForm | null): PlanDescription {
   const plan = new PlanRecorder('predict');
   if (form !== null) {
     recordDensePrediction(new SymbolicModel(plan, inspection), form, count);

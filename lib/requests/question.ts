@@ -29,11 +29,7 @@ export interface Question<Answer> {
   /** The classes asked for, of the call's image `index`. */
   readonly targetsOf: (index: number) => readonly ResolvedTarget[];
   /** Tensors for the plan's `given` steps, of the call's image `index`, the batch's axis (1) first. Default: none. */
-  readonly givenOf?: (
-    index: number,
-    input: PreparedInput,
-    inspection: Inspection,
-  ) => Readonly<Record<string, Tensor>>;
+  readonly givenOf?: (index: number, input: PreparedInput, inspection: Inspection) => Readonly<Record<string, Tensor>>;
   readonly record: (inspection: Inspection) => PlanDescription;
   readonly read: (result: NativeResult, input: PreparedInput, inspection: Inspection) => Answer;
 }

@@ -82,7 +82,15 @@ describe('explain', () => {
     ['mask:cat', 'boxes and no masks'],
     ['cat', '{ box: n }'],
   ])('refuses the target %s of a detector in one line', async (target, words) => {
-    const { code, stderr, stdout } = await sightline('explain', PICTURE, '--model', detector, ...common, '--target', target);
+    const { code, stderr, stdout } = await sightline(
+      'explain',
+      PICTURE,
+      '--model',
+      detector,
+      ...common,
+      '--target',
+      target,
+    );
     expect(code).toBe(2);
     expect(stdout).toBe('');
     expect(stderr.trim().split('\n').at(-1)).toContain(words);

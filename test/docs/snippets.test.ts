@@ -72,9 +72,13 @@ beforeAll(() => {
       dense: { kind: 'boxes', values: 'first', place: 'center', objectness: false },
     }),
   );
-  for (const name of ['photo.jpg', 'other.jpg']) {
+  for (const name of ['photo.jpg']) {
     copyFileSync(path.join(ROOT, 'models/demo/photos/cat.jpg'), path.join(folder, name));
   }
+  // As a process of its own, so that one in the background can be ended.
+  mkdirSync(path.join(folder, 'bin'));
+  const command = `#!/bin/sh\nshift\nexec '${process.execPath}' '${MAIN}' "$@"\n`;
+  writeFileSync(path.join(folder, 'bin', 'npx'), command, { mode: 0o755 });
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -92,7 +96,8 @@ function freePort(): Promise<number> {
 
 function run(file: string, args: readonly string[]): Promise<{ code: number; output: string }> {
   return new Promise((resolve) => {
-    execFile(file, args, { cwd: folder, timeout: 300_000 }, (error, stdout, stderr) =>
+    const env = { ...process.env, PATH: `${path.join(folder, 'bin')}:${process.env['PATH']}` };
+    execFile(file, args, { cwd: folder, timeout: 300_000, env }, (error, stdout, stderr) =>
       resolve({ code: error === null ? 0 : 1, output: stdout + stderr }),
     );
   });
@@ -113,12 +118,7 @@ async function runSnippet({ where, language, code }: Snippet): Promise<{ code: n
   const port = String(await freePort());
   writeFileSync(
     file,
-    [
-      'set -e',
-      "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT",
-      `npx() { shift; '${process.execPath}' '${MAIN}' "$@"; }`,
-      code.replaceAll('8080', port),
-    ].join('\n'),
+    ['set -e', "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT", code.replaceAll('8080', port)].join('\n'),
   );
   return run('bash', [file]);
 }

@@ -58,8 +58,11 @@ export function denseFormOf(
   const unknown = (why: string): DenseForm => ({ kind: 'unknown', reason: `${shape} ${why}.` });
   const labelled = labels === undefined ? null : labels === 'imagenet-1k' ? 1000 : labels.length;
   if (sizes.length === 3 && told?.kind !== 'boxes') {
-    return masksOf(sizes as [number, number, number], [height, width], told, labelled) ?? unknown(
-      `does not show by its shape whether the classes come first or last: ${SAY}, such as { "kind": "masks", "classes": "first" }`,
+    return (
+      masksOf(sizes as [number, number, number], [height, width], told, labelled) ??
+      unknown(
+        `does not show by its shape whether the classes come first or last: ${SAY}, such as { "kind": "masks", "classes": "first" }`,
+      )
     );
   }
   if (sizes.length === 2 && told?.kind !== 'masks') {

@@ -55,8 +55,7 @@ export function denseQuestion(
     (Array.isArray(lists[0]) ? lists[image] : lists) as readonly DenseTarget[];
   return {
     targetsOf: (image) => of(image).map((_, number) => ({ of: number, against: null })),
-    givenOf: (image, input, inspection) =>
-      givenOf(of(image), formFor(all, inspection, card), denseLabels, kind, input),
+    givenOf: (image, input, inspection) => givenOf(of(image), formFor(all, inspection, card), denseLabels, kind, input),
     scoreAt: (inspection) => {
       const form = formFor(all, inspection, card);
       return (model) => denseScore(model, form, kind);

@@ -1,13 +1,7 @@
 import { constant, detach, equal, max, min, pick, rename, select, sum, narrow, where } from '../../symbolic/index.js';
 import type { Axis, Run, SymbolicModel, Value } from '../../symbolic/index.js';
 import type { BoxesForm, MasksForm } from './form.js';
-import type { DenseKind } from './targets.js';
-
-/** Names by which a plan is given the targets of an image, one row or region each. */
-export const CLASS = 'class';
-export const BOX = 'box';
-export const IS_SAID = 'is-said';
-export const REGION = 'region';
+import { BOX, CLASS, IS_SAID, REGION, type DenseKind } from './given.js';
 
 /** What is explained of a target, and what is known of it besides: [batch] each. */
 export interface DenseScore {

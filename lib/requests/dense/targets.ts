@@ -9,7 +9,7 @@ import { SightlineError } from '../../support/errors.js';
 import { maskInView, placeSchema, type ObjectPlace } from '../evaluate/mask.js';
 import { resolveClasses, type ClassName } from '../targets.js';
 import { denseFormOf, type BoxesForm, type DenseForm, type MasksForm } from './form.js';
-import { BOX, CLASS, IS_SAID, REGION } from './score.js';
+import { BOX, CLASS, IS_SAID, REGION, type DenseKind } from './given.js';
 
 /**
  * A class of a mask: the sum of its scores over places. By default those where no other class scores higher in the
@@ -50,14 +50,6 @@ export const isDenseTarget = (target: unknown): target is DenseTarget =>
   typeof target === 'object' && target !== null && ('mask' in target || 'box' in target);
 
 const isMask = (target: DenseTarget): target is MaskTarget => 'mask' in target;
-
-/** What a plan for such targets has to compute; plans of other kinds are others. */
-export interface DenseKind {
-  /** Whether any says its places, or its box's class. */
-  readonly isSaid: boolean;
-  /** Whether any does not. */
-  readonly isLeftOpen: boolean;
-}
 
 export function kindOf(targets: readonly DenseTarget[]): DenseKind {
   const says = (target: DenseTarget): boolean =>

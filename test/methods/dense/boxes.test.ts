@@ -8,6 +8,7 @@ import {
   type BoxTarget,
   type DenseCard,
   type Explanation,
+  type ModelCard,
   type NamedOptions,
   type Predicted,
 } from '../../../lib/index.js';
@@ -22,7 +23,11 @@ const image = randomTensor(1, 16, 16, 7);
 const raw = { raw: true } as const;
 
 /** The same answer by a score that is written out, without any target. */
-async function written(model: Model, method: object, score: (run: symbolic.Run) => symbolic.Value): Promise<Explanation> {
+async function written(
+  model: Model,
+  method: object,
+  score: (run: symbolic.Run) => symbolic.Value,
+): Promise<Explanation> {
   return (await model.explain(image, { ...method, ...raw, score } as NamedOptions<'gradient'>))[0]!;
 }
 
@@ -92,7 +97,8 @@ describe('a detector in the form of YOLO, [N, 4 + classes, boxes]', () => {
     const rows = await rowsOf(model);
     const [{ predictions }] = (await model.predict(image, { top: 16 })) as [Predicted];
     const kept: { box: number; index: number; sides: number[] }[] = [];
-    const order = rows.map((_, box) => box).sort((a, b) => Math.max(...rows[b]!.slice(4)) - Math.max(...rows[a]!.slice(4)));
+    const best = rows.map((row) => Math.max(...row.slice(4)));
+    const order = rows.map((_, box) => box).sort((a, b) => best[b]! - best[a]!);
     for (const box of order) {
       const [x, y, width, height] = rows[box]! as [number, number, number, number];
       const sides = [x - width / 2, y - height / 2, x + width / 2, y + height / 2];
@@ -121,7 +127,10 @@ describe('a detector in the form of YOLO, [N, 4 + classes, boxes]', () => {
 
   it('gives the place of a box in the picture that was resized and cut', async () => {
     // 80 x 48 by half in both directions, of 40 x 24 the middle 16 x 16.
-    const cut = { ...card, input: { ...card.input, resize: { mode: 'exact', size: [40, 24] }, crop: 'center' } } as const;
+    const cut: ModelCard = {
+      ...card,
+      input: { ...card.input, resize: { mode: 'exact', size: [40, 24] }, crop: 'center' },
+    };
     await using seen = await Model.load(PATH, { device: 'cpu', card: cut, maxBatch: 1 });
     const data = new Uint8Array(80 * 48 * 3).map((_, i) => (i * 37) % 251);
     const picture = { data, width: 80, height: 48, channels: 3 } as const;
@@ -179,7 +188,13 @@ describe('what the first values of a box are', () => {
   });
 
   it('corners, counted in sides of the image', async () => {
-    await using model = await boxes({ kind: 'boxes', values: 'last', place: 'corners', unit: 'sides', objectness: false });
+    await using model = await boxes({
+      kind: 'boxes',
+      values: 'last',
+      place: 'corners',
+      unit: 'sides',
+      objectness: false,
+    });
     const [{ logits, predictions }] = (await model.predict(tensor, { top: 1 })) as [Predicted];
     const { box, place } = predictions[0]!;
     const [left, top, right, bottom] = Array.from(logits.data.slice(5 * box!, 5 * box! + 4));
@@ -198,18 +213,32 @@ describe('are refused', () => {
     size = 16,
   ): Promise<{ code: string; message: string }> => {
     await using model = await Model.load(path, { device: 'cpu', card: { ...plainCard(size, size), ...more } });
-    return model.explain(randomTensor(1, size, size), { method: 'gradient', targets } as NamedOptions<'gradient'>).then(
-      () => ({ code: 'none', message: 'no refusal' }),
-      (error: { code: string; message: string }) => ({ code: error.code, message: error.message }),
-    );
+    return await model
+      .explain(randomTensor(1, size, size), { method: 'gradient', targets } as NamedOptions<'gradient'>)
+      .then(
+        () => ({ code: 'none', message: 'no refusal' }),
+        (error: { code: string; message: string }) => ({ code: error.code, message: error.message }),
+      );
   };
 
   it.each([
-    ['a box that is not there', { labels: LABELS }, [{ box: 16 }], 'UNKNOWN_TARGET', 'returns 16, numbered from 0 to 15'],
+    [
+      'a box that is not there',
+      { labels: LABELS },
+      [{ box: 16 }],
+      'UNKNOWN_TARGET',
+      'returns 16, numbered from 0 to 15',
+    ],
     ['an unknown class', { labels: LABELS }, [{ box: 1, class: 'cap' }], 'UNKNOWN_TARGET', 'no class "cap"'],
     ['half a box', { labels: LABELS }, [{ box: 0.5 }], 'INVALID_OPTION', 'targets'],
     ['masks', { labels: LABELS }, [{ mask: 0 }], 'METHOD_NOT_APPLICABLE', 'boxes and no masks'],
-    ['an output that neither labels nor card tell', {}, [{ box: 0 }], 'METHOD_NOT_APPLICABLE', 'does not tell how many'],
+    [
+      'an output that neither labels nor card tell',
+      {},
+      [{ box: 0 }],
+      'METHOD_NOT_APPLICABLE',
+      'does not tell how many',
+    ],
     [
       'a card that says the axes alone',
       { dense: { kind: 'boxes', values: 'first' } },

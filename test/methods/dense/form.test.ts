@@ -36,7 +36,10 @@ describe('masks, by the proportions of the image', () => {
   });
 
   it('none fits: the card may say it all the same', () => {
-    expect(form([5, 10, 40])).toMatchObject({ kind: 'unknown', reason: expect.stringContaining('"classes": "first"') as string });
+    expect(form([5, 10, 40])).toMatchObject({
+      kind: 'unknown',
+      reason: expect.stringContaining('"classes": "first"') as string,
+    });
     expect(form([5, 10, 40], { dense: { kind: 'masks', classes: 'first' } })).toEqual(masks(5, 10, 40));
     expect(form([5, 1, 1])).toMatchObject({ kind: 'unknown' });
   });
@@ -65,7 +68,9 @@ describe('boxes, by labels or the card', () => {
     expect(form([25200, 85], { labels: names(80), dense: { kind: 'boxes', objectness: true } })).toEqual(
       boxes(25200, 80, false, { firstClass: 5, objectness: 4 }),
     );
-    expect(form([25200, 85], { dense: { kind: 'boxes', values: 'last', objectness: true } })).toMatchObject({ classes: 80 });
+    expect(form([25200, 85], { dense: { kind: 'boxes', values: 'last', objectness: true } })).toMatchObject({
+      classes: 80,
+    });
     // Without labels either axis may be that of the values.
     expect(form([25200, 85], { dense: { kind: 'boxes', objectness: true } })).toMatchObject({ kind: 'unknown' });
   });
@@ -75,7 +80,9 @@ describe('boxes, by labels or the card', () => {
       kind: 'unknown',
       reason: expect.stringContaining('finished detections') as string,
     });
-    expect(form([300, 6], { labels: names(2), dense: { kind: 'boxes', objectness: false } })).toMatchObject({ classes: 2 });
+    expect(form([300, 6], { labels: names(2), dense: { kind: 'boxes', objectness: false } })).toMatchObject({
+      classes: 2,
+    });
   });
 
   it('scores alone, as DETR returns them', () => {

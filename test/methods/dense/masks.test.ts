@@ -2,7 +2,15 @@ import { fileURLToPath } from 'node:url';
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { METHOD_NAMES, Model, type Explanation, type MaskTarget, type NamedOptions } from '../../../lib/index.js';
+import {
+  METHOD_NAMES,
+  Model,
+  type Explanation,
+  type MaskTarget,
+  type ModelCard,
+  type NamedOptions,
+  type Predicted,
+} from '../../../lib/index.js';
 import { FEW_SAMPLES } from '../../support/few-samples.js';
 import { loadSmall, plainCard, randomTensor } from '../../support/models.js';
 import { expectRounded, nudged, type Pixels } from '../../support/rounding.js';
@@ -16,9 +24,10 @@ const card = { ...plainCard(HEIGHT, WIDTH), labels: LABELS };
 const REGION = { left: 5, top: 3, width: 11, height: 8 };
 
 const reference = readSafetensors(new URL('../../parity/methods/dense-masks.safetensors', import.meta.url));
+const valuesOf = (key: string): Float32Array => reference.get(key)!.data as Float32Array;
 /** Of each image: the places where the class is the highest, and a rectangle. */
 const TARGETS: readonly (readonly MaskTarget[])[] = [0, 1].map((i) =>
-  Array.from(reference.get('classes')!.data.slice(2 * i, 2 * i + 2)).flatMap((mask) => [
+  Array.from(valuesOf('classes').slice(2 * i, 2 * i + 2)).flatMap((mask) => [
     { mask },
     { mask, region: { boxes: [REGION] } },
   ]),
@@ -26,7 +35,7 @@ const TARGETS: readonly (readonly MaskTarget[])[] = [0, 1].map((i) =>
 const raw = { raw: true, size: 'grid' } as const;
 
 function image(index: number): Pixels {
-  const { data } = reference.get('images')!;
+  const data = valuesOf('images');
   const size = 3 * HEIGHT * WIDTH;
   return { data: Float32Array.from(data.slice(index * size, (index + 1) * size)), shape: [1, 3, HEIGHT, WIDTH] };
 }
@@ -38,7 +47,7 @@ beforeAll(async () => {
 afterAll(() => model.close());
 
 const ask = async (pixels: Pixels, options: object, targets: unknown): Promise<Explanation> =>
-  (await model.explain(pixels as never, { ...raw, ...options, targets } as unknown as NamedOptions<'grad-cam'>))[0]!;
+  (await model.explain(pixels, { ...raw, ...options, targets } as unknown as NamedOptions<'grad-cam'>))[0]!;
 
 describe("pytorch-grad-cam's SemanticSegmentationTarget on the same model", () => {
   const layer = 'body.4';
@@ -50,7 +59,8 @@ describe("pytorch-grad-cam's SemanticSegmentationTarget on the same model", () =
     ['grad-cam++', { method: 'grad-cam++', layer, compat: 'pytorch-grad-cam' }],
     ['gradient', { method: 'gradient' }],
   ])('%s: every image, class and region', async (key, options) => {
-    const { data, shape } = reference.get(key)!;
+    const data = valuesOf(key);
+    const { shape } = reference.get(key)!;
     const area = shape[1]! * shape[2]!;
     for (const i of [0, 1]) {
       const { maps } = await ask(image(i), options, TARGETS[i]);
@@ -66,7 +76,7 @@ describe("pytorch-grad-cam's SemanticSegmentationTarget on the same model", () =
   });
 
   it('the score that is told is the score', async () => {
-    const { data } = reference.get('score')!;
+    const data = valuesOf('score');
     for (const i of [0, 1]) {
       const scores = (await ask(image(i), { method: 'gradient' }, TARGETS[i])).maps.map(({ target }) => target.score);
       const again = async (seed: number): Promise<number[]> =>
@@ -147,7 +157,7 @@ describe('by hand: a segmenter whose scores are 1, -2, 3 and 1/2, 0, -1 of the c
   });
 
   it('predicts the share of each class', async () => {
-    const [{ predictions, logits }] = await hand.predict(colors);
+    const [{ predictions, logits }] = (await hand.predict(colors)) as [Predicted];
     expect(predictions).toEqual([
       { index: 0, label: 'class 0', score: 63 / 64 },
       { index: 1, label: 'class 1', score: 1 / 64 },
@@ -182,11 +192,17 @@ describe('every method', () => {
       for (const i of [0, 1]) {
         const again = async (seed: number): Promise<number[]> => {
           const found: number[] = [];
-          for (const target of targets) found.push(...(await ask(nudged(single(i), seed), options, [target])).maps[0]!.data);
+          for (const target of targets) {
+            const [map] = (await ask(nudged(single(i), seed), options, [target])).maps;
+            found.push(...map!.data);
+          }
           return found;
         };
         const ours = both[i]!.maps.flatMap(({ data }) => Array.from(data));
-        expect(both[i]!.maps.map(({ target }) => target.label), method).toEqual(['dog', 'sofa']);
+        expect(
+          both[i]!.maps.map(({ target }) => target.label),
+          method,
+        ).toEqual(['dog', 'sofa']);
         await expectRounded(ours, await again(0), `${method}, image ${i}`, { model, again });
       }
     }
@@ -195,9 +211,13 @@ describe('every method', () => {
   it('answers several methods from one run as from several', async () => {
     const pixels = image(0);
     const asked = [{ method: 'grad-cam' }, { method: 'layer-cam' }] as const;
-    const [together] = await model.explain(pixels as never, asked.map((one) => ({ ...one, ...raw, targets })));
+    const [together] = await model.explain(
+      pixels,
+      asked.map((one) => ({ ...one, ...raw, targets })),
+    );
     for (const [at, one] of asked.entries()) {
-      const again = async (seed = 0): Promise<Float32Array> => (await ask(nudged(pixels, seed), one, targets)).maps[0]!.data;
+      const again = async (seed = 0): Promise<Float32Array> =>
+        (await ask(nudged(pixels, seed), one, targets)).maps[0]!.data;
       await expectRounded(together![at]!.maps[0]!.data, await again(), one.method, { model, again });
     }
   });
@@ -215,10 +235,10 @@ describe('every method', () => {
 describe('of a picture that is resized and cut', () => {
   it('a point and a region are in pixels of the picture', async () => {
     // 80 x 48, of which the middle 64 x 48 is seen at half the size.
-    const cut = {
+    const cut: ModelCard = {
       ...card,
       input: { ...card.input, resize: { mode: 'exact', size: [40, HEIGHT] }, crop: 'center' },
-    } as const;
+    };
     await using seen = await Model.load(PATH, { device: 'cpu', card: cut });
     const data = new Uint8Array(80 * 48 * 3).map((_, i) => (i * 37) % 251);
     const picture = { data, width: 80, height: 48, channels: 3 } as const;
@@ -234,7 +254,7 @@ describe('of a picture that is resized and cut', () => {
     expect(maps.map(({ target }) => target.places)).toEqual([1, 1, 2 * HEIGHT]);
     expect(maps[0]!.target.score).toBe(maps[1]!.target.score);
     const tensor = (await seen.capture([picture], { input: true })).input!;
-    const [{ maps: direct }] = (await seen.explain(tensor as never, {
+    const [{ maps: direct }] = (await seen.explain(tensor, {
       ...options,
       targets: [{ mask: 1, point: [10, 10] }],
     })) as [Explanation];
@@ -264,9 +284,24 @@ describe('are refused', () => {
     ['an empty list of an image', [[]], 'INVALID_OPTION', 'empty'],
     ['a point outside', [{ mask: 1, point: [32, 0] }], 'INVALID_INPUT', 'lies outside'],
     ['half a pixel', [{ mask: 1, point: [1.5, 0] }], 'INVALID_OPTION', 'targets'],
-    ['a region of nothing', [{ mask: 1, region: { boxes: [{ left: 40, top: 0, width: 9, height: 9 }] } }], 'INVALID_INPUT', 'covers no place'],
-    ['a mask of another size', [{ mask: 1, region: { data: new Uint8Array(4), width: 2, height: 2 } }], 'INVALID_INPUT', "picture's size"],
-    ['a point and a region', [{ mask: 1, point: [1, 1], region: { boxes: [REGION] } }], 'INVALID_OPTION', 'not at both'],
+    [
+      'a region of nothing',
+      [{ mask: 1, region: { boxes: [{ left: 40, top: 0, width: 9, height: 9 }] } }],
+      'INVALID_INPUT',
+      'covers no place',
+    ],
+    [
+      'a mask of another size',
+      [{ mask: 1, region: { data: new Uint8Array(4), width: 2, height: 2 } }],
+      'INVALID_INPUT',
+      "picture's size",
+    ],
+    [
+      'a point and a region',
+      [{ mask: 1, point: [1, 1], region: { boxes: [REGION] } }],
+      'INVALID_OPTION',
+      'not at both',
+    ],
     ['another word', [{ mask: 1, place: 3 }], 'INVALID_OPTION', 'targets'],
     ['no target', undefined, 'METHOD_NOT_APPLICABLE', 'say what to explain'],
   ])('%s', async (_, targets, code, words) => {
@@ -280,7 +315,11 @@ describe('are refused', () => {
       expect(await refused([{ mask: 1 }], { score })).toMatchObject({ code: 'INVALID_OPTION' });
     }
     await expect(
-      model.evaluate(image(0) as never, { methods: ['gradient'], metrics: ['complexity'], targets: [{ mask: 1 }] as never }),
+      model.evaluate(image(0) as never, {
+        methods: ['gradient'],
+        metrics: ['complexity'],
+        targets: [{ mask: 1 }] as never,
+      }),
     ).rejects.toMatchObject({ code: 'INVALID_OPTION' });
   });
 

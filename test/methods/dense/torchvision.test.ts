@@ -37,7 +37,7 @@ describe.skipIf(python === null)("torchvision's LR-ASPP as models/export.py writ
   });
   const explain = async (pixels: Pixels): Promise<Explanation> =>
     (
-      await model.explain(pixels as never, {
+      await model.explain(pixels, {
         method: 'grad-cam',
         layer: 'classifier.cbr',
         targets: [{ mask: expected.index }],
@@ -47,7 +47,7 @@ describe.skipIf(python === null)("torchvision's LR-ASPP as models/export.py writ
     )[0]!;
 
   it('has the labels of its card', async () => {
-    const [{ predictions }] = (await model.predict(image as never)) as [Predicted];
+    const [{ predictions }] = (await model.predict(image)) as [Predicted];
     const [best] = predictions;
     expect(best!.index).toBe(expected.index);
     expect(best!.score).toBeCloseTo(expected.places / SIZE ** 2, 5);

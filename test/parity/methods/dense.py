@@ -7,8 +7,8 @@ needs: pip install grad-cam==1.5.5
 `dense-masks.pt` is a segmenter of five classes in the form of torchvision's (a dict with `out`, upsampled to the image),
 `dense-detector.pt` one in the form of YOLO's exports, [N, 4 + classes, boxes]. `dense-masks.safetensors` has the
 segmenter's images, the two `classes` that are the highest at most places of each and, for each image, class and one of
-two regions (those places, and REGION), in this order: `score`, the peer's score, `METHOD`, its map of `body.4`, raw at the grid, and
-`gradient`, the largest magnitude over the channels, [height, width] of the image, in float64.
+two regions (those places, and REGION), in this order: `score`, the peer's score, `METHOD`, its map of `body.4`, raw at
+the grid, and `gradient`, the largest magnitude over the channels, [height, width] of the image, in float64.
 """
 
 import sys
@@ -79,7 +79,8 @@ def main() -> None:
     masks = seed_weights(Segmenter(), 41).eval()
     images = 2 * torch.randn(2, 3, *SIZE, generator=torch.Generator().manual_seed(43))
     torch.jit.script(masks).save(str(HERE / "dense-masks.pt"))
-    torch.jit.trace(seed_weights(Detector(), 42).eval(), torch.zeros(2, 3, 16, 16)).save(str(HERE / "dense-detector.pt"))
+    detector = seed_weights(Detector(), 42).eval()
+    torch.jit.trace(detector, torch.zeros(2, 3, 16, 16)).save(str(HERE / "dense-detector.pt"))
 
     tensors: dict[str, list[Tensor]] = {}
     wrapped, exact = Out(masks).requires_grad_(True), Out(seed_weights(Segmenter(), 41).eval()).double()

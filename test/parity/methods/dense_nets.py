@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 
 class Segmenter(nn.Module):
-    """Five classes at a quarter of the image's size, upsampled to it, in a dict as torchvision's segmenters return it."""
+    """Five classes at a quarter of the image's size, upsampled to it, in a dict as torchvision's return it."""
 
     def __init__(self) -> None:
         super().__init__()
