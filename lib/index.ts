@@ -25,6 +25,7 @@ export type {
   CommonOptions,
   CustomOptions,
   ExplainOptions,
+  ExplainTarget,
   Explanation,
   Fusion,
   LayerOptions,
@@ -99,6 +100,9 @@ export type {
 } from './engine/inspection.js';
 export type { ModelCard, ModelInput } from './models/card.js';
 export type { ClassName, Target } from './requests/targets.js';
+export type { BoxTarget, DenseTarget, MaskTarget } from './requests/dense/targets.js';
+export type { BoxesForm, DenseForm, MasksForm } from './requests/dense/form.js';
+export type { DenseCard } from './models/dense-card.js';
 export type { DeviceMemory, NativeStats, NativeVersions, Tensor } from './engine/native-types.js';
 export { getThreads, setThreads } from './engine/threads.js';
 export { METHOD_NAMES, type MethodName } from './methods/index.js';

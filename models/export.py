@@ -1,4 +1,5 @@
-"""Exports an image classifier of torchvision, timm or Hugging Face as a program or an archive, with its card.
+"""Exports an image classifier of torchvision, timm or Hugging Face, or a segmenter of torchvision, as a program or an
+archive, with its card.
 
     python models/export.py --library torchvision --model resnet50 --pretrained --format pt2 --out resnet50.pt2
     python models/export.py --library torchvision --model resnet50 --pretrained --out resnet50.pt
@@ -94,12 +95,18 @@ def from_torchvision(args: argparse.Namespace) -> Source:
     from torchvision.models import get_model, get_model_weights, list_models
     import torchvision.models as zoo
 
-    if args.model not in list_models(module=zoo):
-        raise ExportError(f"torchvision has no image classifier {args.model!r}: see torchvision.models.list_models()")
+    is_segmenter = args.model in list_models(module=zoo.segmentation)
+    if not is_segmenter and args.model not in list_models(module=zoo):
+        raise ExportError(
+            f"torchvision has no image classifier and no segmenter {args.model!r}: see torchvision.models.list_models()"
+        )
     weights = get_model_weights(args.model).DEFAULT
-    options: dict[str, Any] = {}
+    # A segmenter without weights would fetch those of its backbone.
+    options: dict[str, Any] = {"weights_backbone": None} if is_segmenter and not args.pretrained else {}
     transform = weights.transforms()
-    crop, resize = transform.crop_size[0], transform.resize_size[0]
+    resize = transform.resize_size[0]
+    # Segmenters see the whole picture, of any proportions; a card has one size.
+    crop = resize if is_segmenter else transform.crop_size[0]
     if args.size and args.size != crop:
         if args.model.startswith("vit_"):
             if args.pretrained:
@@ -113,9 +120,10 @@ def from_torchvision(args: argparse.Namespace) -> Source:
         crop,
         tuple(transform.mean),
         tuple(transform.std),
-        "shorter-side",
+        "exact" if is_segmenter else "shorter-side",
         resize,
         _interpolation(transform.interpolation.value, notes),
+        "none" if is_segmenter else "center",
     )
     categories = list(weights.meta["categories"])
     labels = "imagenet-1k" if categories == imagenet_labels() else categories

@@ -2,7 +2,7 @@ import { Command, Option } from 'commander';
 
 import { SightlineError } from '../support/errors.js';
 import { parseExplainOptions } from '../requests/explain-options.js';
-import type { Explanation, NamedOptions } from '../requests/explain.js';
+import type { ExplainTarget, Explanation, NamedOptions } from '../requests/explain.js';
 import type { HeatMap } from '../requests/heatmap.js';
 import { COLORMAPS, type Colormap } from '../pictures/colormaps.js';
 import type { MethodName } from '../methods/index.js';
@@ -25,7 +25,6 @@ import {
 import { OutputFolder, safeName } from './output-files.js';
 import { readPreset, type Preset } from './preset-file.js';
 import type { Session } from './session.js';
-import type { Target } from '../requests/targets.js';
 import { ViewPage } from './view-page.js';
 import { describeMap, listPredictions, percent, subjectOf } from './words.js';
 
@@ -68,6 +67,8 @@ interface MapResult {
     readonly index: number;
     readonly label: string;
     readonly against?: { readonly index: number; readonly label: string };
+    readonly places?: number;
+    readonly box?: number;
   };
   readonly layer: string | null;
   readonly shape: readonly [height: number, width: number];
@@ -92,7 +93,7 @@ export function explainCommand(session: Session): Command {
     .option('--preset <file>', 'the method with its options, as search --save wrote it')
     .option(
       '--target <target>',
-      'class index, label, topK for the K best classes, or "A vs B" for what prefers A to B; may be repeated (default: top1)',
+      'class index, label, topK for the K best classes, or "A vs B" for what prefers A to B; of masks mask:CLASS or mask:CLASS@X,Y, of a detector box:N or box:N:CLASS; may be repeated (default: top1)',
       repeated,
     )
     .option(
@@ -186,8 +187,12 @@ async function explainAll(
   return explained.map((explanation, i) => [some[i]!, explanation]);
 }
 
-/** `A vs B` is how much more A is favored than B. */
-function targetOf(text: string): Target {
+/** `A vs B` is how much more A is favored than B; `mask:CLASS`, `mask:CLASS@X,Y`, `box:N`, `box:N:CLASS`. */
+function targetOf(text: string): ExplainTarget {
+  const box = /^box:(\d+)(?::(.+))?$/.exec(text);
+  if (box) return { box: Number(box[1]), ...(box[2] !== undefined && { class: box[2] }) };
+  const mask = /^mask:(.+?)(?:@(\d+),(\d+))?$/.exec(text);
+  if (mask) return { mask: mask[1]!, ...(mask[2] !== undefined && { point: [Number(mask[2]), Number(mask[3])] }) };
   const pair = /^(.+) vs (.+)$/.exec(text);
   return pair ? { of: pair[1]!, against: pair[2]! } : text;
 }
@@ -247,11 +252,17 @@ async function resultOf(
   const { method, options, predictions } = explanation;
   const maps: MapResult[] = [];
   for (const map of explanation.maps) {
-    const { index, label, against } = map.target;
-    const subject = against ? `${label} vs ${against.label}` : label;
+    const { index, label, against, places, box } = map.target;
+    const subject = against ? `${label} vs ${against.label}` : box === undefined ? label : `${label} box ${box}`;
     const name = [safeName(base) || 'image', method, safeName(subject) || String(index)].join('-');
     maps.push({
-      target: { index, label, ...(against && { against: { index: against.index, label: against.label } }) },
+      target: {
+        index,
+        label,
+        ...(against && { against: { index: against.index, label: against.label } }),
+        ...(places !== undefined && { places }),
+        ...(box !== undefined && { box }),
+      },
       layer: map.layer,
       shape: map.shape,
       min: map.min,
@@ -280,7 +291,7 @@ function overlayOf(map: HeatMap, image: string, method: string, flags: ExplainFl
 
 function printResult(session: Session, result: Result, { maps }: Explanation): void {
   session.print(result.image);
-  session.print(`  predicted: ${listPredictions(result.predictions)}`);
+  if (result.predictions.length > 0) session.print(`  predicted: ${listPredictions(result.predictions)}`);
   result.maps.forEach(({ overlay, raw }, i) => {
     session.print(`  ${subjectOf(result.method, maps[i]!)}: ${describeMap(maps[i]!)}`);
     for (const file of [overlay, raw]) if (file !== undefined) session.print(`    ${file}`);

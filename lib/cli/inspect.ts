@@ -40,6 +40,16 @@ async function inspect(session: Session, name: string, flags: ModelFlags): Promi
   for (const line of describe(model, found)) session.print(line);
 }
 
+/** What is scored: classes of the image, of masks, or of boxes. */
+function classesOf(model: Model, { classes, dense }: ModelInspection): readonly [string, string] {
+  if (dense === null) {
+    return ['classes', `${classes}: ${model.labels.slice(0, 3).join(', ')}${classes > 3 ? ', ...' : ''}`];
+  }
+  if (dense.kind === 'unknown') return ['classes', `none. ${dense.reason}`];
+  const many = dense.kind === 'masks' ? `${dense.width} x ${dense.height} places` : `${dense.boxes} boxes`;
+  return [dense.kind, `${dense.classes} classes for each of ${many}`];
+}
+
 function describe(model: Model, found: ModelInspection): string[] {
   const { nodes, attention, tokens, head, methods } = found;
   const { mean, std, resize, interpolation, crop } = model.card.input;
@@ -51,7 +61,7 @@ function describe(model: Model, found: ModelInspection): string[] {
       'input',
       `${found.width} x ${found.height}, ${resize.mode === 'exact' ? `resized to ${size}` : `shorter side to ${size}`}, ${interpolation}${crop === 'center' ? ', center crop' : ''}, mean ${mean.join(' ')}, std ${std.join(' ')}`,
     ],
-    ['classes', `${found.classes}: ${model.labels.slice(0, 3).join(', ')}${found.classes > 3 ? ', ...' : ''}`],
+    classesOf(model, found),
     [
       'head',
       head === null

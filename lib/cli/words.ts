@@ -25,7 +25,8 @@ export function subjectOf(method: string, map: HeatMap): string {
   const isClassSpecific = METHODS[method as MethodName].isClassSpecific;
   const { target } = map;
   const rival = target.against ? ` rather than ${className(target.against)}` : '';
-  return `${method}${of}, ${isClassSpecific ? `for ${className(target)}${rival}` : 'whatever the class'}`;
+  const place = target.box === undefined ? '' : ` of box ${target.box}`;
+  return `${method}${of}, ${isClassSpecific ? `for ${className(target)}${place}${rival}` : 'whatever the class'}`;
 }
 
 export function percent(share: number): string {

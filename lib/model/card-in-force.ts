@@ -1,5 +1,7 @@
 import type { ImageSizes } from '../archives/exported/sizes.js';
 import { defaultCard, resolveLabels, type ModelCard } from '../models/card.js';
+import type { Inspection } from '../engine/inspection.js';
+import { denseFormOf } from '../requests/dense/form.js';
 import type { KnownModel } from '../requests/question.js';
 import { SightlineError } from '../support/errors.js';
 import type { Inspections } from './inspections.js';
@@ -73,15 +75,20 @@ export class CardInForce {
     return null;
   }
 
+  /** What is said of an output, by default the usual one: nothing where no card was found yet. */
+  async cardOf(output: string | undefined): Promise<Pick<ModelCard, 'dense' | 'labels'>> {
+    if (this.found === null) return {};
+    return (output === undefined ? this.found : await this.ofOutput(output)).card;
+  }
+
   /** The same model where another of its outputs is asked about: labels and target layer of the card are not its. */
   async ofOutput(name: string): Promise<KnownModel> {
     const known = this.required;
     const { height, width } = known.card.input;
     const usual = await this.inspections.at(height, width);
     if (name === usual.output) return known;
-    const { classes, scores } = await this.inspections.at(height, width, name);
-    const { labels: _labels, targetLayer: _layer, ...card } = known.card;
-    return { ...known, card, labels: await resolveLabels(card, classes, scores) };
+    const { labels: _labels, targetLayer: _layer, dense: _dense, ...card } = known.card;
+    return { ...known, card, ...(await labelsOf(card, await this.inspections.at(height, width, name))) };
   }
 
   /** The first tensor tells the size of a model that runs on no usual one. */
@@ -91,18 +98,25 @@ export class CardInForce {
   }
 
   private async take(card: ModelCard): Promise<void> {
-    const { classes, scores, channels, isChannelsLast } = await this.inspections.at(
-      card.input.height,
-      card.input.width,
-    );
+    const inspection = await this.inspections.at(card.input.height, card.input.width);
+    const { channels, isChannelsLast } = inspection;
     if (card.input.mean.length !== channels) {
       throw new SightlineError(
         'INVALID_CARD',
         `The card of ${card.name} gives the mean of ${card.input.mean.length} channels, but the model's images have ${channels}; give one for each.`,
       );
     }
-    const labels = await resolveLabels(card, classes, scores);
+    const labels = await labelsOf(card, inspection);
     // Another tensor may have been quicker.
-    this.found ??= { card, labels, axes: { channels, isChannelsLast } };
+    this.found ??= { card, ...labels, axes: { channels, isChannelsLast } };
   }
+}
+
+/** The labels of the classes that the model scores, of the whole image or of masks and boxes. */
+async function labelsOf(card: ModelCard, inspection: Inspection): Promise<Pick<KnownModel, 'labels' | 'denseLabels'>> {
+  const form = denseFormOf(inspection, card);
+  if (form === null) {
+    return { labels: await resolveLabels(card, inspection.classes, inspection.scores), denseLabels: [] };
+  }
+  return { labels: [], denseLabels: form.kind === 'unknown' ? [] : await resolveLabels(card, form.classes) };
 }

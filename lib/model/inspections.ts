@@ -5,6 +5,8 @@ import type { Applicability, Inspection } from '../engine/inspection.js';
 import type { ImageSizes } from '../archives/exported/sizes.js';
 import type { NativeModel } from '../engine/native-types.js';
 import { METHOD_NAMES, METHODS } from '../methods/index.js';
+import type { ModelCard } from '../models/card.js';
+import { denseFormOf, type DenseForm } from '../requests/dense/form.js';
 import { outputOption } from '../requests/question.js';
 import { SightlineError } from '../support/errors.js';
 import { parseOptions } from '../support/options.js';
@@ -65,15 +67,17 @@ export function parseInspectOptions(
 export interface ModelInspection extends Inspection {
   /** Every method, and why it does not apply where it does not. */
   readonly methods: readonly Applicability[];
+  /** How an output is read that scores no classes of the whole image, such as masks and boxes; null where it does. */
+  readonly dense: DenseForm | null;
 }
 
-/** Whether each method can explain the model. */
-export function withApplicability(inspection: Inspection): ModelInspection {
+/** Whether each method can explain the model, and what `explain` can be asked about. */
+export function withApplicability(inspection: Inspection, card: Pick<ModelCard, 'dense' | 'labels'>): ModelInspection {
   const methods = METHOD_NAMES.map((name) => {
     const reason = METHODS[name].reasonAgainst(inspection);
     return { name, applies: reason === null, reason };
   });
-  return { ...inspection, methods };
+  return { ...inspection, methods, dense: denseFormOf(inspection, card) };
 }
 
 /** What is known of a model at each image size, found by the engine at the first request of that size. */

@@ -163,7 +163,7 @@ export class Model {
     return this.whileOpen(signal, async (either) => {
       throwIfAborted(either);
       const { height, width } = size.height === null ? this.card.input : size;
-      return withApplicability(await this.inspections.at(height, width, output));
+      return withApplicability(await this.inspections.at(height, width, output), await this.inForce.cardOf(output));
     });
   }
 

@@ -215,7 +215,7 @@ export class Submissions {
         const requests = inputs.slice(start, end).map(({ request }, i) => {
           const index = first + start + i;
           const targets = question.targetsOf(index);
-          const given = question.givenOf?.(index, inputs[start + i]!);
+          const given = question.givenOf?.(index, inputs[start + i]!, inspections[start + i]!);
           return {
             ...request,
             ...(given && { given }),

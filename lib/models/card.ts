@@ -5,6 +5,7 @@ import { z } from 'zod';
 
 import { SightlineError } from '../support/errors.js';
 import { SCORE_KINDS, type ScoreKind } from '../engine/inspection.js';
+import { denseSchema } from './dense-card.js';
 import { describeIssue, fieldPath, firstIssue } from './card-issues.js';
 import { readImagenetLabels } from './labels.js';
 
@@ -116,6 +117,8 @@ const cardSchema = z.strictObject({
    * value.
    */
   scores: z.enum(SCORE_KINDS).optional(),
+  /** What an output of masks or boxes is, where its shape does not tell. */
+  dense: denseSchema.optional(),
   /** The node that CNN methods explain where none is asked for. */
   targetLayer: z.string().optional(),
   /** The skeleton that the weights are set into, for a model that comes as a checkpoint and not as an archive. */

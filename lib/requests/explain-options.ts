@@ -9,16 +9,25 @@ import { reading, readOptions } from '../support/options.js';
 import type { Run, Value } from '../symbolic/index.js';
 import { FUSIONS, type CommonOptions, type ExplainRequest } from './explain.js';
 import { topOption } from './predict.js';
+import { denseTargetSchema } from './dense/targets.js';
 import { clientOption, outputOption } from './question.js';
 import { checkTargetCount } from './targets.js';
 
 const className = z.union([z.number(), z.string()]);
-const target = z.union([className, z.strictObject({ of: className, against: className })]);
+const classTarget = z.union([className, z.strictObject({ of: className, against: className })]);
+/** What is asked about classes of the whole image alone. */
+export const classTargetsSchema = z
+  .union([z.array(classTarget), z.array(z.array(classTarget))], {
+    error: "a list of class indices, labels, topK or { of, against } is expected, such as ['top1']",
+  })
+  .optional();
+const target = z.union([classTarget, denseTargetSchema]);
 /** Options of every method. */
 export const commonSchema = z.strictObject({
   targets: z
     .union([z.array(target), z.array(z.array(target))], {
-      error: "a list of class indices, labels, topK or { of, against } is expected, such as ['top1']",
+      error:
+        "a list of class indices, labels, topK, { of, against }, { mask, point or region } or { box, class } is expected, such as ['top1']",
     })
     .optional(),
   score: z
@@ -123,7 +132,7 @@ export function shared(requests: readonly ExplainRequest[]): Shared {
   }
   const { targets, output, signal, client } = first.common;
   for (const { method, common } of others) {
-    if (JSON.stringify(common.targets) !== JSON.stringify(targets)) {
+    if (common.targets !== targets && JSON.stringify(common.targets) !== JSON.stringify(targets)) {
       throw new SightlineError(
         'INVALID_OPTION',
         `${first.method.name} and ${method.name} are asked for different targets; methods of one call share them. Give both the same, or make two calls.`,

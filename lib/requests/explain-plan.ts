@@ -21,6 +21,7 @@ import {
 } from '../symbolic/index.js';
 import { PlanRecorder } from '../symbolic/recorder.js';
 import type { ExplainRequest, Score } from './explain.js';
+import type { DenseScore } from './dense/score.js';
 import { DEFAULT_TOP } from './predict.js';
 
 /** A request with the layers that it explains of one model; null for a method without layers. */
@@ -63,21 +64,39 @@ export const prefixOf = (at: number): string => `${at}/`;
  * Records methods for one model and input size. What they have in common, above all the run on the images, is computed
  * once.
  *
+ * @param scored records the score of targets that are masks or boxes
  * @throws SightlineError METHOD_NOT_APPLICABLE, UNKNOWN_NODE, INVALID_OPTION
  */
 export function recordExplanations(
   requests: readonly LayeredRequest[],
   inspection: Inspection,
   card: ModelCard,
+  scored?: (model: SymbolicModel) => DenseScore,
 ): PlanDescription {
   const plan = new PlanRecorder(requests[0]!.method.name);
   const model = new SymbolicModel(plan, inspection, undefined, undefined, normalizationOf(card.input));
+  const dense = scored?.(model);
   requests.forEach((request, at) => {
     plan.method = request.method.name;
-    recordOne(request, model, card.name, prefixOf(at));
+    const prefix = prefixOf(at);
+    if (dense === undefined) {
+      recordOne(request, model, card.name, prefix);
+      return;
+    }
+    recordOne({ ...request, common: { ...request.common, score: dense.of } }, model, card.name, prefix);
+    outputDense(dense, model, prefix);
   });
   plan.method = requests.map(({ method }) => method.name).join(' + ');
   return plan.finish(Math.min(...requests.map(({ common }) => common.memory ?? 2 ** 30)), inspection);
+}
+
+/** What is told of targets that are masks or boxes. */
+function outputDense({ of, index, places, box }: DenseScore, model: SymbolicModel, prefix: string): void {
+  const { plan } = model;
+  plan.output(`${prefix}denseClasses`, index);
+  plan.output(`${prefix}denseScores`, of(model.output));
+  if (places !== undefined) plan.output(`${prefix}densePlaces`, places);
+  if (box !== undefined) plan.output(`${prefix}denseBoxes`, box);
 }
 
 /** What was recorded of a method, for whoever reads its map in the same plan. */
@@ -112,7 +131,7 @@ export function recordMap(
   if (inspection.classes === 0 && method.isClassSpecific && typeof common.score !== 'function') {
     throw new SightlineError(
       'METHOD_NOT_APPLICABLE',
-      `${modelName} returns ${inspection.outputShape.join(' x ')} rather than class scores; say what to explain of it by \`score\`, a function of its \`output\`.`,
+      `${modelName} returns ${inspection.outputShape.join(' x ')} rather than class scores; say what to explain of it by targets { mask: class } or { box: n }, or by \`score\`, a function of its \`output\`.`,
     );
   }
 

@@ -6,6 +6,8 @@ import { readExplanations } from './explain-result.js';
 import type { CommonOptions, ExplainRequest, Explanation } from './explain.js';
 import { identityOf, keyOf } from './plan-keys.js';
 import type { Request } from './question.js';
+import { denseQuestion, denseTargetsIn } from './dense/question.js';
+import { kindOf } from './dense/targets.js';
 import { resolveTargets, type ResolvedTarget, type Target } from './targets.js';
 
 /**
@@ -16,9 +18,11 @@ import { resolveTargets, type ResolvedTarget, type Target } from './targets.js';
 export function explainRequest(methods: readonly ExplainRequest[]): Request<Explanation<string, unknown>[]> {
   const { targets, output, signal, client, maxPixels } = shared(methods);
   checkForm(targets);
+  const dense = denseTargetsIn(targets, methods);
   // A method or score of the user's own is identified by its object.
   const key = keyOf([
     'explain',
+    dense && [kindOf(dense), dense.map((target) => 'mask' in target)[0]],
     ...methods.map(({ method, settings, layers, layering, common }) => [
       method.name,
       identityOf(method),
@@ -33,14 +37,18 @@ export function explainRequest(methods: readonly ExplainRequest[]): Request<Expl
     client,
     maxPixels,
     output: output?.toString(),
-    question: ({ card, labels }, images) => {
-      const targetsOf = targetsOfCall(targets, labels, images);
+    question: (known, images) => {
+      const { card } = known;
+      checkTargetLists(targets, images);
       const layered = (inspection: Inspection): LayeredRequest[] =>
         methods.map((method) => withLayers(method, inspection, card.targetLayer));
+      const labels = dense === null ? known.labels : known.denseLabels;
+      const of = dense === null ? null : denseQuestion(targets!, dense, known);
       return {
         key,
-        targetsOf,
-        record: (inspection) => recordExplanations(layered(inspection), inspection, card),
+        targetsOf: of?.targetsOf ?? targetsOfCall(targets, labels, images),
+        ...(of && { givenOf: of.givenOf }),
+        record: (inspection) => recordExplanations(layered(inspection), inspection, card, of?.scoreAt(inspection)),
         read: (result, input, inspection) => readExplanations(layered(inspection), result, input, labels),
       };
     },

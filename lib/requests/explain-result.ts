@@ -64,7 +64,18 @@ function readOne(
   };
 
   let maps: HeatMap[];
-  if (outputs['conceptClasses']) {
+  if (outputs['denseClasses']) {
+    // A method that explains no score gives one map for all.
+    const perTarget = map.shape.length === 3;
+    const of = (name: string, t: number): number => Math.round(output(name).data[t]!);
+    maps = result.targets.map((_, t) =>
+      mapAt(perTarget ? t : 0, {
+        ...prediction(of('denseClasses', t), output('denseScores').data[t]!),
+        ...(outputs['densePlaces'] && { places: of('densePlaces', t) }),
+        ...(outputs['denseBoxes'] && { box: of('denseBoxes', t) }),
+      }),
+    );
+  } else if (outputs['conceptClasses']) {
     const { data } = output('conceptClasses');
     maps = Array.from(data, (index, concept) =>
       mapAt(concept, prediction(index, output('conceptScores').data[concept]!)),

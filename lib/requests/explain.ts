@@ -4,15 +4,20 @@ import type { METHODS, MethodName } from '../methods/index.js';
 import type { Method } from '../methods/method.js';
 import type { Run, Value } from '../symbolic/index.js';
 import type { HeatMap, Prediction } from './heatmap.js';
+import type { DenseTarget } from './dense/targets.js';
 import type { Target } from './targets.js';
+
+/** The subject of a map: a class of the image, of a mask, or of a box. */
+export type ExplainTarget = Target | DenseTarget;
 
 /** Options that every method takes. */
 export interface CommonOptions {
   /**
-   * Classes to explain, one map each, all from one run of the model: indices, labels, `top1` (the default), `topK`. A
-   * list of lists gives each image its own.
+   * Classes to explain, one map each, all from one run of the model: indices, labels, `top1` (the default), `topK`. Of
+   * a model that returns masks `{ mask: class }`, at a `point` or over a `region`; of a detector `{ box: n }`. A list
+   * of lists gives each image its own.
    */
-  readonly targets?: readonly Target[] | readonly (readonly Target[])[] | undefined;
+  readonly targets?: readonly ExplainTarget[] | readonly (readonly ExplainTarget[])[] | undefined;
   /**
    * The score that is explained of the class: its `logit` (default), its `probability`, or any value per image computed
    * from what the model gives:

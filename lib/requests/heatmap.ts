@@ -1,5 +1,6 @@
 import { overlay, type OverlayOptions } from '../pictures/overlay.js';
 import type { Picture } from '../pictures/picture.js';
+import type { Box } from './evaluate/mask.js';
 import type { PreparedInput } from '../images/inputs.js';
 
 /** A class of the model. */
@@ -10,16 +11,25 @@ export interface ClassLabel {
   readonly label: string;
 }
 
-/** A class and its probability, in [0, 1]; of a model that returns a value, the value. */
+/**
+ * A class and its probability, in [0, 1]; of a model that returns a value, the value. Of masks the class's share of the
+ * places, of a box its score.
+ */
 export interface Prediction extends ClassLabel {
-  /** Probability in [0, 1]; of a model that returns a value, the value. */
+  /** Probability in [0, 1]; of a model that returns a value, the value; of masks the share of the places. */
   readonly score: number;
+  /** Of a detector: the box's row in the output, which a target `{ box }` names. */
+  readonly box?: number;
+  /** Of a detector whose card says it: where the box lies, in pixels of the picture. */
+  readonly place?: Box;
 }
 
-/** The class that a map explains. */
+/** The class that a map explains. Of a mask or a box `score` is the score that was explained. */
 export interface ExplainedTarget extends Prediction {
   /** The class that it is preferred to, where a difference was asked for. */
   readonly against?: Prediction;
+  /** Of a target `{ mask }`: over how many places of the output the class's scores were summed. */
+  readonly places?: number;
 }
 
 /** One map: what in one image speaks for one class. */

@@ -7,6 +7,9 @@ import { keyOf } from './plan-keys.js';
 import { clientOption, outputOption, type Request } from './question.js';
 import type { PreparedInput } from '../images/inputs.js';
 import type { Inspection } from '../engine/inspection.js';
+import type { ModelCard } from '../models/card.js';
+import { denseFormOf, type BoxesForm, type MasksForm } from './dense/form.js';
+import { readDensePredictions, recordDensePrediction } from './dense/predict.js';
 import { parseOptions } from '../support/options.js';
 import { SymbolicModel, top } from '../symbolic/index.js';
 import type { PlanDescription } from '../engine/plan-description.js';
@@ -38,10 +41,11 @@ export interface Predicted {
   readonly image: string;
   /**
    * The best classes, best first, by probability: softmax of classes, a sigmoid for each label (`inspect().scores` says
-   * which).
+   * which). Of masks those that are the highest somewhere, by their share of the places. Of boxes the best. Where the
+   * card says their `place`, boxes of one class that share more than half of their union are listed once.
    */
   readonly predictions: readonly Prediction[];
-  /** Scores before softmax or sigmoid: [classes]. */
+  /** Scores before softmax or sigmoid: [classes]. Of masks and boxes the output itself. */
   readonly logits: Tensor;
 }
 
@@ -68,24 +72,40 @@ export function predictRequest(options: PredictOptions): Request<Predicted> {
     client,
     maxPixels,
     output: output?.toString(),
-    question: ({ labels }) => ({
+    question: ({ card, labels, denseLabels }) => ({
       key: keyOf(['predict', count]),
       targetsOf: () => [],
-      record: (inspection) => recordPrediction(count, inspection),
-      read: (result, input) => readPrediction(result, input, labels),
+      record: (inspection) => recordPrediction(count, inspection, formOf(inspection, card)),
+      read: (result, input, inspection) => {
+        const form = formOf(inspection, card);
+        if (form === null) return readPrediction(result, input, labels);
+        const predictions = readDensePredictions(result, form, denseLabels, count, input);
+        return { image: input.name, predictions, logits: result.outputs['logits']! };
+      },
     }),
   };
 }
 
-/** @throws SightlineError METHOD_NOT_APPLICABLE for a model that scores no classes. */
-function recordPrediction(count: number, inspection: Inspection): PlanDescription {
-  if (inspection.classes === 0) {
-    throw new SightlineError(
-      'METHOD_NOT_APPLICABLE',
-      `The model returns ${inspection.outputShape.join(' x ')} rather than class scores, so it predicts no class.`,
-    );
-  }
+/**
+ * Null where the model scores classes of the whole image.
+ *
+ * @throws SightlineError METHOD_NOT_APPLICABLE for a model that scores none that are known
+ */
+function formOf(inspection: Inspection, card: ModelCard): MasksForm | BoxesForm | null {
+  const form = denseFormOf(inspection, card);
+  if (form?.kind !== 'unknown') return form;
+  throw new SightlineError(
+    'METHOD_NOT_APPLICABLE',
+    `The model returns ${inspection.outputShape.join(' x ')} rather than class scores, so it predicts no class. ${form.reason}`,
+  );
+}
+
+function recordPrediction(count: number, inspection: Inspection, form: MasksForm | BoxesForm | null): PlanDescription {
   const plan = new PlanRecorder('predict');
+  if (form !== null) {
+    recordDensePrediction(new SymbolicModel(plan, inspection), form, count);
+    return plan.finish(2 ** 30, inspection);
+  }
   const { logits, probabilities } = new SymbolicModel(plan, inspection).output;
   const best = top(probabilities, count);
   plan.output('logits', logits);

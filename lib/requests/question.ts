@@ -18,6 +18,8 @@ export interface KnownModel {
   /** One for each class. */
   readonly labels: readonly string[];
   readonly axes: ImageAxes;
+  /** One for each class of masks or boxes; none where the model returns something else. */
+  readonly denseLabels: readonly string[];
 }
 
 /** What the engine computes for each image of a call, and how its results are read. */
@@ -27,7 +29,7 @@ export interface Question<Answer> {
   /** The classes asked for, of the call's image `index`. */
   readonly targetsOf: (index: number) => readonly ResolvedTarget[];
   /** Tensors for the plan's `given` steps, of the call's image `index`, the batch's axis (1) first. Default: none. */
-  readonly givenOf?: (index: number, input: PreparedInput) => Readonly<Record<string, Tensor>>;
+  readonly givenOf?: (index: number, input: PreparedInput, inspection: Inspection) => Readonly<Record<string, Tensor>>;
   readonly record: (inspection: Inspection) => PlanDescription;
   readonly read: (result: NativeResult, input: PreparedInput, inspection: Inspection) => Answer;
 }

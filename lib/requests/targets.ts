@@ -47,6 +47,12 @@ export function resolveTargets(targets: readonly Target[], labels: readonly stri
       'The list of targets is empty; name a class, or leave it out for the predicted one.',
     );
   }
+  if (labels.length === 0) {
+    throw new SightlineError(
+      'UNKNOWN_TARGET',
+      'The model scores no classes of the image; name { mask: class } or { box: n }, where it returns masks or boxes.',
+    );
+  }
   checkTargetCount(targets.length);
   const resolved = targets.flatMap((target): ResolvedTarget[] => {
     if (typeof target !== 'object' || target === null) {
@@ -78,7 +84,8 @@ function resolveOne(name: ClassName, labels: readonly string[]): number {
   return classes[0]!;
 }
 
-function resolveClasses(target: ClassName, labels: readonly string[]): number[] {
+/** @throws SightlineError UNKNOWN_TARGET, INVALID_OPTION */
+export function resolveClasses(target: ClassName, labels: readonly string[]): number[] {
   const classes = labels.length;
   if (typeof target === 'number') {
     if (!Number.isInteger(target) || target < 0 || target >= classes) {

@@ -54,13 +54,21 @@ export const HEALTH = object({
 export const MODEL_READY = object({ name: text, ready: { type: 'boolean' } });
 
 export const B64 = object({ b64: { type: 'string', contentEncoding: 'base64' } });
-export const PREDICTIONS = list(object({ index: whole, label: text, score: number }));
 
 const { $schema: _, ...TOP } = z.toJSONSchema(topOption) as JsonSchema;
-const PREDICTION = { index: whole, label: text, score: number };
+const CLASS_SCORE = { index: whole, label: text, score: number };
+const PREDICTION = object(
+  { ...CLASS_SCORE, box: whole, place: object({ left: number, top: number, width: number, height: number }) },
+  ['box', 'place'],
+);
+export const PREDICTIONS = list(PREDICTION);
 const MAP = object(
   {
-    target: object({ ...PREDICTION, against: object(PREDICTION) }, ['against']),
+    target: object({ ...CLASS_SCORE, against: object(CLASS_SCORE), places: whole, box: whole }, [
+      'against',
+      'places',
+      'box',
+    ]),
     layer: { type: ['string', 'null'] },
     shape: list(whole),
     datatype: { const: 'FP32' },

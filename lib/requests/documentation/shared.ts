@@ -1,7 +1,7 @@
 // Written by `npm run document` from the doc comments of methods, metrics and their options. Do not edit.
 export default {
   "common": {
-    "targets": "Classes to explain, one map each, all from one run of the model: indices, labels, `top1` (the default), `topK`. A list of lists gives each image its own.",
+    "targets": "Classes to explain, one map each, all from one run of the model: indices, labels, `top1` (the default), `topK`. Of a model that returns masks `{ mask: class }`, at a `point` or over a `region`; of a detector `{ box: n }`. A list of lists gives each image its own.",
     "score": "The score that is explained of the class: its `logit` (default), its `probability`, or any value per image computed from what the model gives: `({ output }) => symbolic.sum(symbolic.select(output, 'classes', 3), ['height', 'width'])`.",
     "output": "Of a model that returns several, the output that is explained: a dict's key or a place, such as `1`. Its classes are numbered, since a card's labels are those of the usual one. Default: that of `Model.load`.",
     "size": "`image` (default): maps of the model's input size, upsampled bilinearly. `grid`: as the method computes them.",

@@ -1,3 +1,5 @@
+import { z } from 'zod';
+
 import type { PreparedInput } from '../../images/inputs.js';
 import { SightlineError } from '../../support/errors.js';
 
@@ -21,19 +23,37 @@ export type ObjectPlace =
   | { readonly boxes: readonly Box[] }
   | { readonly data: Uint8Array | Float32Array; readonly width: number; readonly height: number };
 
+const length = z.number().nonnegative();
+const box = z.strictObject({ left: z.number(), top: z.number(), width: length, height: length });
+/** An `ObjectPlace` as a request gives it. */
+export const placeSchema = z.union(
+  [
+    z.strictObject({ boxes: z.array(box).min(1) }),
+    z.strictObject({
+      data: z.union([z.instanceof(Uint8Array), z.instanceof(Float32Array)]),
+      width: z.int().min(1),
+      height: z.int().min(1),
+    }),
+  ],
+  { error: '{ boxes: [{ left, top, width, height }] } or a mask { data, width, height } is expected' },
+);
+
 /** Whether the object covers the pixel at a place of the picture, which may lie between pixels. */
 type Covers = (x: number, y: number) => boolean;
 
 /**
  * The object as the model's input shows it, resized and cut as the picture was: each pixel takes the place of its own
- * center. 1 on the object, else 0: row-major [height, width].
+ * center. 1 on the object, else 0: row-major [height, width]. `size`: in how many places, as many as pixels by default.
  *
  * @throws SightlineError INVALID_INPUT for a mask of another size than the picture's
  */
-export function maskInView(object: ObjectPlace, { name, request, picture }: PreparedInput): Float32Array {
+export function maskInView(
+  object: ObjectPlace,
+  { name, request, picture }: PreparedInput,
+  { height, width }: { readonly height: number; readonly width: number } = request,
+): Float32Array {
   const { image, box } = picture();
   const covers = coverage(object, image, name);
-  const { height, width } = request;
   const mask = new Float32Array(height * width);
   for (let row = 0; row < height; row++) {
     const y = box.top + ((row + 0.5) * box.height) / height;

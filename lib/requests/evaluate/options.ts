@@ -6,28 +6,15 @@ import { cut, shown } from '../../support/cut.js';
 import { SightlineError } from '../../support/errors.js';
 import { suggestion } from '../../support/nearest.js';
 import { parseOptions, reading, readOptions } from '../../support/options.js';
-import { commonSchema, parseExplainOptions } from '../explain-options.js';
+import { classTargetsSchema, commonSchema, parseExplainOptions } from '../explain-options.js';
 import type { ExplainRequest } from '../explain.js';
 import type { EvaluateOptions, EvaluateProgress } from './evaluate.js';
-import type { ObjectPlace } from './mask.js';
+import { placeSchema, type ObjectPlace } from './mask.js';
 
 /** Each records plans of its own, on the JavaScript thread. */
 const MOST = 100;
 
-const length = z.number().nonnegative();
-const box = z.strictObject({ left: z.number(), top: z.number(), width: length, height: length });
-const object = z.union(
-  [
-    z.strictObject({ boxes: z.array(box).min(1) }),
-    z.strictObject({
-      data: z.union([z.instanceof(Uint8Array), z.instanceof(Float32Array)]),
-      width: z.int().min(1),
-      height: z.int().min(1),
-    }),
-  ],
-  { error: '{ boxes: [{ left, top, width, height }] } or a mask { data, width, height } is expected' },
-);
-const { targets, score, output, memory, maxPixels, client, signal } = commonSchema.shape;
+const { score, output, memory, maxPixels, client, signal } = commonSchema.shape;
 const list = (of: string): z.ZodArray => {
   const error = `a list of 1 to ${MOST} ${of} is expected`;
   return z.array(z.unknown(), { error }).min(1, { error }).max(MOST, { error });
@@ -35,13 +22,13 @@ const list = (of: string): z.ZodArray => {
 const schema = z.strictObject({
   methods: list('methods'),
   metrics: list('metrics'),
-  objects: z.array(object).optional(),
+  objects: z.array(placeSchema).optional(),
   onProgress: z
     .custom<(progress: EvaluateProgress) => void>((value) => typeof value === 'function', {
       error: 'a function is expected',
     })
     .optional(),
-  targets,
+  targets: classTargetsSchema,
   score,
   output,
   memory,

@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 import { SightlineError } from '../../support/errors.js';
 import { parseOptions, readOptions } from '../../support/options.js';
-import { commonSchema, parseExplainOptions } from '../explain-options.js';
+import { classTargetsSchema, commonSchema, parseExplainOptions } from '../explain-options.js';
 import { SANITY_CHECKS, type SanityCheckName, type SanityOptions } from './sanity.js';
 import { SIMILARITIES, type Similarity } from './similarity.js';
 
@@ -11,7 +11,7 @@ const SEED = 'a whole number from 0 to 4294967295 is expected';
 const schema = z.strictObject({
   check: z.enum(SANITY_CHECKS, { error: `${SANITY_CHECKS.join(', ')} is expected` }),
   method: z.unknown(),
-  targets: commonSchema.shape.targets,
+  targets: classTargetsSchema,
   similarity: z.enum(SIMILARITIES, { error: `${SIMILARITIES.join(', ')} is expected` }).default('spearman'),
   layers: z
     .array(z.string({ error: LAYERS }).min(1, { error: LAYERS }), { error: LAYERS })

@@ -9,7 +9,7 @@ import { parseOptions, reading, readOptions } from '../../support/options.js';
 import type { EvaluateOptions, JudgedMethod } from '../evaluate/evaluate.js';
 import { parseEvaluateOptions, type LabelledMetric } from '../evaluate/options.js';
 import type { ObjectPlace } from '../evaluate/mask.js';
-import { commonSchema } from '../explain-options.js';
+import { classTargetsSchema, commonSchema } from '../explain-options.js';
 import type { ExplainRequest } from '../explain.js';
 import type { SearchOptions, SearchSpace } from './search.js';
 import { combinations, defaultSpaces } from './space.js';
@@ -18,7 +18,7 @@ import { combinations, defaultSpaces } from './space.js';
 const MOST = 2000;
 
 const SEED = 'a whole number from 0 to 4294967295 is expected';
-const { targets, score, memory, signal } = commonSchema.shape;
+const { score, memory, signal } = commonSchema.shape;
 const schema = z.strictObject({
   candidates: z
     .array(z.unknown(), { error: 'a list of methods or of spaces of their options is expected' })
@@ -37,7 +37,7 @@ const schema = z.strictObject({
       error: 'a function is expected',
     })
     .optional(),
-  targets,
+  targets: classTargetsSchema,
   score,
   memory,
   signal,

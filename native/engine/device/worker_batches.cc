@@ -17,7 +17,9 @@ namespace sightline {
 
 namespace {
 
+// What the numbers stand for where the model scores no classes is the plan's own.
 void check_targets(const Request& request, const NetworkInfo& info) {
+  if (info.classes == 0) return;
   for (const auto* classes : {&request.targets, &request.against}) {
     for (const int64_t target : *classes) {
       if (target == kNoClass || (target < info.classes && -target <= info.classes)) continue;
