@@ -33,6 +33,7 @@ const FEW = {
   'integrated-gradients': { steps: SAMPLES },
   'expected-gradients': { samples: SAMPLES },
   'blur-ig': { steps: SAMPLES },
+  'deeplift-shap': { samples: SAMPLES },
   occlusion: { window: 9, stride: 8 },
   rise: { masks: SAMPLES, grid: 4 },
 };
