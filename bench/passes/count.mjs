@@ -69,7 +69,9 @@ function walk(block, loops, parametersPerTarget, all, passes) {
     if (!RUNS.has(op)) continue;
     const isTwice = op === 'gradient' && descends(block, inputs[0] ?? -1, gradients);
     if (op === 'gradient') for (const register of outputs) gradients.add(register);
-    passes.push({ op: /** @type {Pass['op']} */ (op), perTarget: all || isOwn, loops, step, block, isTwice });
+    const pass = { op: /** @type {Pass['op']} */ (op), perTarget: all || isOwn, loops, step, block, isTwice };
+    // A rule that compares runs the image and its baseline.
+    passes.push(...(op === 'forward' && settings['rule'] === 'deeplift' ? [pass, pass] : [pass]));
   }
 }
 

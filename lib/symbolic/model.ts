@@ -6,7 +6,7 @@ import { axesOf, inSpace, ownAxesOf } from './layouts.js';
 import type { PlanRecorder, BlockRecorder } from './recorder.js';
 import type { RunOptions } from './rules.js';
 import type { Value, Axis } from './value.js';
-import { narrow, sigmoid, softmax, split } from './vocabulary.js';
+import { narrow, sigmoid, softmax, split, stack } from './vocabulary.js';
 
 /** A run of the model on some images, and all that can be read out of it. Reading nothing costs nothing. */
 export class Run {
@@ -212,10 +212,19 @@ export class SymbolicModel {
   }
 
   /** Another run, such as on a perturbed image in a loop. */
-  run(image: Value, { rule, linearGamma = 0, convGamma = 0 }: RunOptions = {}): Run {
+  run(image: Value, { rule, linearGamma = 0, convGamma = 0, baseline }: RunOptions = {}): Run {
     const settings: Record<string, Setting> =
       rule === undefined ? {} : { rule, linear_gamma: linearGamma, convolution_gamma: convGamma };
-    const step = this.plan.forward(image, settings);
+    if ((rule === 'deeplift') !== (baseline !== undefined)) {
+      this.plan.refuse("gives a run by the rule 'deeplift' no baseline, or another run one");
+    }
+    if (baseline !== undefined && !this.explained.isLogit) {
+      throw new SightlineError(
+        'INVALID_OPTION',
+        `${this.plan.method} shares out differences of logits, so it explains logits only; leave \`score\` out, or use integrated-gradients.`,
+      );
+    }
+    const step = this.plan.forward(baseline === undefined ? image : stack([image, baseline], 'pair'), settings);
     if (rule !== undefined && image === this.seen.image && this.plan.current === this.plan.root) {
       this.seen.ruled ??= step;
     }

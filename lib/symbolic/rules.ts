@@ -1,5 +1,7 @@
+import type { Value } from './value.js';
+
 /** Relevance rules: other local gradients for some of the model's operators. Values stay what they are. */
-export const RULES = ['guided-backprop', 'deconvnet', 'lrp', 'attn-lrp', 'cp-lrp'] as const;
+export const RULES = ['guided-backprop', 'deconvnet', 'lrp', 'attn-lrp', 'cp-lrp', 'deeplift'] as const;
 /** A rule that changes what the backward pass carries. */
 export type Rule = (typeof RULES)[number];
 
@@ -11,4 +13,6 @@ export interface RunOptions {
   readonly linearGamma?: number;
   /** Of `attn-lrp` and `cp-lrp`: gamma of convolutions, 0 or more. Default 0, the plain rule. */
   readonly convGamma?: number;
+  /** Of `deeplift`, which compares: the other image, of the axes and sizes of the first. Default: none, for other rules. */
+  readonly baseline?: Value;
 }

@@ -35,6 +35,7 @@ const FEW = {
   'expected-gradients': { samples: SAMPLES },
   'blur-ig': { steps: SAMPLES },
   'beyond-intuition': { steps: SAMPLES },
+  'deeplift-shap': { samples: SAMPLES },
   occlusion: { window: 9, stride: 8 },
   rise: { masks: SAMPLES, grid: 4 },
 };

@@ -21,6 +21,7 @@ const FEW = {
   'expected-gradients': { samples: 3 },
   'blur-ig': { steps: 3 },
   'beyond-intuition': { steps: 3 },
+  'deeplift-shap': { samples: 3 },
   occlusion: { window: 56, stride: 48 },
   rise: { masks: 24, grid: 4 },
 };

@@ -1,6 +1,5 @@
 // Relevance rules: values stay, gradients become what each rule says.
 #include <ATen/CPUGeneratorImpl.h>
-#include <torch/csrc/jit/ir/irparser.h>
 
 #include "archives.h"
 #include "engine/errors.h"
@@ -8,6 +7,7 @@
 #include "engine/graph/straighten.h"
 #include "engine/relevance/rules.h"
 #include "rounding.h"
+#include "ruled.h"
 #include "runner.h"
 
 namespace sightline::test {
@@ -15,51 +15,6 @@ namespace sightline::test {
 namespace {
 
 using torch::jit::Graph;
-
-// A graph with a rule applied; its outputs are those of the graph given.
-struct Ruled {
-  std::shared_ptr<Graph> graph;
-  Replacements replaced;
-
-  std::vector<at::Tensor> run(const c10::IValue& self, const at::Tensor& images) const {
-    at::AutoGradMode with_gradients(true);
-    torch::jit::Stack stack{self, images};
-    const torch::jit::Code code(graph, "ruled");
-    torch::jit::InterpreterState(code).run(stack);
-    std::vector<at::Tensor> outputs;
-    for (auto& value : stack) outputs.push_back(value.toTensor());
-    return outputs;
-  }
-};
-
-Ruled apply(const std::shared_ptr<Graph>& graph, const Rule& rule) {
-  Ruled ruled{graph->copy(), {}};
-  ruled.replaced = apply_rule(*ruled.graph, rule);
-  ruled.graph->lint();
-  return ruled;
-}
-
-// graph(%self, %x : Tensor), with more inputs that become constants; the body must end in `return`.
-std::shared_ptr<Graph> parse(const std::string& body,
-                             const std::vector<std::pair<std::string, c10::IValue>>& constants = {}) {
-  auto graph = std::make_shared<Graph>();
-  std::string inputs = "graph(%self : int, %x : Tensor";
-  for (const auto& [name, value] : constants)
-    inputs += ", %" + name + " : " + (value.isTensor() ? "Tensor" : value.type()->str());
-  torch::jit::parseIR(inputs + "):\n" + body, graph.get());
-  const torch::jit::WithInsertPoint start(*graph->nodes().begin());
-  for (size_t i = constants.size(); i > 0; --i) {
-    graph->inputs()[i + 1]->replaceAllUsesWith(graph->insertConstant(constants[i - 1].second));
-    graph->eraseInput(i + 1);
-  }
-  return graph;
-}
-
-at::Tensor gradient_at(const Ruled& ruled, const at::Tensor& x, const at::Tensor& into) {
-  const auto leaf = x.clone().requires_grad_(true);
-  const auto outputs = ruled.run(0, leaf);
-  return torch::autograd::grad({outputs[0]}, {leaf}, {into}).at(0);
-}
 
 bool holds(const at::Tensor& found, const std::vector<double>& expected) {
   // The gamma rule moves denominators by 1e-6, which are 1 and more here; rounding is less.

@@ -11,6 +11,7 @@ export const FEW_SAMPLES: Partial<Record<MethodName, object>> = {
   'expected-gradients': { samples: 3 },
   'blur-ig': { steps: 4 },
   'beyond-intuition': { steps: 3 },
+  'deeplift-shap': { samples: 3 },
   occlusion: { window: 9, stride: 8 },
   rise: { masks: 24, grid: 4 },
 };

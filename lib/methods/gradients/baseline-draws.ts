@@ -40,10 +40,12 @@ export type Baselines = z.output<typeof baselinesSchema>;
 
 /**
  * One baseline for all samples, null for zeros, which need no adding; or how each draws its own, of the images' shape.
- * `number`: [batch], uniform on [0, 1), of which one of several images follows.
+ * `number`: [batch], uniform on [0, 1), of which one of several images follows. `count`: how many there are, null for
+ * noise.
  */
 export type BaselineDraws =
-  { readonly single: Value | null } | { readonly draw: (sample: Sample, number: Value) => Value };
+  | { readonly single: Value | null }
+  | { readonly draw: (sample: Sample, number: Value) => Value; readonly count: number | null };
 
 /**
  * How a sample's baseline is drawn.
@@ -55,19 +57,19 @@ export function drawBaselines(model: SymbolicModel, baselines: Baselines, noiseS
   const { image } = model;
   const oneOf = (count: number, number: Value): Value => floor(number.mul(count));
   if (typeof baselines === 'object' && 'noise' in baselines) {
-    return { draw: (sample) => noise(image, sample, noiseSeed, 'normal').mul(baselines.noise) };
+    return { draw: (sample) => noise(image, sample, noiseSeed, 'normal').mul(baselines.noise), count: null };
   }
   if (typeof baselines === 'object' && 'data' in baselines) {
     const { channels, height, width } = model.inspection;
     const images = checkedCount(baselines, [channels, height, width]);
     // Copied, since the plan outlives the call, and the caller may fill the array again.
     const table = constant(image, baselines.data.slice(), { images, channels, height, width });
-    return { draw: (_, number) => take(table, oneOf(images, number)) };
+    return { draw: (_, number) => take(table, oneOf(images, number)), count: images };
   }
   if (Array.isArray(baselines) && baselines.some((each) => typeof each !== 'number')) {
     const several = baselines.map((each) => baselineOf(model, each) ?? fullLike(image, 0));
     const table = stack(several, 'baselines');
-    return { draw: (_, number) => pick(table, oneOf(several.length, number), 'baselines') };
+    return { draw: (_, number) => pick(table, oneOf(several.length, number), 'baselines'), count: several.length };
   }
   return { single: baselineOf(model, baselines as Baseline) };
 }

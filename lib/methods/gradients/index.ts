@@ -1,4 +1,5 @@
 import { blurIg } from './blur-ig.js';
+import { deeplift, deepliftShap } from './deeplift.js';
 import { expectedGradients } from './expected-gradients.js';
 import { guidedGradCam } from './guided-grad-cam.js';
 import { inputXGradient } from './input-x-gradient.js';
@@ -18,6 +19,8 @@ export const GRADIENT_METHODS = {
   'integrated-gradients': integratedGradients,
   'expected-gradients': expectedGradients,
   'blur-ig': blurIg,
+  deeplift,
+  'deeplift-shap': deepliftShap,
   'guided-backprop': guidedBackprop,
   'guided-grad-cam': guidedGradCam,
   deconvnet,

@@ -69,6 +69,22 @@ export default {
       "compat": "The package whose numbers the map reproduces. Default: none, the definition of the paper."
     }
   },
+  "deeplift": {
+    "description": "DeepLIFT: what the score gains over that of a baseline, shared out backwards by the rescale rule. Each operator that is not linear lets back the ratio of what its output and its input gain, in place of its derivative. The attributions sum to the gain (completeness), but for rounding; by how much they miss it is shown by the figures `completenessError` and `relativeCompletenessError`.\n\nShrikumar, Greenside & Kundaje, Learning Important Features Through Propagating Activation Differences, ICML 2017; products of two values by the means of both orders, as in Lundberg & Lee 2017.",
+    "options": {
+      "baseline": "The image to compare with: `zero` (the model's mean color), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per color channel, after normalization.",
+      "channels": "How the color channels become one number. The sum keeps the attributions' total."
+    }
+  },
+  "deeplift-shap": {
+    "description": "DeepLIFT-SHAP: the mean of DeepLIFT over baselines, which approximates Shapley values of the pixels. The attributions sum to what the score gains over its mean on the baselines; by how much rounding misses it is shown by the figures `completenessError` and `relativeCompletenessError`.\n\nLundberg & Lee, A Unified Approach to Interpreting Model Predictions, NeurIPS 2017.",
+    "options": {
+      "baselines": "The images that the image is compared with: `{ noise: 1 }` (Gaussian, around the model's mean color), `zero`, `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per color channel, after normalization; a list of these; or preprocessed images: `{ data: Float32Array, shape: [images, channels, height, width] }`.",
+      "samples": "Baselines that are drawn from noise. Of a list, or of images, each is taken once.",
+      "seed": "Of the noise: the same seed gives the same map.",
+      "channels": "How the color channels become one number. The sum keeps the attributions' total."
+    }
+  },
   "guided-backprop": {
     "description": "Guided backpropagation: the gradient with respect to each pixel, where every ReLU lets back only positive gradients through, and those only where it let the activation through. Smooth activations (GELU, SiLU) are treated as ReLUs are: what their derivative lets back is cut to its positive part.\n\nSpringenberg et al., Striving for Simplicity: The All Convolutional Net, ICLR workshop 2015.",
     "options": {

@@ -136,8 +136,9 @@ std::unique_ptr<Program> Network::build(const ProgramRequest& request) const {
     const AttentionSite& site = tappable_.sites[tap.site];
     bytes += (with_gradient ? 3 : 1) * 4 * site.windows * site.heads * site.tokens * site.keys;
   }
-  // What a replaced value changes, and relevance that is divided by what it came from, drown in the rounding of bf16.
-  const bool in_float32 = at::isReducedFloatingType(*tappable_.dtype) && (before || request.rule.name == "lrp");
+  // What a replaced value changes, and what is divided by values or by their differences, drown in the rounding of bf16.
+  const bool in_float32 = at::isReducedFloatingType(*tappable_.dtype) &&
+                          (before || request.rule.name == "lrp" || request.rule.name == "deeplift");
   if (in_float32) compute_in_float32(*graph, weights_.get());
   const auto inputs = graph->inputs().slice(1);
   if (request.keeps_graph) seeds.insert(seeds.end(), inputs.begin(), inputs.end());

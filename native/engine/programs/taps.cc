@@ -147,7 +147,9 @@ std::vector<Value*> find_taps(Graph& graph, const Tappable& tappable, const Prog
             ? result
             : open_scaled_dot_product(graph, result->node(), site.head_size, tappable.mask_dtypes[i], tappable.dtype);
   };
-  for (size_t i = 0; request.is_smooth && i < tappable.sites.size(); ++i) {
+  // Fused attention has no second derivative, and no multiplier.
+  const bool opens_all = request.is_smooth || request.rule.name == "deeplift";
+  for (size_t i = 0; opens_all && i < tappable.sites.size(); ++i) {
     if (tappable.sites[i].unsupported.empty()) open(static_cast<int64_t>(i));
   }
   for (const Tap& tap : asked) {
@@ -165,8 +167,11 @@ std::vector<Value*> find_taps(Graph& graph, const Tappable& tappable, const Prog
     }
     open(tap.site);
   }
+  Value* image = graph.inputs()[1];
   if (!request.rule.name.empty()) {
     const auto replaced = apply_rule(graph, request.rule);
+    // Of a pair of images, the one that is explained.
+    if (const auto found = replaced.find(image); found != replaced.end()) image = found->second;
     for (auto& [site, value] : opened) {
       const auto found = replaced.find(value);
       if (found != replaced.end()) value = found->second;
@@ -178,7 +183,7 @@ std::vector<Value*> find_taps(Graph& graph, const Tappable& tappable, const Prog
     if (tap.kind == Tap::Kind::Logits || tap.kind == Tap::Kind::Output) {
       taps.push_back(outputs(kLogitsOutput));
     } else if (tap.kind == Tap::Kind::Image) {
-      taps.push_back(graph.inputs()[1]);
+      taps.push_back(image);
     } else if (tap.kind == Tap::Kind::Node || tap.kind == Tap::Kind::Patches) {
       const auto found = tappable.node_outputs.find(tap.node);
       if (found == tappable.node_outputs.end())

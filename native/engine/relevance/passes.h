@@ -11,5 +11,7 @@ void rewrite_deconvnet(Rewrite& rewrite, const Rule& rule);
 void rewrite_gradient_times_input(Rewrite& rewrite, const Rule& rule);
 // "lrp".
 void rewrite_relevance(Rewrite& rewrite, const Rule& rule);
+// "deeplift".
+void rewrite_rescale(Rewrite& rewrite, const Rule& rule);
 
 }  // namespace sightline

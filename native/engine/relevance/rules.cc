@@ -16,6 +16,7 @@ const std::map<std::string, void (*)(Rewrite&, const Rule&)>& passes() {
       {"attn-lrp", rewrite_gradient_times_input},
       {"cp-lrp", rewrite_gradient_times_input},
       {"lrp", rewrite_relevance},
+      {"deeplift", rewrite_rescale},
   };
   return all;
 }

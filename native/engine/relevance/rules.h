@@ -17,7 +17,9 @@ struct Rule {
   //   "deconvnet"        what enters a rectifier backwards is, and its derivative is left out (Zeiler & Fergus 2014);
   //   "attn-lrp"         gradient times value is relevance, at every value (Achtibat et al. 2024);
   //   "cp-lrp"           likewise, with the attention's probabilities held fast (Ali et al. 2022);
-  //   "lrp"              the gradient itself is relevance, at every value (Chefer, Gur & Wolf, CVPR 2021).
+  //   "lrp"              the gradient itself is relevance, at every value (Chefer, Gur & Wolf, CVPR 2021);
+  //   "deeplift"         gradient times difference to a baseline is the difference of scores (Shrikumar et al. 2017). The
+  //                      graph's input is pairs [N, 2, C, H, W] of images and baselines; values are the images'.
   std::string name;
   // The gamma of linear layers and of convolutions under "attn-lrp" and "cp-lrp"; 0: their ordinary gradient.
   double linear_gamma = 0, convolution_gamma = 0;

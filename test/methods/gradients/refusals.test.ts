@@ -187,6 +187,8 @@ describe('models that a method cannot explain', () => {
     'integrated-gradients',
     'expected-gradients',
     'blur-ig',
+    'deeplift',
+    'deeplift-shap',
     'guided-backprop',
     'guided-grad-cam',
     'deconvnet',
