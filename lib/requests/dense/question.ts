@@ -3,7 +3,6 @@ import { SightlineError } from '../../support/errors.js';
 import type { SymbolicModel } from '../../symbolic/index.js';
 import type { CommonOptions, ExplainRequest } from '../explain.js';
 import type { KnownModel, Question } from '../question.js';
-import { checkTargetCount } from '../targets.js';
 import { denseScore, type DenseScore } from './score.js';
 import { formFor, givenOf, isDenseTarget, kindOf, type DenseTarget } from './targets.js';
 
@@ -12,7 +11,7 @@ type Targets = CommonOptions['targets'];
 /**
  * The targets of a call, where they are masks or boxes; null where they are classes.
  *
- * @throws SightlineError INVALID_OPTION for a mixture, and beside a `score`
+ * @throws SightlineError INVALID_OPTION for a mixture, and beside a `score` or mirrored images
  */
 export function denseTargetsIn(targets: Targets, methods: readonly ExplainRequest[]): readonly DenseTarget[] | null {
   const all = (targets ?? []).flat();
@@ -27,11 +26,16 @@ export function denseTargetsIn(targets: Targets, methods: readonly ExplainReques
   if (targets!.some((list) => Array.isArray(list) && list.length === 0)) {
     refuse('The list of targets of an image is empty; name a mask or a box.');
   }
-  checkTargetCount(dense.length);
   const scored = methods.find(({ common }) => common.score !== undefined);
   if (scored !== undefined) {
     refuse(
       `${scored.method.name} is asked for a \`score\` beside { mask } or { box }, which say themselves what is explained; leave one of them out.`,
+    );
+  }
+  const mirrored = methods.find(({ layering }) => layering.augmentationSmoothing);
+  if (mirrored !== undefined) {
+    refuse(
+      `${mirrored.method.name} is asked for \`augmentationSmoothing\`, which mirrors the image: the same places and boxes show another part of it there. Leave it out.`,
     );
   }
   return dense;

@@ -310,6 +310,12 @@ describe('are refused', () => {
     expect(error.message).toContain(words);
   });
 
+  it('mirrored images, where the same places show another part', async () => {
+    const { code, message } = await refused([{ mask: 1 }], { method: 'grad-cam', augmentationSmoothing: true });
+    expect(code).toBe('INVALID_OPTION');
+    expect(message).toContain('mirrors the image');
+  });
+
   it('a score beside them, and what is not explain', async () => {
     for (const score of ['probability', 'logit']) {
       expect(await refused([{ mask: 1 }], { score })).toMatchObject({ code: 'INVALID_OPTION' });

@@ -4,7 +4,7 @@ SemanticSegmentationTarget, and by their formula in float64 what it has no code 
 Usage: python test/parity/methods/dense.py
 needs: pip install grad-cam==1.5.5
 
-`dense-masks.pt` is a segmenter of five classes in the form of torchvision's (a dict with `out`, upsampled to the image),
+`dense-masks.pt` is a segmenter of five classes in the form of torchvision's (a dict with `out`, as large as the image),
 `dense-detector.pt` one in the form of YOLO's exports, [N, 4 + classes, boxes]. `dense-masks.safetensors` has the
 segmenter's images, the two `classes` that are the highest at most places of each and, for each image, class and one of
 two regions (those places, and REGION), in this order: `score`, the peer's score, `METHOD`, its map of `body.4`, raw at
