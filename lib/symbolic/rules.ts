@@ -13,6 +13,6 @@ export interface RunOptions {
   readonly linearGamma?: number;
   /** Of `attn-lrp` and `cp-lrp`: gamma of convolutions, 0 or more. Default 0, the plain rule. */
   readonly convGamma?: number;
-  /** Of `deeplift`, which compares: the other image, of the axes and sizes of the first. Default: none, for other rules. */
+  /** Of `deeplift`, which needs it: the other image, of the first one's axes and sizes. Default: none. */
   readonly baseline?: Value;
 }

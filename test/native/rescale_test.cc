@@ -79,7 +79,8 @@ TEST("rescale: the larger maximum's gain goes to its own place, a loss to the ba
                                                                   {"no", false}};
   const auto plane = [](const std::vector<double>& values) { return row(values).view({1, 1, 1, -1}); };
   // 3 is gained over 2, by a place that gains 3; 1 is left of 4, by a place that loses 4; equal places keep the gradient.
-  const auto found = multipliers(pool, plane({1, 3, 1, 0, 5, 2}), plane({2, 0, 0, 4, 5, 1}), plane({6, 4, 2}), settings);
+  const auto found =
+      multipliers(pool, plane({1, 3, 1, 0, 5, 2}), plane({2, 0, 0, 4, 5, 1}), plane({6, 4, 2}), settings);
   EXPECT(holds(found, {0, 2, 0, 3, 2, 0}));
   const std::vector<std::pair<std::string, c10::IValue>> overlapping{{"k", std::vector<int64_t>{3, 3}},
                                                                      {"p", std::vector<int64_t>{1, 1}},
@@ -99,14 +100,16 @@ TEST("rescale: factors share a product by the mean of the other, whatever writes
   const auto x = random({2, 3, 4}, 3), baseline = random({2, 3, 4}, 4);
   expect_complete(gate, x, baseline);
   for (const char* name : {"matmul", "bmm"}) {
-    expect_complete("  %m : int = prim::Constant[value=-1]()\n  %n : int = prim::Constant[value=-2]()\n"
-                    "  %t : Tensor = aten::transpose(%x, %m, %n)\n  %y : Tensor = aten::" +
-                        std::string(name) + "(%x, %t)\n  return (%y)",
-                    x, baseline);
+    expect_complete(
+        "  %m : int = prim::Constant[value=-1]()\n  %n : int = prim::Constant[value=-2]()\n"
+        "  %t : Tensor = aten::transpose(%x, %m, %n)\n  %y : Tensor = aten::" +
+            std::string(name) + "(%x, %t)\n  return (%y)",
+        x, baseline);
   }
-  expect_complete("  %t : Tensor = aten::transpose(%x, %m, %n)\n"
-                  "  %y : Tensor = aten::baddbmm(%c, %x, %t, %one, %two)\n  return (%y)",
-                  x, baseline, {{"c", random({2, 3, 3}, 5)}, {"one", 1}, {"two", 2}, {"m", -1}, {"n", -2}});
+  expect_complete(
+      "  %t : Tensor = aten::transpose(%x, %m, %n)\n"
+      "  %y : Tensor = aten::baddbmm(%c, %x, %t, %one, %two)\n  return (%y)",
+      x, baseline, {{"c", random({2, 3, 3}, 5)}, {"one", 1}, {"two", 2}, {"m", -1}, {"n", -2}});
   const char* quotient = "  %e : Tensor = aten::exp(%x)\n  %y : Tensor = aten::div(%x, %e)\n  return (%y)";
   expect_complete(quotient, x, baseline);
   const char* reciprocal = "  %e : Tensor = aten::exp(%x)\n  %y : Tensor = aten::div(%c, %e)\n  return (%y)";
@@ -124,8 +127,9 @@ TEST("rescale: softmax and layer norm are complete, also far from the baseline")
   const auto found = multipliers(softmax, x, x, into, along);
   EXPECT(at::allclose(found, p * (into - (p * into).sum(-1, true)), 1e-10, 1e-12));
   // A masked key has none.
-  const char* masked = "  %m : Tensor = aten::add(%x, %mask, %one)\n  %y : Tensor = aten::softmax(%m, %last, %none)\n"
-                       "  return (%y)";
+  const char* masked =
+      "  %m : Tensor = aten::add(%x, %mask, %one)\n  %y : Tensor = aten::softmax(%m, %last, %none)\n"
+      "  return (%y)";
   auto mask = at::zeros({6}, at::kDouble);
   mask[2] = -std::numeric_limits<double>::infinity();
   auto with_mask = along;
@@ -157,8 +161,9 @@ TEST("rescale: an operator without a rule is refused by name, and a difference t
   names(refusal("  %m : Tensor = aten::gt(%x, %zero)\n  %y : Tensor = aten::where(%m, %x, %c)\n  return (%y)",
                 {{"zero", 0}, {"c", row({1, 2})}}),
         "where");
-  names(refusal("  %d : Tensor = aten::detach(%x)\n  %y : Tensor = aten::add(%x, %d, %one)\n  return (%y)", {{"one", 1}}),
-        "add");
+  names(
+      refusal("  %d : Tensor = aten::detach(%x)\n  %y : Tensor = aten::add(%x, %d, %one)\n  return (%y)", {{"one", 1}}),
+      "add");
   // Beside the way to the output it does not matter.
   test::apply(parse("  %e : Tensor = aten::detach(%x)\n  %y : Tensor = aten::relu(%x)\n  return (%y)"), kRule);
 }
@@ -178,7 +183,8 @@ TEST("rescale: every archive that the rule follows is complete, and keeps its va
     const auto scores = [&](const at::Tensor& input) { return network.program({logits}).run(model->self(), input)[0]; };
     const auto rounding = 2 * static_cast<double>(program.operators()) * kRoundoff;
     const auto expected = scores(images);
-    EXPECT((outputs[0] - expected).abs().max().item<double>() <= rounding * expected.abs().max().item<double>(), each.name);
+    EXPECT((outputs[0] - expected).abs().max().item<double>() <= rounding * expected.abs().max().item<double>(),
+           each.name);
     const auto multiplier = torch::autograd::grad({outputs[0].select(1, 1).sum()}, {outputs[1]}).at(0);
     const auto shares = (multiplier * (images - baselines)).to(at::kDouble).flatten(1);
     const auto gain = (expected - scores(baselines)).select(1, 1).to(at::kDouble);

@@ -38,8 +38,8 @@ inline Ruled apply(const std::shared_ptr<torch::jit::Graph>& graph, const Rule& 
 }
 
 // graph(%self, %x : Tensor), with more inputs that become constants; the body must end in `return`.
-inline std::shared_ptr<torch::jit::Graph> parse(const std::string& body,
-                             const std::vector<std::pair<std::string, c10::IValue>>& constants = {}) {
+inline std::shared_ptr<torch::jit::Graph> parse(
+    const std::string& body, const std::vector<std::pair<std::string, c10::IValue>>& constants = {}) {
   auto graph = std::make_shared<torch::jit::Graph>();
   std::string inputs = "graph(%self : int, %x : Tensor";
   for (const auto& [name, value] : constants)

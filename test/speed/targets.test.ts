@@ -151,11 +151,8 @@ const SHARED: readonly [string, Case][] = [
     'expected-gradients',
     { archive: VIT, options: { method: 'expected-gradients', samples: 4 } as never, shares: true },
   ],
-  ['deeplift', { archive: VIT, options: { method: 'deeplift' } as never, shares: true }],
-  [
-    'deeplift-shap',
-    { archive: RESNET, options: { method: 'deeplift-shap', samples: 4 } as never, shares: true },
-  ],
+  ['deeplift', { archive: VIT, options: { method: 'deeplift' }, shares: true }],
+  ['deeplift-shap', { archive: RESNET, options: { method: 'deeplift-shap', samples: 4 } as never, shares: true }],
   ['blur-ig', { archive: RESNET, options: { method: 'blur-ig', steps: 4 } as never, shares: true }],
   ['smooth-grad', { archive: RESNET, options: { method: 'smooth-grad', samples: 4 } as never, shares: true }],
   [

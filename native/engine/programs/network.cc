@@ -138,7 +138,7 @@ std::unique_ptr<Program> Network::build(const ProgramRequest& request) const {
   }
   // What a replaced value changes, and what is divided by values or by their differences, drown in the rounding of bf16.
   const bool in_float32 = at::isReducedFloatingType(*tappable_.dtype) &&
-                          (before || request.rule.name == "lrp" || request.rule.name == "deeplift");
+                          (before || request.rule.name == "lrp" || compares_images(request.rule));
   if (in_float32) compute_in_float32(*graph, weights_.get());
   const auto inputs = graph->inputs().slice(1);
   if (request.keeps_graph) seeds.insert(seeds.end(), inputs.begin(), inputs.end());

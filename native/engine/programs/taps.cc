@@ -148,7 +148,7 @@ std::vector<Value*> find_taps(Graph& graph, const Tappable& tappable, const Prog
             : open_scaled_dot_product(graph, result->node(), site.head_size, tappable.mask_dtypes[i], tappable.dtype);
   };
   // Fused attention has no second derivative, and no multiplier.
-  const bool opens_all = request.is_smooth || request.rule.name == "deeplift";
+  const bool opens_all = request.is_smooth || compares_images(request.rule);
   for (size_t i = 0; opens_all && i < tappable.sites.size(); ++i) {
     if (tappable.sites[i].unsupported.empty()) open(static_cast<int64_t>(i));
   }

@@ -24,8 +24,8 @@ bool is_alike_for_all(const Node* node) {
 
 // Functions of each element alone, beside the activations.
 bool is_elementwise(const Node* node) {
-  return is_activation(node) || is_any_of(node, {"exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "square", "pow", "abs",
-                                                 "reciprocal", "erf", "log_sigmoid", "sin", "cos"});
+  return is_activation(node) || is_any_of(node, {"exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "square", "pow",
+                                                 "abs", "reciprocal", "erf", "log_sigmoid", "sin", "cos"});
 }
 
 bool keeps_differences(const Rewrite& rewrite, const Node* node) {
@@ -161,13 +161,13 @@ class Rescaling {
     Value* one_over = rewrite_.before(node, "aten::reciprocal", {b});
     Value* one_over_baseline = rewrite_.before(node, "aten::reciprocal", {on_baseline(b)});
     twins_.emplace(one_over, one_over_baseline);
-    Value* reciprocal = rewrite_.before(node, "sightline::rescale_gradient",
-                                        {b, one_over, on_baseline(b), one_over_baseline});
+    Value* reciprocal =
+        rewrite_.before(node, "sightline::rescale_gradient", {b, one_over, on_baseline(b), one_over_baseline});
     twins_.emplace(reciprocal, one_over_baseline);
     Value* shared = rewrite_.before(node, "aten::mul", {middle(node, a), reciprocal});
     if (rewrite_.is_active(a)) {
-      shared = rewrite_.before(
-          node, "aten::add", {shared, rewrite_.before(node, "aten::mul", {a, middle(node, reciprocal)})});
+      shared = rewrite_.before(node, "aten::add",
+                               {shared, rewrite_.before(node, "aten::mul", {a, middle(node, reciprocal)})});
     }
     rewrite_.detach_inputs(node);
     put(node->output(), rewrite_.behind(node, "sightline::pass_gradient", {shared, node->output()}));

@@ -29,6 +29,8 @@ std::vector<std::string> rule_names() {
   return names;
 }
 
+bool compares_images(const Rule& rule) { return rule.name == "deeplift"; }
+
 Replacements apply_rule(torch::jit::Graph& graph, const Rule& rule) {
   if (rule.name.empty()) return {};
   const auto pass = passes().find(rule.name);

@@ -27,6 +27,9 @@ struct Rule {
   auto operator<=>(const Rule&) const = default;
 };
 
+// Whether the rule compares two images, so that its graph takes pairs of them.
+bool compares_images(const Rule& rule);
+
 // Values whose part others took over: a tap of the key must be moved to the value.
 using Replacements = std::unordered_map<torch::jit::Value*, torch::jit::Value*>;
 

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 
-import { Model, SightlineError, type Input } from '../../../lib/index.js';
+import { Model, type Input, type SightlineError } from '../../../lib/index.js';
 import { defineMethod } from '../../../lib/methods/method.js';
 import { grad, sum } from '../../../lib/symbolic/index.js';
 import { archivePath, loadSmall, pixelsOf, plainCard, randomTensor } from '../../support/models.js';
@@ -75,9 +75,11 @@ describe.each([...SHIPPED, ...SMALL])('%s', (name) => {
     const size = data.length / shape[0]!;
     const places = (map: { data: ArrayLike<number>; shape: readonly number[] }): number[] => {
       const found = [];
-      for (let row = first; row < map.shape[0]!; row += step)
-        for (let column = first; column < map.shape[1]!; column += step)
+      for (let row = first; row < map.shape[0]!; row += step) {
+        for (let column = first; column < map.shape[1]!; column += step) {
           found.push(map.data[row * map.shape[1]! + column]!);
+        }
+      }
       return found;
     };
     for (const [i, image] of images.entries()) {
@@ -164,7 +166,7 @@ describe('by hand', () => {
       }
       return (pixel(channel, place) - COLOR[channel]!) * multiplier;
     });
-    // The quotient of two differences loses what the differences do: they are of numbers up to 30 and are 0.01 and more.
+    // The quotient of two differences loses what these do: they are of numbers up to 30, and 0.01 and more.
     expectWithin(await ask(model, 'deeplift', { baseline: COLOR }), expected, 60, 600);
   });
 });

@@ -142,11 +142,11 @@ ELEMENTWISE = {F.relu, torch.relu, torch.relu_, F.gelu, F.silu, torch.sigmoid, t
 class DeepLift(TorchFunctionMode):
     def __torch_function__(self, function, types, arguments=(), named=None):
         named = dict(named or {})
-        differs = [isinstance(each, Tensor) and each.requires_grad and len(each) > 0 for each in arguments[:2]]
+        both_differ = [isinstance(each, Tensor) and each.requires_grad for each in arguments[:2]] == [True, True]
         if function in ELEMENTWISE:
             named.pop("inplace", None)
             return Rescaled.apply(arguments[0], lambda x: function(x, **named))
-        if function in (F.max_pool2d, torch.max_pool2d, F.boolean_dispatch) or function is torch.nn.functional.max_pool2d:
+        if function in (F.max_pool2d, torch.max_pool2d):
             keys = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
             given = dict(zip(keys, arguments[1:])) | {key: named[key] for key in keys if key in named}
             defaults = {"stride": None, "padding": 0, "dilation": 1, "ceil_mode": False}
@@ -157,9 +157,9 @@ class DeepLift(TorchFunctionMode):
             return layer_norm(*arguments[:5], **named)
         if function is F.scaled_dot_product_attention:
             return attention(*arguments, **named)
-        if function in (torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm) and all(differs) and len(differs) == 2:
+        if function in (torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm) and both_differ:
             return Product.apply(*arguments, torch.matmul)
-        if function in (torch.mul, Tensor.mul, Tensor.__mul__) and all(differs) and len(differs) == 2:
+        if function in (torch.mul, Tensor.mul, Tensor.__mul__) and both_differ:
             return times(*arguments)
         return function(*arguments, **named)
 
@@ -190,9 +190,9 @@ class Apart(nn.Module):
         return self.module(x.clone())
 
 
-def unpooled(values: Tensor, places: Tensor, *_, **__) -> Tensor:
+def unpooled(values: Tensor, places: Tensor, *settings) -> Tensor:
     """captum takes one of the windows that share a place; here they are summed."""
-    size = next(each for each in reversed(_) if len(each) == 4)
+    size = settings[-1]
     flat = torch.zeros(size, dtype=values.dtype).flatten(2)
     return flat.scatter_add(2, places.flatten(2), values.flatten(2)).reshape(size)
 
