@@ -18,6 +18,7 @@ const FEWER = {
   'integrated-gradients': {},
   'expected-gradients': {},
   'blur-ig': {},
+  xrai: {},
   rise: { masks: 400, score: 'probability' },
   'score-cam': { targets: ['top1'] },
   'is-cam': { steps: 3, targets: ['top1'] },

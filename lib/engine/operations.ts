@@ -107,10 +107,12 @@ export const OPERATIONS = {
   attention_flow: tensor(some),
   blur: unary,
   cluster_masks: tensor(1, 2),
+  felzenszwalb: tensor(1, 2),
   impute: tensor(2),
   kernel_component: unary,
   non_negative_factors: tensor(1, 2),
   principal_component: unary,
+  rank_regions: tensor(2),
   real_from_spectrum: unary,
   upsample: unary,
 

@@ -33,6 +33,7 @@ const FEW = {
   'integrated-gradients': { steps: SAMPLES },
   'expected-gradients': { samples: SAMPLES },
   'blur-ig': { steps: SAMPLES },
+  xrai: { steps: SAMPLES },
   occlusion: { window: 9, stride: 8 },
   rise: { masks: SAMPLES, grid: 4 },
 };
@@ -45,6 +46,7 @@ const REASONS = {
   'deep-feature-factorization':
     'the features: each of up to 200 rounds goes on from concept to concept, and its end depends on its values',
   'attention-flow': 'the attention: a maximum flow is searched for, which is no tensor arithmetic',
+  xrai: 'the image, which is cut into segments, and the attributions, by which regions are ranked one after the other',
   'vit-cx': 'the distances of the masks: clusters are joined one pair after the other',
 };
 

@@ -19,6 +19,7 @@ const FEW = {
   'integrated-gradients': { steps: 6 },
   'expected-gradients': { samples: 3 },
   'blur-ig': { steps: 3 },
+  xrai: { steps: 3 },
   occlusion: { window: 56, stride: 48 },
   rise: { masks: 24, grid: 4 },
 };

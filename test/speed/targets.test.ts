@@ -151,6 +151,7 @@ const SHARED: readonly [string, Case][] = [
     'expected-gradients',
     { archive: VIT, options: { method: 'expected-gradients', samples: 4 } as never, shares: true },
   ],
+  ['xrai', { archive: RESNET, options: { method: 'xrai', steps: 4 } as never, shares: true }],
   ['blur-ig', { archive: RESNET, options: { method: 'blur-ig', steps: 4 } as never, shares: true }],
   ['smooth-grad', { archive: RESNET, options: { method: 'smooth-grad', samples: 4 } as never, shares: true }],
   [

@@ -9,6 +9,7 @@ export const FEW_SAMPLES: Partial<Record<MethodName, object>> = {
   'integrated-gradients': { steps: 6 },
   'expected-gradients': { samples: 3 },
   'blur-ig': { steps: 4 },
+  xrai: { steps: 3 },
   occlusion: { window: 9, stride: 8 },
   rise: { masks: 24, grid: 4 },
 };

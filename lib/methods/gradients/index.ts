@@ -8,6 +8,7 @@ import { deconvnet, gradient, guidedBackprop } from './pixel-gradients.js';
 import { rise } from './rise.js';
 import { smoothGrad } from './smooth-grad.js';
 import { varGrad } from './var-grad.js';
+import { xrai } from './xrai.js';
 
 /** Gradients with respect to the image, and perturbations of it. */
 export const GRADIENT_METHODS = {
@@ -18,6 +19,7 @@ export const GRADIENT_METHODS = {
   'integrated-gradients': integratedGradients,
   'expected-gradients': expectedGradients,
   'blur-ig': blurIg,
+  xrai,
   'guided-backprop': guidedBackprop,
   'guided-grad-cam': guidedGradCam,
   deconvnet,

@@ -69,6 +69,21 @@ export default {
       "compat": "The package whose numbers the map reproduces. Default: none, the definition of the paper."
     }
   },
+  "xrai": {
+    "description": "XRAI: integrated gradients from a black and from a white image, summed up by regions. The image is cut into segments of one color at several scales; each is widened by a few pixels. Of all these regions the one that is attributed to most densely comes first, then always the one of which the rest is. The map is that density: of each region, where no earlier one lies. By how much the integrated gradients miss what the score gains is shown by the figures `completenessError` and `relativeCompletenessError`.\n\nKapishnikov et al., XRAI: Better Attributions Through Regions, ICCV 2019.",
+    "options": {
+      "steps": "Points on the line from each baseline at which the gradient is taken.",
+      "baselines": "Where the lines begin, the attributions being averaged: a list of `black`, `white`, `zero` (the model's mean color), `blur` or `{ blur: pixels }`, a number or one per color channel, after normalization; or `range`: each image's own lowest and highest value.",
+      "scales": "Scales of the segmentation, by Felzenszwalb and Huttenlocher: the larger, the larger the segments.",
+      "smallest": "Segments of fewer pixels are joined to a neighbor.",
+      "dilation": "By how many pixels each segment is widened, so that it covers the edges of what it shows.",
+      "leastAdded": "A region that adds fewer pixels to those before it is left out.",
+      "areaThreshold": "The share of the image after which regions are no longer ranked; what is left gets its mean.",
+      "algorithm": "`fast`: regions in the order of their own densities, wherever earlier ones lie.",
+      "channels": "How the color channels' attributions become one number.",
+      "compat": "The package whose numbers the map reproduces. Default: none, the definition of the paper."
+    }
+  },
   "guided-backprop": {
     "description": "Guided backpropagation: the gradient with respect to each pixel, where every ReLU lets back only positive gradients through, and those only where it let the activation through. Smooth activations (GELU, SiLU) are treated as ReLUs are: what their derivative lets back is cut to its positive part.\n\nSpringenberg et al., Striving for Simplicity: The All Convolutional Net, ICLR workshop 2015.",
     "options": {

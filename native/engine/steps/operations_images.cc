@@ -7,9 +7,11 @@
 #include "engine/algorithms/attention_flow.h"
 #include "engine/algorithms/cluster_masks.h"
 #include "engine/algorithms/components.h"
+#include "engine/algorithms/felzenszwalb.h"
 #include "engine/algorithms/gaussian_blur.h"
 #include "engine/algorithms/linear_imputation.h"
 #include "engine/algorithms/non_negative_factors.h"
+#include "engine/algorithms/region_ranking.h"
 #include "engine/algorithms/spectrum.h"
 #include "engine/algorithms/upload.h"
 #include "engine/steps/operation_builders.h"
@@ -33,6 +35,27 @@ at::Tensor upsample(const at::Tensor& x, const Attributes& set) {
   return resized.reshape(sizes);
 }
 
+// What the host has made itself, on the device; the host need not read it back.
+at::Tensor uploaded_twin(const at::Tensor& host, at::Device device, const StepContext& context) {
+  const auto here = host.to(at::kFloat);
+  const auto there = upload(here, device);
+  context.twins->add(there, here);
+  return there;
+}
+
+Tensors segments_of(const Tensors& in, const Attributes& set, const StepContext& context) {
+  const auto segments =
+      felzenszwalb(in[0], {set.numbers("scales"), set.number("sigma"), set.integer("smallest")}, *context.cancelled);
+  return {uploaded_twin(segments.labels, in[0].device(), context),
+          uploaded_twin(segments.counts, in[0].device(), context)};
+}
+
+Tensors ranked_regions(const Tensors& in, const Attributes& set, const StepContext& context) {
+  const RankingSettings settings{set.integer("dilation"), set.integer("least_added"), set.number("area"),
+                                 set.boolean("is_fast")};
+  return {rank_regions(in[0], context.twins->on_host(in[1]), settings, *context.cancelled)};
+}
+
 }  // namespace
 
 Operations image_operations() {
@@ -53,6 +76,8 @@ Operations image_operations() {
                                                 return Tensors{
                                                     attention_flow(in, set.integer("source"), *context.cancelled)};
                                               }))},
+      {"felzenszwalb", on_host(with_context({1, 1}, segments_of, {2, 2}))},
+      {"rank_regions", on_host(with_context({2, 2}, ranked_regions))},
       {"impute", on_host(with_context({2, 2},
                                       [](const Tensors& in, const Attributes&, const StepContext& context) {
                                         return Tensors{linear_imputation(in[0], in[1], *context.cancelled)};
@@ -60,10 +85,8 @@ Operations image_operations() {
       {"cluster_masks", on_host(with_context({1, 1},
                                              [](const Tensors& in, const Attributes& set, const StepContext& context) {
                                                auto clusters = cluster_masks(in[0], set.number("threshold"));
-                                               const auto count = clusters.count.to(at::kFloat);
-                                               const auto there = upload(count, in[0].device());
-                                               context.twins->add(there, count);
-                                               return Tensors{clusters.sums, there};
+                                               return Tensors{clusters.sums,
+                                                              uploaded_twin(clusters.count, in[0].device(), context)};
                                              },
                                              {2, 2}))},
       {"non_negative_factors",
