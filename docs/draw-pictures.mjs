@@ -19,6 +19,8 @@ const FEWER = {
   'expected-gradients': {},
   'blur-ig': {},
   xrai: {},
+  'kernel-shap': { samples: 200 },
+  lime: { samples: 200 },
   rise: { masks: 400, score: 'probability' },
   'score-cam': { targets: ['top1'] },
   'is-cam': { steps: 3, targets: ['top1'] },

@@ -61,7 +61,7 @@ export const parts: Handler = async ({ model: held, path, signal }) => {
 export const methods: Handler = ({ methods: offered = METHOD_NAMES }) =>
   json({ methods: offered.map((name) => (described[name] ??= describeMethod(name))) });
 
-/** Schemas of 48 methods take a tenth of a second to write. */
+/** Schemas of 50 methods take a tenth of a second to write. */
 const described: Partial<Record<MethodName, MethodDescription>> = {};
 
 async function tellOf(

@@ -19,6 +19,7 @@ export {
   type Segmentation,
 } from './algorithms.js';
 export { contract } from './contraction.js';
+export { additiveModel, coalitions, paint, type AdditiveFit, type CoalitionDraws } from './additive-models.js';
 export {
   abs,
   blur,

@@ -22,6 +22,8 @@ const FEW = {
   xrai: { steps: 3 },
   occlusion: { window: 56, stride: 48 },
   rise: { masks: 24, grid: 4 },
+  'kernel-shap': { samples: 24, segments: 'patches', grid: 4 },
+  lime: { samples: 24, segments: 'patches', grid: 4 },
 };
 
 /** They run a part of the model once for each channel of a layer, or each token; attention flow computes as long. */

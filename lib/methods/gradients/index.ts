@@ -3,6 +3,8 @@ import { expectedGradients } from './expected-gradients.js';
 import { guidedGradCam } from './guided-grad-cam.js';
 import { inputXGradient } from './input-x-gradient.js';
 import { integratedGradients } from './integrated-gradients.js';
+import { kernelShap } from './kernel-shap.js';
+import { lime } from './lime.js';
 import { occlusion } from './occlusion.js';
 import { deconvnet, gradient, guidedBackprop } from './pixel-gradients.js';
 import { rise } from './rise.js';
@@ -25,4 +27,6 @@ export const GRADIENT_METHODS = {
   deconvnet,
   occlusion,
   rise,
+  'kernel-shap': kernelShap,
+  lime,
 } as const;

@@ -126,5 +126,33 @@ export default {
       "seed": "Of the masks: the same seed gives the same map.",
       "compat": "The package whose numbers the map reproduces. Default: none, the definition of the paper."
     }
+  },
+  "kernel-shap": {
+    "description": "Kernel SHAP: the Shapley value of each segment of the image. That is what the score gains by showing it beside others, on average over all orders of showing them. It is estimated by least squares from images of which some segments are hidden. It is exact where all ways to hide them are tried, which happens where `samples` suffice. The segments' values sum to what the score gains from the baseline to the image. The figure `fit` is the share of the scores' variance that such a sum explains, `segments` the number of them. Needs no gradients.\n\nLundberg & Lee, A Unified Approach to Interpreting Model Predictions, NeurIPS 2017.",
+    "options": {
+      "samples": "Masked images, and runs of the model, for each image.",
+      "segments": "Parts that are hidden or shown as a whole: `superpixels`, segments of one color, or `patches`, the cells of a grid.",
+      "grid": "Cells of the grid of patches, or [down, across].",
+      "scale": "Scale of the superpixels by Felzenszwalb and Huttenlocher, without a unit: the larger, the larger they are.",
+      "smallest": "Superpixels of fewer pixels are joined to a neighbor.",
+      "baseline": "The values where the image is hidden: `zero` (the model's mean color), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per color channel, after normalization.",
+      "seed": "Of the masks: the same seed gives the same map."
+    }
+  },
+  "lime": {
+    "description": "LIME: what each segment of the image brings, by a linear model of the score near the image. The model is fitted to images of which each segment is hidden by a coin; the fewer are hidden, the more a sample counts. The figure `fit` is the share of the scores' variance that the linear model explains, `segments` the number of segments. Needs no gradients.\n\nRibeiro, Singh & Guestrin, \"Why Should I Trust You?\": Explaining the Predictions of Any Classifier, KDD 2016.",
+    "options": {
+      "penalty": "By which the linear model's values are held down: `ridge`, their squares, or `lasso`, their sizes. A lasso leaves few segments. `{ ridge: 1 }` and `{ lasso: 0.01 }` say how strongly.",
+      "distance": "How far a sample lies from the image: by the `segments` that it shows, or by the pixels of the `image`.",
+      "kernelWidth": "The distance, 1 less a cosine, at which a sample counts e to the power of -1/2.",
+      "samples": "Masked images, and runs of the model, for each image.",
+      "segments": "Parts that are hidden or shown as a whole: `superpixels`, segments of one color, or `patches`, the cells of a grid.",
+      "grid": "Cells of the grid of patches, or [down, across].",
+      "scale": "Scale of the superpixels by Felzenszwalb and Huttenlocher, without a unit: the larger, the larger they are.",
+      "smallest": "Superpixels of fewer pixels are joined to a neighbor.",
+      "baseline": "The values where the image is hidden: `zero` (the model's mean color), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per color channel, after normalization.",
+      "seed": "Of the masks: the same seed gives the same map.",
+      "compat": "The package whose numbers the map reproduces. Default: none, the definition of the paper."
+    }
   }
 } as const;
