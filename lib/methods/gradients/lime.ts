@@ -99,8 +99,8 @@ export const lime = defineMethod({
     {
       ...segmentFields,
       /**
-       * By which the linear model's values are held down: `ridge`, their squares, or `lasso`, their sizes. A lasso leaves
-       * few segments. `{ ridge: 1 }` and `{ lasso: 0.01 }` say how strongly.
+       * By which the linear model's values are held down: `ridge`, their squares, or `lasso`, their sizes. A lasso
+       * leaves few segments. `{ ridge: 1 }` and `{ lasso: 0.01 }` say how strongly.
        */
       penalty: penaltySchema,
       /** How far a sample lies from the image: by the `segments` that it shows, or by the pixels of the `image`. */

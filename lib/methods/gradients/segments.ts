@@ -21,7 +21,7 @@ const SCALE = 'a number above 0 is expected';
 export const segmentFields = {
   /** Masked images, and runs of the model, for each image. */
   samples: count(1),
-  /** Parts that are hidden or shown as a whole: `superpixels`, segments of one color, or `patches`, the cells of a grid. */
+  /** Parts that are hidden or shown as a whole: `superpixels`, of one color each, or `patches`, the cells of a grid. */
   segments: oneOf('superpixels', 'patches'),
   /** Cells of the grid of patches, or [down, across]. */
   grid: pixels,

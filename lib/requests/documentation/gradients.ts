@@ -131,7 +131,7 @@ export default {
     "description": "Kernel SHAP: the Shapley value of each segment of the image. That is what the score gains by showing it beside others, on average over all orders of showing them. It is estimated by least squares from images of which some segments are hidden. It is exact where all ways to hide them are tried, which happens where `samples` suffice. The segments' values sum to what the score gains from the baseline to the image. The figure `fit` is the share of the scores' variance that such a sum explains, `segments` the number of them. Needs no gradients.\n\nLundberg & Lee, A Unified Approach to Interpreting Model Predictions, NeurIPS 2017.",
     "options": {
       "samples": "Masked images, and runs of the model, for each image.",
-      "segments": "Parts that are hidden or shown as a whole: `superpixels`, segments of one color, or `patches`, the cells of a grid.",
+      "segments": "Parts that are hidden or shown as a whole: `superpixels`, of one color each, or `patches`, the cells of a grid.",
       "grid": "Cells of the grid of patches, or [down, across].",
       "scale": "Scale of the superpixels by Felzenszwalb and Huttenlocher, without a unit: the larger, the larger they are.",
       "smallest": "Superpixels of fewer pixels are joined to a neighbor.",
@@ -146,7 +146,7 @@ export default {
       "distance": "How far a sample lies from the image: by the `segments` that it shows, or by the pixels of the `image`.",
       "kernelWidth": "The distance, 1 less a cosine, at which a sample counts e to the power of -1/2.",
       "samples": "Masked images, and runs of the model, for each image.",
-      "segments": "Parts that are hidden or shown as a whole: `superpixels`, segments of one color, or `patches`, the cells of a grid.",
+      "segments": "Parts that are hidden or shown as a whole: `superpixels`, of one color each, or `patches`, the cells of a grid.",
       "grid": "Cells of the grid of patches, or [down, across].",
       "scale": "Scale of the superpixels by Felzenszwalb and Huttenlocher, without a unit: the larger, the larger they are.",
       "smallest": "Superpixels of fewer pixels are joined to a neighbor.",

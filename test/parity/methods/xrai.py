@@ -4,7 +4,8 @@ Usage: python test/parity/methods/xrai.py [MODEL...]
 needs: pip install saliency==0.2.1 scikit-image==0.26.0
 
 Tensors, of crops of photos or of pictures of 224 x 224 pixels: `targets` [N]; `segments` and `segments.fine`
-[N, scales, 32, 32], labels at every 7th pixel from the 3rd on, and `segments.count` [N, scales] of all; `ranking.NAME` [N, 32, 32],
+[N, scales, 32, 32], labels at every 7th pixel from the 3rd on, and `segments.count` [N, scales] of all; `ranking.NAME`
+[N, 32, 32],
 made of the picture's own colors in place of attributions; `xrai.NAME`, maps of the model, and `NAME.range`
 [N, 2], their least and largest value.
 """
