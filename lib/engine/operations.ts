@@ -104,13 +104,18 @@ export const OPERATIONS = {
   unsqueeze: unary,
 
   // Images, and algorithms that are no tensor arithmetic.
+  additive_model: tensor([2, 5], 2),
   attention_flow: tensor(some),
   blur: unary,
   cluster_masks: tensor(1, 2),
+  coalitions: tensor([1, 2], 2),
+  felzenszwalb: tensor(1, 2),
   impute: tensor(2),
   kernel_component: unary,
   non_negative_factors: tensor(1, 2),
+  paint: tensor(2),
   principal_component: unary,
+  rank_regions: tensor(2),
   real_from_spectrum: unary,
   upsample: unary,
 

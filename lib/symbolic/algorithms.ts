@@ -61,3 +61,54 @@ export function nonNegativeFactors(value: Value, components: number): { maps: Va
   );
   return { maps: maps!, vectors: vectors! };
 }
+
+/** How an image is cut into segments. */
+export interface Segmentation {
+  /** The larger, the larger the segments: one segmentation for each. Images have values of about 0 to 1, or -1 to 1. */
+  readonly scales: readonly number[];
+  /** Standard deviation of the Gaussian that the image is smoothed by, in pixels. */
+  readonly sigma: number;
+  /** Segments of fewer pixels are joined to a neighbor. */
+  readonly smallest: number;
+}
+
+/**
+ * Segments of one color, by Felzenszwalb and Huttenlocher (2004): `labels` [batch, scales, height, width] number them
+ * from 0 on, through all scales; `count` [batch] is how many there are. No gradient flows through it.
+ */
+export function felzenszwalb(images: Value, segmentation: Segmentation): { labels: Value; count: Value } {
+  const [labels, count] = images.block.plan.current.steps(
+    'felzenszwalb',
+    [images],
+    [['batch', 'scales', 'height', 'width'], ['batch']],
+    { scales: [...segmentation.scales], sigma: segmentation.sigma, smallest: segmentation.smallest },
+  );
+  return { labels: labels!, count: count! };
+}
+
+/** How regions are ranked. */
+export interface RegionRanking {
+  /** By how many pixels each segment is widened, in a disk. */
+  readonly dilation: number;
+  /** A region that adds fewer pixels is left out. */
+  readonly leastAdded: number;
+  /** The share of the image after which no further region is taken. */
+  readonly area: number;
+  /** Regions in the order of their own means, whatever was taken before. */
+  readonly isFast: boolean;
+}
+
+/**
+ * XRAI's map. Region after region is taken, always the one whose pixels that are not taken yet have the largest mean.
+ * They get that mean of `attributions` [batch, height, width]. `labels` [batch, scales, height, width] are as
+ * `felzenszwalb` gives them.
+ */
+export function rankRegions(attributions: Value, labels: Value, ranking: RegionRanking): Value {
+  const { dilation, leastAdded, area, isFast } = ranking;
+  return attributions.block.plan.current.step('rank_regions', [attributions, labels], attributions.axes, {
+    dilation,
+    least_added: leastAdded,
+    area,
+    is_fast: isFast,
+  });
+}

@@ -9,12 +9,17 @@ export { equal, greater, greaterEqual, less, lessEqual, not, oneHot, where } fro
 export {
   attentionFlow,
   clusterMasks,
+  felzenszwalb,
   impute,
   kernelComponent,
   nonNegativeFactors,
   principalComponent,
+  rankRegions,
+  type RegionRanking,
+  type Segmentation,
 } from './algorithms.js';
 export { contract } from './contraction.js';
+export { additiveModel, coalitions, paint, type AdditiveFit, type CoalitionDraws } from './additive-models.js';
 export {
   abs,
   blur,

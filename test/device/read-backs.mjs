@@ -36,8 +36,11 @@ const FEW = {
   'blur-ig': { steps: SAMPLES },
   'beyond-intuition': { steps: SAMPLES },
   'deeplift-shap': { samples: SAMPLES },
+  xrai: { steps: SAMPLES },
   occlusion: { window: 9, stride: 8 },
   rise: { masks: SAMPLES, grid: 4 },
+  'kernel-shap': { samples: 200 },
+  lime: { samples: SAMPLES },
 };
 
 /** Why the host has to see them: of each method that the table names. @type {Record<string, string>} */
@@ -48,6 +51,9 @@ const REASONS = {
   'deep-feature-factorization':
     'the features: each of up to 200 rounds goes on from concept to concept, and its end depends on its values',
   'attention-flow': 'the attention: a maximum flow is searched for, which is no tensor arithmetic',
+  'kernel-shap': 'the image, which is cut into segments, and the scores, of which a system of equations is solved',
+  lime: 'as `kernel-shap`',
+  xrai: 'the image, which is cut into segments, and the attributions, by which regions are ranked one after the other',
   'vit-cx': 'the distances of the masks: clusters are joined one pair after the other',
 };
 

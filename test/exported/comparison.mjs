@@ -22,8 +22,11 @@ const FEW = {
   'blur-ig': { steps: 3 },
   'beyond-intuition': { steps: 3 },
   'deeplift-shap': { samples: 3 },
+  xrai: { steps: 3 },
   occlusion: { window: 56, stride: 48 },
   rise: { masks: 24, grid: 4 },
+  'kernel-shap': { samples: 24, segments: 'patches', grid: 4 },
+  lime: { samples: 24, segments: 'patches', grid: 4 },
 };
 
 /** They run a part of the model once for each channel of a layer, or each token; attention flow computes as long. */

@@ -153,6 +153,19 @@ const SHARED: readonly [string, Case][] = [
   ],
   ['deeplift', { archive: VIT, options: { method: 'deeplift' }, shares: true }],
   ['deeplift-shap', { archive: RESNET, options: { method: 'deeplift-shap', samples: 4 } as never, shares: true }],
+  [
+    'kernel-shap',
+    {
+      archive: RESNET,
+      options: { method: 'kernel-shap', segments: 'patches', grid: 3, samples: 12 } as never,
+      shares: true,
+    },
+  ],
+  [
+    'lime',
+    { archive: RESNET, options: { method: 'lime', segments: 'patches', grid: 3, samples: 12 } as never, shares: true },
+  ],
+  ['xrai', { archive: RESNET, options: { method: 'xrai', steps: 4 } as never, shares: true }],
   ['blur-ig', { archive: RESNET, options: { method: 'blur-ig', steps: 4 } as never, shares: true }],
   ['smooth-grad', { archive: RESNET, options: { method: 'smooth-grad', samples: 4 } as never, shares: true }],
   [

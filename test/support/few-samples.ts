@@ -12,6 +12,9 @@ export const FEW_SAMPLES: Partial<Record<MethodName, object>> = {
   'blur-ig': { steps: 4 },
   'beyond-intuition': { steps: 3 },
   'deeplift-shap': { samples: 3 },
+  xrai: { steps: 3 },
   occlusion: { window: 9, stride: 8 },
   rise: { masks: 24, grid: 4 },
+  'kernel-shap': { samples: 24, scale: 1000 },
+  lime: { samples: 24, scale: 1000 },
 };

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 import { SightlineError } from '../../support/errors.js';
-import { accumulate, constant, fullLike, grad, take, type Run, type Value } from '../../symbolic/index.js';
+import { accumulate, fullLike, grad, type Value } from '../../symbolic/index.js';
 import * as captum from '../compat/captum.js';
 import * as pair from '../compat/pair.js';
 import { all, gradientReachesImage, hasGradients } from '../conditions.js';
@@ -21,6 +21,7 @@ import {
   type QuadratureRule,
   type WeightsOf,
 } from './quadrature.js';
+import { gradientAlong, straightLine } from './straight-line.js';
 
 interface Settings {
   readonly steps: number;
@@ -54,14 +55,9 @@ const integrate =
   (weightsOf: WeightsOf): MapOf<Settings> =>
   ({ model, options }) => {
     const { steps, quadrature, channels } = options;
-    const { image } = model;
     const baseline = baselineOf(model, options.baseline);
-    const way = baseline === null ? image : image.sub(baseline);
-    /** The run at a share of the way, [batch]. */
-    const runAt = (share: Value): Run => {
-      const traveled = way.mul(share);
-      return model.run(baseline === null ? traveled : traveled.add(baseline));
-    };
+    const line = straightLine(model, baseline);
+    const { way, runAt } = line;
     let attributions: Value;
     if (quadrature === 'idgi') {
       if (!options.multiplyByInputs) {
@@ -77,16 +73,11 @@ const integrate =
       });
     } else {
       const rule = checkedRule(quadrature, steps);
-      const points = constant(image, Float32Array.from(rule.points), { point: steps });
-      const weights = constant(image, Float32Array.from(weightsOf(rule, quadrature)), { point: steps });
-      const gradients = accumulate(way, steps, (sample) => {
-        const run = runAt(take(points, sample));
-        return grad(run.score, run.image).mul(take(weights, sample));
-      });
+      const gradients = gradientAlong(line, rule.points, weightsOf(rule, quadrature));
       if (!options.multiplyByInputs) return overChannels(gradients, channels);
       attributions = gradients.mul(way);
     }
-    const gain = model.output.score.sub(model.run(baseline ?? fullLike(image, 0)).score);
+    const gain = model.output.score.sub(model.run(baseline ?? fullLike(model.image, 0)).score);
     return { map: overChannels(attributions, channels), figures: completeness(attributions, gain) };
   };
 

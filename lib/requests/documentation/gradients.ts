@@ -85,6 +85,21 @@ export default {
       "channels": "How the color channels become one number. The sum keeps the attributions' total."
     }
   },
+  "xrai": {
+    "description": "XRAI: integrated gradients from a black and from a white image, summed up by regions. The image is cut into segments of one color at several scales; each is widened by a few pixels. Of all these regions the one that is attributed to most densely comes first, then always the one of which the rest is. The map is that density: of each region, where no earlier one lies. By how much the integrated gradients miss what the score gains is shown by the figures `completenessError` and `relativeCompletenessError`.\n\nKapishnikov et al., XRAI: Better Attributions Through Regions, ICCV 2019.",
+    "options": {
+      "steps": "Points on the line from each baseline at which the gradient is taken.",
+      "baselines": "Where the lines begin, the attributions being averaged: a list of `black`, `white`, `zero` (the model's mean color), `blur` or `{ blur: pixels }`, a number or one per color channel, after normalization; or `range`: each image's own lowest and highest value.",
+      "scales": "Scales of the segmentation, by Felzenszwalb and Huttenlocher: the larger, the larger the segments.",
+      "smallest": "Segments of fewer pixels are joined to a neighbor.",
+      "dilation": "By how many pixels each segment is widened, so that it covers the edges of what it shows.",
+      "leastAdded": "A region that adds fewer pixels to those before it is left out.",
+      "areaThreshold": "The share of the image after which regions are no longer ranked; what is left gets its mean.",
+      "algorithm": "`fast`: regions in the order of their own densities, wherever earlier ones lie.",
+      "channels": "How the color channels' attributions become one number.",
+      "compat": "The package whose numbers the map reproduces. Default: none, the definition of the paper."
+    }
+  },
   "guided-backprop": {
     "description": "Guided backpropagation: the gradient with respect to each pixel, where every ReLU lets back only positive gradients through, and those only where it let the activation through. Smooth activations (GELU, SiLU) are treated as ReLUs are: what their derivative lets back is cut to its positive part.\n\nSpringenberg et al., Striving for Simplicity: The All Convolutional Net, ICLR workshop 2015.",
     "options": {
@@ -124,6 +139,34 @@ export default {
       "probability": "How likely each cell shows the image; above 0, below 1.",
       "baseline": "The values where the image is masked: `zero` (the model's mean color), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per color channel, after normalization.",
       "denominator": "The divisor of the sum: `coverage`, how much each pixel was shown; `expected`, as in the paper: masks times probability.",
+      "seed": "Of the masks: the same seed gives the same map.",
+      "compat": "The package whose numbers the map reproduces. Default: none, the definition of the paper."
+    }
+  },
+  "kernel-shap": {
+    "description": "Kernel SHAP: the Shapley value of each segment of the image. That is what the score gains by showing it beside others, on average over all orders of showing them. It is estimated by least squares from images of which some segments are hidden. It is exact where all ways to hide them are tried, which happens where `samples` suffice. The segments' values sum to what the score gains from the baseline to the image. The figure `fit` is the share of the scores' variance that such a sum explains, `segments` the number of them. Needs no gradients.\n\nLundberg & Lee, A Unified Approach to Interpreting Model Predictions, NeurIPS 2017.",
+    "options": {
+      "samples": "Masked images, and runs of the model, for each image.",
+      "segments": "Parts that are hidden or shown as a whole: `superpixels`, of one color each, or `patches`, the cells of a grid.",
+      "grid": "Cells of the grid of patches, or [down, across].",
+      "scale": "Scale of the superpixels by Felzenszwalb and Huttenlocher, without a unit: the larger, the larger they are.",
+      "smallest": "Superpixels of fewer pixels are joined to a neighbor.",
+      "baseline": "The values where the image is hidden: `zero` (the model's mean color), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per color channel, after normalization.",
+      "seed": "Of the masks: the same seed gives the same map."
+    }
+  },
+  "lime": {
+    "description": "LIME: what each segment of the image brings, by a linear model of the score near the image. The model is fitted to images of which each segment is hidden by a coin; the fewer are hidden, the more a sample counts. The figure `fit` is the share of the scores' variance that the linear model explains, `segments` the number of segments. Needs no gradients.\n\nRibeiro, Singh & Guestrin, \"Why Should I Trust You?\": Explaining the Predictions of Any Classifier, KDD 2016.",
+    "options": {
+      "penalty": "By which the linear model's values are held down: `ridge`, their squares, or `lasso`, their sizes. A lasso leaves few segments. `{ ridge: 1 }` and `{ lasso: 0.01 }` say how strongly.",
+      "distance": "How far a sample lies from the image: by the `segments` that it shows, or by the pixels of the `image`.",
+      "kernelWidth": "The distance, 1 less a cosine, at which a sample counts e to the power of -1/2.",
+      "samples": "Masked images, and runs of the model, for each image.",
+      "segments": "Parts that are hidden or shown as a whole: `superpixels`, of one color each, or `patches`, the cells of a grid.",
+      "grid": "Cells of the grid of patches, or [down, across].",
+      "scale": "Scale of the superpixels by Felzenszwalb and Huttenlocher, without a unit: the larger, the larger they are.",
+      "smallest": "Superpixels of fewer pixels are joined to a neighbor.",
+      "baseline": "The values where the image is hidden: `zero` (the model's mean color), `black`, `white`, `blur` or `{ blur: pixels }`, a number or one per color channel, after normalization.",
       "seed": "Of the masks: the same seed gives the same map.",
       "compat": "The package whose numbers the map reproduces. Default: none, the definition of the paper."
     }
