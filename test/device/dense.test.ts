@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, it } from 'vitest';
 
 import type { Model } from '../../lib/index.js';
 import { randomTensor } from '../support/models.js';

@@ -1,4 +1,18 @@
-import { constant, detach, equal, max, min, pick, rename, select, sum, narrow, where } from '../../symbolic/index.js';
+import {
+  constant,
+  detach,
+  equal,
+  max,
+  maximum,
+  min,
+  pick,
+  rename,
+  select,
+  sum,
+  narrow,
+  not,
+  where,
+} from '../../symbolic/index.js';
 import type { Axis, Run, SymbolicModel, Value } from '../../symbolic/index.js';
 import type { BoxesForm, MasksForm } from './form.js';
 import { BOX, CLASS, IS_SAID, REGION, type DenseKind } from './given.js';
@@ -33,7 +47,8 @@ function maskScore(model: SymbolicModel, form: MasksForm, { isSaid, isLeftOpen }
   const said = (): Value => ofTarget(REGION, ['height', 'width']);
   const region = !isSaid ? own() : isLeftOpen ? where(ofTarget(IS_SAID), said(), own()) : said();
   return {
-    of: (run) => sum(pick(masksOf(run, form), index, 'classes').mul(region), ['height', 'width']),
+    // Not a product: a score that is infinite outside of the region is no part of the sum.
+    of: (run) => sum(where(region, pick(masksOf(run, form), index, 'classes'), 0), ['height', 'width']),
     index,
     places: sum(region, ['height', 'width']),
   };
@@ -78,7 +93,7 @@ export function withObjectness(score: Value, values: Value, { objectness }: Boxe
   return objectness === null ? score : score.mul(select(values, 'values', objectness));
 }
 
-/** The number of the class that scores highest, of equal ones the first. */
+/** The number of the class that scores highest, of equal ones the first; one whose score is no number counts most. */
 export function bestClass(scores: Value, classes: number): Value {
   const own = detach(scores);
   const numbers = constant(
@@ -86,5 +101,6 @@ export function bestClass(scores: Value, classes: number): Value {
     Float32Array.from({ length: classes }, (_, index) => index),
     { classes },
   );
-  return min(where(equal(own, max(own, 'classes')), numbers, classes), 'classes');
+  const isBest = maximum(equal(own, max(own, 'classes')), not(equal(own, own)));
+  return min(where(isBest, numbers, classes), 'classes');
 }

@@ -141,6 +141,19 @@ describe('a detector in the form of YOLO, [N, 4 + classes, boxes]', () => {
     expect(place!.top + place!.height / 2).toBeCloseTo(8 + 2 * logits.data[16 + box!]!, 4);
   });
 
+  it('of values that overflow to no number gives a map that says so', async () => {
+    const data = new Float32Array(3 * 256).fill(3e38);
+    const [{ maps }] = (await model.explain(
+      { data, shape: [1, 3, 16, 16] },
+      {
+        method: 'gradient',
+        targets: [{ box: 4 }],
+      },
+    )) as [Explanation];
+    expect(maps[0]!.target).toMatchObject({ box: 4, score: NaN });
+    expect(maps[0]!.state).not.toBe('ok');
+  });
+
   it('of one image among several each has its own boxes', async () => {
     const pair = randomTensor(2, 16, 16, 9);
     const both = await model.explain(pair, { method: 'gradient', raw: true, targets: [[{ box: 1 }], [{ box: 2 }]] });
