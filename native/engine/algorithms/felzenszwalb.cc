@@ -27,7 +27,7 @@ struct Size {
 
 // The half of a Gaussian, the middle first; all of it sums to 1.
 std::vector<double> half_gaussian(double sigma) {
-  std::vector<double> weights(static_cast<size_t>(kReach * sigma + 0.5) + 1);
+  std::vector<double> weights(static_cast<size_t>(std::lround(kReach * sigma)) + 1);
   for (size_t i = 0; i < weights.size(); ++i) {
     weights[i] = std::exp(-0.5 * static_cast<double>(i) * static_cast<double>(i) / (sigma * sigma));
   }
