@@ -109,8 +109,8 @@ class Packer {
       last = relu;
     }
     WithInsertPoint point(last);
-    Value* output =
-        graph_.insert(packed_linear_symbol(), {node->input(0), insert_packed(graph_, layer->pack(weights_)), node->input(2), activation});
+    Value* output = graph_.insert(packed_linear_symbol(), {node->input(0), insert_packed(graph_, layer->pack(weights_)),
+                                                           node->input(2), activation});
     output->setType(last->output()->type());
     last->output()->replaceAllUsesWith(output);
   }

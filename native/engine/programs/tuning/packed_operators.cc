@@ -105,7 +105,7 @@ at::Tensor pack_linear(const at::Tensor& weight, int64_t rows) {
 }
 
 at::Tensor run_packed_linear(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
-                      std::string activation) {
+                             std::string activation) {
   using Plain = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&, c10::string_view,
                            Scalars, std::optional<c10::string_view>);
   static const auto plain = find<Plain>("mkldnn::_linear_pointwise");
