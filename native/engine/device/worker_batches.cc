@@ -63,19 +63,23 @@ void Worker::run_batch(Requests batch) {
   }
 }
 
-// A batch that does not fit is run as two, each of which may be divided again; an image that does not fit alone fails.
+// A batch that does not fit is run as two, each of which may be divided again; an image that does not fit alone fails. So
+// does one that turns out wrong during the run (more segments than samples), and its neighbours do not.
 void Worker::run_in_memory(Network& network, Requests requests) {
   const auto error = launch(network, requests);
   if (!error) return;
   const bool is_out_of_memory = error->code() == "OUT_OF_MEMORY";
   if (is_out_of_memory) let_go();
-  if (!is_out_of_memory || requests.size() < 2) {
+  const bool is_of_an_image = error->code() == "INVALID_OPTION" || error->code() == "INVALID_INPUT";
+  if (!(is_out_of_memory || is_of_an_image) || requests.size() < 2) {
     for (const auto& request : requests) settle(*request, *error);
     return;
   }
   const auto half = requests.size() / 2;
-  limits_.remember(kind_of(*requests[0]), static_cast<int64_t>(half));
-  counters().halved_batches += 1;
+  if (is_out_of_memory) {
+    limits_.remember(kind_of(*requests[0]), static_cast<int64_t>(half));
+    counters().halved_batches += 1;
+  }
   Requests rest(std::make_move_iterator(requests.begin() + static_cast<std::ptrdiff_t>(half)),
                 std::make_move_iterator(requests.end()));
   requests.resize(half);

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { Model, type HeatMap } from '../../../lib/index.js';
+import { Model, stats, type HeatMap } from '../../../lib/index.js';
 import { loadSmall, randomTensor } from '../../support/models.js';
 import { expectRounded, expectWithin, nudged, roundingOf } from '../../support/rounding.js';
 import { numbersOf, readSafetensors } from '../../support/safetensors.js';
@@ -261,4 +261,21 @@ describe('refused in one sentence', () => {
       message: expect.stringMatching(message) as string,
     });
   });
+});
+
+it('fails the image that has more segments than samples alone, not those beside it', async () => {
+  await using model = await Model.load('vit-tiny-shapes', { device: 'cpu', maxBatch: 2, maxDelay: 10_000 });
+  const halves = (of: (i: number) => number): { data: Float32Array; shape: number[] } => ({
+    data: Float32Array.from({ length: 3 * SIDE * SIDE }, (_, i) => of(i % (SIDE * SIDE))),
+    shape: [1, 3, SIDE, SIDE],
+  });
+  const checks = halves((i) => (Math.floor(i / SIDE / 8) + Math.floor((i % SIDE) / 8)) % 2);
+  const plain = halves((i) => (i % SIDE < SIDE / 2 ? 1 : -1));
+  const ask = { method: 'kernel-shap', samples: 20, scale: 20, smallest: 20, targets: [1] } as const;
+  const { batches } = stats();
+  const [tooMany, explained] = await Promise.allSettled([model.explain(checks, ask), model.explain(plain, ask)]);
+  expect(tooMany).toMatchObject({ status: 'rejected', reason: { code: 'INVALID_OPTION' } });
+  expect(explained.status).toBe('fulfilled');
+  // One of the two that waited for each other, and the one that was run alone.
+  expect(stats().batches - batches).toBe(1);
 });
