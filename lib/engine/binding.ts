@@ -6,6 +6,7 @@ import { isMainThread } from 'node:worker_threads';
 
 import { chooseAddon, loadAddon } from '../setup/addon.mjs';
 import { SightlineError, type ErrorCode } from '../support/errors.js';
+import { cpuQuota } from './cpu-quota.js';
 import type { NativeBinding } from './native-types.js';
 
 let loaded: NativeBinding | null = null;
@@ -27,6 +28,10 @@ export function binding(): NativeBinding {
     if (!(cause instanceof Error) || cause.name !== 'SetupError') throw cause;
     throw new SightlineError('NATIVE_MISSING', cause.message, { cause });
   }
+  // LibTorch takes a thread for each core of the machine. Where a container may use the time of fewer, those threads spend
+  // it within a fraction of each period, and all of them stand still for the rest.
+  const quota = cpuQuota();
+  if (process.env['OMP_NUM_THREADS'] === undefined && quota < Infinity) loaded.limitThreads(Math.ceil(quota));
   // LibTorch work that still runs while the process unloads crashes it, and process.exit() skips Node's cleanup hooks
   // on the main thread: 'exit' is what both ways out have in common. Before all other handlers, since one that calls
   // process.exit() itself ends the process on the spot, and those after it are never run.

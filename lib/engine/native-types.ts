@@ -197,6 +197,8 @@ export interface NativeBinding {
   /** The names of devices that another library has put into LibTorch's place for third parties, such as `npu:0`. */
   otherDevices(): readonly string[];
   setThreads(count: number): void;
+  /** As many threads at most, unless a number was set before, here or by another thread of this process. */
+  limitThreads(count: number): void;
   /** Paints into `picture` on a thread of libuv's pool; nobody may touch it, or any other array given, until then. */
   paint(painting: NativePainting): Promise<void>;
   stop(): void;

@@ -8,8 +8,8 @@ const MOST_THREADS = 1024;
  * How many threads LibTorch computes on: one value for the whole process, for all its models and worker threads. It is
  * what `sharp.concurrency()` is to sharp. GPUs do not use them.
  *
- * @returns a whole number, at least 1; by default LibTorch's own choice: as many as there are cores, or
- * `OMP_NUM_THREADS`
+ * @returns a whole number, at least 1; by default `OMP_NUM_THREADS`, else as many as there are cores, or as a
+ * container's CPU limit allows, rounded up
  * @throws SightlineError NATIVE_MISSING
  */
 export function getThreads(): number {

@@ -106,6 +106,7 @@ Napi::Value fence(const Napi::CallbackInfo& info) {
 }
 
 void set_threads(const Napi::CallbackInfo& info) { set_engine_threads(info[0].As<Napi::Number>().Int32Value()); }
+void limit_threads(const Napi::CallbackInfo& info) { limit_engine_threads(info[0].As<Napi::Number>().Int32Value()); }
 
 }  // namespace
 
@@ -116,6 +117,7 @@ void add_process_functions(Napi::Env env, Napi::Object exports) {
   exports.Set("operations", Napi::Function::New(env, operations_to_js));
   exports.Set("versions", Napi::Function::New(env, versions));
   exports.Set("setThreads", Napi::Function::New(env, set_threads));
+  exports.Set("limitThreads", Napi::Function::New(env, limit_threads));
   exports.Set("fence", Napi::Function::New(env, fence));
 }
 

@@ -1,5 +1,7 @@
 #include "engine/device/workers.h"
 
+#include <ATen/Parallel.h>
+
 #include <atomic>
 #include <map>
 
@@ -24,6 +26,11 @@ std::map<std::string, std::shared_ptr<Worker>>& workers() {
 }  // namespace
 
 void set_engine_threads(int count) { wanted_threads = count; }
+
+void limit_engine_threads(int most) {
+  int nobody = 0;
+  if (most < at::get_num_threads()) wanted_threads.compare_exchange_strong(nobody, most);
+}
 
 int engine_threads() { return wanted_threads; }
 

@@ -9,6 +9,8 @@ namespace sightline {
 
 // LibTorch's threads on the CPU, of workers that run as well as of later ones; 0 for LibTorch's own choice.
 void set_engine_threads(int count);
+// At most so many, unless a number was set before.
+void limit_engine_threads(int most);
 int engine_threads();
 
 // The worker of a device, started on first use.
