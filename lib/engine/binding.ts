@@ -28,8 +28,8 @@ export function binding(): NativeBinding {
     if (!(cause instanceof Error) || cause.name !== 'SetupError') throw cause;
     throw new SightlineError('NATIVE_MISSING', cause.message, { cause });
   }
-  // LibTorch takes a thread for each core of the machine. Where a container may use the time of fewer, those threads spend
-  // it within a fraction of each period, and all of them stand still for the rest.
+  // LibTorch takes a thread for each core of the machine. Where a container may use the time of fewer, those threads
+  // spend it within a fraction of each period, and all of them stand still for the rest.
   const quota = cpuQuota();
   if (process.env['OMP_NUM_THREADS'] === undefined && quota < Infinity) loaded.limitThreads(Math.ceil(quota));
   // LibTorch work that still runs while the process unloads crashes it, and process.exit() skips Node's cleanup hooks

@@ -28,7 +28,7 @@ export function cpuQuota(root = '/'): number {
   return least;
 }
 
-/** The group's folder and those around it, each of which limits it; at last the mount's own, all that a container sees. */
+/** The group's folder and those around it, each of which limits it, and the mount's own: all that a container sees. */
 function groupsUpFrom(root: string, mount: string, group: string): string[] {
   const parts = group.split('/').filter(Boolean);
   return [...parts.keys(), parts.length].map((count) => path.join(root, mount, ...parts.slice(0, count)));
