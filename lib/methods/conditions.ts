@@ -34,6 +34,9 @@ export const followsRule =
   ({ ruleReasons }) =>
     ruleReasons[rule]?.replace(/^The /, 'the ').replace(/\.$/, '') ?? null;
 
+export const hasClassScores: Condition = ({ classes }) =>
+  classes > 0 ? null : 'it explains the logits of classes, and the model scores none';
+
 export const hasPooledHead: Condition = ({ head, nodes }) => {
   if (head === null) return 'no linear layer on a spatially averaged feature was found at its end';
   if (head.layout === 'tokens' && nodes.find(({ name }) => name === head.feature)?.grid === null) {

@@ -1,5 +1,5 @@
 import { accumulate, fullLike, grad, type SymbolicModel, type Value } from '../../symbolic/index.js';
-import { all, followsRule, gradientReachesImage, hasGradients } from '../conditions.js';
+import { all, followsRule, gradientReachesImage, hasClassScores, hasGradients } from '../conditions.js';
 import { count, seed } from '../fields.js';
 import { defineMethod } from '../method.js';
 import { withPresets } from '../presets.js';
@@ -8,7 +8,7 @@ import { baselineOf, baselineSchema } from './baseline.js';
 import { channelsSchema, overChannels } from './channels.js';
 import { completeness } from './completeness.js';
 
-const reasonAgainst = all(hasGradients, followsRule('deeplift'), gradientReachesImage);
+const reasonAgainst = all(hasGradients, hasClassScores, followsRule('deeplift'), gradientReachesImage);
 
 /** Each pixel's share [batch, channels, height, width] in what the score gains over that of the baseline, [batch]. */
 function contributions(model: SymbolicModel, baseline: Value): { attributions: Value; gain: Value } {

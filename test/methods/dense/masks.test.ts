@@ -181,6 +181,8 @@ describe('every method', () => {
     });
     const applying = METHOD_NAMES.filter((name) => methods.find((method) => method.name === name)!.applies);
     expect(applying.length).toBeGreaterThan(25);
+    // It shares out differences of logits alone.
+    expect(applying).not.toContain('deeplift');
     for (const method of applying) {
       const options = {
         method,
