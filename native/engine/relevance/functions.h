@@ -6,6 +6,7 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/convolution.h>
 #include <ATen/ops/convolution_backward.h>
+#include <ATen/ops/linear.h>
 #include <ATen/ops/matmul.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
@@ -14,8 +15,6 @@
 #include <optional>
 #include <string>
 #include <vector>
-
-#include "engine/algorithms/linear_product.h"
 
 namespace sightline::relevance {
 
@@ -69,7 +68,7 @@ struct Layer {
   }
   // Without its bias.
   Tensor forward(const Tensor& x, const Tensor& weight) const {
-    if (!is_convolution) return linear_product(x, weight);
+    if (!is_convolution) return at::linear(x, weight);
     return at::convolution(x, weight, std::nullopt, stride, padding, dilation, false,
                            std::vector<int64_t>(stride.size(), 0), groups);
   }
@@ -82,7 +81,7 @@ struct Layer {
   }
   // What arrives at the outputs, sent back through the weight to inputs shaped like x.
   Tensor backward(const Tensor& arrived, const Tensor& x, const Tensor& weight) const {
-    if (!is_convolution) return linear_product(arrived, weight.t());
+    if (!is_convolution) return at::matmul(arrived, weight);
     return std::get<0>(at::convolution_backward(arrived, x, weight, std::nullopt, stride, padding, dilation, false,
                                                 std::vector<int64_t>(stride.size(), 0), groups, {true, false, false}));
   }

@@ -17,8 +17,6 @@
 #include <optional>
 #include <string>
 
-#include "engine/algorithms/linear_product.h"
-
 namespace sightline {
 
 namespace {
@@ -87,7 +85,12 @@ bool has_packed_operators(at::ScalarType dtype) {
 
 bool outruns_linear(at::ScalarType dtype) {
   if (at::isReducedFloatingType(dtype)) return true;
-  return dtype == at::kFloat && multiplies_faster_by_onednn();
+#ifdef __x86_64__
+  __builtin_cpu_init();
+  return dtype == at::kFloat && at::hasMKL() && __builtin_cpu_is("intel") == 0;
+#else
+  return false;
+#endif
 }
 
 at::Tensor pack_convolution(const at::Tensor& weight, at::IntArrayRef stride, at::IntArrayRef padding,
