@@ -13,9 +13,9 @@ namespace sightline {
 // Whether this LibTorch and this processor have them for a type; tried out once.
 bool has_packed_operators(at::ScalarType dtype);
 
-// Whether they outrun LibTorch's own linear layers: in bf16 and f16 always. In f32 LibTorch multiplies by MKL, which keeps
-// its AVX-512 kernels for Intel's processors. On others oneDNN takes 0.4 to 0.9 of its time (AMD Zen 5: 0.43 with AVX-512,
-// 0.85 with AVX2). On Intel's nothing was measured: MKL stays.
+// Whether they outrun LibTorch's own linear layers: in bf16 and f16 always. In f32 LibTorch multiplies by MKL, which
+// keeps its AVX-512 kernels for Intel's processors. On others oneDNN takes 0.4 to 0.9 of its time (AMD Zen 5: 0.43 with
+// AVX-512, 0.85 with AVX2). On Intel's nothing was measured: MKL stays.
 bool outruns_linear(at::ScalarType dtype);
 
 // Images that weights are packed for: oneDNN's layouts hardly depend on it.
