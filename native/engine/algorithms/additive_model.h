@@ -15,8 +15,8 @@ enum class Regression { Shapley, Ridge, Lasso };
 
 struct AdditiveSettings {
   Regression regression = Regression::Ridge;
-  double alpha =
-      0;  // Ridge: of the squared values beside the weighted squares; Lasso: of their sizes beside half the mean
+  // Ridge: of the squared values beside the weighted squares; Lasso: of their sizes beside half the mean.
+  double alpha = 0;
   CoalitionSettings coalitions;
 };
 
@@ -34,8 +34,8 @@ struct AdditiveModel {
 };
 
 // The model of `count` segments, at least 1, that fits best; of equally good ones that with the smallest values, or for
-// Shapley with the least apart. Not a number where a score is none. Throws EngineError INVALID_OPTION where no sample has any
-// weight, and ABORTED when `cancelled` says yes.
+// Shapley with the least apart. NaN where a score or weight is not finite. Throws EngineError INVALID_OPTION where all
+// weights are 0, and ABORTED when `cancelled` says yes.
 AdditiveModel fit_additive_model(int64_t count, const Observed& observed, const AdditiveSettings& settings,
                                  const std::function<bool()>& cancelled = {});
 

@@ -60,7 +60,7 @@ Coalition coalition_of(int64_t count, int64_t sample, const CoalitionSettings& s
       return sample < all ? enumerated(count, sample + 1) : Coalition{std::vector<bool>(segments, false), 0};
     }
     if (settings.samples < count) {
-      throw EngineError("INVALID_OPTION",
+      throw EngineError("INVALID_INPUT",
                         "The image falls into " + std::to_string(count) + " segments, which " +
                             std::to_string(settings.samples) +
                             " samples cannot tell apart; ask for as many samples, or for larger segments.");

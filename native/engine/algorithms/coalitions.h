@@ -24,7 +24,7 @@ struct Coalition {
 
 // The coalition of `count` segments, at least 1, that a sample shows. Numbers that are drawn come from the seed and the
 // sample alone: one for the size, then one for each segment, as LibTorch's uniform numbers on the CPU from a generator
-// of seed * 1000003 + sample. Throws EngineError INVALID_OPTION where Kernel has fewer samples than segments.
+// of seed * 1000003 + sample. Throws EngineError INVALID_INPUT where Kernel has fewer samples than segments.
 Coalition coalition_of(int64_t count, int64_t sample, const CoalitionSettings& settings);
 
 }  // namespace sightline

@@ -168,7 +168,7 @@ Segments felzenszwalb(const at::Tensor& images, const SegmentSettings& settings,
     const auto* first = host.const_data_ptr<double>() + image * size.channels * size.pixels();
     std::vector<double> values(first, first + size.channels * size.pixels());
     if (!std::all_of(values.begin(), values.end(), [](double value) { return std::isfinite(value); })) {
-      throw EngineError("INVALID_IMAGE", "The image holds values that are not finite, so it has no segments.");
+      throw EngineError("INVALID_INPUT", "The image holds values that are not finite, so it has no segments.");
     }
     smooth(values, size, settings.sigma);
     const auto edges = sorted_edges(values, size);
@@ -178,9 +178,9 @@ Segments felzenszwalb(const at::Tensor& images, const SegmentSettings& settings,
                        labels.mutable_data_ptr<float>() + (image * scales + scale) * size.pixels());
     }
     if (number > kMostSegments) {
-      throw EngineError("INVALID_OPTION", "The image falls into " + std::to_string(number) +
-                                              " segments, more than the " + std::to_string(kMostSegments) +
-                                              " that can be numbered; ask for larger ones.");
+      throw EngineError("INVALID_INPUT", "The image falls into " + std::to_string(number) +
+                                             " segments, more than the " + std::to_string(kMostSegments) +
+                                             " that can be numbered; ask for larger ones.");
     }
     counts.mutable_data_ptr<int64_t>()[image] = number;
   }
